@@ -1,0 +1,1 @@
+"""What MobileBERT is, as data and text: nothing here imports a framework."""

@@ -1,0 +1,33 @@
+"""The errors this package raises for what a user can get wrong.
+
+Each says where it happened, what was wanted, what came and what to do. Each is also the built-in
+exception that users of transformers, Keras and PyTorch already catch in the same situation.
+"""
+
+
+class MobileBertError(Exception):
+    """Base of every error raised on purpose by this package."""
+
+
+class ConfigError(MobileBertError, ValueError):
+    """A configuration that describes no MobileBERT: an impossible size, an unknown name, a conflict."""
+
+
+class InputError(MobileBertError, ValueError):
+    """Model inputs or labels with a wrong rank, shape, dtype or value."""
+
+
+class TokenizerError(MobileBertError, ValueError):
+    """Text, options or files that a tokenizer cannot honour."""
+
+
+class CheckpointError(MobileBertError, RuntimeError):
+    """A checkpoint that does not fit the model: missing, unknown, mis-shaped or damaged weights."""
+
+
+class CheckpointNotFoundError(CheckpointError, OSError):
+    """A path at which no checkpoint, or no complete one, was found."""
+
+
+class BackendMissingError(MobileBertError, ImportError):
+    """A framework or optional package that this call needs is not installed."""
