@@ -1,1 +1,45 @@
 """What MobileBERT is, as data and text: nothing here imports a framework."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+_EXPORTS = {
+    "MobileBertConfig": "config",
+    "PRESETS": "presets",
+    "HEADS": "heads",
+    "Head": "heads",
+    "Weight": "weights",
+    "weight_table": "weights",
+    "parameter_count": "weights",
+    "ModelOutput": "outputs",
+    "BaseModelOutput": "outputs",
+    "BaseModelOutputWithPooling": "outputs",
+    "MobileBertForPreTrainingOutput": "outputs",
+    "MaskedLMOutput": "outputs",
+    "NextSentencePredictorOutput": "outputs",
+    "SequenceClassifierOutput": "outputs",
+    "MultipleChoiceModelOutput": "outputs",
+    "TokenClassifierOutput": "outputs",
+    "QuestionAnsweringModelOutput": "outputs",
+    "MobileBertError": "errors",
+    "ConfigError": "errors",
+    "InputError": "errors",
+    "TokenizerError": "errors",
+    "CheckpointError": "errors",
+    "CheckpointNotFoundError": "errors",
+    "BackendMissingError": "errors",
+}
+
+__all__ = sorted(_EXPORTS)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _EXPORTS:
+        return getattr(importlib.import_module(f".{_EXPORTS[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_EXPORTS})
