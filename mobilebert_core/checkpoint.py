@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 
 from .config import MobileBertConfig
 from .errors import CheckpointError, CheckpointNotFoundError
-from .files import WEIGHTS_FILE
+from .files import WEIGHTS_FILE, replacing
 from .heads import HEADS, Head
 from .weights import BASE_PREFIX, Weight, weight_table
 
@@ -253,3 +254,13 @@ def _log(source: str, head: Head, plan: LoadPlan) -> None:
         )  # fmt: skip
     if plan.unused:
         logger.info("%s: %d weights of other heads were not used: %s", source, len(plan.unused), plan.unused)
+
+
+def save_weights(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Writes a safetensors file in PyTorch's layout, whole or not at all.
+
+    Arrays are made contiguous first: the format's numpy writer would store a transposed view wrongly.
+    """
+    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    with replacing(path) as temporary:
+        save_file(contiguous, temporary, metadata={"format": "pt"})

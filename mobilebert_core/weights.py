@@ -308,7 +308,7 @@ def _weights_of(
                 name=full_name.removeprefix(BASE_PREFIX) if bare else full_name,
                 full_name=full_name,
                 shape=tuple(sizes[axis] for axis in leaf.axes),
-                keras=None if tied_to else keras.removeprefix(BASE_PREFIX) if bare else keras,
+                keras=None if tied_to else keras,
                 h5=None if leaf.h5 is None else _join("/", row.h5.format(**index), leaf.h5),
                 tf1=None if row.tf1 is None else _join("/", row.tf1.format(norm=norm, **index), leaf.tf1),
                 transposed=leaf.transposed,

@@ -23,6 +23,11 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
+def truncated_normal_(tensor: Tensor, std: float) -> Tensor:
+    """Fills with a normal distribution cut at two standard deviations."""
+    return nn.init.trunc_normal_(tensor, std=std, a=-2 * std, b=2 * std)
+
+
 class NoNorm(nn.Module):
     """Scale and shift per feature, which takes the place of layer norm (paper, section 3.4.3): (..., width)."""
 

@@ -24,7 +24,7 @@ from mobilebert_core.outputs import ModelOutput
 from mobilebert_core.weights import Weight, weight_table
 
 from . import surgery
-from .layers import LMPredictionHead, NoNorm
+from .layers import LMPredictionHead, NoNorm, truncated_normal_
 
 
 class MobileBertPreTrainedModel(nn.Module):
@@ -295,11 +295,6 @@ class MobileBertPreTrainedModel(nn.Module):
             save_file(tensors, temporary, metadata={"format": "pt"})
         dtype = str(self.dtype).removeprefix("torch.")
         self.config.copy(architectures=[self.head.class_name], dtype=dtype).save_pretrained(save_directory)
-
-
-def truncated_normal_(tensor: Tensor, std: float) -> Tensor:
-    """Fills with a normal distribution cut at two standard deviations."""
-    return nn.init.trunc_normal_(tensor, std=std, a=-2 * std, b=2 * std)
 
 
 def _constructor_names(cls: type) -> set[str]:

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from mobilebert_core.surgery import resized_vocabulary, surviving_features
 
+from .layers import truncated_normal_
+
 if TYPE_CHECKING:
     from .pretrained import MobileBertPreTrainedModel
 
@@ -32,7 +34,7 @@ def resize_token_embeddings(
         shape = [size if i == axis else n for i, n in enumerate(old.shape)]
         new = old.new_zeros(shape)
         if not bias:
-            nn.init.trunc_normal_(new, std=model.config.initializer_range)
+            truncated_normal_(new, model.config.initializer_range)
         kept = min(size, old.shape[axis])
         new.narrow(axis, 0, kept).copy_(old.narrow(axis, 0, kept))
         return nn.Parameter(new, requires_grad=old.requires_grad)
