@@ -87,7 +87,7 @@ def _as_array(class_name: str, name: str, value: Any) -> Any:
     return array
 
 
-def additive_mask(attention_mask: Any, dtype: str) -> Any:
+def attention_bias(attention_mask: Any, dtype: str) -> Any:
     """What is added to the attention scores (B, 1 or N, S or 1, S): 0 keeps a token, the lowest number drops it.
 
     Takes (B, S), (B, S, S) or (B, 1 or N, S, S) of ones and zeros; a 4-D mask of floats is passed on as it is.

@@ -116,7 +116,7 @@ class SelfAttention(Brick):
             self.part(name, dense, size)
         self.dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy)
 
-    def call(self, query: Any, value: Any, mask: Any = None, head_mask: Any = None, training: bool = False) -> Any:
+    def call(self, query: Any, value: Any, attention_bias: Any = None, head_mask: Any = None, training: bool = False) -> Any:
         q = self._split(self.query(query))  # (B, N, S, D)
         k = self._split(self.key(query))
         v = self._split(self.value(value))
@@ -124,7 +124,7 @@ class SelfAttention(Brick):
         # Half precision has too little range for the scores of this model: float32 where it matters.
         half = keras.backend.standardize_dtype(scores.dtype) in ("float16", "bfloat16")
         scores = ops.cast(scores, "float32") if half else scores
-        scores = scores if mask is None else scores + mask
+        scores = scores if attention_bias is None else scores + attention_bias
         probs = ops.cast(ops.softmax(scores, axis=-1), v.dtype)
         probs = self.dropout(probs, training=training)
         probs = probs if head_mask is None else probs * head_mask
@@ -168,9 +168,9 @@ class Attention(Brick):
         )
 
     def call(
-        self, query: Any, value: Any, residual: Any, mask: Any = None, head_mask: Any = None, training: bool = False
+        self, query: Any, value: Any, residual: Any, attention_bias: Any = None, head_mask: Any = None, training: bool = False
     ) -> Any:
-        context, probs = self.self(query, value, mask, head_mask, training=training)
+        context, probs = self.self(query, value, attention_bias, head_mask, training=training)
         return self.output_(context, residual, training=training), probs
 
 

@@ -27,14 +27,20 @@ def head_loss(
 ) -> Any:
     """The scalar loss of a head, or None unless all its labels are there.
 
-    `sample_weight` (B,), or the shape of the labels, multiplies each loss before the mean.
+    `sample_weight` (B,), or the shape of the labels, multiplies each loss before the mean; a list or mapping
+    holds one for each task.
     """
     losses = []
-    for task in head.tasks:
+    for index, task in enumerate(head.tasks):
         given = next((labels[n] for n in (task.label, *task.aliases) if labels.get(n) is not None), None)
         if given is None:
             return None
-        losses.append(task_loss(config, head, task, outputs[task.logits], given, sample_weight))
+        weight = sample_weight
+        if isinstance(weight, Mapping):
+            weight = weight.get(task.label, weight.get(task.logits))
+        elif isinstance(weight, list | tuple):
+            weight = weight[index]
+        losses.append(task_loss(config, head, task, outputs[task.logits], given, weight))
     if not losses:
         return None
     total = sum(losses[1:], losses[0])

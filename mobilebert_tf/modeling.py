@@ -16,7 +16,7 @@ from mobilebert_core.heads import HEADS
 from mobilebert_core.outputs import BaseModelOutputWithPooling
 from mobilebert_core.weights import query_reads_hidden
 
-from .inputs import additive_mask, head_masks
+from .inputs import attention_bias, head_masks
 from .layers import Attention, BlockOutput, Bottleneck, Brick, FeedForward, Intermediate, Pooler, make_norm
 from .pretrained import TFMobileBertPreTrainedModel, padded_initializer, serializable
 
@@ -135,9 +135,9 @@ class TFMobileBertLayer(Brick):
         for ffn in self.ffn:
             ffn.build()
 
-    def call(self, x: Any, mask: Any = None, head_mask: Any = None, training: bool = False) -> Any:
+    def call(self, x: Any, attention_bias: Any = None, head_mask: Any = None, training: bool = False) -> Any:
         query, value, residual = self._sources(x)
-        attended, probs = self.attention(query, value, residual, mask, head_mask, training=training)
+        attended, probs = self.attention(query, value, residual, attention_bias, head_mask, training=training)
         y = attended  # (B, S, W)
         for ffn in self.ffn:
             y = ffn(y)
@@ -172,25 +172,27 @@ class TFMobileBertEncoder(Brick):
         for layer in self.layer:
             layer.build()
 
-    def call(self, x: Any, mask: Any = None, head_mask: Any = None, training: bool = False) -> Any:
+    def call(self, x: Any, attention_bias: Any = None, head_mask: Any = None, training: bool = False) -> Any:
         states, attentions = [x], []
         for layer, layer_head_mask in zip(self.layer, head_mask or [None] * len(self.layer), strict=True):
             if self.gradient_checkpointing and training:
-                x, probs = keras.remat(_in_training(layer))(x, mask, layer_head_mask)
+                x, probs = _rematerialized(layer, x, attention_bias, layer_head_mask)
             else:
-                x, probs = layer(x, mask, layer_head_mask, training=training)
+                x, probs = layer(x, attention_bias, layer_head_mask, training=training)
             states.append(x)
             attentions.append(probs)
         return x, tuple(states), tuple(attentions)
 
 
-def _in_training(layer: TFMobileBertLayer) -> Any:
-    """The layer as a function of its arrays alone, which is what `keras.remat` takes."""
+def _rematerialized(layer: TFMobileBertLayer, x: Any, *optional: Any) -> Any:
+    """The layer in training, through `keras.remat`, which takes nothing but arrays."""
+    present = [value is not None for value in optional]
 
-    def run(x: Any, mask: Any, head_mask: Any) -> Any:
-        return layer(x, mask, head_mask, training=True)
+    def run(x: Any, *given: Any) -> Any:
+        values = iter(given)
+        return layer(x, *(next(values) if here else None for here in present), training=True)
 
-    return run
+    return keras.remat(run)(x, *(value for value in optional if value is not None))
 
 
 class TFMobileBertMainLayer(Brick):
@@ -221,9 +223,9 @@ class TFMobileBertMainLayer(Brick):
         x = self.embeddings(input_ids, token_type_ids, position_ids, inputs_embeds, attention_mask, training=training)
         dtype = keras.backend.standardize_dtype(x.dtype)
         dtype = "float32" if dtype in ("float16", "bfloat16") else dtype
-        mask = None if attention_mask is None else additive_mask(attention_mask, dtype)
+        bias = None if attention_mask is None else attention_bias(attention_mask, dtype)
         masks = None if head_mask is None else head_masks(head_mask, len(self.encoder.layer), x.dtype)
-        x, states, attentions = self.encoder(x, mask, masks, training=training)
+        x, states, attentions = self.encoder(x, bias, masks, training=training)
         return BaseModelOutputWithPooling(
             last_hidden_state=x,
             pooler_output=None if self.pooler is None else self.pooler(x),

@@ -28,7 +28,7 @@ def fuse_updates(optimizer: Any) -> None:
 def _fused_update_step(self: Any, gradient: Any, variable: Any, learning_rate: Any) -> None:
     import tensorflow as tf
 
-    variable = getattr(variable, "value", variable)
+    variable = variable.value if isinstance(variable, keras.Variable) else variable
     if not isinstance(variable, tf.Variable) or variable.dtype != tf.float32:
         type(self).update_step(self, gradient, variable, learning_rate)
         return

@@ -96,10 +96,20 @@ class TFMobileBertPreTrainedModel(TrainedByKeras, keras.Model):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Takes keywords, one mapping, a list in the order of the signature, or one array of input_ids."""
-        names = self._argument_names()
-        inputs = named_inputs(type(self).__name__, names, args, kwargs)
+        return super().__call__(**self._checked(args, kwargs))
+
+    def stateless_call(
+        self, trainable_variables: Any, non_trainable_variables: Any, *args: Any, return_losses: bool = False, **kwargs: Any
+    ) -> Any:
+        """As `keras.Model.stateless_call`, which the JAX backend trains with; the same forms of inputs."""
+        return super().stateless_call(
+            trainable_variables, non_trainable_variables, return_losses=return_losses, **self._checked(args, kwargs)
+        )
+
+    def _checked(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        inputs = named_inputs(type(self).__name__, self._argument_names(), args, kwargs)
         check_inputs(self.config, self.head, {n: inputs.get(n) for n in MODEL_INPUTS}, PROBE)
-        return super().__call__(**{n: value for n, value in inputs.items() if value is not None})
+        return {n: value for n, value in inputs.items() if value is not None}
 
     @classmethod
     def _argument_names(cls) -> tuple[str, ...]:

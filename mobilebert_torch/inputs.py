@@ -64,7 +64,7 @@ def checked_inputs(config: MobileBertConfig, head: Head, inputs: Mapping[str, An
     return inputs
 
 
-def additive_mask(attention_mask: Tensor, dtype: torch.dtype) -> Tensor:
+def attention_bias(attention_mask: Tensor, dtype: torch.dtype) -> Tensor:
     """What is added to the attention scores (B, 1 or N, S or 1, S): 0 keeps a token, the lowest number drops it.
 
     Takes (B, S), (B, S, S) or (B, 1 or N, S, S) of ones and zeros; a 4-D mask of floats is passed on as it is.

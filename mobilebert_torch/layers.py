@@ -76,7 +76,7 @@ class SelfAttention(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(
-        self, query: Tensor, value: Tensor, mask: Tensor | None, head_mask: Tensor | None, need_probs: bool
+        self, query: Tensor, value: Tensor, attention_bias: Tensor | None, head_mask: Tensor | None, need_probs: bool
     ) -> tuple[Tensor, Tensor | None]:
         q = self._split(self.query(query))  # (B, N, S, D)
         k = self._split(self.key(query))
@@ -84,7 +84,7 @@ class SelfAttention(nn.Module):
         probs = None
         if need_probs:
             scores = torch.matmul(q, k.transpose(-1, -2)) * (1.0 / math.sqrt(self.attention_head_size))
-            scores = scores if mask is None else scores + mask
+            scores = scores if attention_bias is None else scores + attention_bias
             # Half precision has too little range for the scores of this model: float32 where it matters.
             probs = torch.softmax(scores.float() if scores.element_size() == 2 else scores, dim=-1).to(v.dtype)
             probs = self.dropout(probs)
@@ -92,8 +92,8 @@ class SelfAttention(nn.Module):
             context = torch.matmul(probs, v)
         else:
             rate = self.dropout.p if self.training else 0.0
-            mask = None if mask is None else mask.to(q.dtype)
-            context = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=rate)
+            bias = None if attention_bias is None else attention_bias.to(q.dtype)
+            context = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=rate)
             context = context if head_mask is None else context * head_mask
         return context.transpose(1, 2).flatten(2), probs  # (B, S, N * D)
 
@@ -125,11 +125,11 @@ class Attention(nn.Module):
         query: Tensor,
         value: Tensor,
         residual: Tensor,
-        mask: Tensor | None,
+        attention_bias: Tensor | None,
         head_mask: Tensor | None,
         need_probs: bool,
     ) -> tuple[Tensor, Tensor | None]:
-        context, probs = self.self(query, value, mask, head_mask, need_probs)
+        context, probs = self.self(query, value, attention_bias, head_mask, need_probs)
         return self.output(context, residual), probs
 
 

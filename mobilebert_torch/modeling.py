@@ -18,7 +18,7 @@ from mobilebert_core.heads import HEADS
 from mobilebert_core.outputs import BaseModelOutputWithPooling
 from mobilebert_core.weights import query_reads_hidden
 
-from .inputs import additive_mask, checked_inputs, head_masks
+from .inputs import attention_bias, checked_inputs, head_masks
 from .layers import Attention, BlockOutput, Bottleneck, FeedForward, Intermediate, Pooler, make_norm
 from .pretrained import MobileBertPreTrainedModel
 
@@ -106,10 +106,10 @@ class MobileBertLayer(nn.Module):
         )
 
     def forward(
-        self, x: Tensor, mask: Tensor | None = None, head_mask: Tensor | None = None, need_probs: bool = False
+        self, x: Tensor, attention_bias: Tensor | None = None, head_mask: Tensor | None = None, need_probs: bool = False
     ) -> tuple[Tensor, Tensor | None]:
         query, value, residual = self._sources(x)
-        attended, probs = self.attention(query, value, residual, mask, head_mask, need_probs)
+        attended, probs = self.attention(query, value, residual, attention_bias, head_mask, need_probs)
         y = attended  # (B, S, W)
         for ffn in self.ffn:
             y = ffn(y)
@@ -138,14 +138,14 @@ class MobileBertEncoder(nn.Module):
         self.gradient_checkpointing = False
 
     def forward(
-        self, x: Tensor, mask: Tensor | None, head_mask: list[Tensor | None], need_probs: bool, keep_states: bool
+        self, x: Tensor, attention_bias: Tensor | None, head_mask: list[Tensor | None], need_probs: bool, keep_states: bool
     ) -> tuple[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]:
         states, attentions = [x], []
         for layer, layer_head_mask in zip(self.layer, head_mask, strict=True):
             if self.gradient_checkpointing and self.training:
-                x, probs = checkpoint(layer, x, mask, layer_head_mask, need_probs, use_reentrant=False)
+                x, probs = checkpoint(layer, x, attention_bias, layer_head_mask, need_probs, use_reentrant=False)
             else:
-                x, probs = layer(x, mask, layer_head_mask, need_probs)
+                x, probs = layer(x, attention_bias, layer_head_mask, need_probs)
             if keep_states:
                 states.append(x)
             if probs is not None:
@@ -222,10 +222,10 @@ class MobileBertModel(MobileBertPreTrainedModel):
         """The forward pass on inputs that were checked."""
         x = self.embeddings(input_ids, token_type_ids, position_ids, inputs_embeds, attention_mask)
         dtype = torch.float32 if x.element_size() < 4 else x.dtype
-        mask = None if attention_mask is None else additive_mask(attention_mask, dtype)
+        bias = None if attention_mask is None else attention_bias(attention_mask, dtype)
         x, states, attentions = self.encoder(
             x,
-            mask,
+            bias,
             head_masks(head_mask, self.config.num_hidden_layers, x.dtype),
             need_probs=output_attentions or self.config.attn_implementation == "eager",
             keep_states=output_hidden_states,
