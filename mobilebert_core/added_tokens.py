@@ -1,11 +1,14 @@
 """Tokens outside WordPiece: special and user-added ones, and how they are found in a text."""
 
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from mobilebert_core.errors import TokenizerError
+
+_WORD_SIGNS = re.compile("[\u200c\u200d\u24b6-\u24e9\U0001f130-\U0001f149\U0001f150-\U0001f169\U0001f170-\U0001f189]")
 
 
 @dataclass(frozen=True)
@@ -101,4 +104,8 @@ class AddedTokenMatcher:
 
 
 def _is_word(char: str) -> bool:
-    return bool(re.match(r"\w", char))
+    r"""True for what the `tokenizers` library's regular expressions count as `\w`; marks are, unlike in Python's."""
+    if not char or char.isascii():
+        return char.isalnum() or char == "_"
+    category = unicodedata.category(char)
+    return category[0] in "LM" or category in ("Nd", "Nl", "Pc") or bool(_WORD_SIGNS.match(char))

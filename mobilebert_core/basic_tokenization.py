@@ -1,14 +1,13 @@
 """Text to words: BERT's cleaning, lower-casing, accent stripping and splitting, with places in the original text."""
 
 import re
-import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from mobilebert_core import character_classes as cc
 
-# Marks that stripping keeps although they have a combining class: only these can make canonical ordering visible.
-_ORDERED_MARKS = re.compile("[\u302e\u302f\U0001d165\U0001d166\U0001d16d-\U0001d172\u1b44\u1baa\u1bf2\u1bf3\ua953\ua9c0]")
+# Only these can make canonical ordering visible: other combining marks are stripped, in whatever order.
+_ORDERED_MARKS = re.compile(f"[{cc.ORDERED_MARK_CLASS}]")
 
 
 class _CharacterTable(dict[int, str]):
@@ -88,10 +87,10 @@ class TextNormalizer:
         start = 0
         while start < len(parts):
             end = start + 1
-            if unicodedata.combining(parts[start][0]):
-                while end < len(parts) and unicodedata.combining(parts[end][0]):
+            if cc.combining_class(parts[start][0]):
+                while end < len(parts) and cc.combining_class(parts[end][0]):
                     end += 1
-                parts[start:end] = sorted(parts[start:end], key=lambda part: unicodedata.combining(part[0]))
+                parts[start:end] = sorted(parts[start:end], key=lambda part: cc.combining_class(part[0]))
             start = end
         output: list[str] = []
         alignment: list[int] = []

@@ -75,6 +75,13 @@ _LATE_LETTERS = (
 # Letters that newer Unicode versions take apart and `tokenizers` does not.
 _LATE_COMPOSED = "105c9 105e4 11383 11385 1138e 11391 113c5 113c7-113c8 11938 16121-16128 16d68-16d6a"
 
+# Marks that stripping keeps although canonical ordering moves them, and the notes that hold such marks.
+_ORDERED_MARK = """
+8d4-8e1 1b44 1baa 1bf2-1bf3 1dfb 302e-302f a953 a9c0 111c0 11235 1134d 11442 11446 116b6 11c3f 1d165-1d166 1d16d-1d172
+1e000-1e006 1e008-1e018 1e01b-1e021 1e023-1e024 1e026-1e02a 1e944-1e94a
+"""
+_NOTES = "1d15e-1d164 1d1bb-1d1c0"
+
 # "Chinese characters" as the `tokenizers` library delimits them. Its last extension starts at 2B920 where Google's
 # code has 2B820; the 256 rare ideographs between are in no vocabulary.
 _CHINESE = "3400-4dbf 4e00-9fff f900-faff 20000-2a6df 2a700-2b81f 2b920-2ceaf 2f800-2fa1f"
@@ -96,11 +103,13 @@ def regex_class(ranges: str) -> str:
 
 SPACE_CLASS = regex_class(_SPACE)
 PUNCTUATION_CLASS = regex_class(_PUNCTUATION)
+ORDERED_MARK_CLASS = regex_class(_ORDERED_MARK + _NOTES)
 
 _cleaned_spaces = _members(_CLEANED_SPACE)
 _spaces = _members(_SPACE)
 _punctuation = _members(_PUNCTUATION)
 _marks = _members(_MARK)
+_ordered = _members(_ORDERED_MARK) | _marks
 _late_lower = {chr(p): chr(p + step) for first, last, step in _LATE_LETTERS for p in range(first, last + 1)}
 _late_composed = _members(_LATE_COMPOSED)
 _control_spans = _spans(_CONTROL)
@@ -147,3 +156,8 @@ def lower(char: str) -> str:
 def decompose(char: str) -> str:
     """Canonical decomposition (NFD) of one character."""
     return char if char in _late_composed else unicodedata.normalize("NFD", char)
+
+
+def combining_class(char: str) -> int:
+    """Rank of a combining mark in canonical ordering, 0 for what is not moved."""
+    return unicodedata.combining(char) if char in _ordered else 0

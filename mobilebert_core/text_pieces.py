@@ -15,7 +15,7 @@ _CACHED_WORDS = 1 << 17  # about 20 MB when full; English text fills a fraction 
 
 @dataclass
 class Pieces:
-    """One sequence, piece by piece: ids, texts, (start, end) in the original text, index of the word."""
+    """One sequence, piece by piece: ids, texts (as matched), (start, end) in the original text, index of the word."""
 
     ids: list[int] = field(default_factory=list)
     tokens: list[str] = field(default_factory=list)
@@ -61,7 +61,6 @@ class TextSplitter:
         self._wordpiece = wordpiece
         self._tokens = tokens
         self._word_ids = _WordIds(wordpiece)
-        self._added_texts = {index: token.content for index, token in added.items()}
         self._matchers = {split: self._make_matchers(added, split) for split in (False, True)}
 
     def _make_matchers(
@@ -70,11 +69,12 @@ class TextSplitter:
         listed = [(index, token) for index, token in added.items() if not (split_special and token.special)]
         raw = AddedTokenMatcher((token.content, token, index) for index, token in listed if not token.normalized)
         normal = AddedTokenMatcher(
-            (self._normalize(token.content), token, index) for index, token in listed if token.normalized
+            (self.normalize(token.content), token, index) for index, token in listed if token.normalized
         )
         return raw, normal
 
-    def _normalize(self, text: str) -> str:
+    def normalize(self, text: str) -> str:
+        """The text as words are looked up in it."""
         return self._basic.normalizer.normalize(text) if self._basic else text
 
     def ids(self, text: str, split_special: bool = False) -> list[int]:
@@ -92,7 +92,7 @@ class TextSplitter:
         result = Pieces()
         for index, start, end in raw.split(text):
             if index is not None:
-                self._append_added(result, index, start, end)
+                self._append_added(result, index, text[start:end], start, end)
             elif self._basic is None:
                 self._append_unspaced(result, text, start, end, normal)
             elif self._basic.never_split:
@@ -111,7 +111,8 @@ class TextSplitter:
         normalized, alignment = self._basic.normalizer.normalize_aligned(text)
         for index, start, end in normal.split(normalized):
             if index is not None:
-                self._append_added(result, index, shift + alignment[start], shift + alignment[end - 1] + 1)
+                first, last = shift + alignment[start], shift + alignment[end - 1] + 1
+                self._append_added(result, index, normalized[start:end], first, last)
                 continue
             for match in self._basic.words_of_normalized(normalized[start:end]):
                 first, last = start + match.start(), start + match.end()
@@ -120,7 +121,7 @@ class TextSplitter:
     def _append_unspaced(self, result: Pieces, text: str, start: int, end: int, normal: AddedTokenMatcher) -> None:
         for index, first, last in normal.split(text[start:end]):
             if index is not None:
-                self._append_added(result, index, start + first, start + last)
+                self._append_added(result, index, text[start + first : start + last], start + first, start + last)
                 continue
             at = start + first
             for word in text[start + first : start + last].split():
@@ -128,9 +129,9 @@ class TextSplitter:
                 self._append_word(result, word, range(at, at + len(word)))
                 at += len(word)
 
-    def _append_added(self, result: Pieces, index: int, start: int, end: int) -> None:
+    def _append_added(self, result: Pieces, index: int, token: str, start: int, end: int) -> None:
         result.ids.append(index)
-        result.tokens.append(self._added_texts[index])
+        result.tokens.append(token)
         result.offsets.append((start, end))
         result.words.append(_next_word(result))
 

@@ -81,6 +81,9 @@ class MobileBertTokenizer(SavedTokenizer):
         basic = self.basic_tokenizer if self._arguments["do_basic_tokenize"] else None
         self._splitter = TextSplitter(basic, self.wordpiece_tokenizer, self._added, self._ids_to_tokens)
 
+    def _normalize(self, text: str) -> str:
+        return self._splitter.normalize(text)
+
     @property
     def do_lower_case(self) -> bool:
         """Whether text is lower-cased."""

@@ -117,6 +117,10 @@ class TokenizerBase(ModelInputs):
         """Makes what turns text into pieces, from the state of this object."""
         raise NotImplementedError
 
+    def _normalize(self, text: str) -> str:
+        """`text` as words are looked up in it."""
+        raise NotImplementedError
+
     def _special_tokens_changed(self) -> None:
         self._check_unknown_token(str(self.unk_token), "unk_token")
         self._build()
@@ -170,6 +174,8 @@ class TokenizerBase(ModelInputs):
             return None
         if isinstance(tokens, str):
             index = self._find_id(tokens)
+            if index is None:  # an added token may have been matched in normalised text, and is listed so by `tokenize`
+                index = next((i for token, i in self._added_ids.items() if self._normalize(token) == tokens), None)
             return self.unk_token_id if index is None else index
         return [self.convert_tokens_to_ids(token) for token in tokens]
 

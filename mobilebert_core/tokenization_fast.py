@@ -85,6 +85,9 @@ class MobileBertTokenizerFast(SavedTokenizer):
             if self._tokenizer.token_to_id(token.content) != self._added_ids[token.content]:
                 self._build()  # numbers them as they are written
 
+    def _normalize(self, text: str) -> str:
+        return self._tokenizer.normalizer.normalize_str(text)
+
     @property
     def do_lower_case(self) -> bool:
         """Whether text is lower-cased."""
