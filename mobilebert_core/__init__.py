@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
+from importlib import import_module
 from typing import Any
 
+# Public name: the module of this package that holds it, imported when the name is first used.
 _EXPORTS = {
     "MobileBertConfig": "config",
     "PRESETS": "presets",
@@ -30,6 +31,14 @@ _EXPORTS = {
     "CheckpointError": "errors",
     "CheckpointNotFoundError": "errors",
     "BackendMissingError": "errors",
+    "AddedToken": "added_tokens",
+    "AutoTokenizer": "auto_tokenizer",
+    "BasicTokenizer": "basic_tokenization",
+    "BatchEncoding": "encoding",
+    "Encoding": "encoding",
+    "MobileBertTokenizer": "tokenization",
+    "MobileBertTokenizerFast": "tokenization_fast",
+    "WordpieceTokenizer": "wordpiece",
 }
 
 __all__ = sorted(_EXPORTS)
@@ -37,7 +46,7 @@ __all__ = sorted(_EXPORTS)
 
 def __getattr__(name: str) -> Any:
     if name in _EXPORTS:
-        return getattr(importlib.import_module(f".{_EXPORTS[name]}", __name__), name)
+        return getattr(import_module(f".{_EXPORTS[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

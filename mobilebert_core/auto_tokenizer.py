@@ -1,0 +1,23 @@
+"""AutoTokenizer: the fast or the pure Python tokenizer of a directory, for code written with that name."""
+
+import os
+from typing import Any
+
+from mobilebert_core.tokenization_base import TokenizerBase
+
+
+class AutoTokenizer:
+    """Gives MobileBERT's tokenizers; it has no instances."""
+
+    @staticmethod
+    def from_pretrained(
+        pretrained_model_name_or_path: str | os.PathLike[str], *, use_fast: bool = True, **overrides: Any
+    ) -> TokenizerBase:
+        """`MobileBertTokenizerFast.from_pretrained`, or `MobileBertTokenizer`'s when `use_fast` is False."""
+        if use_fast:
+            from mobilebert_core.tokenization_fast import MobileBertTokenizerFast
+
+            return MobileBertTokenizerFast.from_pretrained(pretrained_model_name_or_path, **overrides)
+        from mobilebert_core.tokenization import MobileBertTokenizer
+
+        return MobileBertTokenizer.from_pretrained(pretrained_model_name_or_path, **overrides)

@@ -1,0 +1,168 @@
+"""How long sequences are cut and short ones filled, as arithmetic on lengths and lists."""
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+from mobilebert_core.errors import TokenizerError
+
+logger = logging.getLogger(__name__)
+
+PADDING = ("do_not_pad", "longest", "max_length")
+TRUNCATION = ("do_not_truncate", "longest_first", "only_first", "only_second")
+NO_LIMIT = int(1e30)  # what transformers writes for "no model_max_length"
+_LIMITLESS = int(1e20)
+
+
+@dataclass(frozen=True)
+class EncodingOptions:
+    """One call's options, with the many spellings users may write resolved to one."""
+
+    add_special_tokens: bool = True
+    padding: str = "do_not_pad"
+    truncation: str = "do_not_truncate"
+    max_length: int | None = None
+    stride: int = 0
+    is_split_into_words: bool = False
+    pad_to_multiple_of: int | None = None
+    return_token_type_ids: bool = True
+    return_attention_mask: bool = True
+    return_overflowing_tokens: bool = False
+    return_special_tokens_mask: bool = False
+    return_offsets_mapping: bool = False
+    return_length: bool = False
+    split_special_tokens: bool = False
+
+
+def resolve_strategies(
+    padding: Any, truncation: Any, max_length: int | None, pad_to_multiple_of: int | None, model_max_length: int
+) -> tuple[str, str, int | None]:
+    """The padding and truncation meant, by name, and the length that they work to.
+
+    `max_length` alone truncates; without it the model's limit counts; without either there is neither truncation nor
+    padding to a length, which is logged.
+    """
+    padding, truncation = getattr(padding, "value", padding), getattr(truncation, "value", truncation)
+    if max_length is not None and padding is False and truncation is None:
+        truncation = "longest_first"
+    padding = {False: "do_not_pad", None: "do_not_pad", True: "longest"}.get(padding, padding)
+    truncation = {False: "do_not_truncate", None: "do_not_truncate", True: "longest_first"}.get(truncation, truncation)
+    _choose("padding", padding, PADDING)
+    _choose("truncation", truncation, TRUNCATION)
+    for name, number in (("max_length", max_length), ("pad_to_multiple_of", pad_to_multiple_of)):
+        if number is not None and (isinstance(number, bool) or not hasattr(number, "__index__") or number < 1):
+            raise TokenizerError(f"{name}: wanted a whole number above 0 or None, came {number!r}.")
+    if max_length is None and (padding == "max_length" or truncation != "do_not_truncate"):
+        if model_max_length <= _LIMITLESS:
+            max_length = model_max_length
+        else:
+            logger.warning(
+                "no max_length was given and the tokenizer has no model_max_length: nothing is truncated or padded to"
+                " a length. Pass max_length, or model_max_length when the tokenizer is made."
+            )
+            truncation = "do_not_truncate"
+            padding = "do_not_pad" if padding == "max_length" else padding
+    if (
+        truncation != "do_not_truncate"
+        and padding != "do_not_pad"
+        and pad_to_multiple_of
+        and max_length is not None
+        and max_length % pad_to_multiple_of
+    ):
+        raise TokenizerError(
+            f"max_length: wanted a multiple of pad_to_multiple_of ({pad_to_multiple_of}) when both truncating and"
+            f" padding, came {max_length}. Use {max_length // pad_to_multiple_of * pad_to_multiple_of or pad_to_multiple_of}."
+        )
+    return padding, truncation, max_length
+
+
+def _choose(name: str, value: Any, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise TokenizerError(f"{name}: wanted True, False or one of {', '.join(allowed)}; came {value!r}.")
+
+
+@dataclass(frozen=True)
+class Cut:
+    """What truncation keeps of two sequences, and what it reports as overflowing: slices of each."""
+
+    first: slice
+    second: slice
+    overflow: tuple[int, slice] | None = None  # (0 or 1 for the sequence, slice of it)
+
+    def surround(
+        self, first: list[Any], second: list[Any] | None, start: Any, end: Any, add_special_tokens: bool = True
+    ) -> list[Any]:
+        """What is kept of both, with `start` at the place of [CLS] and `end` at those of [SEP]."""
+        first = first[self.first]
+        if second is None:
+            return [start, *first, end] if add_special_tokens else first
+        second = second[self.second]
+        return [start, *first, end, *second, end] if add_special_tokens else first + second
+
+
+KEEP_ALL = Cut(slice(None), slice(None))
+
+
+def cut_lengths(
+    first: int, second: int | None, remove: int, strategy: str, side: str, stride: int = 0
+) -> Cut:
+    """Which tokens of sequences of these lengths stay when `remove` of them must go.
+
+    "longest_first" takes tokens from the longer one until both are equal, then from both in turn. Raises
+    `TokenizerError` when the strategy cannot remove that many.
+    """
+    if remove <= 0 or strategy == "do_not_truncate":
+        return KEEP_ALL
+    if strategy == "longest_first" and second is not None:
+        from_longer = min(abs(first - second), remove)
+        rest = remove - from_longer
+        if first > second:
+            from_first, from_second = from_longer + rest // 2, rest - rest // 2
+        else:
+            from_first, from_second = rest // 2, from_longer + rest - rest // 2
+        if from_first > first or from_second > second:
+            raise _too_short(strategy, remove, f"the texts have {first} and {second}")
+        return Cut(_kept(first, from_first, side), _kept(second, from_second, side))
+    if strategy == "only_second" and second is None:
+        raise TokenizerError(
+            "truncation='only_second': wanted a second text to shorten, came only one."
+            " Use truncation='only_first' or True."
+        )
+    index, length = (1, second or 0) if strategy == "only_second" else (0, first)
+    if remove > length or (remove == length and strategy != "longest_first"):
+        raise _too_short(strategy, remove, f"the {('first', 'second')[index]} text has {length}")
+    kept = _kept(length, remove, side)
+    window = min(length, stride + remove)
+    overflow = slice(0, window) if side == "left" else slice(length - window, length)
+    return Cut(slice(None), kept, (1, overflow)) if index else Cut(kept, slice(None), (0, overflow))
+
+
+def _kept(length: int, remove: int, side: str) -> slice:
+    return slice(remove, length) if side == "left" else slice(0, length - remove)
+
+
+def _too_short(strategy: str, remove: int, lengths: str) -> TokenizerError:
+    return TokenizerError(
+        f"truncation={strategy!r}: {remove} tokens must go to fit max_length, but {lengths}."
+        " Raise max_length, or use a strategy that may shorten the other text ('longest_first')."
+    )
+
+
+def padded_length(
+    length: int, padding: str, longest: int, max_length: int | None, pad_to_multiple_of: int | None
+) -> int:
+    """Length that a sequence of `length` gets; it is never shortened."""
+    if padding == "do_not_pad":
+        return length
+    target = longest if padding == "longest" or max_length is None else max_length
+    if pad_to_multiple_of:
+        target = -(-target // pad_to_multiple_of) * pad_to_multiple_of
+    return max(length, target)
+
+
+def fill(values: list[Any], filler: Any, length: int, side: str) -> list[Any]:
+    """`values` with `filler` added on `side` up to `length`."""
+    missing = length - len(values)
+    if missing <= 0:
+        return values
+    return [filler] * missing + values if side == "left" else values + [filler] * missing

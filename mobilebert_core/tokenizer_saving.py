@@ -1,0 +1,140 @@
+"""Loading a tokenizer from its files and saving it to them."""
+
+import os
+from pathlib import Path
+from typing import Any, Self
+
+from mobilebert_core.atomic_write import write_text
+from mobilebert_core.errors import TokenizerError
+from mobilebert_core.special_tokens import ADDITIONAL, SPECIAL_TOKEN_NAMES
+from mobilebert_core.tokenization_base import GENERAL_DEFAULTS, WORDPIECE_DEFAULTS, TokenizerBase
+from mobilebert_core.tokenizer_files import (
+    ADDED,
+    CONFIG,
+    SPECIAL_MAP,
+    TOKENIZER,
+    VOCABULARY,
+    TokenizerDirectory,
+    read_vocabulary,
+    tokenizer_json,
+    vocabulary_text,
+    write_json,
+)
+
+# Keywords of from_pretrained in transformers that say how to fetch files from the hub; a directory needs none.
+_HUB_KEYWORDS = (
+    "cache_dir", "force_download", "resume_download", "proxies", "local_files_only", "token", "use_auth_token",
+    "revision", "trust_remote_code", "use_fast",
+)  # fmt: skip
+_ARGUMENTS = {
+    *SPECIAL_TOKEN_NAMES, ADDITIONAL, *GENERAL_DEFAULTS, *WORDPIECE_DEFAULTS, "max_len", "added_tokens_decoder",
+    "do_lower_case", "do_basic_tokenize", "never_split", "tokenize_chinese_chars", "strip_accents",
+}  # fmt: skip
+# Keys of tokenizer_config.json that describe its directory or its writer: neither arguments nor written back.
+_NOT_KEPT = {
+    "vocab_file", "tokenizer_file", "special_tokens_map_file", "added_tokens_file", "name_or_path", "tokenizer_class",
+    "backend", "init_inputs", "auto_map", "is_local",
+}  # fmt: skip
+
+
+class SavedTokenizer(TokenizerBase):
+    """A tokenizer with `from_pretrained` and `save_pretrained`."""
+
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | os.PathLike[str], *, subfolder: str | None = None, **overrides: Any
+    ) -> Self:
+        """The tokenizer of a directory, or of a vocab.txt or tokenizer.json whose path is given.
+
+        Reads what transformers 4 and 5 write. Keyword arguments of the constructor override what the files say.
+        Raises `CheckpointNotFoundError` when nothing is there (names on the Hugging Face hub are not looked up) and
+        `TokenizerError` for files that are damaged or contradict each other.
+        """
+        found = TokenizerDirectory.find(pretrained_model_name_or_path, subfolder)
+        source = read_vocabulary(found.vocab_file, found.tokenizer_file)
+        written = found.arguments()
+        arguments = {key: value for key, value in written.items() if key in _ARGUMENTS}
+        extras = {key: value for key, value in written.items() if key not in _ARGUMENTS | _NOT_KEPT}
+        arguments |= {key: value for key, value in overrides.items() if key not in _HUB_KEYWORDS}
+        arguments["name_or_path"] = os.fspath(pretrained_model_name_or_path)
+        return cls(found.vocab_file, _source=source, _config_extras=extras, **{**source.arguments, **arguments})
+
+    def save_pretrained(
+        self,
+        save_directory: str | os.PathLike[str],
+        legacy_format: bool | None = None,
+        filename_prefix: str | None = None,
+    ) -> tuple[str, ...]:
+        """Paths of the files written; both tokenizers here and those of transformers 4 and 5 read them.
+
+        `legacy_format=True` leaves out tokenizer.json, False leaves out vocab.txt. A tokenizer that tokenizer.json
+        cannot describe (`never_split`, `do_basic_tokenize=False`) is saved without it. Each file is replaced whole.
+        """
+        directory = Path(save_directory)
+        if directory.exists() and not directory.is_dir():
+            raise TokenizerError(f"{directory}: wanted a directory to save in, came a file. Pass another path.")
+        describable = not self._arguments.get("never_split") and self._arguments.get("do_basic_tokenize", True)
+        if legacy_format is False and not describable:
+            raise TokenizerError(
+                f"{directory}: wanted a tokenizer that {TOKENIZER} can describe, came one with never_split or without"
+                " basic tokenization. Save it with legacy_format=None."
+            )
+        directory.mkdir(parents=True, exist_ok=True)
+
+        def path(name: str) -> Path:
+            return directory / (f"{filename_prefix}-{name}" if filename_prefix else name)
+
+        extended = self.special_tokens_map_extended
+        written = [write_json(path(CONFIG), self._config())]
+        written.append(write_json(path(SPECIAL_MAP), {name: _plain(token) for name, token in extended.items()}))
+        added = {token: index for token, index in self._added_ids.items() if token not in self._vocabulary}
+        if legacy_format is not False:
+            written += self.save_vocabulary(directory, filename_prefix)
+            if added:
+                written.append(write_json(path(ADDED), added))
+        if legacy_format is not True and describable:
+            written.append(write_text(path(TOKENIZER), self._tokenizer_json()))
+        for name in (ADDED, TOKENIZER, VOCABULARY):  # of an earlier tokenizer, which would contradict this one
+            if str(path(name)) not in written:
+                path(name).unlink(missing_ok=True)
+        return tuple(written)
+
+    def save_vocabulary(
+        self, save_directory: str | os.PathLike[str], filename_prefix: str | None = None
+    ) -> tuple[str, ...]:
+        """Path of the vocab.txt written: the model's own vocabulary, without added tokens."""
+        directory = Path(save_directory)
+        if not directory.is_dir():
+            raise TokenizerError(f"{directory}: wanted a directory to save in, found none. Create it first.")
+        name = f"{filename_prefix}-{VOCABULARY}" if filename_prefix else VOCABULARY
+        return (write_text(directory / name, vocabulary_text(self._vocabulary)),)
+
+    def _tokenizer_json(self) -> str:
+        return tokenizer_json(
+            self._vocabulary,
+            self._added,
+            {**self._arguments, "unk_token": self.unk_token},
+            (self.cls_token, self.cls_token_id),
+            (self.sep_token, self.sep_token_id),
+        )
+
+    def _config(self) -> dict[str, Any]:
+        """What stands in tokenizer_config.json. Arguments that transformers does not know only when they matter."""
+        defaults = {**GENERAL_DEFAULTS, **WORDPIECE_DEFAULTS}
+        values = {name: getattr(self, name) for name in GENERAL_DEFAULTS} | self._arguments
+        always = ("model_max_length", "clean_up_tokenization_spaces")
+        return {
+            **self._config_extras,
+            **{name: value for name, value in values.items() if name in always or value != defaults.get(name, ())},
+            **self.special_tokens_map,
+            "added_tokens_decoder": {str(index): token.as_dict() for index, token in sorted(self._added.items())},
+            "tokenizer_class": "MobileBertTokenizer",
+        }
+
+
+def _plain(token: Any) -> Any:
+    """A special token as special_tokens_map.json has it: text alone when that says it all."""
+    if isinstance(token, list):
+        return [_plain(item) for item in token]
+    usual = not (token.single_word or token.lstrip or token.rstrip or token.normalized)
+    return token.content if usual else token.as_dict(with_special=False)
