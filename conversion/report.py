@@ -15,8 +15,11 @@ from .parity import Report, Row
 
 def table(report: Report) -> str:
     """One line per step of the computation: deviations of state, attention and gradients, largest state value."""
+    tolerance = f"tolerance {report.tolerance:g}"
+    if report.gradient_tolerance != report.tolerance:
+        tolerance += f", gradients {report.gradient_tolerance:g}"
     lines = [
-        f"{report.other} against {report.reference}, {report.dtype}, tolerance {report.tolerance:g}",
+        f"{report.other} against {report.reference}, {report.dtype}, {tolerance}",
         f"  {'step':<28}{'state':>10}{'attention':>11}{'gradient':>10}{'largest value':>15}",
     ]
     for place, rows in _by_place(report).items():
@@ -29,7 +32,10 @@ def table(report: Report) -> str:
         lines.append(f"  {place:<28}{_cell(state):>10}{_cell(attention):>11}{_cell(gradient):>10}{largest:>15}{flag}")
     divergence = report.first_divergence
     if divergence is None:
-        lines.append(f"agrees: largest deviation {report.worst.deviation:.1e}, at {report.worst.name}")
+        forward = max(r.deviation for r in report.rows if r.kind != "gradient")
+        backward = max((r.deviation for r in report.rows if r.kind == "gradient"), default=None)
+        gradients = "" if backward is None else f", gradients {backward:.1e}"
+        lines.append(f"agrees: largest deviation {forward:.1e}{gradients}")
     else:
         lines.append(f"DIFFERS: first beyond the tolerance is {divergence.name}, by {divergence.deviation:.1e}")
     return "\n".join(lines)

@@ -23,6 +23,7 @@ class Trace:
 
     name: str
     dtype: str
+    hidden_act: str
     arrays: dict[str, np.ndarray]
 
 
@@ -57,7 +58,7 @@ def _trace_torch(model: Any, batch: Mapping[str, Any], gradients: bool) -> Trace
                 arrays[f"gradient.{name}"] = gradient.double().cpu().numpy()
     model.zero_grad(set_to_none=True)
     model.train(was_training)
-    return Trace(f"PyTorch {type(model).__name__}", dtype, arrays)
+    return Trace(f"PyTorch {type(model).__name__}", dtype, model.config.hidden_act, arrays)
 
 
 def _trace_keras(model: Any, batch: Mapping[str, Any], gradients: bool) -> Trace:
@@ -83,7 +84,7 @@ def _trace_keras(model: Any, batch: Mapping[str, Any], gradients: bool) -> Trace
     else:
         outputs = model(**batch, **options, training=False)
         arrays = _forward_arrays(outputs, as_numpy)
-    return Trace(f"Keras {type(model).__name__}", model.compute_dtype, arrays)
+    return Trace(f"Keras {type(model).__name__}", model.compute_dtype, model.config.hidden_act, arrays)
 
 
 class _without_dropout:
