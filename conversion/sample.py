@@ -16,7 +16,7 @@ import numpy as np
 from mobilebert_core.checkpoint import save_weights
 from mobilebert_core.config import MobileBertConfig
 from mobilebert_core.heads import Head
-from mobilebert_core.weights import Weight, weight_table
+from mobilebert_core.weights import Weight, query_reads_hidden, weight_table
 
 # Sentences written for this package, of different lengths, so that a batch of them has padding.
 SENTENCES = (
@@ -30,12 +30,6 @@ SENTENCES = (
 # that grows from block to block would amplify rounding just so, and hide real differences.
 _DENSE_GAIN = 0.5
 _NORM_RANGE = (0.6, 1.1)
-
-# Dense layers and norms at the border between hidden states (H) and the inside of a block. Scaling the first
-# by 1/s and the second by s makes every hidden state s times as large and leaves all else as it was.
-_READ_HIDDEN = ("bottleneck.input.dense.weight", "bottleneck.attention.dense.weight", "attention.self.value.weight")
-_READ_HIDDEN_ALWAYS = ("pooler.dense.weight", "predictions.transform.dense.weight")
-
 
 def random_checkpoint(
     config: MobileBertConfig, head: Head, directory: Path, seed: int = 0, hidden_scale: float = 1.0
@@ -60,42 +54,51 @@ def _drawn(
             continue
         if weight.name.endswith("weight") and len(weight.shape) == 2:
             fan_in = weight.shape[0] if weight.kind == "extra_output" else weight.shape[1]
-            gain = 1.0 if weight.kind.endswith("table") else _DENSE_GAIN / math.sqrt(fan_in)
+            gain = 1.0 if weight.kind.endswith("table") else _DENSE_GAIN / math.sqrt(max(1, fan_in))
             array = rng.standard_normal(weight.shape, np.float32) * gain
         elif weight.name.endswith("weight"):
             array = rng.uniform(*_NORM_RANGE, weight.shape).astype(np.float32)
         else:
             array = rng.standard_normal(weight.shape, np.float32) * 0.1
-        drawn.append((weight, (array * np.float32(_factor(weight, config, head, scale))).astype(np.float32)))
+        if _reads_hidden(weight, config, head):
+            array /= np.float32(scale)
+        elif _writes_hidden(weight, config):
+            array *= np.float32(scale)
+        drawn.append((weight, array.astype(np.float32)))
     return drawn
 
 
-def _factor(weight: Weight, config: MobileBertConfig, head: Head, scale: float) -> float:
-    """What a weight is multiplied by so that hidden states grow by `scale` and nothing else changes."""
+# Where hidden states are read and written. Dividing the weights of every reader by s and multiplying all that is
+# written by s makes every hidden state s times as large and leaves the rest of the network as it was.
+_HEADS_READ = ("pooler.dense.weight", "predictions.transform.dense.weight")
+_QUERY_KEY = ("self.query.weight", "self.key.weight")
+
+
+def _reads_hidden(weight: Weight, config: MobileBertConfig, head: Head) -> bool:
+    """True for the matrices that multiply hidden states."""
     name = weight.full_name
-    if scale == 1.0:
-        return 1.0
-    if name.startswith("mobilebert.embeddings.LayerNorm."):
-        return scale
-    if weight.kind == "classifier" and len(weight.shape) == 2:
+    if weight.kind == "classifier":
         after_tanh = config.classifier_activation and head.pooled
-        return 1.0 if after_tanh else 1 / scale
-    if name.endswith(_READ_HIDDEN_ALWAYS):
-        return 1 / scale
+        return name.endswith("weight") and not after_tanh
+    if name.endswith(_HEADS_READ):
+        return True
     if not config.use_bottleneck:
-        return 1.0
-    value_reads_hidden = not config.use_bottleneck_attention
-    if name.endswith(_READ_HIDDEN) and (value_reads_hidden or not name.endswith("value.weight")):
-        return 1 / scale
-    if name.endswith(("self.query.weight", "self.key.weight")) and not (
-        config.use_bottleneck_attention or config.key_query_shared_bottleneck
-    ):
-        return 1 / scale
-    if ".output.bottleneck." in name and not name.endswith("LayerNorm.weight"):
-        return scale
-    if name.endswith("output.bottleneck.LayerNorm.weight") and config.normalization_type == "layer_norm":
-        return scale
-    return 1.0
+        return name.endswith((*_QUERY_KEY, "self.value.weight", "intermediate.dense.weight"))
+    if name.endswith(("bottleneck.input.dense.weight", "bottleneck.attention.dense.weight")):
+        return True
+    if name.endswith("self.value.weight"):
+        return not config.use_bottleneck_attention
+    return name.endswith(_QUERY_KEY) and query_reads_hidden(config)
+
+
+def _writes_hidden(weight: Weight, config: MobileBertConfig) -> bool:
+    """True for what is added into hidden states; a layer norm also loses their size and gives it back."""
+    name = weight.full_name
+    if name.startswith("mobilebert.embeddings.LayerNorm."):
+        return True
+    written = ".output.bottleneck." in name if config.use_bottleneck else ".output." in name
+    restores_size = config.normalization_type == "layer_norm" or not name.endswith("LayerNorm.weight")
+    return written and name.startswith("mobilebert.encoder.") and restores_size
 
 
 def batch_of(tokenizer: Any, texts: Sequence[str], config: MobileBertConfig, head: Head, seed: int = 0) -> dict[str, Any]:

@@ -381,7 +381,7 @@ class MobileBertConfig:
     def get_config_dict(cls, pretrained_model_name_or_path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
         """The raw dict of a directory or file, and an empty dict, as in transformers."""
         path = Path(pretrained_model_name_or_path)
-        return read_json(path / CONFIG_FILE if path.is_dir() else path), {}
+        return read_json(path if path.is_file() or path.suffix == ".json" else path / CONFIG_FILE), {}
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **kwargs: Any) -> Any:

@@ -76,7 +76,7 @@ def _check_ids(config: MobileBertConfig, head: Head, inputs: Mapping[str, Any], 
         if ids is None:
             continue
         shape = probe.shape(ids)
-        if not _fits(shape, axes) and not (name == "position_ids" and _fits(shape, (1, axes[-1]))):
+        if not _fits(shape, axes) and not (name == "position_ids" and shape in (axes[-1:], (1, axes[-1]))):
             raise InputError(
                 f"{head.class_name}: {name} has shape {_show(shape)}, wanted {_show(axes)} like the other inputs."
             )

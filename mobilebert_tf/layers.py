@@ -16,11 +16,21 @@ from typing import Any
 import keras
 from keras import ops
 
+
+# TensorFlow's own gelu rounds its constants to float32, also for float64.
+def gelu(x: Any) -> Any:
+    return 0.5 * x * (1.0 + ops.erf(x * (1.0 / math.sqrt(2.0))))
+
+
+def gelu_tanh(x: Any) -> Any:
+    return 0.5 * x * (1.0 + ops.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * (x * x * x))))
+
+
 ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
     "relu": ops.relu,
     "relu6": ops.relu6,
-    "gelu": lambda x: ops.gelu(x, approximate=False),
-    "gelu_tanh": lambda x: ops.gelu(x, approximate=True),
+    "gelu": gelu,
+    "gelu_tanh": gelu_tanh,
     "silu": ops.silu,
     "tanh": ops.tanh,
 }

@@ -48,11 +48,8 @@ def checking() -> bool:
 
 
 def checked_inputs(config: MobileBertConfig, head: Head, inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """The inputs after `check_inputs`; position_ids (S,) get their batch axis."""
+    """The inputs after `check_inputs`."""
     inputs = dict(inputs)
-    positions = inputs.get("position_ids")
-    if isinstance(positions, Tensor) and positions.dim() == 1:
-        inputs["position_ids"] = positions[None]
     if checking():
         for name, value in inputs.items():
             if value is not None and not isinstance(value, Tensor):

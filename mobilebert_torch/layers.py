@@ -25,7 +25,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 def truncated_normal_(tensor: Tensor, std: float) -> Tensor:
     """Fills with a normal distribution cut at two standard deviations."""
-    return nn.init.trunc_normal_(tensor, std=std, a=-2 * std, b=2 * std)
+    return nn.init.trunc_normal_(tensor, std=std, a=-2 * std, b=2 * std) if tensor.numel() else tensor
 
 
 class NoNorm(nn.Module):

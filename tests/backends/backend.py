@@ -1,0 +1,80 @@
+"""One face for both frameworks, so that a test of behaviour is written once and runs on each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mobilebert_core.config import MobileBertConfig
+
+
+class TorchBackend:
+    name = "torch"
+
+    def __init__(self) -> None:
+        import mobilebert_torch
+
+        self.classes = mobilebert_torch.MODEL_CLASSES
+
+    def build(self, head: str, config: MobileBertConfig, **kwargs: Any) -> Any:
+        return self.classes[head](config, **kwargs).eval()
+
+    def load(self, head: str, path: Path, **kwargs: Any) -> Any:
+        return self.classes[head].from_pretrained(path, **kwargs)
+
+    def array(self, value: Any) -> Any:
+        import torch
+
+        return torch.as_tensor(np.asarray(value)) if isinstance(value, np.ndarray | list | int | float) else value
+
+    def call(self, model: Any, batch: Mapping[str, Any], **options: Any) -> Any:
+        """Runs the model on numpy arrays; outputs are still tensors."""
+        return model(**{n: self.array(v) for n, v in batch.items()}, **options)
+
+    def numpy(self, value: Any) -> np.ndarray:
+        return value.detach().float().numpy() if value.element_size() == 2 else value.detach().numpy()
+
+    def parameters(self, model: Any) -> dict[str, np.ndarray]:
+        return {name: self.numpy(p) for name, p in model.named_parameters()}
+
+
+class KerasBackend:
+    name = "keras"
+
+    def __init__(self) -> None:
+        import mobilebert_tf
+
+        self.classes = mobilebert_tf.MODEL_CLASSES
+
+    def build(self, head: str, config: MobileBertConfig, **kwargs: Any) -> Any:
+        return self.classes[head](config, **kwargs)
+
+    def load(self, head: str, path: Path, **kwargs: Any) -> Any:
+        return self.classes[head].from_pretrained(path, **kwargs)
+
+    def array(self, value: Any) -> Any:
+        return value
+
+    def call(self, model: Any, batch: Mapping[str, Any], **options: Any) -> Any:
+        """Runs the model on numpy arrays; outputs are still tensors."""
+        return model(**batch, **options)
+
+    def numpy(self, value: Any) -> np.ndarray:
+        import keras
+
+        return np.asarray(keras.ops.convert_to_numpy(value))
+
+    def parameters(self, model: Any) -> dict[str, np.ndarray]:
+        found = {}
+        for weight in model.weight_table():
+            if weight.tied_to is None:
+                array = self.numpy(model.variable_of(weight))
+                found[weight.name] = array.T if "keras" in weight.transposed else array
+        return found
+
+
+Backend = TorchBackend | KerasBackend
+BACKENDS = {"torch": TorchBackend, "keras": KerasBackend}

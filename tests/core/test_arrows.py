@@ -1,0 +1,115 @@
+"""core <- torch, core <- tf, {core, torch, tf} <- conversion <- tests; and importing loads no more than needed."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+ALLOWED = {
+    "mobilebert_core": set(),
+    "mobilebert_torch": {"mobilebert_core"},
+    "mobilebert_tf": {"mobilebert_core"},
+    "conversion": {"mobilebert_core", "mobilebert_torch", "mobilebert_tf"},
+}
+FRAMEWORKS = {"torch", "tensorflow", "keras", "jax"}
+
+
+def imported(path: Path) -> set[str]:
+    """Top-level packages that a file imports, wherever in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            found.add(node.module.partition(".")[0])
+    return found
+
+
+@pytest.mark.parametrize("package", ALLOWED)
+def test_no_other_arrows(package):
+    for path in (ROOT / package).rglob("*.py"):
+        ours = imported(path) & {*ALLOWED, "tests"}
+        assert ours <= ALLOWED[package] | {package}, path
+
+
+def test_backends_do_not_import_each_others_framework():
+    for path in (ROOT / "mobilebert_torch").rglob("*.py"):
+        assert not imported(path) & {"tensorflow", "keras", "jax"}, path
+    for path in (ROOT / "mobilebert_tf").rglob("*.py"):
+        assert "torch" not in imported(path), path
+
+
+def loaded_by(statement: str) -> set[str]:
+    """Frameworks in a fresh interpreter after a statement."""
+    code = f"{statement}; import sys; print(*(m for m in {sorted(FRAMEWORKS)} if m in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    return set(done.stdout.split())
+
+
+def test_core_and_conversion_load_no_framework():
+    everything = "import mobilebert_core as m, conversion, conversion.cli; [getattr(m, n) for n in m.__all__]"
+    assert loaded_by(everything) == set()
+
+
+def test_a_backend_loads_its_own_framework_alone():
+    assert loaded_by("import mobilebert_torch") == {"torch"}
+    assert "torch" not in loaded_by("import mobilebert_tf")
+
+
+def test_a_missing_framework_is_one_clear_error():
+    code = (
+        "import sys; sys.modules['keras'] = None\n"
+        "from mobilebert_core import BackendMissingError\n"
+        "try: import mobilebert_tf\n"
+        "except BackendMissingError as e: print(e)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert "pip install 'mobilebert[tf]'" in done.stdout
+
+
+TWINS = ("layers", "modeling", "heads", "losses", "inputs", "pretrained", "surgery", "outputs")
+# What one framework has and the other has no use for.
+ONLY_TORCH = {"init_weights", "post_init", "tie_weights", "set_output_embeddings", "dtype", "device", "forward", "encode"}
+ONLY_ARGUMENTS = {"initializer", "kwargs", "training", "dtype", "need_probs"}
+
+
+def twin_names(cls: type) -> set[str]:
+    return {n for n in vars(cls) if not n.startswith("_") and n != "head"}
+
+
+def test_the_backends_mirror_each_other():
+    import mobilebert_tf
+    import mobilebert_torch
+
+    for package in (mobilebert_torch, mobilebert_tf):
+        here = Path(package.__file__).parent
+        assert all((here / f"{name}.py").is_file() for name in TWINS)
+    assert set(mobilebert_tf.MODEL_CLASSES) == set(mobilebert_torch.MODEL_CLASSES)
+    missing = twin_names(mobilebert_torch.MobileBertPreTrainedModel) - twin_names(
+        mobilebert_tf.TFMobileBertPreTrainedModel
+    )
+    assert missing <= ONLY_TORCH | {"supports_gradient_checkpointing"}
+
+
+def test_bricks_take_the_same_arguments():
+    from mobilebert_tf import layers as keras_layers
+    from mobilebert_torch import layers as torch_layers
+
+    names = [n for n, c in vars(torch_layers).items() if inspect.isclass(c) and c.__module__ == torch_layers.__name__]
+    assert len(names) > 8
+    for name in names:
+        if name == "NoNorm":
+            continue
+        ours = list(inspect.signature(getattr(torch_layers, name).__init__).parameters)
+        theirs = list(inspect.signature(getattr(keras_layers, name).__init__).parameters)
+        assert [n for n in theirs if n not in {*ONLY_ARGUMENTS, "decoder"}] == ours, name
+        forward = [n for n in inspect.signature(getattr(torch_layers, name).forward).parameters if n != "self"]
+        call = [n for n in inspect.signature(getattr(keras_layers, name, None).call if hasattr(keras_layers, name) and hasattr(getattr(keras_layers, name), "call") else (lambda: None)).parameters if n != "self"]
+        if name != "Bottleneck":
+            assert [n for n in call if n not in ONLY_ARGUMENTS] == [n for n in forward if n not in ONLY_ARGUMENTS], name

@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+import copy
+import json
+import pickle
+
+import pytest
+
+from mobilebert_core.config import INERT_FIELDS, MobileBertConfig
+from mobilebert_core.errors import CheckpointNotFoundError, ConfigError
+from mobilebert_core.heads import HEADS
+from mobilebert_core.presets import PRESETS
+from mobilebert_core.weights import parameter_count, weight_table
+
+# config.json of google/mobilebert-uncased, as two independent copies of it agree.
+RELEASED = {
+    "attention_probs_dropout_prob": 0.1, "classifier_activation": False, "embedding_size": 128, "hidden_act": "relu",
+    "hidden_dropout_prob": 0.0, "hidden_size": 512, "initializer_range": 0.02, "intermediate_size": 512,
+    "intra_bottleneck_size": 128, "key_query_shared_bottleneck": True, "layer_norm_eps": 1e-12,
+    "max_position_embeddings": 512, "model_type": "mobilebert", "normalization_type": "no_norm",
+    "num_attention_heads": 4, "num_feedforward_networks": 4, "num_hidden_layers": 24, "pad_token_id": 0,
+    "trigram_input": True, "true_hidden_size": 128, "type_vocab_size": 2, "use_bottleneck": True,
+    "use_bottleneck_attention": False, "vocab_size": 30522,
+}  # fmt: skip
+
+
+def test_the_released_model_is_the_first_preset():
+    assert MobileBertConfig.from_dict(RELEASED) == MobileBertConfig.from_preset("mobilebert")
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_have_their_published_size(name):
+    config = MobileBertConfig.from_preset(name)
+    assert parameter_count(weight_table(config, HEADS["Model"], pooler=False)) == PRESETS[name].encoder_parameters
+
+
+def test_an_unknown_preset_names_the_nearest():
+    with pytest.raises(ConfigError, match="Did you mean 'mobilebert-tiny'"):
+        MobileBertConfig.from_preset("mobilebert_tiny")
+
+
+def test_positional_order_is_that_of_the_documentation():
+    config = MobileBertConfig(100, 64, 3, 2, 40)
+    assert (config.vocab_size, config.hidden_size, config.num_hidden_layers) == (100, 64, 3)
+    assert (config.num_attention_heads, config.intermediate_size) == (2, 40)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"hidden_size": 0}, "hidden_size must be a whole number of at least 1, got 0"),
+        ({"hidden_size": 512.0}, "hidden_size must be a whole number"),
+        ({"num_feedforward_networks": 0}, "num_feedforward_networks must be a whole number of at least 1"),
+        ({"use_bottleneck": False, "hidden_size": 510}, "hidden_size 510 is not divisible by num_attention_heads 4"),
+        ({"num_attention_heads": 3}, "intra_bottleneck_size 128 is not divisible by num_attention_heads 3"),
+        ({"hidden_act": "swoosh"}, "hidden_act must be one of 'relu'"),
+        ({"hidden_act": len}, "hidden_act must be one of"),
+        ({"normalization_type": "batch_norm"}, "normalization_type must be one of 'no_norm', 'layer_norm'"),
+        ({"problem_type": "ranking"}, "problem_type must be one of"),
+        ({"trigram_input": "yes"}, "trigram_input must be True or False, got 'yes'"),
+        ({"hidden_dropout_prob": 1.5}, "hidden_dropout_prob must be a number from 0 up to"),
+        ({"pad_token_id": 30522}, "pad_token_id must be None or an id below vocab_size 30522"),
+        ({"hidden_sise": 3}, "no field 'hidden_sise' .did you mean 'hidden_size'"),
+        ({"num_labels": 5, "id2label": {0: "a", 1: "b", 2: "c"}}, "num_labels is 5 but the label maps name 3 labels"),
+        ({"num_labels": 0}, "num_labels must be a whole number of at least 1"),
+        ({"id2label": {0: "a"}, "label2id": {"b": 0}}, "label2id .* is not the inverse"),
+        ({"pruned_heads": {30: [0]}}, "pruned_heads names layer 30"),
+        ({"pruned_heads": {0: [0, 1, 2, 3]}}, "leaves no attention head in layer 0"),
+        ({"model_type": "bert"}, "model_type is 'bert'.*configuration of another model"),
+        ({"dtype": "int8"}, "dtype must be one of"),
+    ],
+)
+def test_what_is_wrong_is_said(wrong, message):
+    with pytest.raises(ConfigError, match=message):
+        MobileBertConfig(**wrong)
+
+
+def test_everything_wrong_is_said_at_once():
+    with pytest.raises(ConfigError, match=r"vocab_size.*hidden_act"):
+        MobileBertConfig(vocab_size=-1, hidden_act="x")
+
+
+def test_assignment_is_checked_and_undone():
+    config = MobileBertConfig()
+    with pytest.raises(ConfigError, match="hidden_size"):
+        config.hidden_size = -1
+    assert config.hidden_size == 512
+    with pytest.raises(ConfigError, match="did you mean 'num_labels'|no field"):
+        config.num_label = 3
+
+
+def test_true_hidden_size_is_never_trusted():
+    config = MobileBertConfig.from_dict({**RELEASED, "true_hidden_size": 999})
+    assert config.true_hidden_size == 128
+    config.use_bottleneck = False
+    assert config.true_hidden_size == 512
+    assert config.to_dict()["true_hidden_size"] == 512
+
+
+def test_labels_follow_each_other():
+    config = MobileBertConfig(id2label={"0": "no", "1": "yes", "2": "maybe"})
+    assert (config.num_labels, config.label2id) == (3, {"no": 0, "yes": 1, "maybe": 2})
+    config.num_labels = 2
+    assert config.id2label == {0: "LABEL_0", 1: "LABEL_1"}
+    assert MobileBertConfig(label2id={"no": 0, "yes": 1}).id2label == {0: "no", 1: "yes"}
+
+
+def test_num_labels_wins_over_a_file(tmp_path):
+    MobileBertConfig(id2label={0: "a", 1: "b", 2: "c"}).save_pretrained(tmp_path)
+    assert MobileBertConfig.from_pretrained(tmp_path).num_labels == 3
+    assert MobileBertConfig.from_pretrained(tmp_path, num_labels=3).id2label[2] == "c"
+    assert MobileBertConfig.from_pretrained(tmp_path, num_labels=5).id2label[4] == "LABEL_4"
+    assert MobileBertConfig.from_pretrained(tmp_path, id2label={0: "x"}).num_labels == 1
+
+
+@pytest.mark.parametrize("spelling", ["torch_dtype", "dtype"])
+def test_both_spellings_of_dtype(spelling):
+    config = MobileBertConfig.from_dict({**RELEASED, spelling: "float16"})
+    assert config.dtype == config.torch_dtype == "float16"
+    assert config.to_dict()["torch_dtype"] == "float16"
+
+
+def test_json_survives(tmp_path):
+    config = MobileBertConfig(num_labels=3, pruned_heads={1: [0, 2]}, problem_type="regression", finetuning_task="x")
+    config.save_pretrained(tmp_path)
+    text = (tmp_path / "config.json").read_text()
+    assert text.endswith("}\n") and list(json.loads(text)) == sorted(json.loads(text))
+    again = MobileBertConfig.from_pretrained(tmp_path)
+    assert again == config and again.pruned_heads == {1: [0, 2]} and again.finetuning_task == "x"
+
+
+def test_unknown_keys_of_a_file_are_kept(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({**RELEASED, "total_flos": 17}))
+    config = MobileBertConfig.from_pretrained(tmp_path)
+    assert config.total_flos == 17 and config.to_dict()["total_flos"] == 17
+
+
+def test_unknown_keywords_come_back_when_asked():
+    config, unused = MobileBertConfig.from_dict(RELEASED, return_unused_kwargs=True, num_labels=3, colour="red")
+    assert unused == {"colour": "red"} and config.num_labels == 3
+
+
+def test_copies_are_equal_and_apart():
+    config = MobileBertConfig(num_labels=4)
+    for other in (copy.deepcopy(config), pickle.loads(pickle.dumps(config)), config.copy()):
+        assert other == config
+        other.id2label[0] = "changed"
+        assert config.id2label[0] == "LABEL_0"
+
+
+def test_update_is_all_or_nothing():
+    config = MobileBertConfig()
+    with pytest.raises(ConfigError):
+        config.update({"hidden_size": 256, "hidden_act": "x"})
+    assert config.hidden_size == 512
+    config.update({"intra_bottleneck_size": 96, "num_attention_heads": 3})
+    assert config.head_size == 32
+
+
+def test_fields_of_every_model_are_accepted():
+    config = MobileBertConfig(**INERT_FIELDS)
+    assert all(getattr(config, name) == value for name, value in INERT_FIELDS.items())
+
+
+@pytest.mark.parametrize(("text", "message"), [("{", "ends or breaks off"), ("[]", "wanted a JSON object")])
+def test_a_damaged_file_is_named(tmp_path, text, message):
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(RuntimeError, match=f"config.json.*{message}"):
+        MobileBertConfig.from_pretrained(tmp_path)
+
+
+def test_a_missing_file_says_what_is_there(tmp_path):
+    (tmp_path / "model.bin").touch()
+    with pytest.raises(CheckpointNotFoundError, match=r"config.json: file not found; the directory holds model.bin"):
+        MobileBertConfig.from_pretrained(tmp_path)
+    with pytest.raises(OSError, match="no such directory"):
+        MobileBertConfig.from_pretrained(tmp_path / "nowhere")

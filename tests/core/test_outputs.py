@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import copy
+import dataclasses
+import pickle
+
+import pytest
+
+from mobilebert_core.outputs import OUTPUT_CLASSES, MaskedLMOutput, field_names, flatten_output, unflatten_output
+
+
+@pytest.mark.parametrize("cls", OUTPUT_CLASSES)
+def test_by_attribute_by_key_and_by_position(cls):
+    names = field_names(cls)
+    assert names == tuple(f.name for f in dataclasses.fields(cls))
+    output = cls(**{name: i for i, name in enumerate(names)})
+    assert [getattr(output, n) for n in names] == [output[n] for n in names] == list(output.to_tuple())
+    assert output[0] == 0 and output[-1] == len(names) - 1 and output[:2] == (0, 1)
+    assert isinstance(output, dict) and list(output) == list(names)
+
+
+def test_none_is_left_out():
+    output = MaskedLMOutput(loss=None, logits=2)
+    assert output.loss is None and "loss" not in output and len(output) == 1 and output[0] == 2
+    output.loss = 1
+    assert output.to_tuple() == (1, 2) and output["loss"] == 1
+    output.loss = None
+    assert output.to_tuple() == (2,)
+
+
+def test_order_is_that_of_the_fields_however_filled():
+    output = MaskedLMOutput([("attentions", 4), ("logits", 2)])
+    output["loss"] = 1
+    assert output.to_tuple() == (1, 2, 4)
+
+
+def test_unknown_fields_are_errors():
+    with pytest.raises(TypeError, match="no field"):
+        MaskedLMOutput(logit=1)
+    with pytest.raises(AttributeError, match="no attribute 'logit'"):
+        _ = MaskedLMOutput(logits=1).logit
+    with pytest.raises(TypeError, match="no field 'logit'"):
+        MaskedLMOutput()["logit"] = 1
+
+
+def test_copies():
+    output = MaskedLMOutput(loss=1, logits=2)
+    for other in (copy.copy(output), copy.deepcopy(output), pickle.loads(pickle.dumps(output)), MaskedLMOutput(output)):
+        assert type(other) is MaskedLMOutput and other == output
+
+
+def test_flattening_is_sorted_and_round_trips_placeholders():
+    children, keys = flatten_output(MaskedLMOutput(loss=1, logits=2, attentions=3))
+    assert keys == ("attentions", "logits", "loss") and children == (3, 2, 1)
+    again = unflatten_output(MaskedLMOutput, keys, (None, 2, None))
+    assert list(again) == ["loss", "logits", "attentions"] and again["loss"] is None
+
+
+def test_both_backends_return_the_same_classes():
+    import optree
+    import torch.utils._pytree as pytree
+
+    import mobilebert_tf
+    import mobilebert_torch  # noqa: F401
+
+    assert mobilebert_tf.TFMobileBertForPreTrainingOutput.__module__ == "mobilebert_core.outputs"
+    output = MaskedLMOutput(loss=1, logits=2)
+    for doubled in (
+        pytree.tree_map(lambda x: 2 * x, output),
+        optree.tree_map(lambda x: 2 * x, output, namespace="keras"),
+    ):
+        assert type(doubled) is MaskedLMOutput and doubled.to_tuple() == (2, 4)

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import pytest
+
+from mobilebert_core.config import MobileBertConfig
+from mobilebert_core.heads import HEADS
+from mobilebert_core.weights import KERAS_RENAMES, parameter_count, weight_table
+from tests.tiny import BRANCHES, tiny_config
+
+# Parameters of the eight classes with the default configuration, as published for transformers.
+PARAMETERS = {
+    "Model": (1113, 24_844_544), "PreTraining": (1123, 36_860_220), "MaskedLM": (1119, 36_596_538),
+    "NextSentencePrediction": (1115, 24_845_570), "SequenceClassification": (1115, 24_845_570),
+    "QuestionAnswering": (1113, 24_582_914), "MultipleChoice": (1115, 24_845_057),
+    "TokenClassification": (1113, 24_582_914),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_counts_of_the_full_model(head):
+    table = weight_table(MobileBertConfig(), HEADS[head])
+    assert (len(table), parameter_count(table)) == PARAMETERS[head]
+
+
+@pytest.mark.parametrize("branch", BRANCHES)
+@pytest.mark.parametrize("head", HEADS)
+def test_every_name_is_one_to_one(head, branch):
+    table = weight_table(tiny_config(**BRANCHES[branch]), HEADS[head])
+    for names in ([w.name for w in table], [w.h5 for w in table if w.h5], [w.tf1 for w in table if w.tf1],
+                  [w.keras for w in table if w.keras]):  # fmt: skip
+        assert len(set(names)) == len(names)
+    assert all((w.keras is None) == (w.tied_to is not None) for w in table)
+    assert not any(set((w.keras or "").split(".")) & set(KERAS_RENAMES) for w in table)
+
+
+@pytest.mark.parametrize("branch", BRANCHES)
+@pytest.mark.parametrize("head", HEADS)
+def test_the_pytorch_models_have_these_weights(head, branch):
+    import torch
+
+    import mobilebert_torch
+
+    config = tiny_config(**BRANCHES[branch])
+    with torch.device("meta"):
+        model = mobilebert_torch.MODEL_CLASSES[head](config)
+    expected = {w.name: w.shape for w in weight_table(config, HEADS[head])}
+    assert {n: tuple(t.shape) for n, t in model.state_dict().items()} == expected
+
+
+@pytest.mark.parametrize("branch", ["released", "teacher", "no_bottleneck", "untied", "pruned", "embedding_is_hidden"])
+@pytest.mark.parametrize("head", ["PreTraining", "SequenceClassification", "QuestionAnswering"])
+def test_the_keras_models_have_these_weights_and_no_others(head, branch):
+    import mobilebert_tf
+
+    model = mobilebert_tf.MODEL_CLASSES[head](tiny_config(**BRANCHES[branch]), initializer="zeros")
+    found = []
+    for weight in model.weight_table():
+        if weight.tied_to is None:
+            variable = model.variable_of(weight)
+            assert tuple(variable.shape) == weight.shape_in("keras"), weight
+            found.append(variable)
+    assert sorted(map(id, found)) == sorted(map(id, model.weights))
+    assert len({v.path for v in found}) == len(found)
+
+
+@pytest.mark.parametrize("branch", sorted(set(BRANCHES) - {"teacher", "unshared", "pruned"}))
+def test_transformers_has_the_same_names_and_shapes(branch):
+    """The teacher's layout and pruned heads are what transformers 5 cannot build."""
+    transformers = pytest.importorskip("transformers")
+    import torch
+
+    import mobilebert_torch
+
+    config = tiny_config(**BRANCHES[branch])
+    with torch.device("meta"):
+        theirs = transformers.MobileBertForPreTraining(transformers.MobileBertConfig(**config.to_dict()))
+        ours = mobilebert_torch.MobileBertForPreTraining(config)
+    assert {n: t.shape for n, t in ours.state_dict().items()} == {n: t.shape for n, t in theirs.state_dict().items()}
