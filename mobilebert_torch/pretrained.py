@@ -39,7 +39,14 @@ class MobileBertPreTrainedModel(nn.Module):
     base_model_prefix = "mobilebert"
     main_input_name = "input_ids"
     supports_gradient_checkpointing = True
+    # What the Trainer of transformers, accelerate and PEFT ask a model for.
+    is_parallelizable = False
     _no_split_modules: ClassVar[list[str]] = ["MobileBertLayer"]
+    _keep_in_fp32_modules = None
+    _keys_to_ignore_on_load_missing = None
+    _keys_to_ignore_on_load_unexpected = None
+    _keys_to_ignore_on_save = None
+    _supports_sdpa = False  # in the sense of transformers 4: no second set of attention classes
 
     def __init__(self, config: MobileBertConfig) -> None:
         super().__init__()
@@ -120,6 +127,14 @@ class MobileBertPreTrainedModel(nn.Module):
             p.numel() for p in self.parameters() if (p.requires_grad or not only_trainable) and id(p) not in tables
         )
 
+    @property
+    def vocab_size(self) -> int:
+        return self.config.vocab_size
+
+    def can_generate(self) -> bool:
+        """False: MobileBERT reads text, it does not write it."""
+        return False
+
     def weight_table(self) -> tuple[Weight, ...]:
         """The rows of the table of weights that this model has."""
         return weight_table(self.config, self.head, pooler=getattr(self.base_model, "pooler", None) is not None)
@@ -167,10 +182,14 @@ class MobileBertPreTrainedModel(nn.Module):
     # ---------------------------------------------------------------------------------------- training
 
     def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs: Mapping[str, Any] | None = None) -> None:
-        """Recomputes each block in the backward pass instead of keeping its activations."""
-        if gradient_checkpointing_kwargs and gradient_checkpointing_kwargs.get("use_reentrant"):
-            raise ConfigError("gradient_checkpointing_enable: only use_reentrant=False is supported.")
-        self.base_model.encoder.gradient_checkpointing = True
+        """Recomputes each block in the backward pass instead of keeping its activations.
+
+        `gradient_checkpointing_kwargs` go to `torch.utils.checkpoint.checkpoint`; `use_reentrant` is False
+        unless they say otherwise.
+        """
+        encoder = self.base_model.encoder
+        encoder.gradient_checkpointing = True
+        encoder.checkpoint_options = {"use_reentrant": False, **(gradient_checkpointing_kwargs or {})}
 
     def gradient_checkpointing_disable(self) -> None:
         self.base_model.encoder.gradient_checkpointing = False
@@ -193,7 +212,7 @@ class MobileBertPreTrainedModel(nn.Module):
 
     def returned(self, output: ModelOutput, return_dict: bool | None) -> Any:
         """The output itself, or a tuple of its fields, as `return_dict` or the configuration says."""
-        return output if (self.config.return_dict if return_dict is None else return_dict) else output.to_tuple()
+        return output if (self.config.use_return_dict if return_dict is None else return_dict) else output.to_tuple()
 
     # ------------------------------------------------------------------------------------------- files
 
@@ -278,12 +297,21 @@ class MobileBertPreTrainedModel(nn.Module):
         *,
         state_dict: Mapping[str, Tensor] | None = None,
         is_main_process: bool = True,
+        safe_serialization: bool = True,
     ) -> None:
         """Writes config.json and model.safetensors, which this package and transformers read in turn.
 
         Tied weights are stored once. Files appear whole or not at all. Only the main process of a
         distributed run writes; `state_dict` is then the gathered one.
+
+        Raises:
+            ConfigError: for `safe_serialization=False`; `torch.save(model.state_dict(), path)` writes a pickle.
         """
+        if not safe_serialization:
+            raise ConfigError(
+                f"{type(self).__name__}.save_pretrained writes safetensors only, got safe_serialization=False. "
+                "torch.save(model.state_dict(), path) writes a pickle."
+            )
         if not is_main_process:
             return
         values = self.state_dict() if state_dict is None else state_dict
