@@ -47,8 +47,8 @@ INERT_FIELDS: dict[str, Any] = {
     "forced_bos_token_id": None, "forced_eos_token_id": None,
     "is_composition": False, "is_decoder": False, "is_encoder_decoder": False, "length_penalty": 1.0,
     "max_length": 20, "min_length": 0, "no_repeat_ngram_size": 0, "num_beam_groups": 1, "num_beams": 1,
-    "num_choices": None, "num_return_sequences": 1, "output_scores": False, "prefix": None, "remove_invalid_values": False,
-    "repetition_penalty": 1.0, "return_dict_in_generate": False, "sep_token_id": None, "suppress_tokens": None,
+    "num_choices": None, "num_return_sequences": 1, "output_scores": False, "prefix": None,
+    "remove_invalid_values": False, "repetition_penalty": 1.0, "return_dict_in_generate": False, "sep_token_id": None, "suppress_tokens": None,
     "task_specific_params": None, "temperature": 1.0, "tf_legacy_loss": False, "tie_encoder_decoder": False,
     "tokenizer_class": None, "top_k": 50, "top_p": 1.0, "transformers_version": None,
     "typical_p": 1.0, "use_bfloat16": False, "use_cache": True, "language": None, "name": None,
@@ -315,8 +315,8 @@ class MobileBertConfig:
         for layer, heads in pruned.items():
             if not 0 <= layer < self.num_hidden_layers or any(not 0 <= h < self.num_attention_heads for h in heads):
                 wrong.append(
-                    f"pruned_heads names layer {layer}, heads {sorted(heads)}; there are {self.num_hidden_layers} layers "
-                    f"of {self.num_attention_heads} heads"
+                    f"pruned_heads names layer {layer}, heads {sorted(heads)}; there are {self.num_hidden_layers} "
+                    f"layers of {self.num_attention_heads} heads"
                 )
             elif len(heads) >= self.num_attention_heads:
                 wrong.append(f"pruned_heads leaves no attention head in layer {layer}")

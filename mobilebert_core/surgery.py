@@ -19,15 +19,13 @@ def resized_vocabulary(config: MobileBertConfig, new_num_tokens: int | None, pad
         raise ConfigError(f"resize_token_embeddings: new_num_tokens must be a whole number above 0, got {size!r}.")
     if pad_to_multiple_of is not None and not _is_size(pad_to_multiple_of):
         raise ConfigError(  # worded as in transformers, where code matches it
-            f"resize_token_embeddings: Asking to pad the embedding matrix to a multiple of `{pad_to_multiple_of}`, which "
-            "is not and integer. Please make sure to pass an integer above 0."
+            f"resize_token_embeddings: Asking to pad the embedding matrix to a multiple of `{pad_to_multiple_of}`, "
+            "which is not and integer. Please make sure to pass an integer above 0."
         )
     if pad_to_multiple_of is not None:
         size = -(-size // pad_to_multiple_of) * pad_to_multiple_of
     if config.pad_token_id is not None and config.pad_token_id >= size:
-        raise ConfigError(
-            f"resize_token_embeddings: {size} words leave no row for pad_token_id {config.pad_token_id}."
-        )
+        raise ConfigError(f"resize_token_embeddings: {size} words leave no row for pad_token_id {config.pad_token_id}.")
     return size
 
 

@@ -6,19 +6,19 @@ Twin: mobilebert_tf/pretrained.py.
 from __future__ import annotations
 
 import inspect
+import pickle
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from mobilebert_core.checkpoint import LoadPlan, Stored, check_ties, open_weights, plan_loading
 from mobilebert_core.config import DTYPES, MobileBertConfig
-from mobilebert_core.errors import ConfigError
-from mobilebert_core.files import WEIGHTS_FILE, replacing
+from mobilebert_core.errors import CheckpointError, ConfigError
+from mobilebert_core.files import PICKLE_FILE, WEIGHTS_FILE, replacing
 from mobilebert_core.heads import Head, check_head
 from mobilebert_core.outputs import ModelOutput
 from mobilebert_core.weights import Weight, weight_table
@@ -240,6 +240,8 @@ class MobileBertPreTrainedModel(nn.Module):
     ) -> Any:
         """Loads a checkpoint directory (config.json, model.safetensors) into evaluation mode, all or nothing.
 
+        Where there is no model.safetensors, a pytorch_model.bin is read, without running code from it.
+
         Args:
             config: used in place of config.json.
             state_dict: used in place of the weights file.
@@ -264,14 +266,17 @@ class MobileBertPreTrainedModel(nn.Module):
         elif kwargs:
             config = config.copy(**kwargs)
         check_head(config, cls.head)
+        source = "state_dict"
+        if state_dict is None and not (directory / WEIGHTS_FILE).exists() and (directory / PICKLE_FILE).exists():
+            source, state_dict = str(directory / PICKLE_FILE), _read_pickle(directory / PICKLE_FILE)
         if state_dict is None:
             weights = open_weights(directory)
             source, stored, read = str(weights.path), weights.stored, weights.read
         else:
-            source, stored, read = "state_dict", _describe(state_dict), lambda name: state_dict[name]
+            stored, read = _describe(state_dict), lambda name: state_dict[name]
         pooler = model_kwargs.get("add_pooling_layer")
         plan = plan_loading(source, stored, config, cls.head, pooler, ignore_mismatched_sizes, allow_missing)
-        check_ties(source, plan, stored, lambda name: np.asarray(read(name)), config)
+        check_ties(source, plan, stored, lambda name: torch.as_tensor(read(name)).double().numpy(force=True), config)
         model = cls._load(config, plan, read, _torch_dtype(dtype or torch_dtype, plan), model_kwargs)
         return (model, plan.loading_info()) if output_loading_info else model
 
@@ -302,16 +307,9 @@ class MobileBertPreTrainedModel(nn.Module):
         """Writes config.json and model.safetensors, which this package and transformers read in turn.
 
         Tied weights are stored once. Files appear whole or not at all. Only the main process of a
-        distributed run writes; `state_dict` is then the gathered one.
-
-        Raises:
-            ConfigError: for `safe_serialization=False`; `torch.save(model.state_dict(), path)` writes a pickle.
+        distributed run writes; `state_dict` is then the gathered one. `safe_serialization=False` writes
+        pytorch_model.bin instead, which PyTorch alone can read.
         """
-        if not safe_serialization:
-            raise ConfigError(
-                f"{type(self).__name__}.save_pretrained writes safetensors only, got safe_serialization=False. "
-                "torch.save(model.state_dict(), path) writes a pickle."
-            )
         if not is_main_process:
             return
         values = self.state_dict() if state_dict is None else state_dict
@@ -319,14 +317,33 @@ class MobileBertPreTrainedModel(nn.Module):
         if self._predictions() is not None and not self.config.tie_word_embeddings:
             names.append("cls.predictions.decoder.bias")  # transformers 5 reads this one when untied
         tensors = {name: values[name].detach().cpu().contiguous().clone() for name in names}
-        with replacing(Path(save_directory) / WEIGHTS_FILE) as temporary:
-            save_file(tensors, temporary, metadata={"format": "pt"})
+        directory = Path(save_directory)
+        if safe_serialization:
+            with replacing(directory / WEIGHTS_FILE) as temporary:
+                save_file(tensors, temporary, metadata={"format": "pt"})
+        else:
+            with replacing(directory / PICKLE_FILE) as temporary:
+                torch.save(tensors, temporary)
+            (directory / WEIGHTS_FILE).unlink(missing_ok=True)  # it would be read first, with other weights
         dtype = str(self.dtype).removeprefix("torch.")
         self.config.copy(architectures=[self.head.class_name], dtype=dtype).save_pretrained(save_directory)
 
 
 def _constructor_names(cls: type) -> set[str]:
     return set(inspect.signature(cls.__init__).parameters) - {"self", "config"}
+
+
+def _read_pickle(path: Path) -> Mapping[str, Tensor]:
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError):
+        raise CheckpointError(
+            f"{path}: wanted tensors alone, got a file that is damaged or holds other objects; nothing in it was run. "
+            "Fetch it again, or ask its author for model.safetensors."
+        ) from None
+    if not isinstance(found, Mapping) or not all(isinstance(value, Tensor) for value in found.values()):
+        raise CheckpointError(f"{path}: wanted a state dict of tensors, got a {type(found).__name__}.")
+    return found
 
 
 def _describe(state_dict: Mapping[str, Tensor]) -> dict[str, Stored]:
