@@ -10,6 +10,7 @@ import copy
 import difflib
 import inspect
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
@@ -43,13 +44,14 @@ INERT_FIELDS: dict[str, Any] = {
     "chunk_size_feed_forward": 0, "cross_attention_hidden_size": None, "decoder_start_token_id": None,
     "diversity_penalty": 0.0, "do_sample": False, "early_stopping": False, "encoder_no_repeat_ngram_size": 0,
     "eos_token_id": None, "exponential_decay_length_penalty": None, "finetuning_task": None,
-    "forced_bos_token_id": None, "forced_eos_token_id": None, "gradient_checkpointing": False,
+    "forced_bos_token_id": None, "forced_eos_token_id": None,
     "is_composition": False, "is_decoder": False, "is_encoder_decoder": False, "length_penalty": 1.0,
     "max_length": 20, "min_length": 0, "no_repeat_ngram_size": 0, "num_beam_groups": 1, "num_beams": 1,
-    "num_return_sequences": 1, "output_scores": False, "prefix": None, "remove_invalid_values": False,
-    "repetition_penalty": 1.0, "return_dict_in_generate": False, "sep_token_id": None, "suppress_tokens": None,
+    "num_choices": None, "num_return_sequences": 1, "output_scores": False, "prefix": None,
+    "remove_invalid_values": False, "repetition_penalty": 1.0, "return_dict_in_generate": False,
+    "sep_token_id": None, "suppress_tokens": None,
     "task_specific_params": None, "temperature": 1.0, "tf_legacy_loss": False, "tie_encoder_decoder": False,
-    "tokenizer_class": None, "top_k": 50, "top_p": 1.0, "torchscript": False, "transformers_version": None,
+    "tokenizer_class": None, "top_k": 50, "top_p": 1.0, "transformers_version": None,
     "typical_p": 1.0, "use_bfloat16": False, "use_cache": True, "language": None, "name": None,
 }  # fmt: skip
 
@@ -99,6 +101,8 @@ class MobileBertConfig:
     return_dict: bool = True
     output_hidden_states: bool = False
     output_attentions: bool = False
+    torchscript: bool = False  # True makes every output a tuple, which is what `torch.jit.trace` takes
+    gradient_checkpointing: bool = False  # True builds models that recompute their blocks in training
     architectures: list[str] | None = None
     dtype: str | None = None
     name_or_path: str = ""
@@ -135,7 +139,7 @@ class MobileBertConfig:
             default = f.default_factory() if f.default_factory is not MISSING else f.default
             setattr(self, f.name, copy.deepcopy(given.get(f.name, default)))
         self._set_labels(given.get("id2label"), given.get("label2id"), num_labels)
-        self.validate()
+        self.validate(building=False)
         object.__setattr__(self, "_ready", True)
 
     # ----------------------------------------------------------------------------------------- fields
@@ -152,7 +156,7 @@ class MobileBertConfig:
         if name not in self.__dataclass_fields__:
             raise ConfigError(_unknown_fields([name], list(self.__dataclass_fields__)))
         if name == "pruned_heads":
-            value = _checked_pruned_heads(value)
+            value = _normal_pruned_heads(value, self.num_hidden_layers)
         elif name == "dtype" and value is not None:
             value = str(value).removeprefix("torch.").removeprefix("<dtype: '").removesuffix("'>")
         if not self._ready:
@@ -163,7 +167,7 @@ class MobileBertConfig:
             before = getattr(self, name)
             object.__setattr__(self, name, value)
             try:
-                self.validate()
+                self.validate(building=False)
             except ConfigError:
                 object.__setattr__(self, name, before)
                 raise
@@ -194,7 +198,13 @@ class MobileBertConfig:
 
     @property
     def use_return_dict(self) -> bool:
-        return self.return_dict
+        """Whether outputs are dicts: `return_dict`, but tuples under `torchscript`."""
+        return self.return_dict and not self.torchscript
+
+    @property
+    def torch_dtype(self) -> Any:
+        """`dtype` as transformers gives it: a torch.dtype where PyTorch is loaded, else the name."""
+        return self.dtype if self.dtype is None else getattr(sys.modules.get("torch"), self.dtype, self.dtype)
 
     @property
     def num_labels(self) -> int:
@@ -239,15 +249,19 @@ class MobileBertConfig:
                 f"{dict(list(by_id.items())[:4])}. Give id2label alone and the other is derived."
             )
         object.__setattr__(self, "id2label", by_id)
-        object.__setattr__(self, "label2id", by_name or inverse)
+        object.__setattr__(self, "label2id", dict(label2id) if label2id else inverse)
 
     # ------------------------------------------------------------------------------------- validation
 
-    def validate(self) -> None:
-        """Checks every field and their combinations; raises ConfigError naming all that is wrong."""
+    def validate(self, building: bool = True) -> None:
+        """Checks every field and their combinations; raises ConfigError naming all that is wrong.
+
+        Models call it. Construction and assignment come with `building=False`, which leaves to the model what
+        a file or a caller may fill in step by step: hidden_size 0, and heads pruned that are not there.
+        """
         wrong: list[str] = []
         at_least = {
-            "vocab_size": 1, "hidden_size": 1, "num_hidden_layers": 0, "num_attention_heads": 1,
+            "vocab_size": 1, "hidden_size": int(building), "num_hidden_layers": 0, "num_attention_heads": 1,
             "intermediate_size": 1, "max_position_embeddings": 1, "type_vocab_size": 1, "embedding_size": 1,
             "intra_bottleneck_size": 1, "num_feedforward_networks": 1,
         }  # fmt: skip
@@ -277,6 +291,7 @@ class MobileBertConfig:
                 wrong.append(f"{f.name} must be True or False, got {getattr(self, f.name)!r}")
         if not wrong:
             wrong += self._conflicts()
+            wrong += self._pruning_conflicts() if building else []
         if wrong:
             raise ConfigError("MobileBertConfig: " + "; ".join(wrong) + ".")
 
@@ -290,11 +305,19 @@ class MobileBertConfig:
         pad = self.pad_token_id
         if pad is not None and not (_is_int(pad) and -self.vocab_size <= pad < self.vocab_size):
             wrong.append(f"pad_token_id must be None or an id below vocab_size {self.vocab_size}, got {pad!r}")
-        for layer, heads in self.pruned_heads.items():
+        return wrong
+
+    def _pruning_conflicts(self) -> list[str]:
+        try:
+            pruned = {int(layer): {int(head) for head in heads} for layer, heads in self.pruned_heads.items()}
+        except (TypeError, ValueError, AttributeError):
+            return [f"pruned_heads maps layers to lists of heads, e.g. {{0: [1, 2]}}, got {self.pruned_heads!r}"]
+        wrong = []
+        for layer, heads in pruned.items():
             if not 0 <= layer < self.num_hidden_layers or any(not 0 <= h < self.num_attention_heads for h in heads):
                 wrong.append(
-                    f"pruned_heads names layer {layer}, heads {heads}; there are {self.num_hidden_layers} layers "
-                    f"of {self.num_attention_heads} heads"
+                    f"pruned_heads names layer {layer}, heads {sorted(heads)}; there are {self.num_hidden_layers} "
+                    f"layers of {self.num_attention_heads} heads"
                 )
             elif len(heads) >= self.num_attention_heads:
                 wrong.append(f"pruned_heads leaves no attention head in layer {layer}")
@@ -457,13 +480,16 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _checked_pruned_heads(value: Any) -> dict[int, list[int]]:
+def _normal_pruned_heads(value: Any, layers: int) -> Any:
+    """{layer: sorted heads} with layers counted from the front; what is no such mapping is left to `validate`."""
     try:
-        return {int(layer): sorted({int(h) for h in heads}) for layer, heads in (value or {}).items() if len(heads)}
+        pruned: dict[int, set[int]] = {}
+        for layer, heads in (value or {}).items():
+            index = int(layer) + layers if int(layer) < 0 else int(layer)
+            pruned[index] = pruned.get(index, set()) | {int(head) for head in heads}
     except (TypeError, ValueError, AttributeError):
-        raise ConfigError(
-            f"MobileBertConfig: pruned_heads maps layers to lists of heads, e.g. {{0: [1, 2]}}, got {value!r}."
-        ) from None
+        return value
+    return {layer: sorted(heads) for layer, heads in pruned.items() if heads}
 
 
 def _unknown_fields(unknown: list[str], known: list[str]) -> str:

@@ -14,6 +14,7 @@ from .errors import CheckpointError, CheckpointNotFoundError
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
+PICKLE_FILE = "pytorch_model.bin"  # of older checkpoints; read and written by PyTorch only
 
 
 def read_json(path: Path) -> dict[str, Any]:

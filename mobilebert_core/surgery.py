@@ -15,16 +15,22 @@ def resized_vocabulary(config: MobileBertConfig, new_num_tokens: int | None, pad
         ConfigError: for sizes that are no whole numbers above 0, or a vocabulary without the padding token.
     """
     size = config.vocab_size if new_num_tokens is None else new_num_tokens
-    for name, value in (("new_num_tokens", size), ("pad_to_multiple_of", pad_to_multiple_of)):
-        if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
-            raise ConfigError(f"resize_token_embeddings: {name} must be a whole number above 0, got {value!r}.")
+    if not _is_size(size):
+        raise ConfigError(f"resize_token_embeddings: new_num_tokens must be a whole number above 0, got {size!r}.")
+    if pad_to_multiple_of is not None and not _is_size(pad_to_multiple_of):
+        raise ConfigError(  # worded as in transformers, where code matches it
+            f"resize_token_embeddings: Asking to pad the embedding matrix to a multiple of `{pad_to_multiple_of}`, "
+            "which is not and integer. Please make sure to pass an integer above 0."
+        )
     if pad_to_multiple_of is not None:
         size = -(-size // pad_to_multiple_of) * pad_to_multiple_of
     if config.pad_token_id is not None and config.pad_token_id >= size:
-        raise ConfigError(
-            f"resize_token_embeddings: {size} words leave no row for pad_token_id {config.pad_token_id}."
-        )
+        raise ConfigError(f"resize_token_embeddings: {size} words leave no row for pad_token_id {config.pad_token_id}.")
     return size
+
+
+def _is_size(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
 def surviving_features(
@@ -33,15 +39,19 @@ def surviving_features(
     """What is left of each touched layer's query, key and value, and the new `pruned_heads`.
 
     The features are numbered as the layer has them now; heads are numbered as before any pruning, and heads
-    already gone are passed over.
+    already gone are passed over. Layers below 0 count from the last.
 
     Raises:
         ConfigError: for a layer or head that does not exist, or a layer left without heads.
     """
-    merged = {layer: set(heads) for layer, heads in config.pruned_heads.items()}
-    for layer, heads in heads_to_prune.items():
-        merged[int(layer)] = merged.get(int(layer), set()) | {int(h) for h in heads}
-    pruned = config.copy(pruned_heads=merged).pruned_heads
+    asked = config.copy(pruned_heads=heads_to_prune)
+    asked.validate()
+    layers = config.pruned_heads.keys() | asked.pruned_heads.keys()
+    resulting = config.copy(
+        pruned_heads={n: config.pruned_heads.get(n, []) + asked.pruned_heads.get(n, []) for n in sorted(layers)}
+    )
+    resulting.validate()
+    pruned = resulting.pruned_heads
     keep = {}
     for layer, gone in pruned.items():
         present = [h for h in range(config.num_attention_heads) if h not in config.pruned_heads.get(layer, ())]

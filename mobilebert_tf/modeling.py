@@ -166,7 +166,7 @@ class TFMobileBertEncoder(Brick):
             )
             for i in range(config.num_hidden_layers)
         ]
-        self.gradient_checkpointing = False
+        self.gradient_checkpointing = config.gradient_checkpointing
 
     def build(self, input_shape: Any = None) -> None:
         for layer in self.layer:

@@ -127,7 +127,7 @@ class TFMobileBertPreTrainedModel(TrainedByKeras, keras.Model):
 
     def returned(self, output: ModelOutput, return_dict: bool | None) -> Any:
         """The output itself, or a tuple of its fields, as `return_dict` or the configuration says."""
-        return output if (self.config.return_dict if return_dict is None else return_dict) else output.to_tuple()
+        return output if (self.config.use_return_dict if return_dict is None else return_dict) else output.to_tuple()
 
     def as_functional(self, **kwargs: Any) -> keras.Model:
         """This model, sharing its weights, as a Functional one of input_ids, attention_mask and token_type_ids.
@@ -151,6 +151,14 @@ class TFMobileBertPreTrainedModel(TrainedByKeras, keras.Model):
     def num_parameters(self, only_trainable: bool = False) -> int:
         """Distinct parameters; tied ones count once."""
         return sum(int(np.prod(v.shape)) for v in (self.trainable_weights if only_trainable else self.weights))
+
+    @property
+    def vocab_size(self) -> int:
+        return self.config.vocab_size
+
+    def can_generate(self) -> bool:
+        """False: MobileBERT reads text, it does not write it."""
+        return False
 
     def weight_table(self) -> tuple[Weight, ...]:
         """The rows of the table of weights that this model has."""

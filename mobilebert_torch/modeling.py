@@ -135,7 +135,8 @@ class MobileBertEncoder(nn.Module):
         self.layer = nn.ModuleList(
             MobileBertLayer(config, config.heads_of_layer(i)) for i in range(config.num_hidden_layers)
         )
-        self.gradient_checkpointing = False
+        self.gradient_checkpointing = config.gradient_checkpointing
+        self.checkpoint_options: dict[str, Any] = {"use_reentrant": False}
 
     def forward(
         self, x: Tensor, attention_bias: Tensor | None, head_mask: list[Tensor | None], need_probs: bool, keep_states: bool
@@ -143,7 +144,7 @@ class MobileBertEncoder(nn.Module):
         states, attentions = [x], []
         for layer, layer_head_mask in zip(self.layer, head_mask, strict=True):
             if self.gradient_checkpointing and self.training:
-                x, probs = checkpoint(layer, x, attention_bias, layer_head_mask, need_probs, use_reentrant=False)
+                x, probs = checkpoint(layer, x, attention_bias, layer_head_mask, need_probs, **self.checkpoint_options)
             else:
                 x, probs = layer(x, attention_bias, layer_head_mask, need_probs)
             if keep_states:

@@ -6,19 +6,19 @@ Twin: mobilebert_tf/pretrained.py.
 from __future__ import annotations
 
 import inspect
+import pickle
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from mobilebert_core.checkpoint import LoadPlan, Stored, check_ties, open_weights, plan_loading
 from mobilebert_core.config import DTYPES, MobileBertConfig
-from mobilebert_core.errors import ConfigError
-from mobilebert_core.files import WEIGHTS_FILE, replacing
+from mobilebert_core.errors import CheckpointError, ConfigError
+from mobilebert_core.files import PICKLE_FILE, WEIGHTS_FILE, replacing
 from mobilebert_core.heads import Head, check_head
 from mobilebert_core.outputs import ModelOutput
 from mobilebert_core.weights import Weight, weight_table
@@ -39,7 +39,14 @@ class MobileBertPreTrainedModel(nn.Module):
     base_model_prefix = "mobilebert"
     main_input_name = "input_ids"
     supports_gradient_checkpointing = True
+    # What the Trainer of transformers, accelerate and PEFT ask a model for.
+    is_parallelizable = False
     _no_split_modules: ClassVar[list[str]] = ["MobileBertLayer"]
+    _keep_in_fp32_modules = None
+    _keys_to_ignore_on_load_missing = None
+    _keys_to_ignore_on_load_unexpected = None
+    _keys_to_ignore_on_save = None
+    _supports_sdpa = False  # in the sense of transformers 4: no second set of attention classes
 
     def __init__(self, config: MobileBertConfig) -> None:
         super().__init__()
@@ -120,6 +127,14 @@ class MobileBertPreTrainedModel(nn.Module):
             p.numel() for p in self.parameters() if (p.requires_grad or not only_trainable) and id(p) not in tables
         )
 
+    @property
+    def vocab_size(self) -> int:
+        return self.config.vocab_size
+
+    def can_generate(self) -> bool:
+        """False: MobileBERT reads text, it does not write it."""
+        return False
+
     def weight_table(self) -> tuple[Weight, ...]:
         """The rows of the table of weights that this model has."""
         return weight_table(self.config, self.head, pooler=getattr(self.base_model, "pooler", None) is not None)
@@ -167,10 +182,14 @@ class MobileBertPreTrainedModel(nn.Module):
     # ---------------------------------------------------------------------------------------- training
 
     def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs: Mapping[str, Any] | None = None) -> None:
-        """Recomputes each block in the backward pass instead of keeping its activations."""
-        if gradient_checkpointing_kwargs and gradient_checkpointing_kwargs.get("use_reentrant"):
-            raise ConfigError("gradient_checkpointing_enable: only use_reentrant=False is supported.")
-        self.base_model.encoder.gradient_checkpointing = True
+        """Recomputes each block in the backward pass instead of keeping its activations.
+
+        `gradient_checkpointing_kwargs` go to `torch.utils.checkpoint.checkpoint`; `use_reentrant` is False
+        unless they say otherwise.
+        """
+        encoder = self.base_model.encoder
+        encoder.gradient_checkpointing = True
+        encoder.checkpoint_options = {"use_reentrant": False, **(gradient_checkpointing_kwargs or {})}
 
     def gradient_checkpointing_disable(self) -> None:
         self.base_model.encoder.gradient_checkpointing = False
@@ -193,7 +212,7 @@ class MobileBertPreTrainedModel(nn.Module):
 
     def returned(self, output: ModelOutput, return_dict: bool | None) -> Any:
         """The output itself, or a tuple of its fields, as `return_dict` or the configuration says."""
-        return output if (self.config.return_dict if return_dict is None else return_dict) else output.to_tuple()
+        return output if (self.config.use_return_dict if return_dict is None else return_dict) else output.to_tuple()
 
     # ------------------------------------------------------------------------------------------- files
 
@@ -221,6 +240,8 @@ class MobileBertPreTrainedModel(nn.Module):
     ) -> Any:
         """Loads a checkpoint directory (config.json, model.safetensors) into evaluation mode, all or nothing.
 
+        Where there is no model.safetensors, a pytorch_model.bin is read, without running code from it.
+
         Args:
             config: used in place of config.json.
             state_dict: used in place of the weights file.
@@ -245,14 +266,17 @@ class MobileBertPreTrainedModel(nn.Module):
         elif kwargs:
             config = config.copy(**kwargs)
         check_head(config, cls.head)
+        source = "state_dict"
+        if state_dict is None and not (directory / WEIGHTS_FILE).exists() and (directory / PICKLE_FILE).exists():
+            source, state_dict = str(directory / PICKLE_FILE), _read_pickle(directory / PICKLE_FILE)
         if state_dict is None:
             weights = open_weights(directory)
             source, stored, read = str(weights.path), weights.stored, weights.read
         else:
-            source, stored, read = "state_dict", _describe(state_dict), lambda name: state_dict[name]
+            stored, read = _describe(state_dict), lambda name: state_dict[name]
         pooler = model_kwargs.get("add_pooling_layer")
         plan = plan_loading(source, stored, config, cls.head, pooler, ignore_mismatched_sizes, allow_missing)
-        check_ties(source, plan, stored, lambda name: np.asarray(read(name)), config)
+        check_ties(source, plan, stored, lambda name: torch.as_tensor(read(name)).double().numpy(force=True), config)
         model = cls._load(config, plan, read, _torch_dtype(dtype or torch_dtype, plan), model_kwargs)
         return (model, plan.loading_info()) if output_loading_info else model
 
@@ -278,11 +302,13 @@ class MobileBertPreTrainedModel(nn.Module):
         *,
         state_dict: Mapping[str, Tensor] | None = None,
         is_main_process: bool = True,
+        safe_serialization: bool = True,
     ) -> None:
         """Writes config.json and model.safetensors, which this package and transformers read in turn.
 
         Tied weights are stored once. Files appear whole or not at all. Only the main process of a
-        distributed run writes; `state_dict` is then the gathered one.
+        distributed run writes; `state_dict` is then the gathered one. `safe_serialization=False` writes
+        pytorch_model.bin instead, which PyTorch alone can read.
         """
         if not is_main_process:
             return
@@ -291,14 +317,33 @@ class MobileBertPreTrainedModel(nn.Module):
         if self._predictions() is not None and not self.config.tie_word_embeddings:
             names.append("cls.predictions.decoder.bias")  # transformers 5 reads this one when untied
         tensors = {name: values[name].detach().cpu().contiguous().clone() for name in names}
-        with replacing(Path(save_directory) / WEIGHTS_FILE) as temporary:
-            save_file(tensors, temporary, metadata={"format": "pt"})
+        directory = Path(save_directory)
+        if safe_serialization:
+            with replacing(directory / WEIGHTS_FILE) as temporary:
+                save_file(tensors, temporary, metadata={"format": "pt"})
+        else:
+            with replacing(directory / PICKLE_FILE) as temporary:
+                torch.save(tensors, temporary)
+            (directory / WEIGHTS_FILE).unlink(missing_ok=True)  # it would be read first, with other weights
         dtype = str(self.dtype).removeprefix("torch.")
         self.config.copy(architectures=[self.head.class_name], dtype=dtype).save_pretrained(save_directory)
 
 
 def _constructor_names(cls: type) -> set[str]:
     return set(inspect.signature(cls.__init__).parameters) - {"self", "config"}
+
+
+def _read_pickle(path: Path) -> Mapping[str, Tensor]:
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError):
+        raise CheckpointError(
+            f"{path}: wanted tensors alone, got a file that is damaged or holds other objects; nothing in it was run. "
+            "Fetch it again, or ask its author for model.safetensors."
+        ) from None
+    if not isinstance(found, Mapping) or not all(isinstance(value, Tensor) for value in found.values()):
+        raise CheckpointError(f"{path}: wanted a state dict of tensors, got a {type(found).__name__}.")
+    return found
 
 
 def _describe(state_dict: Mapping[str, Tensor]) -> dict[str, Stored]:
