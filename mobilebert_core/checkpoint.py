@@ -167,7 +167,8 @@ def plan_loading(
     if ignore_mismatched_sizes:
         plan.mismatched, mismatched = mismatched, []
     if missing or unknown or mismatched:
-        raise CheckpointError(_report(source, table, stored, missing, unknown, mismatched))
+        foreign = not plan.sources and not mismatched
+        raise CheckpointError(_report(source, table, stored, missing, unknown, mismatched, foreign))
     floats = [s.dtype for s in stored.values() if s.dtype in _SAFETENSORS_DTYPES.values()]
     plan.dtype = max(set(floats), key=floats.count) if floats else "float32"
     _log(source, head, plan)
@@ -218,6 +219,9 @@ def _group(weight: Weight) -> str | None:
     return ".".join(weight.full_name.split(".")[:2]) if weight.in_head else None
 
 
+_SHOWN = 12  # rows of each kind in a message
+
+
 def _report(
     source: str,
     table: Iterable[Weight],
@@ -225,23 +229,26 @@ def _report(
     missing: list[Weight],
     unknown: list[str],
     mismatched: list[tuple[Weight, tuple[int, ...]]],
+    foreign: bool,
 ) -> str:
     total = sum(1 for weight in table if weight.tied_to is None)
     lines = [
         f"{source}: {len(missing)} of {total} weights missing, {len(unknown)} unknown, {len(mismatched)} with another "
         "shape; nothing was loaded."
     ]
-    rows = [f"  missing  {w.name} {w.shape}" for w in missing]
-    rows += [f"  unknown  {name} {stored[name].shape}" for name in unknown]
-    rows += [f"  shape    {w.name} wanted {w.shape}, the file has {shape}" for w, shape in mismatched]
-    lines += rows[:30] + ([f"  ... and {len(rows) - 30} more"] if len(rows) > 30 else [])
+    for rows in (
+        [f"  missing  {w.name} {w.shape}" for w in missing],
+        [f"  unknown  {name} {stored[name].shape}" for name in unknown],
+        [f"  shape    {w.name} wanted {w.shape}, the file has {shape}" for w, shape in mismatched],
+    ):
+        lines += rows[:_SHOWN] + ([f"  ... and {len(rows) - _SHOWN} more"] if len(rows) > _SHOWN else [])
     advice = []
     if mismatched:
         advice.append("Pass ignore_mismatched_sizes=True to start mis-shaped weights fresh, or correct the config.")
-    if missing:
-        advice.append("Pass allow_missing=[...] to start missing weights fresh.")
-    if missing and unknown and len(missing) == total:
+    if foreign:
         advice.append("None of the names is MobileBERT's: this looks like the checkpoint of another model.")
+    elif missing:
+        advice.append("Pass allow_missing=[...] to start missing weights fresh.")
     return "\n".join(lines + advice)
 
 

@@ -18,9 +18,8 @@ def resized_vocabulary(config: MobileBertConfig, new_num_tokens: int | None, pad
     if not _is_size(size):
         raise ConfigError(f"resize_token_embeddings: new_num_tokens must be a whole number above 0, got {size!r}.")
     if pad_to_multiple_of is not None and not _is_size(pad_to_multiple_of):
-        raise ConfigError(  # worded as in transformers, where code matches it
-            f"resize_token_embeddings: Asking to pad the embedding matrix to a multiple of `{pad_to_multiple_of}`, "
-            "which is not and integer. Please make sure to pass an integer above 0."
+        raise ConfigError(
+            f"resize_token_embeddings: pad_to_multiple_of must be a whole number above 0, got {pad_to_multiple_of!r}."
         )
     if pad_to_multiple_of is not None:
         size = -(-size // pad_to_multiple_of) * pad_to_multiple_of

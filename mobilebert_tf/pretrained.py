@@ -26,6 +26,7 @@ from mobilebert_core.weights import Weight, weight_table
 from . import surgery
 from .inputs import PROBE, named_inputs
 from .training import TrainedByKeras
+from .variables import variable_array
 
 MODEL_INPUTS = ("input_ids", "attention_mask", "token_type_ids", "position_ids", "head_mask", "inputs_embeds")
 
@@ -181,7 +182,7 @@ class TFMobileBertPreTrainedModel(TrainedByKeras, keras.Model):
 
     def set_input_embeddings(self, value: Any) -> None:
         """Replaces the word embeddings by an array (V, E) or an Embedding layer; a tied decoder follows."""
-        array = ops.convert_to_numpy(value.embeddings if hasattr(value, "embeddings") else value)
+        array = variable_array(value.embeddings if hasattr(value, "embeddings") else value)
         if array.ndim != 2 or array.shape[1] != self.config.embedding_size:
             raise InputError(
                 f"{type(self).__name__}.set_input_embeddings: wanted (words, {self.config.embedding_size}), got "
@@ -201,7 +202,7 @@ class TFMobileBertPreTrainedModel(TrainedByKeras, keras.Model):
     ) -> keras.layers.Embedding:
         """Changes the vocabulary everywhere it shows: embeddings, decoder, extra output matrix and bias.
 
-        Kept words keep their logits exactly; new rows are drawn like fresh weights, new biases are 0.
+        Kept words keep their logits; new rows are drawn like fresh weights, new biases are 0.
         Returns the word embeddings; without arguments it changes nothing. Sets `config.vocab_size`. A compiled
         model is compiled again, with a fresh optimizer.
         """
@@ -324,7 +325,7 @@ class TFMobileBertPreTrainedModel(TrainedByKeras, keras.Model):
         arrays = {}
         for weight in self.weight_table():
             if weight.tied_to is None:
-                array = ops.convert_to_numpy(self.variable_of(weight))
+                array = variable_array(self.variable_of(weight))
                 arrays[weight.name] = array.T if "keras" in weight.transposed else array
         if self._predictions() is not None and not self.config.tie_word_embeddings:
             # transformers 5 reads this one when untied

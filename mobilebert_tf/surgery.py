@@ -15,6 +15,8 @@ from keras import ops
 
 from mobilebert_core.surgery import resized_vocabulary, surviving_features
 
+from .variables import replace_variable, variable_array
+
 if TYPE_CHECKING:
     from .pretrained import TFMobileBertPreTrainedModel
 
@@ -30,7 +32,7 @@ def resize_token_embeddings(
     predictions = model._predictions()
 
     def resized(old: Any, axis: int, bias: bool = False) -> np.ndarray:
-        array = ops.convert_to_numpy(old)
+        array = variable_array(old)
         shape = tuple(size if i == axis else n for i, n in enumerate(array.shape))
         fresh = keras.initializers.TruncatedNormal(stddev=model.config.initializer_range)
         new = np.zeros(shape, array.dtype) if bias else np.array(ops.convert_to_numpy(fresh(shape, dtype="float32")))
@@ -59,35 +61,16 @@ def prune_heads(model: TFMobileBertPreTrainedModel, heads_to_prune: Mapping[int,
     for index, features in keep.items():
         attention = model.mobilebert.encoder.layer[index].attention
         for dense in (attention.self.query, attention.self.key, attention.self.value):
-            replace_variable(dense, "_kernel", ops.convert_to_numpy(dense.kernel)[:, features])
-            replace_variable(dense, "bias", ops.convert_to_numpy(dense.bias)[features])
+            replace_variable(dense, "_kernel", variable_array(dense.kernel)[:, features])
+            replace_variable(dense, "bias", variable_array(dense.bias)[features])
             dense.units = len(features)
         output = attention.output_.dense
-        replace_variable(output, "_kernel", ops.convert_to_numpy(output.kernel)[features])
+        replace_variable(output, "_kernel", variable_array(output.kernel)[features])
         output.input_spec = keras.layers.InputSpec(min_ndim=2, axes={-1: len(features)})
         attention.self.num_attention_heads = len(features) // model.config.head_size
     model.config.pruned_heads = pruned
     if keep:
         _start_over(model)
-
-
-def replace_variable(layer: keras.layers.Layer, attribute: str, value: np.ndarray) -> None:
-    """Puts a new variable holding `value` where a built layer has one, as Keras does when it quantizes.
-
-    It takes the old one's place in the layer's order too, on which saved optimizers rely.
-    """
-    old = getattr(layer, attribute)
-    tracked = layer._trainable_variables if old.trainable else layer._non_trainable_variables
-    place = [id(variable) for variable in tracked].index(id(old))
-    layer._tracker.unlock()
-    layer._untrack_variable(old)
-    new = layer.add_weight(
-        name=old.name, shape=value.shape, dtype=old.dtype, initializer="zeros", trainable=old.trainable
-    )
-    new.assign(value)
-    setattr(layer, attribute, new)
-    tracked.insert(place, tracked.pop())
-    layer._tracker.lock()
 
 
 def _start_over(model: TFMobileBertPreTrainedModel) -> None:

@@ -218,18 +218,31 @@ class PredictionTransform(nn.Module):
         return self.LayerNorm(self.activation(self.dense(x)))
 
 
+class ExtraOutput(nn.Module):
+    """The output matrix beyond the word embeddings, (features, V): adds its part to the logits."""
+
+    def __init__(self, features: int, vocab_size: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(features, vocab_size))
+
+    def forward(self, x: Tensor, logits: Tensor) -> Tensor:
+        if x.shape[-1] == 0:
+            return logits
+        return torch.addmm(logits.flatten(0, -2), x.flatten(0, -2), self.weight).view_as(logits)
+
+
 class LMPredictionHead(nn.Module):
     """Scores for every word: (B, S, H) -> (B, S, V).
 
-    The output matrix is the word embeddings (V, E) beside `dense.weight` (H - E, V). Each multiplies its own
-    part of the features, so that the two are never joined in memory.
+    The output matrix is the word embeddings (V, E) beside `dense` (H - E, V). Each multiplies its own part of the
+    features, so that the two are never joined in memory.
     """
 
     def __init__(self, vocab_size: int, embedding_size: int, hidden_size: int, activation: str, eps: float) -> None:
         super().__init__()
         self.bias = nn.Parameter(torch.zeros(vocab_size))
         self.transform = PredictionTransform(hidden_size, activation, eps)
-        self.dense = nn.Linear(vocab_size, hidden_size - embedding_size, bias=False)
+        self.dense = ExtraOutput(hidden_size - embedding_size, vocab_size)
         self.decoder = nn.Linear(embedding_size, vocab_size)
         self.decoder.bias = self.bias
         self.embedding_size = embedding_size
@@ -237,7 +250,4 @@ class LMPredictionHead(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.transform(x)
         own, rest = x[..., : self.embedding_size], x[..., self.embedding_size :]
-        logits = F.linear(own, self.decoder.weight, self.decoder.bias)
-        if rest.shape[-1] == 0:
-            return logits
-        return torch.addmm(logits.flatten(0, -2), rest.flatten(0, -2), self.dense.weight).view_as(logits)
+        return self.dense(rest, F.linear(own, self.decoder.weight, self.decoder.bias))

@@ -167,7 +167,7 @@ class MobileBertPreTrainedModel(nn.Module):
     ) -> nn.Embedding:
         """Changes the vocabulary everywhere it shows: embeddings, decoder, extra output matrix and bias.
 
-        Kept words keep their logits exactly; new rows are drawn like fresh weights, new biases are 0.
+        Kept words keep their logits; new rows are drawn like fresh weights, new biases are 0.
         Returns the word embeddings; without arguments it changes nothing. Sets `config.vocab_size`.
         """
         return surgery.resize_token_embeddings(self, new_num_tokens, pad_to_multiple_of)

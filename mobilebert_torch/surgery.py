@@ -46,7 +46,7 @@ def resize_token_embeddings(
             predictions.decoder.weight = resized(predictions.decoder.weight, 0)
         predictions.dense.weight = resized(predictions.dense.weight, 1)
         predictions.bias = resized(predictions.bias, 0, bias=True)
-        predictions.decoder.out_features = predictions.dense.in_features = size
+        predictions.decoder.out_features = size
     model.config.vocab_size = size
     model.tie_weights()
     return embeddings

@@ -68,10 +68,12 @@ class KerasBackend:
         return np.asarray(keras.ops.convert_to_numpy(value))
 
     def parameters(self, model: Any) -> dict[str, np.ndarray]:
+        from mobilebert_tf.variables import variable_array
+
         found = {}
         for weight in model.weight_table():
             if weight.tied_to is None:
-                array = self.numpy(model.variable_of(weight))
+                array = variable_array(model.variable_of(weight))
                 found[weight.name] = array.T if "keras" in weight.transposed else array
         return found
 

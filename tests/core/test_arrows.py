@@ -75,7 +75,10 @@ def test_a_missing_framework_is_one_clear_error():
 
 TWINS = ("layers", "modeling", "heads", "losses", "inputs", "pretrained", "surgery", "outputs")
 # What one framework has and the other has no use for.
-ONLY_TORCH = {"init_weights", "post_init", "tie_weights", "set_output_embeddings", "dtype", "device", "forward", "encode"}
+ONLY_TORCH = {
+    "init_weights", "post_init", "tie_weights", "set_output_embeddings", "dtype", "device", "is_parallelizable",
+    "supports_gradient_checkpointing",
+}  # fmt: skip
 ONLY_ARGUMENTS = {"initializer", "kwargs", "training", "dtype", "need_probs"}
 
 
@@ -94,7 +97,7 @@ def test_the_backends_mirror_each_other():
     missing = twin_names(mobilebert_torch.MobileBertPreTrainedModel) - twin_names(
         mobilebert_tf.TFMobileBertPreTrainedModel
     )
-    assert missing <= ONLY_TORCH | {"supports_gradient_checkpointing"}
+    assert missing <= ONLY_TORCH
 
 
 def test_bricks_take_the_same_arguments():
@@ -104,12 +107,12 @@ def test_bricks_take_the_same_arguments():
     names = [n for n, c in vars(torch_layers).items() if inspect.isclass(c) and c.__module__ == torch_layers.__name__]
     assert len(names) > 8
     for name in names:
-        if name == "NoNorm":
+        if name in ("NoNorm", "ExtraOutput"):  # Keras learns the width when it builds; there a Dense
             continue
         ours = list(inspect.signature(getattr(torch_layers, name).__init__).parameters)
         theirs = list(inspect.signature(getattr(keras_layers, name).__init__).parameters)
         assert [n for n in theirs if n not in {*ONLY_ARGUMENTS, "decoder"}] == ours, name
         forward = [n for n in inspect.signature(getattr(torch_layers, name).forward).parameters if n != "self"]
-        call = [n for n in inspect.signature(getattr(keras_layers, name, None).call if hasattr(keras_layers, name) and hasattr(getattr(keras_layers, name), "call") else (lambda: None)).parameters if n != "self"]
-        if name != "Bottleneck":
+        call = [n for n in inspect.signature(getattr(keras_layers, name).call).parameters if n != "self"]
+        if name != "Bottleneck":  # holds two parts and is not called itself
             assert [n for n in call if n not in ONLY_ARGUMENTS] == [n for n in forward if n not in ONLY_ARGUMENTS], name
