@@ -1,0 +1,263 @@
+"""What users of Keras expect of a model: call forms, fit, saving, Functional models, precision, export.
+
+`fit` on TensorFlow spends seconds on a graph even for TINY, so each test trains one model of one block and
+checks all it can on it.
+"""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from mobilebert_core.errors import InputError
+from mobilebert_core.heads import HEADS
+from mobilebert_core.outputs import ModelOutput
+from mobilebert_tf import MODEL_CLASSES, MaskedAccuracy
+from tests.tiny import tiny_batch, tiny_config
+
+SMALL = {"num_hidden_layers": 1, "num_feedforward_networks": 1}
+
+
+def build(name, dtype=None, **overrides):
+    keras.utils.set_random_seed(0)
+    return MODEL_CLASSES[name](tiny_config(**{**SMALL, **overrides}), dtype=dtype)
+
+
+def data(name, batch=8, **overrides):
+    """Inputs and labels apart."""
+    both = tiny_batch(tiny_config(**{**SMALL, **overrides}), name, batch=batch)
+    labels = {n: both.pop(n) for n in HEADS[name].label_names if n in both}
+    return both, labels
+
+
+def first(output):
+    return keras.ops.convert_to_numpy(output[0])
+
+
+@pytest.mark.parametrize("name", ["Model", "MultipleChoice", "PreTraining"])
+def test_call_forms(name):
+    model, (x, _) = build(name), data(name)
+    expected = first(model(**x))
+    as_list = list(x.values())  # in the order of the signature
+    forms = [
+        model(x), model(as_list), model(tuple(as_list)), model(as_list[0], *as_list[1:]),
+        model(as_list[0], token_type_ids=x["token_type_ids"], attention_mask=x["attention_mask"]),
+        model({n: tf.constant(v) for n, v in x.items()}), model({n: v.tolist() for n, v in x.items()}),
+    ]  # fmt: skip
+    assert all(np.array_equal(first(form), expected) for form in forms)
+    assert np.array_equal(first(model(as_list[0])), first(model(input_ids=as_list[0])))
+
+
+def test_wrong_forms():
+    model, (x, _) = build("MaskedLM"), data("MaskedLM")
+    with pytest.raises(InputError, match="input_ids came twice"):
+        model(x, input_ids=x["input_ids"])
+    with pytest.raises(InputError, match="knows no argument 'ids'"):
+        model({"ids": x["input_ids"]})
+    with pytest.raises(InputError, match="Lists of different lengths must be padded first"):
+        model({"input_ids": [[1, 2], [1]]})
+
+
+@pytest.mark.parametrize("name", sorted(set(HEADS) - {"Model"}))
+def test_fit_with_the_models_own_loss(name):
+    model, (x, y) = build(name, attention_probs_dropout_prob=0.0), data(name)
+    expected = float(model(x | y, training=True).loss)
+    model.compile(keras.optimizers.AdamW(1e-3), metrics=["accuracy"])
+    history = model.fit(x, y if len(y) > 1 else next(iter(y.values())), epochs=3, batch_size=8, verbose=0).history
+    assert history["loss"][0] == pytest.approx(expected, rel=1e-4)
+    assert history["loss"][-1] < history["loss"][0]
+    assert len([n for n in history if "accuracy" in n]) == len(HEADS[name].tasks)
+    evaluated = model.evaluate(x | y, verbose=0, return_dict=True, batch_size=8)
+    assert evaluated["loss"] == pytest.approx(float(model(x | y).loss), rel=1e-4)
+    predicted = model.predict(x | y, verbose=0, batch_size=3)
+    assert isinstance(predicted, ModelOutput) and "loss" not in predicted
+    for task in HEADS[name].tasks:
+        assert predicted[task.logits].shape[0] == 8
+        np.testing.assert_allclose(predicted[task.logits], model(x)[task.logits], rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["SequenceClassification", "QuestionAnswering"])
+def test_fit_with_a_keras_loss_from_a_dataset_gives_the_same(name):
+    (x, y) = data(name)
+    losses = []
+    for own in (True, False):
+        model = build(name, attention_probs_dropout_prob=0.0)
+        loss = None if own else {t.logits: keras.losses.SparseCategoricalCrossentropy(True) for t in HEADS[name].tasks}
+        if loss and len(loss) == 1:
+            loss = next(iter(loss.values()))
+        model.compile(keras.optimizers.SGD(0.1), loss=loss, metrics=[MaskedAccuracy()])
+        dataset = tf.data.Dataset.from_tensor_slices((x, y)).batch(8) if own else tf.data.Dataset.from_tensors((x, y))
+        losses.append(model.fit(dataset, epochs=2, verbose=0).history["loss"])
+    scale = 1 if name == "SequenceClassification" else 2  # Keras adds the outputs' losses, the model averages them
+    assert losses[1][0] == pytest.approx(losses[0][0] * scale, rel=1e-5)
+
+
+def test_sample_and_class_weights():
+    x, y = data("SequenceClassification")
+    model = build("SequenceClassification", attention_probs_dropout_prob=0.0)
+    model.compile(keras.optimizers.SGD(0.0), metrics=[keras.metrics.SparseCategoricalAccuracy()])
+    plain = model.fit(x, y["labels"], verbose=0, batch_size=8).history["loss"][0]
+    halved = model.fit(x, y["labels"], sample_weight=np.full(8, 0.5), verbose=0, batch_size=8).history["loss"][0]
+    by_class = model.fit(x, y["labels"], class_weight={0: 2.0, 1: 2.0}, verbose=0, batch_size=8).history["loss"][0]
+    assert halved == pytest.approx(plain / 2, rel=1e-5) and by_class == pytest.approx(plain * 2, rel=1e-5)
+
+
+def test_training_without_labels_is_explained():
+    x, _ = data("MaskedLM")
+    model = build("MaskedLM")
+    model.compile("sgd", run_eagerly=True)
+    with pytest.raises(InputError, match="no loss to train with. Pass labels"):
+        model.fit(x, verbose=0)
+
+
+def test_masked_accuracy_leaves_out_ignored_labels():
+    metric = MaskedAccuracy()
+    logits = np.eye(3, dtype=np.float32)[[[0, 1, 2, 2]]]
+    metric.update_state(np.array([[0, 1, 0, -100]]), logits)
+    assert float(metric.result()) == pytest.approx(2 / 3)
+    metric.reset_state()
+    metric.update_state(np.array([[0, 1, 0, -100]]), logits, sample_weight=np.array([0.5]))
+    assert float(metric.result()) == pytest.approx(2 / 3)
+
+
+def test_saving_before_any_call(tmp_path):
+    model, (x, _) = build("PreTraining", dtype="mixed_bfloat16"), data("PreTraining")
+    model.save(tmp_path / "model.keras")
+    model.save_weights(tmp_path / "model.weights.h5")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    other = build("PreTraining", dtype="mixed_bfloat16", initializer_range=0.5)
+    other.load_weights(tmp_path / "model.weights.h5")
+    assert loaded.config == model.config and loaded.dtype_policy == model.dtype_policy
+    assert np.array_equal(first(model(x)), first(loaded(x))) and np.array_equal(first(model(x)), first(other(x)))
+
+
+def test_a_compiled_model_goes_on_after_loading_and_surgery(tmp_path):
+    x, y = data("MaskedLM")
+    model = build("MaskedLM")
+    model.compile(keras.optimizers.AdamW(1e-3), metrics=["accuracy"])
+    model.fit(x, y, verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert int(loaded.optimizer.iterations) == 1 and type(loaded.optimizer) is keras.optimizers.AdamW
+    for mine, theirs in zip(model.optimizer.variables, loaded.optimizer.variables, strict=True):
+        assert np.array_equal(mine.numpy(), theirs.numpy())
+    loaded.prune_heads({0: [2]})
+    loaded.resize_token_embeddings(120)
+    loaded.fit(x, y, verbose=0)
+    loaded.save(tmp_path / "again.keras")
+    again = keras.models.load_model(tmp_path / "again.keras")
+    assert np.array_equal(first(loaded(x)), first(again(x)))
+
+
+def test_functional_composition(tmp_path):
+    model, (x, _) = build("Model"), data("Model")
+    functional = model.as_functional()
+    functional.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert np.array_equal(loaded(x)["pooler_output"], model(x).pooler_output)
+    ids = keras.Input((None,), dtype="int32")
+    own = keras.Model(ids, keras.layers.Dense(3)(model(ids).pooler_output))
+    own.compile("sgd", "mse")
+    own.fit(x["input_ids"], np.zeros((8, 3)), verbose=0)
+    assert own(x["input_ids"]).shape == (8, 3)
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16", "float16", "float64"])
+def test_precision_policies(policy):
+    model, (x, y) = build("PreTraining", dtype=policy), data("PreTraining")
+    x["attention_mask"][0] = 0
+    output = model(x | y)
+    assert policy.removeprefix("mixed_") in str(output.prediction_logits.dtype)
+    assert all(np.isfinite(keras.ops.convert_to_numpy(keras.ops.cast(v, "float32"))).all() for v in output.values())
+    assert output.loss.dtype == (tf.float64 if policy == "float64" else tf.float32)
+
+
+def test_fit_in_mixed_float16_is_finite():
+    x, y = data("SequenceClassification")
+    model = build("SequenceClassification", dtype="mixed_float16")
+    model.compile("adam")
+    assert np.isfinite(model.fit(x, y, verbose=0).history["loss"][0])
+
+
+def test_jit_compile():
+    x, y = data("SequenceClassification")
+    model = build("SequenceClassification", attention_probs_dropout_prob=0.0)
+    model.compile("sgd", jit_compile=True)
+    expected = float(model(x | y).loss)
+    assert model.fit(x, y, verbose=0).history["loss"][0] == pytest.approx(expected, rel=1e-4)
+
+
+def test_remat_changes_no_gradient():
+    x, y = data("SequenceClassification")
+    gradients = []
+    for enabled in (False, True):
+        model = build("SequenceClassification", attention_probs_dropout_prob=0.0, num_hidden_layers=2)
+        if enabled:
+            model.gradient_checkpointing_enable()
+        with tf.GradientTape() as tape:
+            loss = model(x | y, training=True).loss
+        gradients.append(tape.gradient(loss, [v.value for v in model.trainable_variables]))
+    for one, other in zip(*gradients, strict=True):
+        np.testing.assert_allclose(tf.convert_to_tensor(one), tf.convert_to_tensor(other), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["Model", "MultipleChoice"])
+def test_export_takes_any_size(tmp_path, name):
+    model = build(name)
+    model.export(tmp_path / "saved", verbose=False)
+    served = tf.saved_model.load(tmp_path / "saved").serve
+    for batch in (1, 3):
+        x, _ = data(name, batch=batch)
+        found = served({n: tf.constant(v) for n, v in x.items()})
+        expected = model(x)
+        assert set(found) == set(expected)
+        for key in expected:
+            np.testing.assert_allclose(found[key], expected[key], rtol=1e-4, atol=1e-5)
+
+
+def test_fused_adam_is_keras_adam():
+    """Twenty steps with decay, clipping and a schedule, fused and as Keras computes them."""
+    x, y = data("SequenceClassification")
+    finals = []
+    for fused in (True, False):
+        schedule = keras.optimizers.schedules.PolynomialDecay(1e-2, 20)
+        optimizer = keras.optimizers.AdamW(schedule, weight_decay=0.01, global_clipnorm=1.0)
+        model = build("SequenceClassification", attention_probs_dropout_prob=0.0)
+        model.compile(optimizer)
+        assert "update_step" in vars(optimizer)
+        if not fused:
+            del optimizer.update_step
+        model.fit(x, y, epochs=20, batch_size=8, verbose=0)
+        finals.append([v.numpy() for v in model.trainable_variables])
+    for one, other in zip(*finals, strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=2e-6)
+
+
+def test_other_optimizers_are_left_alone():
+    for optimizer in (keras.optimizers.SGD(), keras.optimizers.Adam(amsgrad=True), keras.optimizers.RMSprop()):
+        model = build("SequenceClassification")
+        model.compile(optimizer)
+        assert "update_step" not in vars(optimizer)
+
+
+def test_freezing_and_summary(capsys):
+    model = build("SequenceClassification")
+    model.mobilebert.trainable = False
+    assert [v.path.split("/")[-2:] for v in model.trainable_weights] == [["classifier", "kernel"], ["classifier", "bias"]]
+    model.summary(print_fn=print)
+    assert "mobilebert" in capsys.readouterr().out
+
+
+def test_lora_trains_a_few_weights_and_merges(tmp_path):
+    x, y = data("SequenceClassification")
+    model = build("SequenceClassification")
+    model.mobilebert.trainable = False
+    attention = model.mobilebert.encoder.layer[0].attention.self
+    attention.query.enable_lora(2)
+    model.compile("adam")
+    model.fit(x, y, verbose=0)
+    model.save_pretrained(tmp_path)
+    plain = type(model).from_pretrained(tmp_path)
+    np.testing.assert_allclose(plain(x).logits, model(x).logits, rtol=1e-4, atol=1e-6)

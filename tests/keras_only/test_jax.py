@@ -1,0 +1,54 @@
+"""The Keras models on JAX: forward parity, fit and saving, in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = """
+import sys, tempfile
+import keras, numpy as np
+from mobilebert_core.heads import HEADS
+from mobilebert_tf import MODEL_CLASSES
+from conversion.parity import compare
+from tests.tiny import tiny_batch
+import mobilebert_torch
+
+assert keras.backend.backend() == "jax"
+path, name = sys.argv[1:]
+model = MODEL_CLASSES[name].from_pretrained(path)
+batch = tiny_batch(model.config, name, batch=8)
+reference = mobilebert_torch.MODEL_CLASSES[name].from_pretrained(path)
+report = compare(reference, model, batch, gradients=False)
+assert report.ok, report.first_divergence
+
+labels = {n: batch.pop(n) for n in HEADS[name].label_names if n in batch}
+model.compile("adamw", metrics=["accuracy"])
+losses = model.fit(batch, labels, epochs=3, verbose=0, batch_size=8).history["loss"]
+assert losses[-1] < losses[0]
+predicted = model.predict(batch, verbose=0)
+file = tempfile.mkdtemp() + "/model.keras"
+model.save(file)
+loaded = keras.models.load_model(file)
+assert np.array_equal(np.asarray(loaded(batch)[0]), np.asarray(model(batch)[0]))
+model.save_pretrained(path)
+again = MODEL_CLASSES[name].from_pretrained(path)
+assert np.array_equal(np.asarray(again(batch)[0]), np.asarray(model(batch)[0]))
+assert "tensorflow" not in sys.modules
+print("done")
+"""
+
+@pytest.mark.jax
+@pytest.mark.parametrize("name", ["PreTraining", "QuestionAnswering"])
+def test_on_jax(checkpoint, name):
+    path = checkpoint(name, num_hidden_layers=1)
+    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(path), name],
+        capture_output=True, text=True, env=environment, cwd=Path(__file__).parents[2],
+    )  # fmt: skip
+    assert done.returncode == 0 and done.stdout.strip().endswith("done"), done.stderr[-3000:]
