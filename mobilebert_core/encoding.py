@@ -243,8 +243,9 @@ class BatchEncoding(dict[str, Any]):
             rows = [value] if prepend_batch_axis else value
             if is_ragged(rows):
                 lengths = sorted({len(row) for row in rows if isinstance(row, list | tuple)})
+                kind = getattr(tensor_type, "value", tensor_type)
                 raise TokenizerError(
-                    f"{key}: wanted rows of equal length for return_tensors={getattr(tensor_type, 'value', tensor_type)!r},"
+                    f"{key}: wanted rows of equal length for return_tensors={kind!r},"
                     f" came lengths {', '.join(map(str, lengths)) or 'that differ'}."
                     " Pass padding=True, and truncation=True with max_length where texts are long."
                 )

@@ -128,7 +128,8 @@ class ModelInputs(SpecialTokens):
             while isinstance(first, list | tuple) and first:
                 first = first[0]
             return_tensors = tensor_kind(first)
-        wants_mask = "attention_mask" in self.model_input_names if return_attention_mask is None else return_attention_mask
+        if return_attention_mask is None:
+            return_attention_mask = "attention_mask" in self.model_input_names
         padding, _, max_length = resolve_strategies(
             padding, False, max_length, pad_to_multiple_of, self.model_max_length
         )
@@ -136,7 +137,7 @@ class ModelInputs(SpecialTokens):
             padding=padding,
             max_length=max_length,
             pad_to_multiple_of=pad_to_multiple_of,
-            return_attention_mask=wants_mask,
+            return_attention_mask=return_attention_mask,
         )
         ids = data[name]
         if not ids or not isinstance(ids[0], list | tuple):

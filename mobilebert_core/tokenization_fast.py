@@ -17,7 +17,7 @@ class MobileBertTokenizerFast(SavedTokenizer):
 
     `clean_text=False` keeps control characters; `wordpieces_prefix` is what pieces after a word's first begin with in
     the vocabulary. With `return_overflowing_tokens=True` a long text gives several rows, and the column
-    "overflow_to_sample_mapping" says which text each row is from. Further keywords stand at `TokenizerBase`.
+    "overflow_to_sample_mapping" says which text each row is from. Further keywords stand at `TokenizerState`.
     """
 
     is_fast: ClassVar[bool] = True
@@ -118,7 +118,8 @@ class MobileBertTokenizerFast(SavedTokenizer):
         return self._tokenizer.decode(ids, skip_special_tokens=skip_special_tokens)
 
     def _prepare_backend(self, options: EncodingOptions) -> None:
-        truncation = padding = None
+        truncation: tuple[Any, ...] | None = None
+        padding: tuple[Any, ...] | None = None
         if options.truncation != "do_not_truncate":
             truncation = (options.max_length, options.stride, options.truncation, self.truncation_side)
         if options.padding != "do_not_pad":
@@ -138,12 +139,13 @@ class MobileBertTokenizerFast(SavedTokenizer):
         if truncation is None:
             backend.no_truncation()
         else:
-            backend.enable_truncation(truncation[0], stride=truncation[1], strategy=truncation[2], direction=truncation[3])
+            names = ("max_length", "stride", "strategy", "direction")
+            backend.enable_truncation(**dict(zip(names, truncation, strict=True)))
         if padding is None:
             backend.no_padding()
         else:
-            names = ("direction", "pad_id", "pad_type_id", "pad_token", "length", "pad_to_multiple_of")
-            backend.enable_padding(**dict(zip(names, padding, strict=True)))
+            fields = ("direction", "pad_id", "pad_type_id", "pad_token", "length", "pad_to_multiple_of")
+            backend.enable_padding(**dict(zip(fields, padding, strict=True)))
         backend.encode_special_tokens = options.split_special_tokens
         self._state = state
 

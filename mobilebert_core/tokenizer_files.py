@@ -87,9 +87,7 @@ def _read_tokenizer_json(path: str | os.PathLike[str]) -> VocabularySource:
     return VocabularySource(model["vocab"], os.fspath(path), arguments, added)
 
 
-def _check_agreement(
-    vocabulary: dict[str, int], path: str | os.PathLike[str], source: VocabularySource
-) -> None:
+def _check_agreement(vocabulary: dict[str, int], path: str | os.PathLike[str], source: VocabularySource) -> None:
     if vocabulary == source.vocabulary:
         return
     differing = [token for token, index in vocabulary.items() if source.vocabulary.get(token) != index]

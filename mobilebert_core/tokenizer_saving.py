@@ -7,7 +7,7 @@ from typing import Any, Self
 from mobilebert_core.atomic_write import write_text
 from mobilebert_core.errors import TokenizerError
 from mobilebert_core.special_tokens import ADDITIONAL, SPECIAL_TOKEN_NAMES
-from mobilebert_core.tokenization_base import GENERAL_DEFAULTS, WORDPIECE_DEFAULTS, TokenizerBase
+from mobilebert_core.tokenization_base import TokenizerBase
 from mobilebert_core.tokenizer_files import (
     ADDED,
     CONFIG,
@@ -20,6 +20,7 @@ from mobilebert_core.tokenizer_files import (
     vocabulary_text,
     write_json,
 )
+from mobilebert_core.tokenizer_state import GENERAL_DEFAULTS, WORDPIECE_DEFAULTS
 
 # Keywords of from_pretrained in transformers that say how to fetch files from the hub; a directory needs none.
 _HUB_KEYWORDS = (
@@ -57,7 +58,8 @@ class SavedTokenizer(TokenizerBase):
         extras = {key: value for key, value in written.items() if key not in _ARGUMENTS | _NOT_KEPT}
         arguments |= {key: value for key, value in overrides.items() if key not in _HUB_KEYWORDS}
         arguments["name_or_path"] = os.fspath(pretrained_model_name_or_path)
-        return cls(found.vocab_file, _source=source, _config_extras=extras, **{**source.arguments, **arguments})
+        keywords = {**source.arguments, **arguments, "_source": source, "_config_extras": extras}
+        return cls(found.vocab_file, **keywords)
 
     def save_pretrained(
         self,
