@@ -115,6 +115,7 @@ class MobileBertTokenizer(SavedTokenizer):
         self, rows: list[tuple[Any, Any]], return_tensors: Any, options: EncodingOptions, single: bool = False
     ) -> BatchEncoding:
         check_rows(rows, options)
+        self._check_room(rows, options)
         of_text = options.is_split_into_words or not any(_is_prepared(text) for row in rows for text in row)
         offsets: list[tuple[Any, Any]] = []
         if options.return_offsets_mapping:

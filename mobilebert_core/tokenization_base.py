@@ -153,13 +153,19 @@ class TokenizerBase(TokenizerState):
             split_special_tokens=self.split_special_tokens if split_special_tokens is None else split_special_tokens,
             **options,
         )
-        special = self.num_special_tokens_to_add() if resolved.add_special_tokens else 0
-        if truncation != "do_not_truncate" and max_length is not None and max_length < special:
+        return resolved
+
+    def _check_room(self, rows: list[tuple[Any, Any]], options: EncodingOptions) -> None:
+        if options.truncation == "do_not_truncate" or options.max_length is None or not options.add_special_tokens:
+            return
+        if options.max_length >= self.num_special_tokens_to_add(pair=True):
+            return
+        special = self.num_special_tokens_to_add(any(second is not None for _, second in rows))
+        if options.max_length < special:
             raise TokenizerError(
-                f"max_length: wanted room for the {special} special tokens, came {max_length}."
+                f"max_length: wanted room for the {special} special tokens, came {options.max_length}."
                 " Raise it or pass add_special_tokens=False."
             )
-        return resolved
 
     def _encode_batch(
         self, rows: list[tuple[Any, Any]], return_tensors: Any, options: EncodingOptions, single: bool = False
@@ -173,6 +179,8 @@ class TokenizerBase(TokenizerState):
         """A batch from rows of tokens or ids, whose places in a text are unknown."""
 
         def ids(items: Any) -> list[int]:
+            if isinstance(items, str):
+                return self.encode(items, add_special_tokens=False)
             return [item if isinstance(item, int) else self.convert_tokens_to_ids(item) for item in items]
 
         arranged = [self._arrange(ids(a), None if b is None else ids(b), options)[0] for a, b in rows]
