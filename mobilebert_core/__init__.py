@@ -1,10 +1,36 @@
 """What MobileBERT is, as data and text: nothing here imports a framework."""
 
+from __future__ import annotations
+
 from importlib import import_module
 from typing import Any
 
 # Public name: the module of this package that holds it, imported when the name is first used.
 _EXPORTS = {
+    "MobileBertConfig": "config",
+    "PRESETS": "presets",
+    "HEADS": "heads",
+    "Head": "heads",
+    "Weight": "weights",
+    "weight_table": "weights",
+    "parameter_count": "weights",
+    "ModelOutput": "outputs",
+    "BaseModelOutput": "outputs",
+    "BaseModelOutputWithPooling": "outputs",
+    "MobileBertForPreTrainingOutput": "outputs",
+    "MaskedLMOutput": "outputs",
+    "NextSentencePredictorOutput": "outputs",
+    "SequenceClassifierOutput": "outputs",
+    "MultipleChoiceModelOutput": "outputs",
+    "TokenClassifierOutput": "outputs",
+    "QuestionAnsweringModelOutput": "outputs",
+    "MobileBertError": "errors",
+    "ConfigError": "errors",
+    "InputError": "errors",
+    "TokenizerError": "errors",
+    "CheckpointError": "errors",
+    "CheckpointNotFoundError": "errors",
+    "BackendMissingError": "errors",
     "AddedToken": "added_tokens",
     "AutoTokenizer": "auto_tokenizer",
     "BasicTokenizer": "basic_tokenization",
@@ -19,10 +45,9 @@ __all__ = sorted(_EXPORTS)
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _EXPORTS:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(f"{__name__}.{_EXPORTS[name]}"), name)
-    return value
+    if name in _EXPORTS:
+        return getattr(import_module(f".{_EXPORTS[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -1,0 +1,197 @@
+"""Checks of what a caller passes to a model, in one place for both frameworks.
+
+A backend hands over its arrays with a `Probe` that reads their shape, dtype and extremes. Axes whose size
+is not known yet (while a graph is traced) are None and pass. Every failure is one InputError that says
+which argument, what was wanted, what came and what to do.
+
+B batch, S sequence, E embedding, N heads, L layers, C labels or choices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from .config import MobileBertConfig
+from .errors import InputError
+from .heads import IGNORE_INDEX, Head, Task
+
+Shape = tuple[int | None, ...]
+
+
+class Probe(Protocol):
+    """How a backend reads its own arrays."""
+
+    def shape(self, array: Any) -> Shape: ...
+
+    def is_integer(self, array: Any) -> bool:
+        """True for whole-number dtypes; booleans are not."""
+
+    def bounds(self, array: Any, ignore: int | None = None) -> tuple[float, float] | None:
+        """Smallest and largest value apart from `ignore`; None where they cannot be read cheaply, or at all."""
+
+
+def check_inputs(config: MobileBertConfig, head: Head, inputs: Mapping[str, Any], probe: Probe) -> None:
+    """Checks the model inputs of one call, given by their argument names; None stands for absent."""
+    ids, embeds = inputs.get("input_ids"), inputs.get("inputs_embeds")
+    if (ids is None) == (embeds is None):
+        came = "neither" if ids is None else "both"
+        raise InputError(f"{head.class_name}: wanted either input_ids or inputs_embeds, got {came}.")
+    name, main = ("input_ids", ids) if embeds is None else ("inputs_embeds", embeds)
+    lead = ("batch", "choices", "sequence") if head.per_choice else ("batch", "sequence")
+    wanted = (*lead, "embedding_size") if embeds is not None else lead
+    shape = probe.shape(main)
+    if len(shape) != len(wanted):
+        hint = ""
+        if len(shape) == len(wanted) - 1:
+            hint = " Add the missing axis, e.g. array[None]." if not head.per_choice else " This head takes choices."
+        raise InputError(f"{head.class_name}: {name} must be ({', '.join(wanted)}), got shape {_show(shape)}.{hint}")
+    if embeds is not None and shape[-1] not in (None, config.embedding_size):
+        raise InputError(
+            f"{head.class_name}: inputs_embeds must have the width embedding_size {config.embedding_size} of the word "
+            f"embeddings (not hidden_size {config.hidden_size}), got shape {_show(shape)}."
+        )
+    axes = shape[: len(lead)]
+    for axis, size in zip(lead, axes, strict=True):
+        if size == 0:
+            raise InputError(f"{head.class_name}: {name} has an empty {axis} axis, shape {_show(shape)}.")
+    positions = inputs.get("position_ids")
+    if positions is None and axes[-1] is not None and axes[-1] > config.max_position_embeddings:
+        raise InputError(
+            f"{head.class_name}: {name} is {axes[-1]} tokens long, the model has max_position_embeddings "
+            f"{config.max_position_embeddings}. Truncate the text, or split it into windows."
+        )
+    _check_ids(config, head, inputs, axes, probe)
+    _check_attention_mask(config, head, inputs.get("attention_mask"), axes, probe)
+    _check_head_mask(config, head, inputs.get("head_mask"), probe)
+
+
+def _check_ids(config: MobileBertConfig, head: Head, inputs: Mapping[str, Any], axes: Shape, probe: Probe) -> None:
+    for name, size, field in (
+        ("input_ids", config.vocab_size, "vocab_size"),
+        ("token_type_ids", config.type_vocab_size, "type_vocab_size"),
+        ("position_ids", config.max_position_embeddings, "max_position_embeddings"),
+    ):
+        ids = inputs.get(name)
+        if ids is None:
+            continue
+        shape = probe.shape(ids)
+        if not _fits(shape, axes) and not (name == "position_ids" and _fits(shape, (1, axes[-1]))):
+            raise InputError(
+                f"{head.class_name}: {name} has shape {_show(shape)}, wanted {_show(axes)} like the other inputs."
+            )
+        if not probe.is_integer(ids):
+            raise InputError(f"{head.class_name}: {name} must be whole numbers (int32 or int64), got {ids.dtype}.")
+        bounds = probe.bounds(ids)
+        if bounds is not None and not (bounds[0] >= 0 and bounds[1] < size):
+            hint = " Was the text tokenized with this model's vocabulary?" if name == "input_ids" else ""
+            raise InputError(
+                f"{head.class_name}: {name} must lie in 0..{size - 1} ({field} {size}), got values from "
+                f"{bounds[0]:.0f} to {bounds[1]:.0f}.{hint}"
+            )
+
+
+def _check_attention_mask(config: MobileBertConfig, head: Head, mask: Any, axes: Shape, probe: Probe) -> None:
+    if mask is None:
+        return
+    shape = probe.shape(mask)
+    *lead, sequence = axes
+    batch = lead[0] if len(lead) == 1 else None  # with choices the leading axes are folded into one later
+    choices = tuple(lead[1:])
+    allowed = [
+        (*lead, sequence),
+        (batch, *choices, sequence, sequence),
+        (batch, *choices, None, sequence, sequence),
+    ]
+    if not any(_fits(shape, wanted) for wanted in allowed):
+        extra = "choices, " if choices else ""
+        raise InputError(
+            f"{head.class_name}: attention_mask has shape {_show(shape)}, wanted (batch, {extra}sequence), (batch, "
+            f"{extra}sequence, sequence) or (batch, {extra}1 or heads, sequence, sequence), here with batch "
+            f"{lead[0]} and sequence {sequence}."
+        )
+    rank = len(shape) - len(choices)
+    if rank == 4 and not probe.is_integer(mask) and "bool" not in str(mask.dtype):
+        bounds = probe.bounds(mask)
+        if bounds is not None and bounds[1] > 0:
+            raise InputError(
+                f"{head.class_name}: a 4-D attention_mask of floats is added to the scores (0 keeps, a large negative "
+                f"number drops), got values up to {bounds[1]:g}. For a mask of 1 and 0 pass booleans or integers."
+            )
+    if rank != 2 and config.padding_invariant:
+        raise InputError(
+            f"{head.class_name}: padding_invariant needs a (batch, {'choices, ' if choices else ''}sequence) "
+            f"attention_mask to know the padding, got shape {_show(shape)}."
+        )
+
+
+def _check_head_mask(config: MobileBertConfig, head: Head, mask: Any, probe: Probe) -> None:
+    if mask is None:
+        return
+    layers, heads = config.num_hidden_layers, config.num_attention_heads
+    shape = probe.shape(mask)
+    if not (_fits(shape, (heads,)) or _fits(shape, (layers, heads))):
+        raise InputError(
+            f"{head.class_name}: head_mask has shape {_show(shape)}, wanted ({heads},) for (heads,) or "
+            f"({layers}, {heads}) for (layers, heads)."
+        )
+    if config.pruned_heads:
+        raise InputError(
+            f"{head.class_name}: head_mask cannot be used after pruning: layers {sorted(config.pruned_heads)} have "
+            "fewer heads. Prune the further heads instead."
+        )
+
+
+def check_labels(
+    config: MobileBertConfig, head: Head, task: Task, labels: Any, logits: Shape, integer_wanted: bool, probe: Probe
+) -> None:
+    """Checks the labels of one task against the logits they are compared with.
+
+    `integer_wanted` is False for regression and multi-label targets, which have the shape of the logits.
+    """
+    shape = probe.shape(labels)
+    classes = logits[-1]
+    wanted = logits if not integer_wanted or task.kind == "span" else logits[:-1]
+    if task.kind == "span":
+        wanted = logits[:1]
+    count, wanted_count = _count(shape), _count(wanted)
+    if count is not None and wanted_count is not None and count != wanted_count:
+        hint = ""
+        if task.kind == "problem" and integer_wanted and count == _count(logits):
+            hint = " For several labels per text pass floats, or set problem_type='multi_label_classification'."
+        raise InputError(
+            f"{head.class_name}: {task.label} has shape {_show(shape)}, wanted {_show(wanted)} to match the logits "
+            f"{_show(logits)}.{hint}"
+        )
+    if not integer_wanted:
+        return
+    if not probe.is_integer(labels):
+        raise InputError(f"{head.class_name}: {task.label} must be whole numbers, got {labels.dtype}.")
+    if task.kind == "span":
+        return  # positions are clamped: a window need not hold the answer
+    bounds = probe.bounds(labels, ignore=IGNORE_INDEX)
+    if bounds is not None and classes is not None and not (bounds[0] >= 0 and bounds[1] < classes):
+        raise InputError(
+            f"{head.class_name}: {task.label} must lie in 0..{classes - 1}, or be {IGNORE_INDEX} where nothing is to be "
+            f"learned, got values from {bounds[0]:.0f} to {bounds[1]:.0f}. The number of classes comes from num_labels, "
+            "or from vocab_size for words."
+        )
+
+
+def _fits(shape: Shape, wanted: Shape) -> bool:
+    return len(shape) == len(wanted) and all(
+        a is None or b is None or a == b for a, b in zip(shape, wanted, strict=True)
+    )
+
+
+def _count(shape: Shape) -> int | None:
+    total = 1
+    for size in shape:
+        if size is None:
+            return None
+        total *= size
+    return total
+
+
+def _show(shape: Shape) -> str:
+    return "(" + ", ".join("?" if size is None else str(size) for size in shape) + ("," if len(shape) == 1 else "") + ")"

@@ -1,0 +1,324 @@
+"""The table of weights: every weight of MobileBERT once, under each of its names.
+
+One row is one module: a dense layer, a norm or a table. Its leaves follow from its kind. From the rows come
+the names and shapes of every format, the orientation of every matrix, the ties, parameter counts and the
+checks that nothing is missing or unknown; both directions of a conversion read the same rows.
+
+Axes: V vocabulary, E embedding, H hidden, W width inside a block, F feed-forward, P positions, K segment
+types, C labels, A attention heads * head size (of that layer, after pruning), 3E trigram input.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .config import MobileBertConfig
+from .heads import Head
+
+# Keras refuses these attribute names on layers; there they take another one.
+KERAS_RENAMES = {"input": "input_", "output": "output_"}
+
+Condition = Callable[[MobileBertConfig], bool]
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """One tensor of a module under the name each format gives it, and where it lies transposed.
+
+    The reference orientation is PyTorch's: a dense weight is (out, in).
+    """
+
+    torch: str
+    keras: str
+    h5: str | None
+    tf1: str
+    axes: tuple[int, ...]  # which of the row's axes, in PyTorch's order
+    transposed: frozenset[str] = frozenset()  # formats that store the other orientation
+
+
+def _leaf(torch: str, keras: str, h5: str | None, tf1: str, axes: tuple[int, ...], *transposed: str) -> Leaf:
+    return Leaf(torch, keras, h5, tf1, axes, frozenset(transposed))
+
+
+# A row's axes are (in, out) for dense layers, (rows, width) for tables, (width,) for norms and vectors.
+_KINDS: dict[str, tuple[Leaf, ...]] = {
+    "linear": (
+        _leaf("weight", "kernel", "kernel", "kernel", (1, 0), "keras", "h5", "tf1"),
+        _leaf("bias", "bias", "bias", "bias", (1,)),
+    ),
+    # A classifier of the TF1 code: its weight was created by hand, already (out, in).
+    "classifier": (
+        _leaf("weight", "kernel", "kernel", "output_weights", (1, 0), "keras", "h5"),
+        _leaf("bias", "bias", "bias", "output_bias", (1,)),
+    ),
+    "no_norm": (
+        _leaf("bias", "beta", "bias", "beta", (0,)),
+        _leaf("weight", "gamma", "weight", "gamma", (0,)),
+    ),
+    "layer_norm": (
+        _leaf("weight", "gamma", "gamma", "gamma", (0,)),
+        _leaf("bias", "beta", "beta", "beta", (0,)),
+    ),
+    "word_table": (_leaf("weight", "embeddings", "weight", "", (0, 1)),),
+    "table": (_leaf("weight", "embeddings", "embeddings", "", (0, 1)),),
+    "vector": (_leaf("", "", "", "", (0,)),),
+    # The part of the output matrix that the word embeddings do not supply: (H - E, V), used as it lies.
+    "extra_output": (_leaf("weight", "kernel", "weight", "", (0, 1), "tf1"),),
+    "decoder": (
+        _leaf("weight", "embeddings", "weight", "", (0, 1)),
+        _leaf("bias", "bias", None, "", (0,)),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One module. Names may hold `{layer}` and `{ffn}`; None where a format does not store the module.
+
+    `kind` "norm" stands for what `normalization_type` says; the TF1 scope of a norm is FakeLayerNorm for
+    no_norm and LayerNorm for layer_norm, written `{norm}`.
+    """
+
+    name: str
+    kind: str
+    axes: tuple[str, ...]
+    h5: str
+    tf1: str | None
+    when: Condition = lambda config: True
+    tied_to: tuple[str, str] | None = None  # (weight, bias) that this module shares, by PyTorch name
+
+
+def _shared_bottleneck(config: MobileBertConfig) -> bool:
+    return config.use_bottleneck and config.key_query_shared_bottleneck
+
+
+def _bottleneck(config: MobileBertConfig) -> bool:
+    return config.use_bottleneck
+
+
+def query_reads_hidden(config: MobileBertConfig) -> bool:
+    """True where query and key read the block input (H), not a bottleneck (W): the IB-BERT teacher."""
+    return config.use_bottleneck and not config.use_bottleneck_attention and not config.key_query_shared_bottleneck
+
+
+_E, _H5E, _TF1E = "mobilebert.embeddings.", "mobilebert/embeddings/", "bert/embeddings/"
+
+EMBEDDING_ROWS = (
+    Row(f"{_E}word_embeddings", "word_table", ("V", "E"), f"{_H5E}word_embeddings", f"{_TF1E}word_embeddings"),
+    Row(f"{_E}position_embeddings", "table", ("P", "H"), f"{_H5E}position_embeddings", f"{_TF1E}position_embeddings"),
+    Row(
+        f"{_E}token_type_embeddings", "table", ("K", "H"),
+        f"{_H5E}token_type_embeddings", f"{_TF1E}token_type_embeddings",
+    ),
+    Row(
+        f"{_E}embedding_transformation", "linear", ("X", "H"),
+        f"{_H5E}embedding_transformation", f"{_TF1E}embedding_transformation",
+    ),
+    Row(f"{_E}LayerNorm", "norm", ("H",), f"{_H5E}LayerNorm", f"{_TF1E}{{norm}}"),
+)  # fmt: skip
+
+# Inside a layer the h5 and TF1 names are relative to the prefixes below.
+_LAYER_PREFIXES = ("mobilebert.encoder.layer.{layer}.", "mobilebert/encoder/layer_._{layer}/", "bert/encoder/layer_{layer}/")
+_LAYER = (
+    ("attention.self.query", "linear", ("Q", "A"), "attention/self/query", "attention/self/query", None),
+    ("attention.self.key", "linear", ("Q", "A"), "attention/self/key", "attention/self/key", None),
+    ("attention.self.value", "linear", ("U", "A"), "attention/self/value", "attention/self/value", None),
+    ("attention.output.dense", "linear", ("A", "W"), "attention/output/dense", "attention/output/dense", None),
+    ("attention.output.LayerNorm", "norm", ("W",), "attention/output/LayerNorm", "attention/output/{norm}", None),
+    ("intermediate.dense", "linear", ("W", "F"), "intermediate/dense", "intermediate/dense", None),
+    ("output.dense", "linear", ("F", "W"), "output/dense", "output/dense", None),
+    ("output.LayerNorm", "norm", ("W",), "output/LayerNorm", "output/{norm}", None),
+    ("output.bottleneck.dense", "linear", ("W", "H"), "output/bottleneck/dense", "output/bottleneck/dense", _bottleneck),
+    (
+        "output.bottleneck.LayerNorm", "norm", ("H",),
+        "output/bottleneck/LayerNorm", "output/bottleneck/{norm}", _bottleneck,
+    ),
+    ("bottleneck.input.dense", "linear", ("H", "W"), "bottleneck/input/dense", "bottleneck/input/dense", _bottleneck),
+    ("bottleneck.input.LayerNorm", "norm", ("W",), "bottleneck/input/LayerNorm", "bottleneck/input/{norm}", _bottleneck),
+    (
+        "bottleneck.attention.dense", "linear", ("H", "W"),
+        "bottleneck/attention/dense", "bottleneck/attention/dense", _shared_bottleneck,
+    ),
+    (
+        "bottleneck.attention.LayerNorm", "norm", ("W",),
+        "bottleneck/attention/LayerNorm", "bottleneck/attention/{norm}", _shared_bottleneck,
+    ),
+)  # fmt: skip
+_FFN = (
+    ("ffn.{ffn}.intermediate.dense", "linear", ("W", "F"), "ffn.{ffn}/intermediate/dense", "ffn_layer_{ffn}/intermediate/dense"),
+    ("ffn.{ffn}.output.dense", "linear", ("F", "W"), "ffn.{ffn}/output/dense", "ffn_layer_{ffn}/output/dense"),
+    ("ffn.{ffn}.output.LayerNorm", "norm", ("W",), "ffn.{ffn}/output/LayerNorm", "ffn_layer_{ffn}/output/{norm}"),
+)
+
+
+def _always(config: MobileBertConfig) -> bool:
+    return True
+
+
+def _in_layer(name: str, kind: str, axes: tuple[str, ...], h5: str, tf1: str, when: Condition | None = None) -> Row:
+    torch_prefix, h5_prefix, tf1_prefix = _LAYER_PREFIXES
+    return Row(torch_prefix + name, kind, axes, h5_prefix + h5, tf1_prefix + tf1, when or _always)
+
+
+LAYER_ROWS = tuple(_in_layer(*row) for row in _LAYER)
+FFN_ROWS = tuple(_in_layer(*row) for row in _FFN)
+
+POOLER_ROWS = (
+    Row(
+        "mobilebert.pooler.dense", "linear", ("H", "H"), "mobilebert/pooler/dense", "bert/pooler/dense",
+        lambda config: config.classifier_activation,
+    ),
+)  # fmt: skip
+
+_MLM, _H5M, _TF1M = "cls.predictions.", "predictions___cls/predictions/", "cls/predictions/"
+
+HEAD_ROWS: dict[str, tuple[Row, ...]] = {
+    "predictions": (
+        Row(f"{_MLM}bias", "vector", ("V",), f"{_H5M}bias", f"{_TF1M}output_bias"),
+        Row(f"{_MLM}transform.dense", "linear", ("H", "H"), f"{_H5M}transform/dense", f"{_TF1M}transform/dense"),
+        Row(
+            f"{_MLM}transform.LayerNorm", "layer_norm", ("H",),
+            f"{_H5M}transform/LayerNorm", f"{_TF1M}transform/LayerNorm",
+        ),
+        Row(f"{_MLM}dense", "extra_output", ("R", "V"), f"{_H5M}dense", f"{_TF1M}extra_output_weights"),
+        Row(
+            f"{_MLM}decoder", "decoder", ("V", "E"), f"{_H5M}decoder", None,
+            tied_to=(f"{_E}word_embeddings.weight", f"{_MLM}bias"),
+        ),
+    ),
+    "seq_relationship": (
+        Row(
+            "cls.seq_relationship", "classifier", ("H", "2"),
+            "seq_relationship___cls/seq_relationship", "cls/seq_relationship",
+        ),
+    ),
+    "classifier": (Row("classifier", "classifier", ("H", "C"), "classifier", ""),),
+    "choice_classifier": (Row("classifier", "classifier", ("H", "1"), "classifier", ""),),
+    "qa_outputs": (Row("qa_outputs", "classifier", ("H", "C"), "qa_outputs", "cls/squad"),),
+}  # fmt: skip
+
+BASE_PREFIX = "mobilebert."
+
+
+@dataclass(frozen=True)
+class Weight:
+    """One tensor of one model under every name it has.
+
+    Attributes:
+        name: as in the PyTorch state dict of that model class (the bare model has no `mobilebert.` prefix).
+        full_name: `name` with the prefix, the same for every class.
+        shape: in PyTorch's orientation.
+        keras: attribute path in the Keras model; None for a tied weight, which has no variable of its own.
+        h5: path in a transformers `tf_model.h5` below its root, without ":0"; None for the decoder's bias.
+        tf1: name in a Google TF1 checkpoint, None where it has none.
+        transposed: which of "keras", "h5" and "tf1" store the transpose.
+        tied_to: `full_name` of the weight this one shares its memory with.
+        kind: the kind of its module.
+        in_head: True for weights beyond the encoder and pooler.
+    """
+
+    name: str
+    full_name: str
+    shape: tuple[int, ...]
+    keras: str | None
+    h5: str | None
+    tf1: str | None
+    transposed: frozenset[str]
+    tied_to: str | None
+    kind: str
+    in_head: bool
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    def shape_in(self, format: str) -> tuple[int, ...]:
+        """The shape as "keras", "h5" or "tf1" stores it."""
+        return self.shape[::-1] if format in self.transposed else self.shape
+
+
+def weight_table(config: MobileBertConfig, head: Head, pooler: bool | None = None) -> tuple[Weight, ...]:
+    """Every weight of one model class under one configuration, tied ones included, in the order of the model.
+
+    `pooler` overrides whether the pooler is there (`add_pooling_layer`).
+    """
+    weights: list[Weight] = []
+    for row in EMBEDDING_ROWS:
+        weights += _weights_of(row, config, head, _axes(config))
+    for layer in range(config.num_hidden_layers):
+        axes = _axes(config, config.heads_of_layer(layer))
+        for row in LAYER_ROWS:
+            weights += _weights_of(row, config, head, axes, layer=layer)
+        for ffn in range(config.num_feedforward_networks - 1):
+            for row in FFN_ROWS:
+                weights += _weights_of(row, config, head, axes, layer=layer, ffn=ffn)
+    if head.pooled if pooler is None else pooler:
+        for row in POOLER_ROWS:
+            weights += _weights_of(row, config, head, _axes(config))
+    for module in head.modules:
+        for row in HEAD_ROWS[module]:
+            weights += _weights_of(row, config, head, _axes(config), in_head=True)
+    return tuple(weights)
+
+
+def parameter_count(weights: tuple[Weight, ...]) -> int:
+    """Number of distinct parameters: tied weights count once."""
+    return sum(weight.size for weight in weights if weight.tied_to is None)
+
+
+def keras_path(name: str) -> str:
+    """A PyTorch attribute path as the Keras twin spells it."""
+    return ".".join(KERAS_RENAMES.get(part, part) for part in name.split("."))
+
+
+def _axes(config: MobileBertConfig, heads: int | None = None) -> dict[str, int]:
+    width, hidden, embedding = config.true_hidden_size, config.hidden_size, config.embedding_size
+    return {
+        "V": config.vocab_size, "E": embedding, "H": hidden, "W": width, "F": config.intermediate_size,
+        "P": config.max_position_embeddings, "K": config.type_vocab_size, "C": config.num_labels,
+        "X": embedding * 3 if config.trigram_input else embedding,
+        "Q": hidden if query_reads_hidden(config) else width,
+        "U": width if config.use_bottleneck_attention else hidden,
+        "A": (config.num_attention_heads if heads is None else heads) * config.head_size,
+        "R": hidden - embedding, "1": 1, "2": 2,
+    }  # fmt: skip
+
+
+def _weights_of(
+    row: Row, config: MobileBertConfig, head: Head, axes: dict[str, int], in_head: bool = False, **index: int
+) -> list[Weight]:
+    if not row.when(config):
+        return []
+    kind = config.normalization_type if row.kind == "norm" else row.kind
+    norm = "FakeLayerNorm" if kind == "no_norm" else "LayerNorm"
+    sizes = [axes[axis] for axis in row.axes]
+    found = []
+    for leaf in _KINDS[kind]:
+        full_name = _join(".", row.name.format(**index), leaf.torch)
+        tied_to = None
+        if row.tied_to is not None:
+            tied_weight, tied_bias = row.tied_to
+            tied_to = tied_bias if leaf.torch == "bias" else tied_weight if config.tie_word_embeddings else None
+        keras = _join(".", keras_path(row.name.format(**index)), leaf.keras)
+        bare = head.name == "Model"
+        found.append(
+            Weight(
+                name=full_name.removeprefix(BASE_PREFIX) if bare else full_name,
+                full_name=full_name,
+                shape=tuple(sizes[axis] for axis in leaf.axes),
+                keras=None if tied_to else keras,
+                h5=None if leaf.h5 is None else _join("/", row.h5.format(**index), leaf.h5),
+                tf1=None if row.tf1 is None else _join("/", row.tf1.format(norm=norm, **index), leaf.tf1),
+                transposed=leaf.transposed,
+                tied_to=tied_to,
+                kind=kind,
+                in_head=in_head,
+            )
+        )
+    return found
+
+
+def _join(separator: str, *parts: str) -> str:
+    return separator.join(part for part in parts if part)

@@ -1,0 +1,53 @@
+"""MobileBERT for Keras 3. Names and behaviour follow the MobileBERT page of transformers 4.37.2.
+
+TensorFlow is the backend that everything is promised on; JAX runs the models, `fit` and saving.
+"""
+
+from mobilebert_core.errors import BackendMissingError
+
+try:
+    import keras as _keras  # noqa: F401
+except ModuleNotFoundError as e:
+    raise BackendMissingError(
+        f"mobilebert_tf needs Keras 3 and its backend, but {e.name!r} is not installed. Install both with "
+        "pip install 'mobilebert[tf]', or set KERAS_BACKEND to a backend that is installed."
+    ) from e
+
+from mobilebert_core.config import MobileBertConfig
+from mobilebert_core.outputs import MobileBertForPreTrainingOutput as TFMobileBertForPreTrainingOutput
+
+from .heads import (
+    MODEL_CLASSES,
+    TFMobileBertForMaskedLM,
+    TFMobileBertForMultipleChoice,
+    TFMobileBertForNextSentencePrediction,
+    TFMobileBertForPreTraining,
+    TFMobileBertForQuestionAnswering,
+    TFMobileBertForSequenceClassification,
+    TFMobileBertForTokenClassification,
+    TFMobileBertModel,
+)
+from .modeling import TFMobileBertLayer, TFMobileBertMainLayer
+from .outputs import register as _register_outputs
+from .pretrained import TFMobileBertPreTrainedModel
+from .training import MaskedAccuracy
+
+_register_outputs()
+
+__all__ = [
+    "MODEL_CLASSES",
+    "MaskedAccuracy",
+    "MobileBertConfig",
+    "TFMobileBertForMaskedLM",
+    "TFMobileBertForMultipleChoice",
+    "TFMobileBertForNextSentencePrediction",
+    "TFMobileBertForPreTraining",
+    "TFMobileBertForPreTrainingOutput",
+    "TFMobileBertForQuestionAnswering",
+    "TFMobileBertForSequenceClassification",
+    "TFMobileBertForTokenClassification",
+    "TFMobileBertLayer",
+    "TFMobileBertMainLayer",
+    "TFMobileBertModel",
+    "TFMobileBertPreTrainedModel",
+]

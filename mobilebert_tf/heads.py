@@ -1,0 +1,450 @@
+"""The eight models in Keras 3: one signature each, everything else from the table of heads.
+
+B batch, S sequence, H hidden, V vocabulary, C labels. Twin: mobilebert_torch/heads.py.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from mobilebert_core.config import ACTIVATIONS, MobileBertConfig
+from mobilebert_core.heads import HEADS
+from mobilebert_core.outputs import BaseModelOutputWithPooling
+
+from .layers import Brick, LMPredictionHead
+from .losses import head_loss
+from .modeling import TFMobileBertMainLayer
+from .pretrained import TFMobileBertPreTrainedModel, serializable
+
+
+class TFTaskModel(TFMobileBertPreTrainedModel):
+    """A MobileBERT with one head. Subclasses add their head's modules and `logits`."""
+
+    def build_parts(self, config: MobileBertConfig, *, initializer: Any, dtype: Any) -> None:
+        self.mobilebert = TFMobileBertMainLayer(
+            config, self.head.pooled, initializer=initializer, dtype=dtype, name="mobilebert"
+        )
+        self.build_head(config, initializer=initializer, dtype=dtype)
+
+    def build_head(self, config: MobileBertConfig, *, initializer: Any, dtype: Any) -> None:
+        raise TypeError(f"{type(self).__name__} has no head of its own; use one of the TFMobileBertFor... classes.")
+
+    def build(self, input_shape: Any = None) -> None:
+        if hasattr(self, "classifier") and not self.classifier.built:
+            self.classifier.build((None, self.config.hidden_size))
+        super().build()
+
+    def logits(self, encoded: BaseModelOutputWithPooling, training: bool) -> dict[str, Any]:
+        """The head's outputs by field name."""
+        raise TypeError(f"{type(self).__name__} has no head of its own; use one of the TFMobileBertFor... classes.")
+
+    def run(
+        self,
+        inputs: dict[str, Any],
+        labels: dict[str, Any],
+        output_attentions: bool | None,
+        output_hidden_states: bool | None,
+        return_dict: bool | None,
+        training: bool,
+    ) -> Any:
+        """Encodes, scores and, with labels, computes the loss."""
+        choices = None
+        if self.head.per_choice:
+            inputs, choices = fold_choices(inputs)
+        options = self.output_options(output_attentions, output_hidden_states)
+        encoded = self.mobilebert(**inputs, **options, training=training)
+        scores = self.logits(encoded, training)
+        if choices is not None:
+            scores = {name: ops.reshape(score, (-1, choices)) for name, score in scores.items()}
+        output = self.head.output(
+            **scores,
+            loss=head_loss(self.config, self.head, scores, labels),
+            hidden_states=encoded.hidden_states,
+            attentions=encoded.attentions,
+        )
+        return self.returned(output, return_dict)
+
+
+def fold_choices(inputs: dict[str, Any]) -> tuple[dict[str, Any], Any]:
+    """(B, choices, ...) -> (B * choices, ...) for every input but the head mask, and the number of choices."""
+    main = inputs["input_ids"] if inputs["input_ids"] is not None else inputs["inputs_embeds"]
+    folded = {
+        name: value
+        if value is None or name == "head_mask" or len(value.shape) < 3
+        else ops.reshape(value, (-1, *ops.shape(value)[2:]))
+        for name, value in inputs.items()
+    }
+    return folded, main.shape[1] if main.shape[1] is not None else ops.shape(main)[1]
+
+
+class PreTrainingHeads(Brick):
+    """The heads of pretraining under the name `cls`, of which a model has one or both."""
+
+    def __init__(
+        self,
+        config: MobileBertConfig,
+        modules: tuple[str, ...],
+        word_embeddings: keras.layers.Embedding,
+        *,
+        initializer: Any,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if "predictions" in modules:
+            predictions = LMPredictionHead(
+                config.vocab_size,
+                config.embedding_size,
+                config.hidden_size,
+                ACTIVATIONS[config.hidden_act],
+                config.layer_norm_eps,
+                decoder=word_embeddings if config.tie_word_embeddings else None,
+                initializer=initializer,
+                dtype=self.dtype_policy,
+                name="predictions",
+            )
+            self.part("predictions", predictions)
+        if "seq_relationship" in modules:
+            relationship = keras.layers.Dense(
+                2, kernel_initializer=initializer, dtype=self.dtype_policy, name="seq_relationship"
+            )
+            self.part("seq_relationship", relationship, config.hidden_size)
+
+
+@serializable
+class TFMobileBertModel(TFMobileBertPreTrainedModel):
+    """The bare model: hidden states of every token and the pooled first token.
+
+    `add_pooling_layer=False` leaves the pooler out; then there is no pooler_output.
+    """
+
+    head = HEADS["Model"]
+
+    def __init__(self, config: MobileBertConfig, add_pooling_layer: bool = True, **kwargs: Any) -> None:
+        self._add_pooling_layer = add_pooling_layer
+        super().__init__(config, **kwargs)
+
+    def build_parts(self, config: MobileBertConfig, *, initializer: Any, dtype: Any) -> None:
+        self.mobilebert = TFMobileBertMainLayer(
+            config, self._add_pooling_layer, initializer=initializer, dtype=dtype, name="mobilebert"
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "add_pooling_layer": self._add_pooling_layer}
+
+    def call(
+        self,
+        input_ids: Any = None,
+        attention_mask: Any = None,
+        token_type_ids: Any = None,
+        position_ids: Any = None,
+        head_mask: Any = None,
+        inputs_embeds: Any = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        training: bool = False,
+    ) -> Any:
+        """Returns last_hidden_state (B, S, H), pooler_output (B, H) and, when asked, states and attentions.
+
+        Args:
+            input_ids: (B, S) whole numbers below vocab_size; or else `inputs_embeds` (B, S, E).
+            attention_mask: (B, S), (B, S, S) or (B, 1 or N, S, S), 1 for tokens that are seen. A 4-D mask of
+                floats is added to the scores instead.
+            token_type_ids: (B, S) segments, default 0.
+            position_ids: (B, S) or (S,), default 0, 1, 2, ...
+            head_mask: (N,) or (L, N), 1 for heads that are kept.
+
+        Raises:
+            InputError: for a wrong rank, shape, dtype or value.
+        """
+        inputs = input_dict(input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
+        options = self.output_options(output_attentions, output_hidden_states)
+        return self.returned(self.mobilebert(**inputs, **options, training=training), return_dict)
+
+
+@serializable
+class TFMobileBertForPreTraining(TFTaskModel):
+    """Masked-language modelling and next-sentence prediction together (both losses summed)."""
+
+    head = HEADS["PreTraining"]
+
+    def build_head(self, config: MobileBertConfig, *, initializer: Any, dtype: Any) -> None:
+        words = self.mobilebert.embeddings.word_embeddings
+        self.cls = PreTrainingHeads(
+            config, self.head.modules, words, initializer=initializer, dtype=dtype, name="cls"
+        )
+
+    def logits(self, encoded: BaseModelOutputWithPooling, training: bool) -> dict[str, Any]:
+        return {
+            "prediction_logits": self.cls.predictions(encoded.last_hidden_state),  # (B, S, V)
+            "seq_relationship_logits": self.cls.seq_relationship(encoded.pooler_output),  # (B, 2)
+        }
+
+    def call(
+        self,
+        input_ids: Any = None,
+        attention_mask: Any = None,
+        token_type_ids: Any = None,
+        position_ids: Any = None,
+        head_mask: Any = None,
+        inputs_embeds: Any = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        labels: Any = None,
+        next_sentence_label: Any = None,
+        training: bool = False,
+    ) -> Any:
+        """`labels` (B, S) of word ids, -100 ignored; `next_sentence_label` (B,): 0 follows, 1 is random.
+
+        The loss needs both. Inputs as in `TFMobileBertModel.call`.
+        """
+        inputs = input_dict(input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
+        targets = {"labels": labels, "next_sentence_label": next_sentence_label}
+        return self.run(inputs, targets, output_attentions, output_hidden_states, return_dict, training)
+
+
+@serializable
+class TFMobileBertForMaskedLM(TFTaskModel):
+    """Scores for every word at every position."""
+
+    head = HEADS["MaskedLM"]
+
+    def build_head(self, config: MobileBertConfig, *, initializer: Any, dtype: Any) -> None:
+        words = self.mobilebert.embeddings.word_embeddings
+        self.cls = PreTrainingHeads(
+            config, self.head.modules, words, initializer=initializer, dtype=dtype, name="cls"
+        )
+
+    def logits(self, encoded: BaseModelOutputWithPooling, training: bool) -> dict[str, Any]:
+        return {"logits": self.cls.predictions(encoded.last_hidden_state)}  # (B, S, V)
+
+    def call(
+        self,
+        input_ids: Any = None,
+        attention_mask: Any = None,
+        token_type_ids: Any = None,
+        position_ids: Any = None,
+        head_mask: Any = None,
+        inputs_embeds: Any = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        labels: Any = None,
+        training: bool = False,
+    ) -> Any:
+        """`labels` (B, S) of word ids, -100 where nothing is to be predicted."""
+        inputs = input_dict(input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
+        return self.run(inputs, {"labels": labels}, output_attentions, output_hidden_states, return_dict, training)
+
+
+@serializable
+class TFMobileBertForNextSentencePrediction(TFTaskModel):
+    """Does the second sentence follow the first?"""
+
+    head = HEADS["NextSentencePrediction"]
+
+    def build_head(self, config: MobileBertConfig, *, initializer: Any, dtype: Any) -> None:
+        words = self.mobilebert.embeddings.word_embeddings
+        self.cls = PreTrainingHeads(
+            config, self.head.modules, words, initializer=initializer, dtype=dtype, name="cls"
+        )
+
+    def logits(self, encoded: BaseModelOutputWithPooling, training: bool) -> dict[str, Any]:
+        return {"logits": self.cls.seq_relationship(encoded.pooler_output)}  # (B, 2)
+
+    def call(
+        self,
+        input_ids: Any = None,
+        attention_mask: Any = None,
+        token_type_ids: Any = None,
+        position_ids: Any = None,
+        head_mask: Any = None,
+        inputs_embeds: Any = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        next_sentence_label: Any = None,
+        training: bool = False,
+        labels: Any = None,
+    ) -> Any:
+        """`next_sentence_label` (B,), or `labels`: 0 where the second sentence follows, 1 where it is random."""
+        inputs = input_dict(input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
+        targets = {"labels": labels, "next_sentence_label": next_sentence_label}
+        return self.run(inputs, targets, output_attentions, output_hidden_states, return_dict, training)
+
+
+@serializable
+class TFMobileBertForSequenceClassification(TFTaskModel):
+    """One or several labels, or a number, for a text or a pair of texts."""
+
+    head = HEADS["SequenceClassification"]
+
+    def build_head(self, config: MobileBertConfig, *, initializer: Any, dtype: Any) -> None:
+        self.num_labels = config.num_labels
+        self.dropout = keras.layers.Dropout(config.head_dropout_prob, dtype=dtype)
+        self.classifier = classifier(config.num_labels, initializer, dtype)
+
+    def logits(self, encoded: BaseModelOutputWithPooling, training: bool) -> dict[str, Any]:
+        return {"logits": self.classifier(self.dropout(encoded.pooler_output, training=training))}  # (B, C)
+
+    def call(
+        self,
+        input_ids: Any = None,
+        attention_mask: Any = None,
+        token_type_ids: Any = None,
+        position_ids: Any = None,
+        head_mask: Any = None,
+        inputs_embeds: Any = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        labels: Any = None,
+        training: bool = False,
+    ) -> Any:
+        """`labels` (B,) of classes, (B, C) of 0 and 1, or (B,) of numbers, as `problem_type` says.
+
+        Without it one label means regression, whole numbers a single label, anything else several labels.
+        """
+        inputs = input_dict(input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
+        return self.run(inputs, {"labels": labels}, output_attentions, output_hidden_states, return_dict, training)
+
+
+@serializable
+class TFMobileBertForQuestionAnswering(TFTaskModel):
+    """Where an answer starts and ends in the text."""
+
+    head = HEADS["QuestionAnswering"]
+
+    def build_head(self, config: MobileBertConfig, *, initializer: Any, dtype: Any) -> None:
+        self.num_labels = config.num_labels
+        self.qa_outputs = classifier(config.num_labels, initializer, dtype, name="qa_outputs")
+
+    def build(self, input_shape: Any = None) -> None:
+        if not self.qa_outputs.built:
+            self.qa_outputs.build((None, None, self.config.hidden_size))
+        super().build()
+
+    def logits(self, encoded: BaseModelOutputWithPooling, training: bool) -> dict[str, Any]:
+        scores = self.qa_outputs(encoded.last_hidden_state)  # (B, S, 2)
+        return {"start_logits": scores[..., 0], "end_logits": scores[..., 1]}  # (B, S)
+
+    def call(
+        self,
+        input_ids: Any = None,
+        attention_mask: Any = None,
+        token_type_ids: Any = None,
+        position_ids: Any = None,
+        head_mask: Any = None,
+        inputs_embeds: Any = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        start_positions: Any = None,
+        end_positions: Any = None,
+        training: bool = False,
+    ) -> Any:
+        """`start_positions` and `end_positions` (B,); beyond the sequence means that nothing is learned."""
+        inputs = input_dict(input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
+        targets = {"start_positions": start_positions, "end_positions": end_positions}
+        return self.run(inputs, targets, output_attentions, output_hidden_states, return_dict, training)
+
+
+@serializable
+class TFMobileBertForMultipleChoice(TFTaskModel):
+    """Which of several continuations fits; inputs are (B, choices, S)."""
+
+    head = HEADS["MultipleChoice"]
+
+    def build_head(self, config: MobileBertConfig, *, initializer: Any, dtype: Any) -> None:
+        self.dropout = keras.layers.Dropout(config.head_dropout_prob, dtype=dtype)
+        self.classifier = classifier(1, initializer, dtype)
+
+    def logits(self, encoded: BaseModelOutputWithPooling, training: bool) -> dict[str, Any]:
+        return {"logits": self.classifier(self.dropout(encoded.pooler_output, training=training))}  # (B * choices, 1)
+
+    def call(
+        self,
+        input_ids: Any = None,
+        attention_mask: Any = None,
+        token_type_ids: Any = None,
+        position_ids: Any = None,
+        head_mask: Any = None,
+        inputs_embeds: Any = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        labels: Any = None,
+        training: bool = False,
+    ) -> Any:
+        """`labels` (B,): the number of the right choice."""
+        inputs = input_dict(input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
+        return self.run(inputs, {"labels": labels}, output_attentions, output_hidden_states, return_dict, training)
+
+
+@serializable
+class TFMobileBertForTokenClassification(TFTaskModel):
+    """A label for every token, as in named-entity recognition."""
+
+    head = HEADS["TokenClassification"]
+
+    def build_head(self, config: MobileBertConfig, *, initializer: Any, dtype: Any) -> None:
+        self.num_labels = config.num_labels
+        self.dropout = keras.layers.Dropout(config.head_dropout_prob, dtype=dtype)
+        self.classifier = classifier(config.num_labels, initializer, dtype)
+
+    def logits(self, encoded: BaseModelOutputWithPooling, training: bool) -> dict[str, Any]:
+        return {"logits": self.classifier(self.dropout(encoded.last_hidden_state, training=training))}  # (B, S, C)
+
+    def call(
+        self,
+        input_ids: Any = None,
+        attention_mask: Any = None,
+        token_type_ids: Any = None,
+        position_ids: Any = None,
+        head_mask: Any = None,
+        inputs_embeds: Any = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        labels: Any = None,
+        training: bool = False,
+    ) -> Any:
+        """`labels` (B, S) of classes, -100 where nothing is to be learned."""
+        inputs = input_dict(input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
+        return self.run(inputs, {"labels": labels}, output_attentions, output_hidden_states, return_dict, training)
+
+
+def classifier(size: int, initializer: Any, dtype: Any, name: str = "classifier") -> keras.layers.Dense:
+    return keras.layers.Dense(size, kernel_initializer=initializer, dtype=dtype, name=name)
+
+
+def input_dict(
+    input_ids: Any, attention_mask: Any, token_type_ids: Any, position_ids: Any, head_mask: Any, inputs_embeds: Any
+) -> dict[str, Any]:
+    return {
+        "input_ids": input_ids,
+        "attention_mask": attention_mask,
+        "token_type_ids": token_type_ids,
+        "position_ids": position_ids,
+        "head_mask": head_mask,
+        "inputs_embeds": inputs_embeds,
+    }
+
+
+MODEL_CLASSES: dict[str, type[TFMobileBertPreTrainedModel]] = {
+    cls.head.name: cls
+    for cls in (
+        TFMobileBertModel,
+        TFMobileBertForPreTraining,
+        TFMobileBertForMaskedLM,
+        TFMobileBertForNextSentencePrediction,
+        TFMobileBertForSequenceClassification,
+        TFMobileBertForQuestionAnswering,
+        TFMobileBertForMultipleChoice,
+        TFMobileBertForTokenClassification,
+    )
+}

@@ -1,0 +1,350 @@
+"""The bricks of MobileBERT in Keras 3. They take plain numbers and know no configuration.
+
+B batch, S sequence, H hidden, W width inside a block, F feed-forward, N heads, D head size.
+Twin: mobilebert_torch/layers.py. Attributes that Keras refuses are renamed as the table of weights says.
+
+Every brick builds its parts from sizes it was given, so that weights exist before the first call. Bricks
+that only pass arrays on do not autocast: the mask must keep its float32 range under mixed precision.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import keras
+from keras import ops
+
+ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
+    "relu": ops.relu,
+    "relu6": ops.relu6,
+    "gelu": lambda x: ops.gelu(x, approximate=False),
+    "gelu_tanh": lambda x: ops.gelu(x, approximate=True),
+    "silu": ops.silu,
+    "tanh": ops.tanh,
+}
+
+
+class Brick(keras.layers.Layer):
+    """A layer whose parts have known input sizes: `part` adds one, `build` builds them all."""
+
+    def __init__(self, *, autocast: bool = False, **kwargs: Any) -> None:
+        super().__init__(autocast=autocast, **kwargs)
+        self._part_sizes: dict[str, int | None] = {}
+
+    def part(self, attribute: str, layer: keras.layers.Layer, in_size: int | None = None) -> None:
+        """Sets a part that reads features of `in_size`; bricks know their own sizes."""
+        self._part_sizes[attribute] = in_size
+        setattr(self, attribute, layer)
+
+    def build(self, input_shape: Any = None) -> None:
+        for attribute, in_size in self._part_sizes.items():
+            layer = getattr(self, attribute)
+            if not layer.built:
+                layer.build(None if in_size is None else (None, None, in_size))
+
+
+class NoNorm(keras.layers.Layer):
+    """Scale and shift per feature, which takes the place of layer norm (paper, section 3.4.3): (..., width)."""
+
+    def build(self, input_shape: Any) -> None:
+        self.gamma = self.add_weight(name="gamma", shape=(input_shape[-1],), initializer="ones")
+        self.beta = self.add_weight(name="beta", shape=(input_shape[-1],), initializer="zeros")
+
+    def call(self, x: Any) -> Any:
+        return x * self.gamma + self.beta
+
+
+def make_norm(normalization_type: str, eps: float, dtype: Any, name: str = "LayerNorm") -> keras.layers.Layer:
+    """"no_norm" or "layer_norm"; only the latter has an epsilon."""
+    if normalization_type == "no_norm":
+        return NoNorm(dtype=dtype, name=name)
+    return keras.layers.LayerNormalization(epsilon=eps, dtype=dtype, name=name)
+
+
+class DenseNorm(Brick):
+    """norm(dropout(dense(x)) + residual): how every branch of a block joins its residual."""
+
+    def __init__(
+        self,
+        in_size: int,
+        out_size: int,
+        normalization_type: str,
+        eps: float,
+        dropout: float = 0.0,
+        *,
+        initializer: Any,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        dense = keras.layers.Dense(out_size, kernel_initializer=initializer, dtype=self.dtype_policy, name="dense")
+        self.part("dense", dense, in_size)
+        self.part("LayerNorm", make_norm(normalization_type, eps, self.dtype_policy), out_size)
+        self.dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy)
+
+    def call(self, x: Any, residual: Any = None, training: bool = False) -> Any:
+        x = self.dropout(self.dense(x), training=training)
+        return self.LayerNorm(x if residual is None else x + residual)
+
+
+class SelfAttention(Brick):
+    """Scaled dot-product attention of N heads over a query source and a value source.
+
+    Returns the context (B, S, N * D) and the probabilities (B, N, S, S) after dropout and head mask. There is
+    one path: on TensorFlow `keras.ops.dot_product_attention` computes the same at the same speed.
+    """
+
+    def __init__(
+        self,
+        query_size: int,
+        value_size: int,
+        num_heads: int,
+        head_size: int,
+        dropout: float,
+        *,
+        initializer: Any,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.num_attention_heads = num_heads
+        self.attention_head_size = head_size
+        for name, size in (("query", query_size), ("key", query_size), ("value", value_size)):
+            dense = keras.layers.Dense(
+                num_heads * head_size, kernel_initializer=initializer, dtype=self.dtype_policy, name=name
+            )
+            self.part(name, dense, size)
+        self.dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy)
+
+    def call(self, query: Any, value: Any, attention_bias: Any = None, head_mask: Any = None, training: bool = False) -> Any:
+        q = self._split(self.query(query))  # (B, N, S, D)
+        k = self._split(self.key(query))
+        v = self._split(self.value(value))
+        scores = ops.matmul(q * (1.0 / math.sqrt(self.attention_head_size)), ops.transpose(k, (0, 1, 3, 2)))
+        # Half precision has too little range for the scores of this model: float32 where it matters.
+        half = keras.backend.standardize_dtype(scores.dtype) in ("float16", "bfloat16")
+        scores = ops.cast(scores, "float32") if half else scores
+        scores = scores if attention_bias is None else scores + attention_bias
+        probs = ops.cast(ops.softmax(scores, axis=-1), v.dtype)
+        probs = self.dropout(probs, training=training)
+        probs = probs if head_mask is None else probs * head_mask
+        context = ops.transpose(ops.matmul(probs, v), (0, 2, 1, 3))  # (B, S, N, D)
+        shape = ops.shape(context)
+        return ops.reshape(context, (shape[0], shape[1], self.num_attention_heads * self.attention_head_size)), probs
+
+    def _split(self, x: Any) -> Any:
+        shape = ops.shape(x)
+        x = ops.reshape(x, (shape[0], shape[1], self.num_attention_heads, self.attention_head_size))
+        return ops.transpose(x, (0, 2, 1, 3))
+
+
+class Attention(Brick):
+    """Self-attention and its output projection onto a residual of width W."""
+
+    def __init__(
+        self,
+        query_size: int,
+        value_size: int,
+        width: int,
+        num_heads: int,
+        head_size: int,
+        attention_dropout: float,
+        hidden_dropout: float,
+        normalization_type: str,
+        eps: float,
+        *,
+        initializer: Any,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        made = {"initializer": initializer, "dtype": self.dtype_policy}
+        self.part(
+            "self",
+            SelfAttention(query_size, value_size, num_heads, head_size, attention_dropout, name="self", **made),
+        )
+        self.part(
+            "output_",
+            DenseNorm(num_heads * head_size, width, normalization_type, eps, hidden_dropout, name="output", **made),
+        )
+
+    def call(
+        self, query: Any, value: Any, residual: Any, attention_bias: Any = None, head_mask: Any = None, training: bool = False
+    ) -> Any:
+        context, probs = self.self(query, value, attention_bias, head_mask, training=training)
+        return self.output_(context, residual, training=training), probs
+
+
+class Intermediate(Brick):
+    """act(dense(x)): (B, S, W) -> (B, S, F)."""
+
+    def __init__(self, width: int, intermediate_size: int, activation: str, *, initializer: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        dense = keras.layers.Dense(
+            intermediate_size, kernel_initializer=initializer, dtype=self.dtype_policy, name="dense"
+        )
+        self.part("dense", dense, width)
+        self.activation = ACTIVATIONS[activation]
+
+    def call(self, x: Any) -> Any:
+        return self.activation(self.dense(x))
+
+
+class FeedForward(Brick):
+    """One of the stacked feed-forward networks inside a block: (B, S, W) -> (B, S, W)."""
+
+    def __init__(
+        self,
+        width: int,
+        intermediate_size: int,
+        activation: str,
+        normalization_type: str,
+        eps: float,
+        *,
+        initializer: Any,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        made = {"initializer": initializer, "dtype": self.dtype_policy}
+        self.part("intermediate", Intermediate(width, intermediate_size, activation, name="intermediate", **made))
+        self.part("output_", DenseNorm(intermediate_size, width, normalization_type, eps, name="output", **made))
+
+    def call(self, x: Any) -> Any:
+        return self.output_(self.intermediate(x), x)
+
+
+class BlockOutput(DenseNorm):
+    """The last feed-forward network's output; with a bottleneck also the way back from W to H.
+
+    The first residual is the attention's output, the second the block's input.
+    """
+
+    def __init__(
+        self,
+        intermediate_size: int,
+        width: int,
+        hidden_size: int,
+        use_bottleneck: bool,
+        normalization_type: str,
+        eps: float,
+        hidden_dropout: float,
+        *,
+        initializer: Any,
+        **kwargs: Any,
+    ) -> None:
+        inner_dropout = 0.0 if use_bottleneck else hidden_dropout
+        super().__init__(
+            intermediate_size, width, normalization_type, eps, inner_dropout, initializer=initializer, **kwargs
+        )
+        if use_bottleneck:
+            bottleneck = DenseNorm(
+                width,
+                hidden_size,
+                normalization_type,
+                eps,
+                hidden_dropout,
+                initializer=initializer,
+                dtype=self.dtype_policy,
+                name="bottleneck",
+            )
+            self.part("bottleneck", bottleneck)
+
+    def call(self, x: Any, residual: Any, block_input: Any, training: bool = False) -> Any:
+        x = super().call(x, residual, training=training)  # (B, S, W)
+        return self.bottleneck(x, block_input, training=training) if hasattr(self, "bottleneck") else x
+
+
+class Bottleneck(Brick):
+    """The way into a block: H -> W, once for the residual and, if shared, once for query and key."""
+
+    def __init__(
+        self,
+        hidden_size: int,
+        width: int,
+        shared: bool,
+        normalization_type: str,
+        eps: float,
+        *,
+        initializer: Any,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        made = {"initializer": initializer, "dtype": self.dtype_policy}
+        self.part("input_", DenseNorm(hidden_size, width, normalization_type, eps, name="input", **made))
+        if shared:
+            self.part("attention", DenseNorm(hidden_size, width, normalization_type, eps, name="attention", **made))
+
+
+class Pooler(Brick):
+    """The first token's state (B, H), through a dense layer and tanh if `activate`."""
+
+    def __init__(self, hidden_size: int, activate: bool, *, initializer: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if activate:
+            dense = keras.layers.Dense(
+                hidden_size, kernel_initializer=initializer, dtype=self.dtype_policy, name="dense"
+            )
+            self.part("dense", dense, hidden_size)
+
+    def call(self, x: Any) -> Any:
+        first = x[:, 0]
+        return ops.tanh(self.dense(first)) if hasattr(self, "dense") else first
+
+
+class PredictionTransform(Brick):
+    """layer_norm(act(dense(x))): always a true layer norm, whatever the blocks use."""
+
+    def __init__(self, hidden_size: int, activation: str, eps: float, *, initializer: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        dense = keras.layers.Dense(hidden_size, kernel_initializer=initializer, dtype=self.dtype_policy, name="dense")
+        self.part("dense", dense, hidden_size)
+        self.activation = ACTIVATIONS[activation]
+        self.part("LayerNorm", make_norm("layer_norm", eps, self.dtype_policy), hidden_size)
+
+    def call(self, x: Any) -> Any:
+        return self.LayerNorm(self.activation(self.dense(x)))
+
+
+class LMPredictionHead(Brick):
+    """Scores for every word: (B, S, H) -> (B, S, V).
+
+    The output matrix is the word embeddings (V, E) beside `dense` (H - E, V). Each multiplies its own part of
+    the features, so that the two are never joined in memory. `decoder` is the embedding layer it reads: the
+    model's own word embeddings when they are tied.
+    """
+
+    def __init__(
+        self,
+        vocab_size: int,
+        embedding_size: int,
+        hidden_size: int,
+        activation: str,
+        eps: float,
+        decoder: keras.layers.Embedding | None,
+        *,
+        initializer: Any,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(autocast=True, **kwargs)
+        made = {"initializer": initializer, "dtype": self.dtype_policy}
+        self.vocab_size = vocab_size
+        self.embedding_size = embedding_size
+        self.part("transform", PredictionTransform(hidden_size, activation, eps, name="transform", **made))
+        dense = keras.layers.Dense(
+            vocab_size, use_bias=False, kernel_initializer=initializer, dtype=self.dtype_policy, name="dense"
+        )
+        self.part("dense", dense, hidden_size - embedding_size)
+        if decoder is None:
+            decoder = keras.layers.Embedding(
+                vocab_size, embedding_size, embeddings_initializer=initializer, dtype=self.dtype_policy, name="decoder"
+            )
+        self.part("decoder", decoder, embedding_size)
+
+    def build(self, input_shape: Any = None) -> None:
+        self.bias = self.add_weight(name="bias", shape=(self.vocab_size,), initializer="zeros")
+        super().build()
+
+    def call(self, x: Any) -> Any:
+        x = self.transform(x)
+        own, rest = x[..., : self.embedding_size], x[..., self.embedding_size :]
+        logits = ops.matmul(own, ops.transpose(ops.convert_to_tensor(self.decoder.embeddings))) + self.bias
+        return logits if rest.shape[-1] == 0 else logits + self.dense(rest)

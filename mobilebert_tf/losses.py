@@ -1,0 +1,102 @@
+"""The losses, by the rules of the table of heads. A batch with nothing to learn from gives 0.
+
+B batch, S sequence, C classes. Twin: mobilebert_torch/losses.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+from keras import ops
+
+from mobilebert_core.config import MobileBertConfig
+from mobilebert_core.heads import IGNORE_INDEX, Head, Task
+from mobilebert_core.inputs import check_labels
+
+from .inputs import PROBE
+
+
+def head_loss(
+    config: MobileBertConfig,
+    head: Head,
+    outputs: Mapping[str, Any],
+    labels: Mapping[str, Any],
+    sample_weight: Any = None,
+) -> Any:
+    """The scalar loss of a head, or None unless all its labels are there.
+
+    `sample_weight` (B,), or the shape of the labels, multiplies each loss before the mean; a list or mapping
+    holds one for each task.
+    """
+    losses = []
+    for index, task in enumerate(head.tasks):
+        given = next((labels[n] for n in (task.label, *task.aliases) if labels.get(n) is not None), None)
+        if given is None:
+            return None
+        weight = sample_weight
+        if isinstance(weight, Mapping):
+            weight = weight.get(task.label, weight.get(task.logits))
+        elif isinstance(weight, list | tuple):
+            weight = weight[index]
+        losses.append(task_loss(config, head, task, outputs[task.logits], given, weight))
+    if not losses:
+        return None
+    total = sum(losses[1:], losses[0])
+    return total / len(losses) if head.reduction == "mean" else total
+
+
+def task_loss(
+    config: MobileBertConfig, head: Head, task: Task, logits: Any, labels: Any, sample_weight: Any = None
+) -> Any:
+    """The mean loss of one task, a scalar in float32 or wider."""
+    problem = problem_type_of(config, logits, labels) if task.kind == "problem" else None
+    integer = problem in (None, "single_label_classification")
+    check_labels(config, head, task, labels, tuple(logits.shape), integer, PROBE)
+    if keras.backend.standardize_dtype(logits.dtype) in ("float16", "bfloat16"):
+        logits = ops.cast(logits, "float32")
+    if problem == "regression":
+        errors = ops.square(ops.reshape(logits, (-1,)) - ops.cast(ops.reshape(labels, (-1,)), logits.dtype))
+        return ops.mean(_weighted(errors, sample_weight))
+    if problem == "multi_label_classification":
+        targets = ops.cast(ops.reshape(labels, ops.shape(logits)), logits.dtype)
+        losses = ops.maximum(logits, 0) - logits * targets + ops.log1p(ops.exp(-ops.abs(logits)))  # (B, C)
+        return ops.mean(_weighted(losses, sample_weight))
+    if task.kind == "span":
+        length = ops.shape(logits)[-1]
+        positions = ops.clip(ops.reshape(ops.cast(labels, "int32"), (-1,)), 0, length)
+        return cross_entropy(logits, positions, length, sample_weight)
+    rows = ops.reshape(logits, (-1, logits.shape[-1] or ops.shape(logits)[-1]))
+    if sample_weight is not None and len(sample_weight.shape) == 1 and len(logits.shape) == 3:
+        sample_weight = ops.repeat(sample_weight, ops.shape(logits)[1])
+    return cross_entropy(rows, ops.reshape(labels, (-1,)), IGNORE_INDEX, sample_weight)
+
+
+def problem_type_of(config: MobileBertConfig, logits: Any, labels: Any) -> str:
+    """`problem_type`, or what number of labels and dtype say; the configuration is left as it is."""
+    if config.problem_type is not None:
+        return config.problem_type
+    if logits.shape[-1] == 1:
+        return "regression"
+    return "single_label_classification" if PROBE.is_integer(labels) else "multi_label_classification"
+
+
+def cross_entropy(logits: Any, labels: Any, ignore_index: Any = IGNORE_INDEX, sample_weight: Any = None) -> Any:
+    """Mean cross-entropy of (rows, C) over the rows whose label is not ignored; 0 when all are."""
+    labels = ops.cast(labels, "int32")
+    learned = ops.cast(ops.not_equal(labels, ignore_index), logits.dtype)
+    classes = ops.where(ops.equal(labels, ignore_index), 0, labels)
+    picked = ops.squeeze(ops.take_along_axis(logits, classes[:, None], axis=-1), -1)
+    losses = (ops.logsumexp(logits, axis=-1) - picked) * learned
+    return ops.sum(_weighted(losses, sample_weight)) / ops.maximum(ops.sum(learned), 1)
+
+
+def _weighted(losses: Any, sample_weight: Any) -> Any:
+    """Losses (rows,) or (B, C) times weights of (B,) or of their own shape."""
+    if sample_weight is None:
+        return losses
+    weight = ops.cast(ops.convert_to_tensor(sample_weight), losses.dtype)
+    if len(losses.shape) == 1:
+        return losses * ops.reshape(weight, (-1,))
+    return losses * (weight[:, None] if len(weight.shape) == 1 else weight)

@@ -1,0 +1,234 @@
+"""MobileBERT in Keras 3: the configuration taken apart into bricks, and the bare model.
+
+B batch, S sequence, E embedding, H hidden, W width inside a block, N heads, L layers.
+Twin: mobilebert_torch/modeling.py. Source: arXiv 2004.02984, section 3, and the released TF1 code.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from mobilebert_core.config import ACTIVATIONS, MobileBertConfig
+from mobilebert_core.heads import HEADS
+from mobilebert_core.outputs import BaseModelOutputWithPooling
+from mobilebert_core.weights import query_reads_hidden
+
+from .inputs import attention_bias, head_masks
+from .layers import Attention, BlockOutput, Bottleneck, Brick, FeedForward, Intermediate, Pooler, make_norm
+from .pretrained import TFMobileBertPreTrainedModel, padded_initializer, serializable
+
+
+class TFMobileBertEmbeddings(Brick):
+    """Words, positions and segments: ids (B, S) -> (B, S, H).
+
+    With `trigram_input` each position sees the embeddings of the next, its own and the previous word, in that
+    order, zeros beyond both ends (paper, section 3.1). `padding_invariant` also zeroes masked neighbours. As in
+    PyTorch, looking up the padding token sends no gradient to its row.
+    """
+
+    def __init__(self, config: MobileBertConfig, *, initializer: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.trigram_input = config.trigram_input
+        self.padding_invariant = config.padding_invariant
+        self.pad_token_id = None if config.pad_token_id is None else config.pad_token_id % config.vocab_size
+        self.transforms = config.trigram_input or config.embedding_size != config.hidden_size
+        width = config.embedding_size * (3 if config.trigram_input else 1)
+        for name, rows, size in (
+            ("word_embeddings", config.vocab_size, config.embedding_size),
+            ("position_embeddings", config.max_position_embeddings, config.hidden_size),
+            ("token_type_embeddings", config.type_vocab_size, config.hidden_size),
+        ):
+            start = padded_initializer(initializer, self.pad_token_id) if name == "word_embeddings" else initializer
+            table = keras.layers.Embedding(
+                rows, size, embeddings_initializer=start, dtype=self.dtype_policy, name=name
+            )
+            self.part(name, table, size)
+        transformation = keras.layers.Dense(
+            config.hidden_size, kernel_initializer=initializer, dtype=self.dtype_policy, name="embedding_transformation"
+        )
+        self.part("embedding_transformation", transformation, width)
+        norm = make_norm(config.normalization_type, config.layer_norm_eps, self.dtype_policy)
+        self.part("LayerNorm", norm, config.hidden_size)
+        self.dropout = keras.layers.Dropout(config.hidden_dropout_prob, dtype=self.dtype_policy)
+
+    def call(
+        self,
+        input_ids: Any = None,
+        token_type_ids: Any = None,
+        position_ids: Any = None,
+        inputs_embeds: Any = None,
+        attention_mask: Any = None,
+        training: bool = False,
+    ) -> Any:
+        x = inputs_embeds if input_ids is None else self.word_embeddings(input_ids)  # (B, S, E)
+        x = ops.cast(x, self.compute_dtype)
+        if input_ids is not None and self.pad_token_id is not None and training:
+            x = ops.where(ops.equal(input_ids, self.pad_token_id)[..., None], ops.stop_gradient(x), x)
+        if self.trigram_input:
+            neighbours = x
+            if self.padding_invariant and attention_mask is not None:
+                neighbours = x * ops.cast(ops.cast(attention_mask, "int32") >= 1, x.dtype)[..., None]
+            padded = ops.pad(neighbours, ((0, 0), (1, 1), (0, 0)))  # (B, S + 2, E)
+            x = ops.concatenate((padded[:, 2:], x, padded[:, :-2]), axis=-1)  # (B, S, 3E)
+        if self.transforms:
+            x = self.embedding_transformation(x)  # (B, S, H)
+        if position_ids is None:
+            position_ids = ops.arange(ops.shape(x)[1], dtype="int32")
+        x = x + self.position_embeddings(position_ids)
+        if token_type_ids is None:
+            token_type_ids = ops.zeros((1,), dtype="int32")
+        x = x + self.token_type_embeddings(token_type_ids)
+        return self.dropout(self.LayerNorm(x), training=training)
+
+
+class TFMobileBertLayer(Brick):
+    """One block: into the bottleneck, attention, stacked feed-forward networks, and out again."""
+
+    def __init__(self, config: MobileBertConfig, num_heads: int, *, initializer: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        hidden, width = config.hidden_size, config.true_hidden_size
+        norm = (config.normalization_type, config.layer_norm_eps)
+        activation = ACTIVATIONS[config.hidden_act]
+        made = {"initializer": initializer, "dtype": self.dtype_policy}
+        self.use_bottleneck = config.use_bottleneck
+        self.use_bottleneck_attention = config.use_bottleneck_attention
+        self.key_query_shared_bottleneck = config.key_query_shared_bottleneck
+        attention = Attention(
+            query_size=hidden if query_reads_hidden(config) else width,
+            value_size=width if config.use_bottleneck_attention else hidden,
+            width=width,
+            num_heads=num_heads,
+            head_size=config.head_size,
+            attention_dropout=config.attention_probs_dropout_prob,
+            hidden_dropout=0.0 if config.use_bottleneck else config.hidden_dropout_prob,
+            normalization_type=config.normalization_type,
+            eps=config.layer_norm_eps,
+            name="attention",
+            **made,
+        )
+        self.part("attention", attention)
+        self.part("intermediate", Intermediate(width, config.intermediate_size, activation, name="intermediate", **made))
+        output = BlockOutput(
+            config.intermediate_size,
+            width,
+            hidden,
+            config.use_bottleneck,
+            *norm,
+            config.hidden_dropout_prob,
+            name="output",
+            **made,
+        )
+        self.part("output_", output)
+        if config.use_bottleneck:
+            shared = config.key_query_shared_bottleneck
+            self.part("bottleneck", Bottleneck(hidden, width, shared, *norm, name="bottleneck", **made))
+        self.ffn = [
+            FeedForward(width, config.intermediate_size, activation, *norm, name=f"ffn_{i}", **made)
+            for i in range(config.num_feedforward_networks - 1)
+        ]
+
+    def build(self, input_shape: Any = None) -> None:
+        super().build()
+        for ffn in self.ffn:
+            ffn.build()
+
+    def call(self, x: Any, attention_bias: Any = None, head_mask: Any = None, training: bool = False) -> Any:
+        query, value, residual = self._sources(x)
+        attended, probs = self.attention(query, value, residual, attention_bias, head_mask, training=training)
+        y = attended  # (B, S, W)
+        for ffn in self.ffn:
+            y = ffn(y)
+        return self.output_(self.intermediate(y), y, x, training=training), probs  # (B, S, H)
+
+    def _sources(self, x: Any) -> tuple[Any, Any, Any]:
+        """What query and key, value, and the residual read (reference: bottleneck combinations of the code)."""
+        if not self.use_bottleneck:
+            return x, x, x
+        squeezed = self.bottleneck.input_(x)  # (B, S, W)
+        if self.use_bottleneck_attention:
+            return squeezed, squeezed, squeezed
+        if self.key_query_shared_bottleneck:
+            return self.bottleneck.attention(x), x, squeezed
+        return x, x, squeezed
+
+
+class TFMobileBertEncoder(Brick):
+    """L blocks in a row."""
+
+    def __init__(self, config: MobileBertConfig, *, initializer: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.layer = [
+            TFMobileBertLayer(
+                config, config.heads_of_layer(i), initializer=initializer, dtype=self.dtype_policy, name=f"layer_{i}"
+            )
+            for i in range(config.num_hidden_layers)
+        ]
+        self.gradient_checkpointing = False
+
+    def build(self, input_shape: Any = None) -> None:
+        for layer in self.layer:
+            layer.build()
+
+    def call(self, x: Any, attention_bias: Any = None, head_mask: Any = None, training: bool = False) -> Any:
+        states, attentions = [x], []
+        for layer, layer_head_mask in zip(self.layer, head_mask or [None] * len(self.layer), strict=True):
+            if self.gradient_checkpointing and training:
+                x, probs = _rematerialized(layer, x, attention_bias, layer_head_mask)
+            else:
+                x, probs = layer(x, attention_bias, layer_head_mask, training=training)
+            states.append(x)
+            attentions.append(probs)
+        return x, tuple(states), tuple(attentions)
+
+
+def _rematerialized(layer: TFMobileBertLayer, x: Any, *optional: Any) -> Any:
+    """The layer in training, through `keras.remat`, which takes nothing but arrays."""
+    present = [value is not None for value in optional]
+
+    def run(x: Any, *given: Any) -> Any:
+        values = iter(given)
+        return layer(x, *(next(values) if here else None for here in present), training=True)
+
+    return keras.remat(run)(x, *(value for value in optional if value is not None))
+
+
+class TFMobileBertMainLayer(Brick):
+    """Embeddings, encoder and pooler: what the bare model is, and what a task model holds as `mobilebert`."""
+
+    def __init__(self, config: MobileBertConfig, add_pooling_layer: bool, *, initializer: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        made = {"initializer": initializer, "dtype": self.dtype_policy}
+        self.part("embeddings", TFMobileBertEmbeddings(config, name="embeddings", **made))
+        self.part("encoder", TFMobileBertEncoder(config, name="encoder", **made))
+        self.pooler = None
+        if add_pooling_layer:
+            self.part("pooler", Pooler(config.hidden_size, config.classifier_activation, name="pooler", **made))
+
+    def call(
+        self,
+        input_ids: Any = None,
+        attention_mask: Any = None,
+        token_type_ids: Any = None,
+        position_ids: Any = None,
+        head_mask: Any = None,
+        inputs_embeds: Any = None,
+        output_attentions: bool = False,
+        output_hidden_states: bool = False,
+        training: bool = False,
+    ) -> BaseModelOutputWithPooling:
+        """The forward pass on inputs that were checked."""
+        x = self.embeddings(input_ids, token_type_ids, position_ids, inputs_embeds, attention_mask, training=training)
+        dtype = keras.backend.standardize_dtype(x.dtype)
+        dtype = "float32" if dtype in ("float16", "bfloat16") else dtype
+        bias = None if attention_mask is None else attention_bias(attention_mask, dtype)
+        masks = None if head_mask is None else head_masks(head_mask, len(self.encoder.layer), x.dtype)
+        x, states, attentions = self.encoder(x, bias, masks, training=training)
+        return BaseModelOutputWithPooling(
+            last_hidden_state=x,
+            pooler_output=None if self.pooler is None else self.pooler(x),
+            hidden_states=states if output_hidden_states else None,
+            attentions=attentions if output_attentions else None,
+        )

@@ -1,0 +1,32 @@
+"""Makes Keras's tree functions take the outputs apart: fit, predict and Functional models need it."""
+
+from __future__ import annotations
+
+import keras
+import optree
+
+from mobilebert_core.outputs import ModelOutput, flatten_output, register_outputs, unflatten_output
+
+
+def _register_optree(cls: type[ModelOutput]) -> None:
+    optree.register_pytree_node(
+        cls,
+        lambda output: (*flatten_output(output), sorted(output)),
+        lambda keys, children: unflatten_output(cls, keys, children),
+        namespace="keras",
+    )
+
+
+def _register_jax(cls: type[ModelOutput]) -> None:
+    import jax
+
+    jax.tree_util.register_pytree_node(
+        cls, flatten_output, lambda keys, children: unflatten_output(cls, keys, children)
+    )
+
+
+def register() -> None:
+    """With optree, which Keras uses on every backend, and with the backend's own trees where there are any."""
+    register_outputs("optree", _register_optree)
+    if keras.backend.backend() == "jax":
+        register_outputs("jax", _register_jax)

@@ -1,0 +1,334 @@
+"""The base of the Keras models: the call forms, embeddings and ties, loading and saving.
+
+Twin: mobilebert_torch/pretrained.py. What Keras's own training adds stands in training.py.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import keras
+import numpy as np
+from keras import ops
+
+from mobilebert_core.checkpoint import LoadPlan, check_ties, open_weights, plan_loading, save_weights
+from mobilebert_core.config import DTYPES, MobileBertConfig
+from mobilebert_core.errors import ConfigError, InputError
+from mobilebert_core.files import WEIGHTS_FILE
+from mobilebert_core.heads import Head, check_head
+from mobilebert_core.inputs import check_inputs
+from mobilebert_core.outputs import ModelOutput
+from mobilebert_core.weights import Weight, weight_table
+
+from . import surgery
+from .inputs import PROBE, named_inputs
+from .training import TrainedByKeras
+
+MODEL_INPUTS = ("input_ids", "attention_mask", "token_type_ids", "position_ids", "head_mask", "inputs_embeds")
+
+serializable = keras.saving.register_keras_serializable(package="mobilebert")
+
+
+@serializable
+class PaddedInitializer(keras.initializers.Initializer):
+    """Another initializer with one row, the padding token's, set to 0."""
+
+    def __init__(self, initializer: Any, row: int) -> None:
+        self.initializer = keras.initializers.get(initializer)
+        self.row = row
+
+    def __call__(self, shape: Any, dtype: Any = None) -> Any:
+        kept = ops.cast(ops.arange(shape[0]) != self.row, dtype or keras.config.floatx())
+        return self.initializer(shape, dtype) * kept[:, None]
+
+    def get_config(self) -> dict[str, Any]:
+        return {"initializer": keras.initializers.serialize(self.initializer), "row": self.row}
+
+
+def padded_initializer(initializer: Any, row: int | None) -> Any:
+    """The initializer of the word embeddings: that of the other tables, the padding row at 0."""
+    return initializer if row is None or initializer == "zeros" else PaddedInitializer(initializer, row)
+
+
+class TFMobileBertPreTrainedModel(TrainedByKeras, keras.Model):
+    """What the eight models share. Not used by itself.
+
+    Weights exist after construction. Matrices start from a normal distribution cut at two standard
+    deviations, as in the released code; biases at 0, norms at the identity, the padding row at 0.
+
+    Raises:
+        ConfigError: when the configuration cannot carry the head of the class.
+    """
+
+    head: ClassVar[Head]
+    config_class = MobileBertConfig
+    base_model_prefix = "mobilebert"
+    main_input_name = "input_ids"
+
+    def __init__(self, config: MobileBertConfig, *, initializer: Any = None, **kwargs: Any) -> None:
+        if not isinstance(config, MobileBertConfig):
+            raise ConfigError(f"{type(self).__name__}: wanted a MobileBertConfig, got {type(config).__name__}.")
+        config.validate()
+        check_head(config, self.head)
+        super().__init__(autocast=False, **kwargs)
+        self.config = config
+        if initializer is None:
+            initializer = keras.initializers.TruncatedNormal(stddev=config.initializer_range)
+        self.build_parts(config, initializer=initializer, dtype=self.dtype_policy)
+        self.build()
+
+    def build_parts(self, config: MobileBertConfig, *, initializer: Any, dtype: Any) -> None:
+        """Creates `mobilebert` and the modules of the head."""
+        raise TypeError(f"{type(self).__name__} is not used by itself; use one of the eight TFMobileBert classes.")
+
+    def build(self, input_shape: Any = None) -> None:
+        if self.built:
+            return
+        for layer in self.layers:
+            if not layer.built:
+                layer.build(None)
+        self.built = True
+
+    # ------------------------------------------------------------------------------------------ calling
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Takes keywords, one mapping, a list in the order of the signature, or one array of input_ids."""
+        return super().__call__(**self._checked(args, kwargs))
+
+    def stateless_call(
+        self, trainable_variables: Any, non_trainable_variables: Any, *args: Any, return_losses: bool = False, **kwargs: Any
+    ) -> Any:
+        """As `keras.Model.stateless_call`, which the JAX backend trains with; the same forms of inputs."""
+        return super().stateless_call(
+            trainable_variables, non_trainable_variables, return_losses=return_losses, **self._checked(args, kwargs)
+        )
+
+    def _checked(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        inputs = named_inputs(type(self).__name__, self._argument_names(), args, kwargs)
+        check_inputs(self.config, self.head, {n: inputs.get(n) for n in MODEL_INPUTS}, PROBE)
+        return {n: value for n, value in inputs.items() if value is not None}
+
+    @classmethod
+    def _argument_names(cls) -> tuple[str, ...]:
+        return tuple(n for n in inspect.signature(cls.call).parameters if n != "self")
+
+    def output_options(self, output_attentions: bool | None, output_hidden_states: bool | None) -> dict[str, bool]:
+        """The two options of a call, from the configuration where they are None."""
+        config = self.config
+        return {
+            "output_attentions": config.output_attentions if output_attentions is None else output_attentions,
+            "output_hidden_states": (
+                config.output_hidden_states if output_hidden_states is None else output_hidden_states
+            ),
+        }
+
+    def returned(self, output: ModelOutput, return_dict: bool | None) -> Any:
+        """The output itself, or a tuple of its fields, as `return_dict` or the configuration says."""
+        return output if (self.config.return_dict if return_dict is None else return_dict) else output.to_tuple()
+
+    def as_functional(self, **kwargs: Any) -> keras.Model:
+        """This model, sharing its weights, as a Functional one of input_ids, attention_mask and token_type_ids.
+
+        Its outputs are a plain dict of the head's scores. `kwargs` go to `keras.Model`.
+        """
+        shape = (None,) * (2 if self.head.per_choice else 1)
+        inputs = {
+            n: keras.Input(shape, dtype="int32", name=n) for n in ("input_ids", "attention_mask", "token_type_ids")
+        }
+        outputs = self(inputs, return_dict=True)
+        return keras.Model(inputs, {name: value for name, value in outputs.items() if value is not None}, **kwargs)
+
+    # ------------------------------------------------------------------------------------- inspection
+
+    @property
+    def base_model(self) -> Any:
+        """The layer that holds embeddings, encoder and pooler."""
+        return self.mobilebert
+
+    def num_parameters(self, only_trainable: bool = False) -> int:
+        """Distinct parameters; tied ones count once."""
+        return sum(int(np.prod(v.shape)) for v in (self.trainable_weights if only_trainable else self.weights))
+
+    def weight_table(self) -> tuple[Weight, ...]:
+        """The rows of the table of weights that this model has."""
+        return weight_table(self.config, self.head, pooler=self.mobilebert.pooler is not None)
+
+    def variable_of(self, weight: Weight) -> Any:
+        """The variable that holds a weight of the table (not for tied weights, which have none)."""
+        found: Any = self
+        for part in (weight.keras or "").split("."):
+            found = found[int(part)] if part.isdigit() else getattr(found, part)
+        return found
+
+    # -------------------------------------------------------------------------------------- embeddings
+
+    def _predictions(self) -> Any:
+        return getattr(getattr(self, "cls", None), "predictions", None)
+
+    def get_input_embeddings(self) -> keras.layers.Embedding:
+        return self.mobilebert.embeddings.word_embeddings
+
+    def set_input_embeddings(self, value: Any) -> None:
+        """Replaces the word embeddings by an array (V, E) or an Embedding layer; a tied decoder follows."""
+        array = ops.convert_to_numpy(value.embeddings if hasattr(value, "embeddings") else value)
+        if array.ndim != 2 or array.shape[1] != self.config.embedding_size:
+            raise InputError(
+                f"{type(self).__name__}.set_input_embeddings: wanted (words, {self.config.embedding_size}), got "
+                f"{array.shape}."
+            )
+        if array.shape[0] != self.config.vocab_size:
+            self.resize_token_embeddings(array.shape[0])
+        self.get_input_embeddings().embeddings.assign(array)
+
+    def get_output_embeddings(self) -> keras.layers.Embedding | None:
+        """The decoder of the masked-language head (the word embeddings when tied), or None."""
+        predictions = self._predictions()
+        return None if predictions is None else predictions.decoder
+
+    def resize_token_embeddings(
+        self, new_num_tokens: int | None = None, pad_to_multiple_of: int | None = None
+    ) -> keras.layers.Embedding:
+        """Changes the vocabulary everywhere it shows: embeddings, decoder, extra output matrix and bias.
+
+        Kept words keep their logits exactly; new rows are drawn like fresh weights, new biases are 0.
+        Returns the word embeddings; without arguments it changes nothing. Sets `config.vocab_size`. A compiled
+        model is compiled again, with a fresh optimizer.
+        """
+        return surgery.resize_token_embeddings(self, new_num_tokens, pad_to_multiple_of)
+
+    def prune_heads(self, heads_to_prune: Mapping[int, Iterable[int]]) -> None:
+        """Removes attention heads: {layer: heads}, numbered as before any pruning.
+
+        Recorded in `config.pruned_heads`, so that a saved model is rebuilt with them removed. A compiled model
+        is compiled again, with a fresh optimizer.
+        """
+        surgery.prune_heads(self, heads_to_prune)
+
+    # ---------------------------------------------------------------------------------------- training
+
+    def gradient_checkpointing_enable(self) -> None:
+        """Recomputes each block in the backward pass instead of keeping its activations (`keras.remat`)."""
+        self.mobilebert.encoder.gradient_checkpointing = True
+
+    def gradient_checkpointing_disable(self) -> None:
+        self.mobilebert.encoder.gradient_checkpointing = False
+
+    @property
+    def is_gradient_checkpointing(self) -> bool:
+        return self.mobilebert.encoder.gradient_checkpointing
+
+    # ------------------------------------------------------------------------------------------- files
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            "config": self.config.to_dict(),
+            "dtype": keras.dtype_policies.serialize(self.dtype_policy),
+            "name": self.name,
+            "trainable": self.trainable,
+        }
+
+    @classmethod
+    def from_config(cls, config: Any, custom_objects: Any = None, **kwargs: Any) -> Self:
+        """A model with random weights from a MobileBertConfig, or from what `get_config` returned."""
+        if isinstance(config, MobileBertConfig):
+            return cls(config, **kwargs)
+        config = dict(config)
+        trainable = config.pop("trainable", True)
+        model = cls(MobileBertConfig.from_dict(config.pop("config")), **config)
+        model.trainable = trainable
+        return model
+
+    _from_config = from_config
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | Path,
+        *,
+        config: MobileBertConfig | str | Path | None = None,
+        dtype: Any = None,
+        torch_dtype: Any = None,
+        ignore_mismatched_sizes: bool = False,
+        allow_missing: Iterable[str] = (),
+        output_loading_info: bool = False,
+        subfolder: str = "",
+        **kwargs: Any,
+    ) -> Any:
+        """Loads a checkpoint directory (config.json, model.safetensors), all or nothing.
+
+        Args:
+            config: used in place of config.json.
+            dtype: a dtype or Keras policy such as "mixed_float16"; default Keras's global policy; "auto" keeps
+                the dtype of the file. `torch_dtype` is the same.
+            ignore_mismatched_sizes: mis-shaped weights start fresh instead of being an error.
+            allow_missing: names of weights that may start fresh.
+            output_loading_info: also return a dict of missing, unexpected and mismatched keys.
+            kwargs: fields of the configuration to override, such as `num_labels`; `add_pooling_layer` for
+                the bare model.
+
+        Raises:
+            CheckpointNotFoundError: when a file is not there.
+            CheckpointError: when weights are missing, unknown or mis-shaped, or the file is damaged.
+            ConfigError: for a configuration of another model or an unknown keyword.
+        """
+        directory = Path(pretrained_model_name_or_path) / subfolder
+        model_kwargs = {n: kwargs.pop(n) for n in list(kwargs) if n in ("add_pooling_layer", "name")}
+        if config is None:
+            config = cls.config_class.from_pretrained(directory, **kwargs)
+        elif not isinstance(config, MobileBertConfig):
+            config = cls.config_class.from_pretrained(config, **kwargs)
+        elif kwargs:
+            config = config.copy(**kwargs)
+        check_head(config, cls.head)
+        weights = open_weights(directory)
+        source = str(weights.path)
+        pooler = model_kwargs.get("add_pooling_layer")
+        plan = plan_loading(source, weights.stored, config, cls.head, pooler, ignore_mismatched_sizes, allow_missing)
+        check_ties(source, plan, weights.stored, weights.read, config)
+        dtype = _policy(dtype or torch_dtype, plan)
+        model = cls(config, initializer="zeros", dtype=dtype, **model_kwargs)
+        model._assign(plan, weights.read)
+        return (model, plan.loading_info()) if output_loading_info else model
+
+    def _assign(self, plan: LoadPlan, read: Any) -> None:
+        for weight, name in plan.sources.items():
+            array = read(name)
+            self.variable_of(weight).assign(array.T if "keras" in weight.transposed else array)
+        fresh = keras.initializers.TruncatedNormal(stddev=self.config.initializer_range)
+        for weight in [*plan.fresh, *(weight for weight, _ in plan.mismatched)]:
+            variable = self.variable_of(weight)
+            if len(weight.shape) > 1:
+                start = fresh.clone()
+                if weight.kind == "word_table":
+                    start = padded_initializer(start, self.mobilebert.embeddings.pad_token_id)
+                variable.assign(start(variable.shape, dtype=variable.dtype))
+            elif weight.kind.endswith("norm") and weight.name.endswith("weight"):
+                variable.assign(ops.ones(variable.shape, variable.dtype))
+
+    def save_pretrained(self, save_directory: str | Path) -> None:
+        """Writes config.json and model.safetensors, which both backends and transformers read in turn.
+
+        Tied weights are stored once. Files appear whole or not at all.
+        """
+        arrays = {}
+        for weight in self.weight_table():
+            if weight.tied_to is None:
+                array = ops.convert_to_numpy(self.variable_of(weight))
+                arrays[weight.name] = array.T if "keras" in weight.transposed else array
+        if self._predictions() is not None and not self.config.tie_word_embeddings:
+            # transformers 5 reads this one when untied
+            arrays["cls.predictions.decoder.bias"] = arrays["cls.predictions.bias"]
+        save_weights(Path(save_directory) / WEIGHTS_FILE, arrays)
+        config = self.config.copy(architectures=[self.head.class_name], dtype=self.variable_dtype)
+        config.save_pretrained(save_directory)
+
+
+def _policy(dtype: Any, plan: LoadPlan) -> Any:
+    if dtype == "auto":
+        return plan.dtype
+    if isinstance(dtype, str) and not dtype.startswith("mixed_") and dtype not in DTYPES:
+        raise ConfigError(f"dtype must be 'auto', a Keras policy or one of {', '.join(DTYPES)}, got {dtype!r}.")
+    return dtype

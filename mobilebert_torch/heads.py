@@ -1,0 +1,361 @@
+"""The seven task models in PyTorch: one signature each, everything else from the table of heads.
+
+B batch, S sequence, H hidden, V vocabulary, C labels. Twin: mobilebert_tf/heads.py.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from mobilebert_core.config import ACTIVATIONS, MobileBertConfig
+from mobilebert_core.heads import HEADS
+from mobilebert_core.outputs import (
+    BaseModelOutputWithPooling,
+    MaskedLMOutput,
+    MobileBertForPreTrainingOutput,
+    ModelOutput,
+    MultipleChoiceModelOutput,
+    NextSentencePredictorOutput,
+    QuestionAnsweringModelOutput,
+    SequenceClassifierOutput,
+    TokenClassifierOutput,
+)
+
+from .inputs import checked_inputs
+from .layers import LMPredictionHead
+from .losses import head_loss
+from .modeling import MobileBertModel
+from .pretrained import MobileBertPreTrainedModel
+
+Tuple = tuple[Any, ...]
+
+
+class TaskModel(MobileBertPreTrainedModel):
+    """A MobileBERT with one head. Subclasses add their head's modules and `logits`."""
+
+    def __init__(self, config: MobileBertConfig) -> None:
+        super().__init__(config)
+        self.mobilebert = MobileBertModel(config, add_pooling_layer=self.head.pooled)
+        self.build_head(config)
+        self.post_init()
+
+    def build_head(self, config: MobileBertConfig) -> None:
+        raise TypeError(f"{type(self).__name__} has no head of its own; use one of the MobileBertFor... classes.")
+
+    def logits(self, encoded: BaseModelOutputWithPooling) -> dict[str, Tensor]:
+        """The head's outputs by field name."""
+        raise TypeError(f"{type(self).__name__} has no head of its own; use one of the MobileBertFor... classes.")
+
+    def run(
+        self,
+        inputs: dict[str, Tensor | None],
+        labels: dict[str, Tensor | None],
+        output_attentions: bool | None,
+        output_hidden_states: bool | None,
+        return_dict: bool | None,
+    ) -> Any:
+        """Checks, encodes, scores and, with labels, computes the loss."""
+        inputs = checked_inputs(self.config, self.head, inputs)
+        if self.head.per_choice:
+            inputs, choices = fold_choices(inputs)
+        encoded = self.mobilebert.encode(**inputs, **self.output_options(output_attentions, output_hidden_states))
+        scores = self.logits(encoded)
+        if self.head.per_choice:
+            scores = {name: score.reshape(-1, choices) for name, score in scores.items()}
+        output = self.head.output(
+            **scores,
+            loss=head_loss(self.config, self.head, scores, labels),
+            hidden_states=encoded.hidden_states,
+            attentions=encoded.attentions,
+        )
+        return self.returned(output, return_dict)
+
+
+def fold_choices(inputs: dict[str, Tensor | None]) -> tuple[dict[str, Tensor | None], int]:
+    """(B, choices, ...) -> (B * choices, ...) for every input but the head mask, and the number of choices."""
+    main = inputs["input_ids"] if inputs["input_ids"] is not None else inputs["inputs_embeds"]
+    assert main is not None
+    folded = {
+        name: value if value is None or name == "head_mask" or value.dim() < 3 else value.flatten(0, 1)
+        for name, value in inputs.items()
+    }
+    return folded, main.shape[1]
+
+
+class PreTrainingHeads(nn.Module):
+    """The heads of pretraining under the name `cls`, of which a model has one or both."""
+
+    def __init__(self, config: MobileBertConfig, modules: tuple[str, ...]) -> None:
+        super().__init__()
+        if "predictions" in modules:
+            self.predictions = LMPredictionHead(
+                config.vocab_size,
+                config.embedding_size,
+                config.hidden_size,
+                ACTIVATIONS[config.hidden_act],
+                config.layer_norm_eps,
+            )
+        if "seq_relationship" in modules:
+            self.seq_relationship = nn.Linear(config.hidden_size, 2)
+
+
+class MobileBertForPreTraining(TaskModel):
+    """Masked-language modelling and next-sentence prediction together (both losses summed)."""
+
+    head = HEADS["PreTraining"]
+
+    def build_head(self, config: MobileBertConfig) -> None:
+        self.cls = PreTrainingHeads(config, self.head.modules)
+
+    def logits(self, encoded: BaseModelOutputWithPooling) -> dict[str, Tensor]:
+        return {
+            "prediction_logits": self.cls.predictions(encoded.last_hidden_state),  # (B, S, V)
+            "seq_relationship_logits": self.cls.seq_relationship(encoded.pooler_output),  # (B, 2)
+        }
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        head_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        next_sentence_label: Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+    ) -> MobileBertForPreTrainingOutput | Tuple:
+        """`labels` (B, S) of word ids, -100 ignored; `next_sentence_label` (B,): 0 follows, 1 is random.
+
+        The loss needs both. Inputs as in `MobileBertModel.forward`.
+        """
+        inputs = input_dict(input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
+        targets = {"labels": labels, "next_sentence_label": next_sentence_label}
+        return self.run(inputs, targets, output_attentions, output_hidden_states, return_dict)
+
+
+class MobileBertForMaskedLM(TaskModel):
+    """Scores for every word at every position."""
+
+    head = HEADS["MaskedLM"]
+
+    def build_head(self, config: MobileBertConfig) -> None:
+        self.cls = PreTrainingHeads(config, self.head.modules)
+
+    def logits(self, encoded: BaseModelOutputWithPooling) -> dict[str, Tensor]:
+        return {"logits": self.cls.predictions(encoded.last_hidden_state)}  # (B, S, V)
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        head_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+    ) -> MaskedLMOutput | Tuple:
+        """`labels` (B, S) of word ids, -100 where nothing is to be predicted."""
+        inputs = input_dict(input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
+        return self.run(inputs, {"labels": labels}, output_attentions, output_hidden_states, return_dict)
+
+
+class MobileBertForNextSentencePrediction(TaskModel):
+    """Does the second sentence follow the first?"""
+
+    head = HEADS["NextSentencePrediction"]
+
+    def build_head(self, config: MobileBertConfig) -> None:
+        self.cls = PreTrainingHeads(config, self.head.modules)
+
+    def logits(self, encoded: BaseModelOutputWithPooling) -> dict[str, Tensor]:
+        return {"logits": self.cls.seq_relationship(encoded.pooler_output)}  # (B, 2)
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        head_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        next_sentence_label: Tensor | None = None,
+    ) -> NextSentencePredictorOutput | Tuple:
+        """`labels` (B,), or `next_sentence_label`: 0 where the second sentence follows, 1 where it is random."""
+        inputs = input_dict(input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
+        targets = {"labels": labels, "next_sentence_label": next_sentence_label}
+        return self.run(inputs, targets, output_attentions, output_hidden_states, return_dict)
+
+
+class MobileBertForSequenceClassification(TaskModel):
+    """One or several labels, or a number, for a text or a pair of texts."""
+
+    head = HEADS["SequenceClassification"]
+
+    def build_head(self, config: MobileBertConfig) -> None:
+        self.num_labels = config.num_labels
+        self.dropout = nn.Dropout(config.head_dropout_prob)
+        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+
+    def logits(self, encoded: BaseModelOutputWithPooling) -> dict[str, Tensor]:
+        return {"logits": self.classifier(self.dropout(encoded.pooler_output))}  # (B, C)
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        head_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+    ) -> SequenceClassifierOutput | Tuple:
+        """`labels` (B,) of classes, (B, C) of 0 and 1, or (B,) of numbers, as `problem_type` says.
+
+        Without it one label means regression, whole numbers a single label, anything else several labels.
+        """
+        inputs = input_dict(input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
+        return self.run(inputs, {"labels": labels}, output_attentions, output_hidden_states, return_dict)
+
+
+class MobileBertForQuestionAnswering(TaskModel):
+    """Where an answer starts and ends in the text."""
+
+    head = HEADS["QuestionAnswering"]
+
+    def build_head(self, config: MobileBertConfig) -> None:
+        self.num_labels = config.num_labels
+        self.qa_outputs = nn.Linear(config.hidden_size, config.num_labels)
+
+    def logits(self, encoded: BaseModelOutputWithPooling) -> dict[str, Tensor]:
+        scores = self.qa_outputs(encoded.last_hidden_state)  # (B, S, 2)
+        return {"start_logits": scores[..., 0].contiguous(), "end_logits": scores[..., 1].contiguous()}  # (B, S)
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        head_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        start_positions: Tensor | None = None,
+        end_positions: Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+    ) -> QuestionAnsweringModelOutput | Tuple:
+        """`start_positions` and `end_positions` (B,); beyond the sequence means that nothing is learned."""
+        inputs = input_dict(input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
+        targets = {"start_positions": start_positions, "end_positions": end_positions}
+        return self.run(inputs, targets, output_attentions, output_hidden_states, return_dict)
+
+
+class MobileBertForMultipleChoice(TaskModel):
+    """Which of several continuations fits; inputs are (B, choices, S)."""
+
+    head = HEADS["MultipleChoice"]
+
+    def build_head(self, config: MobileBertConfig) -> None:
+        self.dropout = nn.Dropout(config.head_dropout_prob)
+        self.classifier = nn.Linear(config.hidden_size, 1)
+
+    def logits(self, encoded: BaseModelOutputWithPooling) -> dict[str, Tensor]:
+        return {"logits": self.classifier(self.dropout(encoded.pooler_output))}  # (B * choices, 1)
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        head_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+    ) -> MultipleChoiceModelOutput | Tuple:
+        """`labels` (B,): the number of the right choice."""
+        inputs = input_dict(input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
+        return self.run(inputs, {"labels": labels}, output_attentions, output_hidden_states, return_dict)
+
+
+class MobileBertForTokenClassification(TaskModel):
+    """A label for every token, as in named-entity recognition."""
+
+    head = HEADS["TokenClassification"]
+
+    def build_head(self, config: MobileBertConfig) -> None:
+        self.num_labels = config.num_labels
+        self.dropout = nn.Dropout(config.head_dropout_prob)
+        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+
+    def logits(self, encoded: BaseModelOutputWithPooling) -> dict[str, Tensor]:
+        return {"logits": self.classifier(self.dropout(encoded.last_hidden_state))}  # (B, S, C)
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        head_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+    ) -> TokenClassifierOutput | Tuple:
+        """`labels` (B, S) of classes, -100 where nothing is to be learned."""
+        inputs = input_dict(input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
+        return self.run(inputs, {"labels": labels}, output_attentions, output_hidden_states, return_dict)
+
+
+def input_dict(
+    input_ids: Tensor | None,
+    attention_mask: Tensor | None,
+    token_type_ids: Tensor | None,
+    position_ids: Tensor | None,
+    head_mask: Tensor | None,
+    inputs_embeds: Tensor | None,
+) -> dict[str, Tensor | None]:
+    return {
+        "input_ids": input_ids,
+        "attention_mask": attention_mask,
+        "token_type_ids": token_type_ids,
+        "position_ids": position_ids,
+        "head_mask": head_mask,
+        "inputs_embeds": inputs_embeds,
+    }
+
+
+MODEL_CLASSES: dict[str, type[MobileBertPreTrainedModel]] = {
+    cls.head.name: cls
+    for cls in (
+        MobileBertModel,
+        MobileBertForPreTraining,
+        MobileBertForMaskedLM,
+        MobileBertForNextSentencePrediction,
+        MobileBertForSequenceClassification,
+        MobileBertForQuestionAnswering,
+        MobileBertForMultipleChoice,
+        MobileBertForTokenClassification,
+    )
+}
+
+__all__ = [cls.__name__ for cls in MODEL_CLASSES.values()] + ["MODEL_CLASSES", "ModelOutput"]

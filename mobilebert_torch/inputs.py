@@ -1,0 +1,90 @@
+"""Inputs of the PyTorch models: read for the checks, and masks turned into what attention adds.
+
+B batch, S sequence, N heads, L layers. Twin: mobilebert_tf/inputs.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mobilebert_core.config import MobileBertConfig
+from mobilebert_core.errors import InputError
+from mobilebert_core.heads import Head
+from mobilebert_core.inputs import Shape, check_inputs
+
+_INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+
+
+class TensorProbe:
+    """Reads tensors for the checks. Values are read on the CPU only: on a GPU that would wait for the device."""
+
+    def shape(self, array: Tensor) -> Shape:
+        return tuple(array.shape)
+
+    def is_integer(self, array: Tensor) -> bool:
+        return array.dtype in _INTEGERS
+
+    def bounds(self, array: Tensor, ignore: int | None = None) -> tuple[float, float] | None:
+        if type(array) not in (Tensor, torch.nn.Parameter) or array.device.type != "cpu":
+            return None
+        if ignore is not None:
+            array = array[array != ignore]
+        if array.numel() == 0:
+            return None
+        low, high = torch.aminmax(array)
+        return float(low), float(high)
+
+
+PROBE = TensorProbe()
+
+
+def checking() -> bool:
+    """False while a graph is recorded: there the values are not known, and a check would become a guard."""
+    return not (torch.compiler.is_compiling() or torch.jit.is_tracing())
+
+
+def checked_inputs(config: MobileBertConfig, head: Head, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """The inputs after `check_inputs`; position_ids (S,) get their batch axis."""
+    inputs = dict(inputs)
+    positions = inputs.get("position_ids")
+    if isinstance(positions, Tensor) and positions.dim() == 1:
+        inputs["position_ids"] = positions[None]
+    if checking():
+        for name, value in inputs.items():
+            if value is not None and not isinstance(value, Tensor):
+                raise InputError(
+                    f"{head.class_name}: {name} must be a torch.Tensor, got {type(value).__name__}. "
+                    f"torch.as_tensor({name}) makes one."
+                )
+        check_inputs(config, head, inputs, PROBE)
+    return inputs
+
+
+def attention_bias(attention_mask: Tensor, dtype: torch.dtype) -> Tensor:
+    """What is added to the attention scores (B, 1 or N, S or 1, S): 0 keeps a token, the lowest number drops it.
+
+    Takes (B, S), (B, S, S) or (B, 1 or N, S, S) of ones and zeros; a 4-D mask of floats is passed on as it is.
+    The lowest finite number rather than minus infinity keeps a row without any token finite and uniform.
+    """
+    if attention_mask.dim() == 2:
+        attention_mask = attention_mask[:, None, None, :]
+    elif attention_mask.dim() == 3:
+        attention_mask = attention_mask[:, None]
+    elif attention_mask.is_floating_point():
+        return attention_mask.to(dtype)
+    keep = attention_mask if attention_mask.dtype == torch.bool else attention_mask >= 1
+    lowest = torch.full((), torch.finfo(dtype).min, dtype=dtype, device=keep.device)
+    return torch.where(keep, torch.zeros((), dtype=dtype, device=keep.device), lowest)
+
+
+def head_masks(head_mask: Tensor | None, layers: int, dtype: torch.dtype) -> list[Tensor | None]:
+    """One factor (1, N, 1, 1) a layer from a mask of (N,) or (L, N)."""
+    if head_mask is None:
+        return [None] * layers
+    head_mask = head_mask.to(dtype)
+    per_layer = head_mask.expand(layers, -1) if head_mask.dim() == 1 else head_mask
+    return [row[None, :, None, None] for row in per_layer]

@@ -1,0 +1,243 @@
+"""The bricks of MobileBERT in PyTorch. They take plain numbers and know no configuration.
+
+B batch, S sequence, H hidden, W width inside a block, F feed-forward, N heads, D head size.
+Twin: mobilebert_tf/layers.py.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": F.relu,
+    "relu6": F.relu6,
+    "gelu": F.gelu,
+    "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
+    "silu": F.silu,
+    "tanh": torch.tanh,
+}
+
+
+def truncated_normal_(tensor: Tensor, std: float) -> Tensor:
+    """Fills with a normal distribution cut at two standard deviations."""
+    return nn.init.trunc_normal_(tensor, std=std, a=-2 * std, b=2 * std)
+
+
+class NoNorm(nn.Module):
+    """Scale and shift per feature, which takes the place of layer norm (paper, section 3.4.3): (..., width)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(width))
+        self.weight = nn.Parameter(torch.ones(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.addcmul(self.bias, x, self.weight)
+
+
+def make_norm(normalization_type: str, width: int, eps: float) -> nn.Module:
+    """"no_norm" or "layer_norm"; only the latter has an epsilon."""
+    return NoNorm(width) if normalization_type == "no_norm" else nn.LayerNorm(width, eps=eps)
+
+
+class DenseNorm(nn.Module):
+    """norm(dropout(dense(x)) + residual): how every branch of a block joins its residual."""
+
+    def __init__(self, in_size: int, out_size: int, normalization_type: str, eps: float, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.dense = nn.Linear(in_size, out_size)
+        self.LayerNorm = make_norm(normalization_type, out_size, eps)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
+        x = self.dropout(self.dense(x))
+        return self.LayerNorm(x if residual is None else x + residual)
+
+
+class SelfAttention(nn.Module):
+    """Scaled dot-product attention of N heads over a query source and a value source.
+
+    `need_probs` takes the explicit path, which returns the probabilities (B, N, S, S) after dropout and head
+    mask; otherwise PyTorch's fused kernel computes the same context and the probabilities are None.
+    """
+
+    def __init__(self, query_size: int, value_size: int, num_heads: int, head_size: int, dropout: float) -> None:
+        super().__init__()
+        self.num_attention_heads = num_heads
+        self.attention_head_size = head_size
+        self.query = nn.Linear(query_size, num_heads * head_size)
+        self.key = nn.Linear(query_size, num_heads * head_size)
+        self.value = nn.Linear(value_size, num_heads * head_size)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self, query: Tensor, value: Tensor, attention_bias: Tensor | None, head_mask: Tensor | None, need_probs: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        q = self._split(self.query(query))  # (B, N, S, D)
+        k = self._split(self.key(query))
+        v = self._split(self.value(value))
+        probs = None
+        if need_probs:
+            scores = torch.matmul(q, k.transpose(-1, -2)) * (1.0 / math.sqrt(self.attention_head_size))
+            scores = scores if attention_bias is None else scores + attention_bias
+            # Half precision has too little range for the scores of this model: float32 where it matters.
+            probs = torch.softmax(scores.float() if scores.element_size() == 2 else scores, dim=-1).to(v.dtype)
+            probs = self.dropout(probs)
+            probs = probs if head_mask is None else probs * head_mask
+            context = torch.matmul(probs, v)
+        else:
+            rate = self.dropout.p if self.training else 0.0
+            bias = None if attention_bias is None else attention_bias.to(q.dtype)
+            context = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=rate)
+            context = context if head_mask is None else context * head_mask
+        return context.transpose(1, 2).flatten(2), probs  # (B, S, N * D)
+
+    def _split(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (self.num_attention_heads, self.attention_head_size)).transpose(1, 2)
+
+
+class Attention(nn.Module):
+    """Self-attention and its output projection onto a residual of width W."""
+
+    def __init__(
+        self,
+        query_size: int,
+        value_size: int,
+        width: int,
+        num_heads: int,
+        head_size: int,
+        attention_dropout: float,
+        hidden_dropout: float,
+        normalization_type: str,
+        eps: float,
+    ) -> None:
+        super().__init__()
+        self.self = SelfAttention(query_size, value_size, num_heads, head_size, attention_dropout)
+        self.output = DenseNorm(num_heads * head_size, width, normalization_type, eps, hidden_dropout)
+
+    def forward(
+        self,
+        query: Tensor,
+        value: Tensor,
+        residual: Tensor,
+        attention_bias: Tensor | None,
+        head_mask: Tensor | None,
+        need_probs: bool,
+    ) -> tuple[Tensor, Tensor | None]:
+        context, probs = self.self(query, value, attention_bias, head_mask, need_probs)
+        return self.output(context, residual), probs
+
+
+class Intermediate(nn.Module):
+    """act(dense(x)): (B, S, W) -> (B, S, F)."""
+
+    def __init__(self, width: int, intermediate_size: int, activation: str) -> None:
+        super().__init__()
+        self.dense = nn.Linear(width, intermediate_size)
+        self.activation = ACTIVATIONS[activation]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.activation(self.dense(x))
+
+
+class FeedForward(nn.Module):
+    """One of the stacked feed-forward networks inside a block: (B, S, W) -> (B, S, W)."""
+
+    def __init__(self, width: int, intermediate_size: int, activation: str, normalization_type: str, eps: float) -> None:
+        super().__init__()
+        self.intermediate = Intermediate(width, intermediate_size, activation)
+        self.output = DenseNorm(intermediate_size, width, normalization_type, eps)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.output(self.intermediate(x), x)
+
+
+class BlockOutput(DenseNorm):
+    """The last feed-forward network's output; with a bottleneck also the way back from W to H.
+
+    The first residual is the attention's output, the second the block's input.
+    """
+
+    def __init__(
+        self,
+        intermediate_size: int,
+        width: int,
+        hidden_size: int,
+        use_bottleneck: bool,
+        normalization_type: str,
+        eps: float,
+        hidden_dropout: float,
+    ) -> None:
+        super().__init__(intermediate_size, width, normalization_type, eps, 0.0 if use_bottleneck else hidden_dropout)
+        if use_bottleneck:
+            self.bottleneck = DenseNorm(width, hidden_size, normalization_type, eps, hidden_dropout)
+
+    def forward(self, x: Tensor, residual: Tensor, block_input: Tensor) -> Tensor:  # type: ignore[override]
+        x = super().forward(x, residual)  # (B, S, W)
+        return self.bottleneck(x, block_input) if hasattr(self, "bottleneck") else x
+
+
+class Bottleneck(nn.Module):
+    """The way into a block: H -> W, once for the residual and, if shared, once for query and key."""
+
+    def __init__(self, hidden_size: int, width: int, shared: bool, normalization_type: str, eps: float) -> None:
+        super().__init__()
+        self.input = DenseNorm(hidden_size, width, normalization_type, eps)
+        if shared:
+            self.attention = DenseNorm(hidden_size, width, normalization_type, eps)
+
+
+class Pooler(nn.Module):
+    """The first token's state (B, H), through a dense layer and tanh if `activate`."""
+
+    def __init__(self, hidden_size: int, activate: bool) -> None:
+        super().__init__()
+        if activate:
+            self.dense = nn.Linear(hidden_size, hidden_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        first = x[:, 0]
+        return torch.tanh(self.dense(first)) if hasattr(self, "dense") else first
+
+
+class PredictionTransform(nn.Module):
+    """layer_norm(act(dense(x))): always a true layer norm, whatever the blocks use."""
+
+    def __init__(self, hidden_size: int, activation: str, eps: float) -> None:
+        super().__init__()
+        self.dense = nn.Linear(hidden_size, hidden_size)
+        self.activation = ACTIVATIONS[activation]
+        self.LayerNorm = nn.LayerNorm(hidden_size, eps=eps)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.LayerNorm(self.activation(self.dense(x)))
+
+
+class LMPredictionHead(nn.Module):
+    """Scores for every word: (B, S, H) -> (B, S, V).
+
+    The output matrix is the word embeddings (V, E) beside `dense.weight` (H - E, V). Each multiplies its own
+    part of the features, so that the two are never joined in memory.
+    """
+
+    def __init__(self, vocab_size: int, embedding_size: int, hidden_size: int, activation: str, eps: float) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(vocab_size))
+        self.transform = PredictionTransform(hidden_size, activation, eps)
+        self.dense = nn.Linear(vocab_size, hidden_size - embedding_size, bias=False)
+        self.decoder = nn.Linear(embedding_size, vocab_size)
+        self.decoder.bias = self.bias
+        self.embedding_size = embedding_size
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.transform(x)
+        own, rest = x[..., : self.embedding_size], x[..., self.embedding_size :]
+        logits = F.linear(own, self.decoder.weight, self.decoder.bias)
+        if rest.shape[-1] == 0:
+            return logits
+        return torch.addmm(logits.flatten(0, -2), rest.flatten(0, -2), self.dense.weight).view_as(logits)

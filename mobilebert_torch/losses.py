@@ -1,0 +1,67 @@
+"""The losses, by the rules of the table of heads. A batch with nothing to learn from gives 0.
+
+B batch, S sequence, C classes. Twin: mobilebert_tf/losses.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from mobilebert_core.config import MobileBertConfig
+from mobilebert_core.heads import IGNORE_INDEX, Head, Task
+from mobilebert_core.inputs import check_labels
+
+from .inputs import PROBE, checking
+
+
+def head_loss(
+    config: MobileBertConfig, head: Head, outputs: Mapping[str, Tensor], labels: Mapping[str, Tensor | None]
+) -> Tensor | None:
+    """The scalar loss of a head, or None unless all its labels are there."""
+    losses = []
+    for task in head.tasks:
+        given = next((labels[n] for n in (task.label, *task.aliases) if labels.get(n) is not None), None)
+        if given is None:
+            return None
+        losses.append(task_loss(config, head, task, outputs[task.logits], given))
+    if not losses:
+        return None
+    total = torch.stack(losses).sum()
+    return total / len(losses) if head.reduction == "mean" else total
+
+
+def task_loss(config: MobileBertConfig, head: Head, task: Task, logits: Tensor, labels: Tensor) -> Tensor:
+    """The mean loss of one task, a scalar in float32 or wider."""
+    problem = problem_type_of(config, logits, labels) if task.kind == "problem" else None
+    integer = problem in (None, "single_label_classification")
+    if checking():
+        check_labels(config, head, task, labels, tuple(logits.shape), integer, PROBE)
+    logits = logits.float() if logits.element_size() < 4 else logits
+    if problem == "regression":
+        return F.mse_loss(logits.flatten(), labels.flatten().to(logits.dtype))
+    if problem == "multi_label_classification":
+        return F.binary_cross_entropy_with_logits(logits, labels.view_as(logits).to(logits.dtype))
+    if task.kind == "span":
+        length = logits.shape[-1]
+        return cross_entropy(logits, labels.reshape(logits.shape[0]).clamp(0, length), ignore_index=length)
+    return cross_entropy(logits.flatten(0, -2), labels.flatten())
+
+
+def problem_type_of(config: MobileBertConfig, logits: Tensor, labels: Tensor) -> str:
+    """`problem_type`, or what number of labels and dtype say; the configuration is left as it is."""
+    if config.problem_type is not None:
+        return config.problem_type
+    if logits.shape[-1] == 1:
+        return "regression"
+    return "single_label_classification" if PROBE.is_integer(labels) else "multi_label_classification"
+
+
+def cross_entropy(logits: Tensor, labels: Tensor, ignore_index: int = IGNORE_INDEX) -> Tensor:
+    """Mean cross-entropy of (rows, C) over the rows whose label is not ignored; 0 when all are."""
+    labels = labels.long()
+    total = F.cross_entropy(logits, labels, ignore_index=ignore_index, reduction="sum")
+    return total / (labels != ignore_index).sum().clamp(min=1)

@@ -1,0 +1,238 @@
+"""MobileBERT in PyTorch: the configuration taken apart into bricks, and the bare model.
+
+B batch, S sequence, E embedding, H hidden, W width inside a block, N heads, L layers.
+Twin: mobilebert_tf/modeling.py. Source: arXiv 2004.02984, section 3, and the released TF1 code.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+from mobilebert_core.config import ACTIVATIONS, MobileBertConfig
+from mobilebert_core.heads import HEADS
+from mobilebert_core.outputs import BaseModelOutputWithPooling
+from mobilebert_core.weights import query_reads_hidden
+
+from .inputs import attention_bias, checked_inputs, head_masks
+from .layers import Attention, BlockOutput, Bottleneck, FeedForward, Intermediate, Pooler, make_norm
+from .pretrained import MobileBertPreTrainedModel
+
+
+class MobileBertEmbeddings(nn.Module):
+    """Words, positions and segments: ids (B, S) -> (B, S, H).
+
+    With `trigram_input` each position sees the embeddings of the next, its own and the previous word, in that
+    order, zeros beyond both ends (paper, section 3.1). `padding_invariant` also zeroes masked neighbours.
+    """
+
+    def __init__(self, config: MobileBertConfig) -> None:
+        super().__init__()
+        self.trigram_input = config.trigram_input
+        self.padding_invariant = config.padding_invariant
+        self.transforms = config.trigram_input or config.embedding_size != config.hidden_size
+        width = config.embedding_size * (3 if config.trigram_input else 1)
+        self.word_embeddings = nn.Embedding(config.vocab_size, config.embedding_size, padding_idx=config.pad_token_id)
+        self.position_embeddings = nn.Embedding(config.max_position_embeddings, config.hidden_size)
+        self.token_type_embeddings = nn.Embedding(config.type_vocab_size, config.hidden_size)
+        self.embedding_transformation = nn.Linear(width, config.hidden_size)
+        self.LayerNorm = make_norm(config.normalization_type, config.hidden_size, config.layer_norm_eps)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+    ) -> Tensor:
+        x = self.word_embeddings(input_ids) if inputs_embeds is None else inputs_embeds  # (B, S, E)
+        x = x.to(self.embedding_transformation.weight.dtype)
+        if self.trigram_input:
+            neighbours = x
+            if self.padding_invariant and attention_mask is not None:
+                neighbours = x * (attention_mask >= 1)[..., None].to(x.dtype)
+            padded = F.pad(neighbours, (0, 0, 1, 1))  # (B, S + 2, E)
+            x = torch.cat((padded[:, 2:], x, padded[:, :-2]), dim=-1)  # (B, S, 3E)
+        if self.transforms:
+            x = self.embedding_transformation(x)  # (B, S, H)
+        if position_ids is None:
+            x = x + self.position_embeddings.weight[: x.shape[1]]
+        else:
+            x = x + self.position_embeddings(position_ids)
+        if token_type_ids is None:
+            x = x + self.token_type_embeddings.weight[0]
+        else:
+            x = x + self.token_type_embeddings(token_type_ids)
+        return self.dropout(self.LayerNorm(x))
+
+
+class MobileBertLayer(nn.Module):
+    """One block: into the bottleneck, attention, stacked feed-forward networks, and out again."""
+
+    def __init__(self, config: MobileBertConfig, num_heads: int) -> None:
+        super().__init__()
+        hidden, width = config.hidden_size, config.true_hidden_size
+        norm = (config.normalization_type, config.layer_norm_eps)
+        activation = ACTIVATIONS[config.hidden_act]
+        self.use_bottleneck = config.use_bottleneck
+        self.use_bottleneck_attention = config.use_bottleneck_attention
+        self.key_query_shared_bottleneck = config.key_query_shared_bottleneck
+        self.attention = Attention(
+            query_size=hidden if query_reads_hidden(config) else width,
+            value_size=width if config.use_bottleneck_attention else hidden,
+            width=width,
+            num_heads=num_heads,
+            head_size=config.head_size,
+            attention_dropout=config.attention_probs_dropout_prob,
+            hidden_dropout=0.0 if config.use_bottleneck else config.hidden_dropout_prob,
+            normalization_type=config.normalization_type,
+            eps=config.layer_norm_eps,
+        )
+        self.intermediate = Intermediate(width, config.intermediate_size, activation)
+        self.output = BlockOutput(
+            config.intermediate_size, width, hidden, config.use_bottleneck, *norm, config.hidden_dropout_prob
+        )
+        if config.use_bottleneck:
+            self.bottleneck = Bottleneck(hidden, width, config.key_query_shared_bottleneck, *norm)
+        self.ffn = nn.ModuleList(
+            FeedForward(width, config.intermediate_size, activation, *norm)
+            for _ in range(config.num_feedforward_networks - 1)
+        )
+
+    def forward(
+        self, x: Tensor, attention_bias: Tensor | None = None, head_mask: Tensor | None = None, need_probs: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
+        query, value, residual = self._sources(x)
+        attended, probs = self.attention(query, value, residual, attention_bias, head_mask, need_probs)
+        y = attended  # (B, S, W)
+        for ffn in self.ffn:
+            y = ffn(y)
+        return self.output(self.intermediate(y), y, x), probs  # (B, S, H)
+
+    def _sources(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What query and key, value, and the residual read (reference: bottleneck combinations of the code)."""
+        if not self.use_bottleneck:
+            return x, x, x
+        squeezed = self.bottleneck.input(x)  # (B, S, W)
+        if self.use_bottleneck_attention:
+            return squeezed, squeezed, squeezed
+        if self.key_query_shared_bottleneck:
+            return self.bottleneck.attention(x), x, squeezed
+        return x, x, squeezed
+
+
+class MobileBertEncoder(nn.Module):
+    """L blocks in a row."""
+
+    def __init__(self, config: MobileBertConfig) -> None:
+        super().__init__()
+        self.layer = nn.ModuleList(
+            MobileBertLayer(config, config.heads_of_layer(i)) for i in range(config.num_hidden_layers)
+        )
+        self.gradient_checkpointing = False
+
+    def forward(
+        self, x: Tensor, attention_bias: Tensor | None, head_mask: list[Tensor | None], need_probs: bool, keep_states: bool
+    ) -> tuple[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]:
+        states, attentions = [x], []
+        for layer, layer_head_mask in zip(self.layer, head_mask, strict=True):
+            if self.gradient_checkpointing and self.training:
+                x, probs = checkpoint(layer, x, attention_bias, layer_head_mask, need_probs, use_reentrant=False)
+            else:
+                x, probs = layer(x, attention_bias, layer_head_mask, need_probs)
+            if keep_states:
+                states.append(x)
+            if probs is not None:
+                attentions.append(probs)
+        return x, tuple(states), tuple(attentions)
+
+
+class MobileBertModel(MobileBertPreTrainedModel):
+    """The bare model: hidden states of every token and the pooled first token.
+
+    `add_pooling_layer=False` leaves the pooler out; then there is no pooler_output.
+    """
+
+    head = HEADS["Model"]
+
+    def __init__(self, config: MobileBertConfig, add_pooling_layer: bool = True) -> None:
+        super().__init__(config)
+        self.embeddings = MobileBertEmbeddings(config)
+        self.encoder = MobileBertEncoder(config)
+        self.pooler = Pooler(config.hidden_size, config.classifier_activation) if add_pooling_layer else None
+        self.post_init()
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        head_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
+        return_dict: bool | None = None,
+    ) -> BaseModelOutputWithPooling | tuple[Any, ...]:
+        """Returns last_hidden_state (B, S, H), pooler_output (B, H) and, when asked, states and attentions.
+
+        Args:
+            input_ids: (B, S) whole numbers below vocab_size; or else `inputs_embeds` (B, S, E).
+            attention_mask: (B, S), (B, S, S) or (B, 1 or N, S, S), 1 for tokens that are seen. A 4-D mask of
+                floats is added to the scores instead.
+            token_type_ids: (B, S) segments, default 0.
+            position_ids: (B, S) or (S,), default 0, 1, 2, ...
+            head_mask: (N,) or (L, N), 1 for heads that are kept.
+
+        Raises:
+            InputError: for a wrong rank, shape, dtype or value.
+        """
+        inputs = checked_inputs(
+            self.config,
+            self.head,
+            {
+                "input_ids": input_ids,
+                "attention_mask": attention_mask,
+                "token_type_ids": token_type_ids,
+                "position_ids": position_ids,
+                "head_mask": head_mask,
+                "inputs_embeds": inputs_embeds,
+            },
+        )
+        output = self.encode(**inputs, **self.output_options(output_attentions, output_hidden_states))
+        return self.returned(output, return_dict)
+
+    def encode(
+        self,
+        input_ids: Tensor | None,
+        attention_mask: Tensor | None,
+        token_type_ids: Tensor | None,
+        position_ids: Tensor | None,
+        head_mask: Tensor | None,
+        inputs_embeds: Tensor | None,
+        output_attentions: bool,
+        output_hidden_states: bool,
+    ) -> BaseModelOutputWithPooling:
+        """The forward pass on inputs that were checked."""
+        x = self.embeddings(input_ids, token_type_ids, position_ids, inputs_embeds, attention_mask)
+        dtype = torch.float32 if x.element_size() < 4 else x.dtype
+        bias = None if attention_mask is None else attention_bias(attention_mask, dtype)
+        x, states, attentions = self.encoder(
+            x,
+            bias,
+            head_masks(head_mask, self.config.num_hidden_layers, x.dtype),
+            need_probs=output_attentions or self.config.attn_implementation == "eager",
+            keep_states=output_hidden_states,
+        )
+        return BaseModelOutputWithPooling(
+            last_hidden_state=x,
+            pooler_output=None if self.pooler is None else self.pooler(x),
+            hidden_states=states if output_hidden_states else None,
+            attentions=attentions if output_attentions else None,
+        )

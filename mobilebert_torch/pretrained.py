@@ -1,0 +1,314 @@
+"""The base of the PyTorch models: initialisation, embeddings and ties, loading and saving.
+
+Twin: mobilebert_tf/pretrained.py.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from mobilebert_core.checkpoint import LoadPlan, Stored, check_ties, open_weights, plan_loading
+from mobilebert_core.config import DTYPES, MobileBertConfig
+from mobilebert_core.errors import ConfigError
+from mobilebert_core.files import WEIGHTS_FILE, replacing
+from mobilebert_core.heads import Head, check_head
+from mobilebert_core.outputs import ModelOutput
+from mobilebert_core.weights import Weight, weight_table
+
+from . import surgery
+from .layers import LMPredictionHead, NoNorm, truncated_normal_
+
+
+class MobileBertPreTrainedModel(nn.Module):
+    """What the eight models share. Not used by itself.
+
+    Raises:
+        ConfigError: when the configuration cannot carry the head of the class.
+    """
+
+    head: ClassVar[Head]
+    config_class = MobileBertConfig
+    base_model_prefix = "mobilebert"
+    main_input_name = "input_ids"
+    supports_gradient_checkpointing = True
+    _no_split_modules: ClassVar[list[str]] = ["MobileBertLayer"]
+
+    def __init__(self, config: MobileBertConfig) -> None:
+        super().__init__()
+        if not isinstance(config, MobileBertConfig):
+            raise ConfigError(f"{type(self).__name__}: wanted a MobileBertConfig, got {type(config).__name__}.")
+        config.validate()
+        check_head(config, self.head)
+        self.config = config
+
+    # ---------------------------------------------------------------------------------- initialisation
+
+    def post_init(self) -> None:
+        """Initialises what this class added and ties the decoder; every constructor ends with it."""
+        for child in self.children():
+            if not isinstance(child, MobileBertPreTrainedModel):
+                child.apply(self._init_weights)
+        self.tie_weights()
+
+    def init_weights(self) -> None:
+        """Draws every weight anew."""
+        self.apply(self._init_weights)
+        self.tie_weights()
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        """Matrices from a normal distribution cut at two standard deviations, as in the released code.
+
+        Biases start at 0, norms at the identity, and the padding row of the word embeddings at 0.
+        """
+        for name, parameter in module.named_parameters(recurse=False):
+            self._init_parameter(module, name, parameter)
+
+    def _init_parameter(self, module: nn.Module, name: str, parameter: Tensor) -> None:
+        if name == "bias":
+            nn.init.zeros_(parameter)
+        elif isinstance(module, NoNorm | nn.LayerNorm):
+            nn.init.ones_(parameter)
+        else:
+            truncated_normal_(parameter, self.config.initializer_range)
+            if isinstance(module, nn.Embedding) and module.padding_idx is not None:
+                parameter[module.padding_idx].zero_()
+
+    def tie_weights(self) -> None:
+        """Makes the decoder share the word embeddings (unless untied) and the bias of the predictions."""
+        predictions = self._predictions()
+        if predictions is None:
+            return
+        predictions.decoder.bias = predictions.bias
+        if self.config.tie_word_embeddings:
+            predictions.decoder.weight = self.get_input_embeddings().weight
+
+    def _predictions(self) -> LMPredictionHead | None:
+        return getattr(getattr(self, "cls", None), "predictions", None)
+
+    @property
+    def _tied_weights_keys(self) -> list[str]:
+        return [weight.name for weight in self.weight_table() if weight.tied_to is not None]
+
+    # -------------------------------------------------------------------------------------- inspection
+
+    @property
+    def base_model(self) -> nn.Module:
+        """The bare model inside, or the model itself."""
+        return getattr(self, self.base_model_prefix, self)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return next(self.parameters()).dtype
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
+    def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
+        """Distinct parameters; tied ones count once."""
+        tables = {id(m.weight) for m in self.modules() if isinstance(m, nn.Embedding)} if exclude_embeddings else set()
+        return sum(
+            p.numel() for p in self.parameters() if (p.requires_grad or not only_trainable) and id(p) not in tables
+        )
+
+    def weight_table(self) -> tuple[Weight, ...]:
+        """The rows of the table of weights that this model has."""
+        return weight_table(self.config, self.head, pooler=getattr(self.base_model, "pooler", None) is not None)
+
+    # -------------------------------------------------------------------------------------- embeddings
+
+    def get_input_embeddings(self) -> nn.Embedding:
+        return self.base_model.embeddings.word_embeddings
+
+    def set_input_embeddings(self, value: nn.Embedding) -> None:
+        """Replaces the word embeddings; a tied decoder follows. For another size see `resize_token_embeddings`."""
+        self.base_model.embeddings.word_embeddings = value
+        self.tie_weights()
+
+    def get_output_embeddings(self) -> nn.Linear | None:
+        """The decoder of the masked-language head, or None."""
+        predictions = self._predictions()
+        return None if predictions is None else predictions.decoder
+
+    def set_output_embeddings(self, value: nn.Linear) -> None:
+        """Replaces the decoder; the bias of the predictions becomes the decoder's."""
+        predictions = self._predictions()
+        if predictions is None:
+            raise ConfigError(f"{type(self).__name__} has no output embeddings; the masked-language heads have.")
+        predictions.decoder = value
+        predictions.bias = value.bias
+
+    def resize_token_embeddings(
+        self, new_num_tokens: int | None = None, pad_to_multiple_of: int | None = None
+    ) -> nn.Embedding:
+        """Changes the vocabulary everywhere it shows: embeddings, decoder, extra output matrix and bias.
+
+        Kept words keep their logits exactly; new rows are drawn like fresh weights, new biases are 0.
+        Returns the word embeddings; without arguments it changes nothing. Sets `config.vocab_size`.
+        """
+        return surgery.resize_token_embeddings(self, new_num_tokens, pad_to_multiple_of)
+
+    def prune_heads(self, heads_to_prune: Mapping[int, Iterable[int]]) -> None:
+        """Removes attention heads: {layer: heads}, numbered as before any pruning.
+
+        Recorded in `config.pruned_heads`, so that a saved model is rebuilt with them removed.
+        """
+        surgery.prune_heads(self, heads_to_prune)
+
+    # ---------------------------------------------------------------------------------------- training
+
+    def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs: Mapping[str, Any] | None = None) -> None:
+        """Recomputes each block in the backward pass instead of keeping its activations."""
+        if gradient_checkpointing_kwargs and gradient_checkpointing_kwargs.get("use_reentrant"):
+            raise ConfigError("gradient_checkpointing_enable: only use_reentrant=False is supported.")
+        self.base_model.encoder.gradient_checkpointing = True
+
+    def gradient_checkpointing_disable(self) -> None:
+        self.base_model.encoder.gradient_checkpointing = False
+
+    @property
+    def is_gradient_checkpointing(self) -> bool:
+        return self.base_model.encoder.gradient_checkpointing
+
+    # ----------------------------------------------------------------------------------------- outputs
+
+    def output_options(self, output_attentions: bool | None, output_hidden_states: bool | None) -> dict[str, bool]:
+        """The two options of a call, from the configuration where they are None."""
+        config = self.config
+        return {
+            "output_attentions": config.output_attentions if output_attentions is None else output_attentions,
+            "output_hidden_states": (
+                config.output_hidden_states if output_hidden_states is None else output_hidden_states
+            ),
+        }
+
+    def returned(self, output: ModelOutput, return_dict: bool | None) -> Any:
+        """The output itself, or a tuple of its fields, as `return_dict` or the configuration says."""
+        return output if (self.config.return_dict if return_dict is None else return_dict) else output.to_tuple()
+
+    # ------------------------------------------------------------------------------------------- files
+
+    @classmethod
+    def from_config(cls, config: MobileBertConfig, **kwargs: Any) -> Self:
+        """A model with random weights."""
+        return cls(config, **kwargs)
+
+    _from_config = from_config
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | Path | None,
+        *,
+        config: MobileBertConfig | str | Path | None = None,
+        state_dict: Mapping[str, Tensor] | None = None,
+        dtype: torch.dtype | str | None = None,
+        torch_dtype: torch.dtype | str | None = None,
+        ignore_mismatched_sizes: bool = False,
+        allow_missing: Iterable[str] = (),
+        output_loading_info: bool = False,
+        subfolder: str = "",
+        **kwargs: Any,
+    ) -> Any:
+        """Loads a checkpoint directory (config.json, model.safetensors) into evaluation mode, all or nothing.
+
+        Args:
+            config: used in place of config.json.
+            state_dict: used in place of the weights file.
+            dtype: of the weights, default float32; "auto" keeps that of the file. `torch_dtype` is the same.
+            ignore_mismatched_sizes: mis-shaped weights start fresh instead of being an error.
+            allow_missing: names of weights that may start fresh.
+            output_loading_info: also return a dict of missing, unexpected and mismatched keys.
+            kwargs: fields of the configuration to override, such as `num_labels`; `add_pooling_layer` for
+                the bare model.
+
+        Raises:
+            CheckpointNotFoundError: when a file is not there.
+            CheckpointError: when weights are missing, unknown or mis-shaped, or the file is damaged.
+            ConfigError: for a configuration of another model or an unknown keyword.
+        """
+        directory = Path(pretrained_model_name_or_path or "") / subfolder
+        model_kwargs = {n: kwargs.pop(n) for n in list(kwargs) if n in _constructor_names(cls)}
+        if config is None:
+            config = cls.config_class.from_pretrained(directory, **kwargs)
+        elif not isinstance(config, MobileBertConfig):
+            config = cls.config_class.from_pretrained(config, **kwargs)
+        elif kwargs:
+            config = config.copy(**kwargs)
+        check_head(config, cls.head)
+        if state_dict is None:
+            weights = open_weights(directory)
+            source, stored, read = str(weights.path), weights.stored, weights.read
+        else:
+            source, stored, read = "state_dict", _describe(state_dict), lambda name: state_dict[name]
+        pooler = model_kwargs.get("add_pooling_layer")
+        plan = plan_loading(source, stored, config, cls.head, pooler, ignore_mismatched_sizes, allow_missing)
+        check_ties(source, plan, stored, lambda name: np.asarray(read(name)), config)
+        model = cls._load(config, plan, read, _torch_dtype(dtype or torch_dtype, plan), model_kwargs)
+        return (model, plan.loading_info()) if output_loading_info else model
+
+    @classmethod
+    def _load(cls, config: MobileBertConfig, plan: LoadPlan, read: Any, dtype: torch.dtype, kwargs: Any) -> Self:
+        arrays = {w.name: torch.as_tensor(read(name)).to(dtype) for w, name in plan.sources.items()}
+        fresh = [*plan.fresh, *(weight for weight, _ in plan.mismatched)]
+        arrays |= {w.name: torch.empty(w.shape, dtype=dtype) for w in fresh}
+        with torch.device("meta"):
+            model = cls(config, **kwargs)
+        model.load_state_dict(arrays, strict=False, assign=True)
+        model.tie_weights()
+        with torch.no_grad():
+            for weight in fresh:
+                path, _, leaf = weight.name.rpartition(".")
+                module = model.get_submodule(path)
+                model._init_parameter(module, leaf, getattr(module, leaf))
+        return model.eval()
+
+    def save_pretrained(
+        self,
+        save_directory: str | Path,
+        *,
+        state_dict: Mapping[str, Tensor] | None = None,
+        is_main_process: bool = True,
+    ) -> None:
+        """Writes config.json and model.safetensors, which this package and transformers read in turn.
+
+        Tied weights are stored once. Files appear whole or not at all. Only the main process of a
+        distributed run writes; `state_dict` is then the gathered one.
+        """
+        if not is_main_process:
+            return
+        values = self.state_dict() if state_dict is None else state_dict
+        names = [w.name for w in self.weight_table() if w.tied_to is None]
+        if self._predictions() is not None and not self.config.tie_word_embeddings:
+            names.append("cls.predictions.decoder.bias")  # transformers 5 reads this one when untied
+        tensors = {name: values[name].detach().cpu().contiguous().clone() for name in names}
+        with replacing(Path(save_directory) / WEIGHTS_FILE) as temporary:
+            save_file(tensors, temporary, metadata={"format": "pt"})
+        dtype = str(self.dtype).removeprefix("torch.")
+        self.config.copy(architectures=[self.head.class_name], dtype=dtype).save_pretrained(save_directory)
+
+
+def _constructor_names(cls: type) -> set[str]:
+    return set(inspect.signature(cls.__init__).parameters) - {"self", "config"}
+
+
+def _describe(state_dict: Mapping[str, Tensor]) -> dict[str, Stored]:
+    return {n: Stored(tuple(t.shape), str(t.dtype).removeprefix("torch.")) for n, t in state_dict.items()}
+
+
+def _torch_dtype(dtype: torch.dtype | str | None, plan: LoadPlan) -> torch.dtype:
+    if dtype == "auto":
+        dtype = plan.dtype
+    name = str(dtype or "float32").removeprefix("torch.")
+    if name not in DTYPES:
+        raise ConfigError(f"dtype must be 'auto' or one of {', '.join(DTYPES)}, got {dtype!r}.")
+    return getattr(torch, name)
