@@ -235,8 +235,7 @@ class MobileBertTokenizerFast(SavedTokenizer):
     ) -> list[Any]:
         if generation != self._generation:
             raise TokenizerError(
-                "BatchEncoding: wanted the places of tokens, but the vocabulary has changed since."
-                " Encode it again."
+                "BatchEncoding: wanted the places of tokens, but the vocabulary has changed since. Encode it again."
             )
         self._apply(settings)
         encodings = self._encode_inputs(inputs, options)
