@@ -195,7 +195,15 @@ class SpecialTokens:
         """Raises when WordPiece could not give this token for unknown words."""
 
     def _add(self, tokens: Iterable[AddedToken]) -> int:
-        added, changed = 0, []
+        before = self._next_id()
+        changed = self._register(tokens)
+        if changed:
+            self._tokens_added(changed)
+        return self._next_id() - before
+
+    def _register(self, tokens: Iterable[AddedToken]) -> list[AddedToken]:
+        """Enters tokens in the tables of this object alone; returns those that are new or changed."""
+        changed = []
         named = {token.content for token in self.all_special_tokens_extended}
         for token in tokens:
             if not token.content:
@@ -205,7 +213,6 @@ class SpecialTokens:
             index = self._find_id(token.content)
             if index is None:
                 index = self._next_id()
-                added += 1
             if self._added.get(index) == token:
                 continue
             self._added[index] = token
@@ -214,9 +221,7 @@ class SpecialTokens:
             if token.special and token.content not in named:
                 self._additional.append(token)
                 named.add(token.content)
-        if changed:
-            self._tokens_added(changed)
-        return added
+        return changed
 
 
 def _listed(name: str, tokens: Any) -> list[Any]:

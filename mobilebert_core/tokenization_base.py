@@ -133,6 +133,7 @@ class TokenizerBase(TokenizerState):
         padding, truncation, max_length = resolve_strategies(
             padding, truncation, max_length, pad_to_multiple_of, self.model_max_length
         )
+        self._check_padding(padding)
         if return_token_type_ids is None:
             return_token_type_ids = "token_type_ids" in self.model_input_names
         if return_attention_mask is None:

@@ -123,6 +123,10 @@ class MobileBertTokenizerFast(SavedTokenizer):
             raise TokenizerError(
                 f"decode: wanted ids from 0 on, came {min(ids)}. Replace labels that are to be ignored before decoding."
             )
+        if any(index in self._added and not self._added[index].special for index in ids):
+            # since tokenizers 0.20 the library would write such tokens as they are matched, in lower case
+            tokens = self.convert_ids_to_tokens(ids, skip_special_tokens)
+            return self.convert_tokens_to_string([token for token in tokens if token is not None])
         return self._tokenizer.decode(ids, skip_special_tokens=skip_special_tokens)
 
     def _settings_for(self, options: EncodingOptions) -> _Settings:
@@ -163,11 +167,12 @@ class MobileBertTokenizerFast(SavedTokenizer):
             return encode(
                 inputs, is_pretokenized=options.is_split_into_words, add_special_tokens=options.add_special_tokens
             )
-        except UnicodeEncodeError:  # a lone surrogate; cleaning removes them, as it removes U+FFFD
-            return self._encode_inputs(_without_surrogates(inputs), options, with_places)
-        except TypeError:
+        except (TypeError, UnicodeEncodeError):
             check_rows([item if isinstance(item, tuple) else (item, None) for item in inputs], options)
-            raise
+            clean = _without_surrogates(inputs)
+            if clean == inputs:
+                raise
+            return self._encode_inputs(clean, options, with_places)
         except BaseException as error:  # Rust's panics are no Exceptions
             message = str(error)
             if type(error).__name__ == "PanicException" and "`stride`" in message:
@@ -245,6 +250,7 @@ class MobileBertTokenizerFast(SavedTokenizer):
 
 
 def _without_surrogates(value: Any) -> Any:
+    """The texts with U+FFFD, which cleaning removes, for lone surrogates, which the library does not take."""
     if isinstance(value, str):
         return "".join("\ufffd" if "\ud800" <= char <= "\udfff" else char for char in value)
     return type(value)(_without_surrogates(item) for item in value) if isinstance(value, list | tuple) else value

@@ -78,8 +78,8 @@ class TokenizerState(ModelInputs):
         self._check_unknown_token(str(self.unk_token), source.path)
         names = set(self.all_special_tokens)
         self._additional += [token for token in self._added.values() if token.special and token.content not in names]
+        self._register(self.all_special_tokens_extended)
         self._build()
-        self._add(self.all_special_tokens_extended)
 
     def _set_general(self, keywords: dict[str, Any]) -> None:
         for name, default in GENERAL_DEFAULTS.items():
