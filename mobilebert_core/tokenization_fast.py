@@ -124,7 +124,7 @@ class MobileBertTokenizerFast(SavedTokenizer):
                 f"decode: wanted ids from 0 on, came {min(ids)}. Replace labels that are to be ignored before decoding."
             )
         if any(index in self._added and not self._added[index].special for index in ids):
-            # since tokenizers 0.20 the library would write such tokens as they are matched, in lower case
+            # tokenizers 0.23, unlike 0.15, writes such tokens as they are matched: in lower case
             tokens = self.convert_ids_to_tokens(ids, skip_special_tokens)
             return self.convert_tokens_to_string([token for token in tokens if token is not None])
         return self._tokenizer.decode(ids, skip_special_tokens=skip_special_tokens)
