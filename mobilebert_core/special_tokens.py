@@ -155,7 +155,8 @@ class SpecialTokens:
         """
         if isinstance(new_tokens, str) or hasattr(new_tokens, "content"):
             new_tokens = [new_tokens]
-        return self._add([AddedToken.of(token, special=special_tokens or None) for token in new_tokens or ()])
+        tokens = [AddedToken.of(token, special=special_tokens or None) for token in new_tokens or ()]
+        return self._add([self._as_added(token) for token in tokens])
 
     def add_special_tokens(
         self, special_tokens_dict: Mapping[str, Any], replace_additional_special_tokens: bool = True
@@ -190,6 +191,10 @@ class SpecialTokens:
         added = self._add(new)
         self._special_tokens_changed()
         return added
+
+    def _as_added(self, token: AddedToken) -> AddedToken:
+        """The token as this tokenizer lists it."""
+        return token
 
     def _check_unknown_token(self, token: str) -> None:
         """Raises when WordPiece could not give this token for unknown words."""

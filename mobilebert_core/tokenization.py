@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from mobilebert_core.added_tokens import AddedToken
@@ -80,6 +81,12 @@ class MobileBertTokenizer(SavedTokenizer):
     def _tokens_added(self, tokens: list[AddedToken]) -> None:
         basic = self.basic_tokenizer if self._arguments["do_basic_tokenize"] else None
         self._splitter = TextSplitter(basic, self.wordpiece_tokenizer, self._added, self._ids_to_tokens)
+
+    def _as_added(self, token: AddedToken) -> AddedToken:
+        # listed in lower case, so that transformers 4's slow tokenizer finds it too when it reads our files
+        if token.special or not token.normalized or not self.do_lower_case:
+            return token
+        return replace(token, content=token.content.lower())
 
     def _normalize(self, text: str) -> str:
         return self._splitter.normalize(text)

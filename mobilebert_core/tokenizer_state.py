@@ -175,8 +175,9 @@ class TokenizerState(ModelInputs):
             return None
         if isinstance(tokens, str):
             index = self._find_id(tokens)
-            if index is None:  # an added token may have been matched in normalised text, and is listed so by `tokenize`
-                index = next((i for token, i in self._added_ids.items() if self._normalize(token) == tokens), None)
+            if index is None:  # `tokenize` lists added tokens as they are matched, in normalised text
+                names = (tokens, self._normalize(tokens))
+                index = next((i for token, i in self._added_ids.items() if self._normalize(token) in names), None)
             return self.unk_token_id if index is None else index
         return [self.convert_tokens_to_ids(token) for token in tokens]
 
