@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from mobilebert_core.character_classes import SPACES
 from mobilebert_core.errors import TokenizerError
 
 _WORD_SIGNS = re.compile("[\u200c\u200d\u24b6-\u24e9\U0001f130-\U0001f149\U0001f150-\U0001f169\U0001f170-\U0001f189]")
@@ -91,9 +92,9 @@ class AddedTokenMatcher:
             if token.single_word and (_is_word(text[start - 1 : start]) or _is_word(text[end : end + 1])):
                 continue
             if token.lstrip:
-                start = max(done, len(text[:start].rstrip()))
+                start = max(done, len(text[:start].rstrip(SPACES)))
             if token.rstrip:
-                end = len(text) - len(text[end:].lstrip())
+                end = len(text) - len(text[end:].lstrip(SPACES))
             if done < start:
                 cuts.append((None, done, start))
             cuts.append((index, start, end))

@@ -107,6 +107,7 @@ ORDERED_MARK_CLASS = regex_class(_ORDERED_MARK + _NOTES)
 
 _cleaned_spaces = _members(_CLEANED_SPACE)
 _spaces = _members(_SPACE)
+SPACES = "".join(sorted(_spaces))  # what ends a word; Python's own notion has four control characters more
 _punctuation = _members(_PUNCTUATION)
 _marks = _members(_MARK)
 _ordered = _members(_ORDERED_MARK) | _marks

@@ -190,22 +190,31 @@ class BatchEncoding(dict[str, Any]):
 
     def _locate(self, first: int, second: int | None) -> tuple[Any, int]:
         """The row's encoding and the index in it, from (row, index) or (index,)."""
-        return (self._row(0), first) if second is None else (self._row(first), second)
+        row, index = (0, first) if second is None else (first, second)
+        if index < 0:
+            raise TokenizerError(f"BatchEncoding: wanted an index of a character or word from 0 on, came {index}.")
+        return self._row(row), index
+
+    def _locate_token(self, first: int, second: int | None) -> tuple[Any, int]:
+        """As `_locate`, for tokens, which may be counted from the end of the row."""
+        row, index = (0, first) if second is None else (first, second)
+        encoding = self._row(row)
+        return encoding, index + len(encoding) if -len(encoding) <= index < 0 else index
 
     def token_to_sequence(self, batch_or_token_index: int, token_index: int | None = None) -> int | None:
         """0 or 1 for a token of the first or second text, None for special and padding tokens."""
-        row, index = self._locate(batch_or_token_index, token_index)
-        return row.token_to_sequence(index % len(row) if index < 0 else index)
+        row, index = self._locate_token(batch_or_token_index, token_index)
+        return row.token_to_sequence(index)
 
     def token_to_word(self, batch_or_token_index: int, token_index: int | None = None) -> int | None:
         """Index of the word that the token is part of, None for special and padding tokens."""
-        row, index = self._locate(batch_or_token_index, token_index)
-        return row.token_to_word(index % len(row) if index < 0 else index)
+        row, index = self._locate_token(batch_or_token_index, token_index)
+        return row.token_to_word(index)
 
     def token_to_chars(self, batch_or_token_index: int, token_index: int | None = None) -> CharSpan | None:
         """Place of the token in its text, None for special and padding tokens."""
-        row, index = self._locate(batch_or_token_index, token_index)
-        return _span(CharSpan, row.token_to_chars(index % len(row) if index < 0 else index))
+        row, index = self._locate_token(batch_or_token_index, token_index)
+        return _span(CharSpan, row.token_to_chars(index))
 
     def word_to_tokens(
         self, batch_or_word_index: int, word_index: int | None = None, sequence_index: int = 0
@@ -243,8 +252,9 @@ class BatchEncoding(dict[str, Any]):
             rows = [value] if prepend_batch_axis else value
             if is_ragged(rows):
                 lengths = sorted({len(row) for row in rows if isinstance(row, list | tuple)})
+                kind = getattr(tensor_type, "value", tensor_type)
                 raise TokenizerError(
-                    f"{key}: wanted rows of equal length for return_tensors={getattr(tensor_type, 'value', tensor_type)!r},"
+                    f"{key}: wanted rows of equal length for return_tensors={kind!r},"
                     f" came lengths {', '.join(map(str, lengths)) or 'that differ'}."
                     " Pass padding=True, and truncation=True with max_length where texts are long."
                 )

@@ -128,15 +128,17 @@ class ModelInputs(SpecialTokens):
             while isinstance(first, list | tuple) and first:
                 first = first[0]
             return_tensors = tensor_kind(first)
-        wants_mask = "attention_mask" in self.model_input_names if return_attention_mask is None else return_attention_mask
+        if return_attention_mask is None:
+            return_attention_mask = "attention_mask" in self.model_input_names
         padding, _, max_length = resolve_strategies(
             padding, False, max_length, pad_to_multiple_of, self.model_max_length
         )
+        self._check_padding(padding)
         options = EncodingOptions(
             padding=padding,
             max_length=max_length,
             pad_to_multiple_of=pad_to_multiple_of,
-            return_attention_mask=wants_mask,
+            return_attention_mask=return_attention_mask,
         )
         ids = data[name]
         if not ids or not isinstance(ids[0], list | tuple):
@@ -197,6 +199,12 @@ class ModelInputs(SpecialTokens):
         self._warn_if_too_long(len(sequence), options)
         return row, cut
 
+    def _check_padding(self, padding: str) -> None:
+        if padding != "do_not_pad" and self.pad_token is None:
+            raise TokenizerError(
+                "padding: wanted a pad_token, which this tokenizer lacks. Set one: tokenizer.pad_token = '[PAD]'."
+            )
+
     def _target_length(self, longest: int, options: EncodingOptions) -> int:
         return padded_length(0, options.padding, longest, options.max_length, options.pad_to_multiple_of)
 
@@ -217,10 +225,6 @@ class ModelInputs(SpecialTokens):
     def _pad_rows(self, rows: Sequence[dict[str, Any]], options: EncodingOptions) -> dict[str, list[Any]]:
         """Columns of the rows, padded to their common length where the options say so."""
         name = self.model_input_names[0]
-        if options.padding != "do_not_pad" and self.pad_token is None:
-            raise TokenizerError(
-                "padding: wanted a pad_token, which this tokenizer lacks. Set one: tokenizer.pad_token = '[PAD]'."
-            )
         target = self._target_length(max((len(row[name]) for row in rows), default=0), options)
         for row in rows:
             self._pad_row(row, target, options)

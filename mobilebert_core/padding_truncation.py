@@ -69,9 +69,10 @@ def resolve_strategies(
         and max_length is not None
         and max_length % pad_to_multiple_of
     ):
+        nearest = max(1, max_length // pad_to_multiple_of) * pad_to_multiple_of
         raise TokenizerError(
             f"max_length: wanted a multiple of pad_to_multiple_of ({pad_to_multiple_of}) when both truncating and"
-            f" padding, came {max_length}. Use {max_length // pad_to_multiple_of * pad_to_multiple_of or pad_to_multiple_of}."
+            f" padding, came {max_length}. Use {nearest}."
         )
     return padding, truncation, max_length
 
@@ -103,9 +104,7 @@ class Cut:
 KEEP_ALL = Cut(slice(None), slice(None))
 
 
-def cut_lengths(
-    first: int, second: int | None, remove: int, strategy: str, side: str, stride: int = 0
-) -> Cut:
+def cut_lengths(first: int, second: int | None, remove: int, strategy: str, side: str, stride: int = 0) -> Cut:
     """Which tokens of sequences of these lengths stay when `remove` of them must go.
 
     "longest_first" takes tokens from the longer one until both are equal, then from both in turn. Raises

@@ -155,7 +155,8 @@ class SpecialTokens:
         """
         if isinstance(new_tokens, str) or hasattr(new_tokens, "content"):
             new_tokens = [new_tokens]
-        return self._add([AddedToken.of(token, special=special_tokens or None) for token in new_tokens or ()])
+        tokens = [AddedToken.of(token, special=special_tokens or None) for token in new_tokens or ()]
+        return self._add([self._as_added(token) for token in tokens])
 
     def add_special_tokens(
         self, special_tokens_dict: Mapping[str, Any], replace_additional_special_tokens: bool = True
@@ -191,11 +192,23 @@ class SpecialTokens:
         self._special_tokens_changed()
         return added
 
+    def _as_added(self, token: AddedToken) -> AddedToken:
+        """The token as this tokenizer lists it."""
+        return token
+
     def _check_unknown_token(self, token: str) -> None:
         """Raises when WordPiece could not give this token for unknown words."""
 
     def _add(self, tokens: Iterable[AddedToken]) -> int:
-        added, changed = 0, []
+        before = self._next_id()
+        changed = self._register(tokens)
+        if changed:
+            self._tokens_added(changed)
+        return self._next_id() - before
+
+    def _register(self, tokens: Iterable[AddedToken]) -> list[AddedToken]:
+        """Enters tokens in the tables of this object alone; returns those that are new or changed."""
+        changed = []
         named = {token.content for token in self.all_special_tokens_extended}
         for token in tokens:
             if not token.content:
@@ -205,7 +218,6 @@ class SpecialTokens:
             index = self._find_id(token.content)
             if index is None:
                 index = self._next_id()
-                added += 1
             if self._added.get(index) == token:
                 continue
             self._added[index] = token
@@ -214,9 +226,7 @@ class SpecialTokens:
             if token.special and token.content not in named:
                 self._additional.append(token)
                 named.add(token.content)
-        if changed:
-            self._tokens_added(changed)
-        return added
+        return changed
 
 
 def _listed(name: str, tokens: Any) -> list[Any]:

@@ -44,7 +44,7 @@ def as_tensor(value: Any, kind: Any) -> Any:
 
 
 def tensor_kind(value: Any) -> str | None:
-    """"np", "pt" or "tf" for an array or tensor of that framework, else None."""
+    """The `return_tensors` ("np", "pt", "tf") that an array or tensor is of, else None."""
     if isinstance(value, np.ndarray | np.generic):
         return "np"
     module = type(value).__module__.partition(".")[0]

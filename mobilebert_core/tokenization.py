@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from mobilebert_core.added_tokens import AddedToken
@@ -9,7 +10,7 @@ from mobilebert_core.basic_tokenization import BasicTokenizer
 from mobilebert_core.encoding import BatchEncoding
 from mobilebert_core.errors import TokenizerError
 from mobilebert_core.padding_truncation import EncodingOptions
-from mobilebert_core.text_pieces import EncodingRecipe, Pieces, TextSplitter
+from mobilebert_core.text_pieces import EncodingRecipe, TextSplitter
 from mobilebert_core.tokenization_base import check_rows
 from mobilebert_core.tokenizer_saving import SavedTokenizer
 from mobilebert_core.wordpiece import WordpieceTokenizer
@@ -20,7 +21,7 @@ class MobileBertTokenizer(SavedTokenizer):
 
     `never_split` lists whitespace-delimited tokens that stay whole and as written; `do_basic_tokenize=False` splits
     at whitespace only and neither cleans nor lower-cases. `strip_accents=None` strips accents exactly when
-    lower-casing. `vocab_file` is a vocab.txt; further keywords stand at `TokenizerBase`.
+    lower-casing. `vocab_file` is a vocab.txt; further keywords stand at `TokenizerState`.
     """
 
     is_fast: ClassVar[bool] = False
@@ -81,6 +82,12 @@ class MobileBertTokenizer(SavedTokenizer):
         basic = self.basic_tokenizer if self._arguments["do_basic_tokenize"] else None
         self._splitter = TextSplitter(basic, self.wordpiece_tokenizer, self._added, self._ids_to_tokens)
 
+    def _as_added(self, token: AddedToken) -> AddedToken:
+        # listed in lower case, so that transformers 4's slow tokenizer finds it too when it reads our files
+        if token.special or not token.normalized or not self.do_lower_case:
+            return token
+        return replace(token, content=token.content.lower())
+
     def _normalize(self, text: str) -> str:
         return self._splitter.normalize(text)
 
@@ -115,17 +122,20 @@ class MobileBertTokenizer(SavedTokenizer):
         self, rows: list[tuple[Any, Any]], return_tensors: Any, options: EncodingOptions, single: bool = False
     ) -> BatchEncoding:
         check_rows(rows, options)
+        self._check_room(rows, options)
         of_text = options.is_split_into_words or not any(_is_prepared(text) for row in rows for text in row)
         offsets: list[tuple[Any, Any]] = []
         if options.return_offsets_mapping:
             if not of_text:
                 raise TokenizerError("return_offsets_mapping: wanted text, came tokens or ids. Pass the text itself.")
-            pieces = [(self._pieces(first, options), self._pieces(second, options)) for first, second in rows]
-            ids = [(first.ids, second.ids if second else None) for first, second in pieces if first]
-            offsets = [(first.offsets, second.offsets if second else None) for first, second in pieces if first]
+            split = self._splitter.text_or_words
+            special = options.split_special_tokens
+            pieces = [(split(a, special), None if b is None else split(b, special)) for a, b in rows]
+            arranged = [self._arrange(a.ids, None if b is None else b.ids, options) for a, b in pieces]
+            offsets = [(a.offsets, None if b is None else b.offsets) for a, b in pieces]
         else:
-            ids = [(self._ids(first, options), self._ids(second, options)) for first, second in rows]
-        arranged = [self._arrange(first or [], second, options) for first, second in ids]
+            ids = [(self._ids(a, options), None if b is None else self._ids(b, options)) for a, b in rows]
+            arranged = [self._arrange(a, b, options) for a, b in ids]
         columns = [row for row, _ in arranged]
         for row, (_, cut), (first, second) in zip(columns, arranged, offsets, strict=False):
             row["offset_mapping"] = cut.surround(first, second, (0, 0), (0, 0), options.add_special_tokens)
@@ -148,18 +158,13 @@ class MobileBertTokenizer(SavedTokenizer):
         )
         return BatchEncoding(padded, recipe if of_text else None, return_tensors, is_fast=False)
 
-    def _ids(self, text: Any, options: EncodingOptions) -> list[int] | None:
-        if text is None:
-            return None
+    def _ids(self, text: Any, options: EncodingOptions) -> list[int]:
         split_special = options.split_special_tokens
         if isinstance(text, str):
             return self._splitter.ids(text, split_special)
         if options.is_split_into_words:
             return [index for word in text for index in self._splitter.ids(word, split_special)]
         return [index if isinstance(index, int) else self.convert_tokens_to_ids(index) for index in text]
-
-    def _pieces(self, text: Any, options: EncodingOptions) -> Pieces | None:
-        return None if text is None else self._splitter.text_or_words(text, options.split_special_tokens)
 
     def _decode(self, ids: list[int], skip_special_tokens: bool) -> str:
         tokens = self.convert_ids_to_tokens(ids, skip_special_tokens)

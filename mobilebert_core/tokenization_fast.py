@@ -2,14 +2,19 @@
 
 import os
 from collections.abc import Iterable
+from functools import partial
 from typing import Any, ClassVar
 
 from mobilebert_core.added_tokens import AddedToken
 from mobilebert_core.encoding import BatchEncoding
 from mobilebert_core.errors import BackendMissingError, TokenizerError
-from mobilebert_core.padding_truncation import EncodingOptions
+from mobilebert_core.padding_truncation import EncodingOptions, cut_lengths
 from mobilebert_core.tokenization_base import check_rows
 from mobilebert_core.tokenizer_saving import SavedTokenizer
+
+_Settings = tuple[tuple[Any, ...] | None, tuple[Any, ...] | None, bool]  # truncation, padding, split special tokens
+_TRUNCATION_FIELDS = ("max_length", "stride", "strategy", "direction")
+_PADDING_FIELDS = ("direction", "pad_id", "pad_type_id", "pad_token", "length", "pad_to_multiple_of")
 
 
 class MobileBertTokenizerFast(SavedTokenizer):
@@ -17,10 +22,11 @@ class MobileBertTokenizerFast(SavedTokenizer):
 
     `clean_text=False` keeps control characters; `wordpieces_prefix` is what pieces after a word's first begin with in
     the vocabulary. With `return_overflowing_tokens=True` a long text gives several rows, and the column
-    "overflow_to_sample_mapping" says which text each row is from. Further keywords stand at `TokenizerBase`.
+    "overflow_to_sample_mapping" says which text each row is from. Further keywords stand at `TokenizerState`.
     """
 
     is_fast: ClassVar[bool] = True
+    _generation = 0  # counts changes of the vocabulary
 
     def __init__(
         self,
@@ -72,12 +78,14 @@ class MobileBertTokenizerFast(SavedTokenizer):
                 f"MobileBertTokenizerFast: wanted the package tokenizers, which is not installed ({error})."
                 " Install it, or use MobileBertTokenizer."
             ) from error
+        self._generation += 1
         self._tokenizer = Tokenizer.from_str(self._tokenizer_json())
-        self._state: tuple[Any, ...] = (None, None, False)  # truncation, padding and splitting now in force
+        self._settings: _Settings = (None, None, False)  # now in force
 
     def _tokens_added(self, tokens: list[AddedToken]) -> None:
         from tokenizers import AddedToken as LibraryToken
 
+        self._generation += 1
         for token in tokens:
             added = LibraryToken(**token.as_dict())
             add = self._tokenizer.add_special_tokens if token.special else self._tokenizer.add_tokens
@@ -115,50 +123,89 @@ class MobileBertTokenizerFast(SavedTokenizer):
             raise TokenizerError(
                 f"decode: wanted ids from 0 on, came {min(ids)}. Replace labels that are to be ignored before decoding."
             )
+        if any(index in self._added and not self._added[index].special for index in ids):
+            # tokenizers 0.23, unlike 0.15, writes such tokens as they are matched: in lower case
+            tokens = self.convert_ids_to_tokens(ids, skip_special_tokens)
+            return self.convert_tokens_to_string([token for token in tokens if token is not None])
         return self._tokenizer.decode(ids, skip_special_tokens=skip_special_tokens)
 
-    def _prepare_backend(self, options: EncodingOptions) -> None:
+    def _settings_for(self, options: EncodingOptions) -> _Settings:
         truncation = padding = None
         if options.truncation != "do_not_truncate":
             truncation = (options.max_length, options.stride, options.truncation, self.truncation_side)
+            room = (options.max_length or 0) - self.num_special_tokens_to_add()
+            if options.stride and options.stride >= room:
+                raise TokenizerError(
+                    f"stride: wanted less than max_length without the special tokens ({room}), came {options.stride}."
+                    " Raise max_length or lower stride."
+                )
         if options.padding != "do_not_pad":
             length = options.max_length if options.padding == "max_length" else None
-            padding = (
-                self.padding_side,
-                self.pad_token_id,
-                self.pad_token_type_id,
-                self.pad_token,
-                length,
-                options.pad_to_multiple_of,
-            )
-        state = (truncation, padding, options.split_special_tokens)
-        if state == self._state:
+            filler = (self.pad_token_id, self.pad_token_type_id, self.pad_token)
+            padding = (self.padding_side, *filler, length, options.pad_to_multiple_of)
+        return truncation, padding, options.split_special_tokens
+
+    def _apply(self, settings: _Settings) -> None:
+        if settings == self._settings:
             return
-        backend = self._tokenizer
+        truncation, padding, split_special = settings
         if truncation is None:
-            backend.no_truncation()
+            self._tokenizer.no_truncation()
         else:
-            backend.enable_truncation(truncation[0], stride=truncation[1], strategy=truncation[2], direction=truncation[3])
+            self._tokenizer.enable_truncation(**dict(zip(_TRUNCATION_FIELDS, truncation, strict=True)))
         if padding is None:
-            backend.no_padding()
+            self._tokenizer.no_padding()
         else:
-            names = ("direction", "pad_id", "pad_type_id", "pad_token", "length", "pad_to_multiple_of")
-            backend.enable_padding(**dict(zip(names, padding, strict=True)))
-        backend.encode_special_tokens = options.split_special_tokens
-        self._state = state
+            self._tokenizer.enable_padding(**dict(zip(_PADDING_FIELDS, padding, strict=True)))
+        self._tokenizer.encode_special_tokens = split_special
+        self._settings = settings
+
+    def _encode_inputs(self, inputs: list[Any], options: EncodingOptions, with_places: bool = True) -> list[Any]:
+        """The library's encodings, and its errors as ours. `with_places=False` leaves out offsets, words and tokens."""
+        encode = self._tokenizer.encode_batch if with_places else self._tokenizer.encode_batch_fast
+        try:
+            return encode(
+                inputs, is_pretokenized=options.is_split_into_words, add_special_tokens=options.add_special_tokens
+            )
+        except (TypeError, UnicodeEncodeError):
+            check_rows([item if isinstance(item, tuple) else (item, None) for item in inputs], options)
+            clean = _without_surrogates(inputs)
+            if clean == inputs:
+                raise
+            return self._encode_inputs(clean, options, with_places)
+        except BaseException as error:  # Rust's panics are no Exceptions
+            message = str(error)
+            if type(error).__name__ == "PanicException" and "`stride`" in message:
+                raise TokenizerError(
+                    f"stride: wanted less than what max_length={options.max_length} leaves of a text besides the"
+                    f" special tokens and the other text, came {options.stride}. Raise max_length or lower stride."
+                ) from error
+            if "Truncation error" not in message:
+                raise
+            if "Second sequence" in message:
+                cut_lengths(1, None, 1, options.truncation, self.truncation_side)
+            raise TokenizerError(
+                f"truncation={options.truncation!r}: the text that it may shorten is too short to make the row fit"
+                f" max_length={options.max_length}. Raise max_length, or use a strategy that may shorten the other"
+                " text ('longest_first')."
+            ) from error
 
     def _encode_batch(
         self, rows: list[tuple[Any, Any]], return_tensors: Any, options: EncodingOptions, single: bool = False
     ) -> BatchEncoding:
-        if options.is_split_into_words or not all(type(first) is str for first, _ in rows):
+        pairs = any(second is not None for _, second in rows)
+        texts = all(isinstance(a, str) and (b is None or isinstance(b, str)) for a, b in rows)
+        if options.is_split_into_words or not texts:
             check_rows(rows, options)
             if not options.is_split_into_words:
                 return self._encode_prepared(rows, return_tensors, options)
         inputs = [first if second is None else (first, second) for first, second in rows]
-        self._prepare_backend(options)
-        encodings = self._tokenizer.encode_batch(
-            inputs, is_pretokenized=options.is_split_into_words, add_special_tokens=options.add_special_tokens
-        )
+        self._check_room(rows, options)
+        settings = self._settings_for(options)
+        self._apply(settings)
+        # Places cost up to a fifth of the time and most batches never ask for them: those that do are encoded again.
+        now = single or options.is_split_into_words or options.return_offsets_mapping
+        encodings = self._encode_inputs(inputs, options, now)
         columns: dict[str, list[Any]] = {}
         samples: list[int] = []
         if options.return_overflowing_tokens:
@@ -167,7 +214,10 @@ class MobileBertTokenizerFast(SavedTokenizer):
             encodings = [encoding for parts in windows for encoding in parts]
         ids = columns[self.model_input_names[0]] = [encoding.ids for encoding in encodings]
         if options.return_token_type_ids:
-            columns["token_type_ids"] = [encoding.type_ids for encoding in encodings]
+            if self.pad_token_type_id == 0 and not pairs:
+                columns["token_type_ids"] = [[0] * len(row) for row in ids]
+            else:
+                columns["token_type_ids"] = [encoding.type_ids for encoding in encodings]
         if options.return_attention_mask:
             if options.padding == "do_not_pad":
                 columns["attention_mask"] = [[1] * len(row) for row in ids]
@@ -181,6 +231,26 @@ class MobileBertTokenizerFast(SavedTokenizer):
             columns["length"] = [len(row) for row in ids]
         if options.return_overflowing_tokens:
             columns["overflow_to_sample_mapping"] = samples
-        for row in ids:
-            self._warn_if_too_long(len(row), options)
-        return BatchEncoding(columns, encodings, return_tensors, is_fast=True)
+        self._warn_if_too_long(max(map(len, ids), default=0), options)
+        places = encodings if now else partial(self._encode_later, inputs, options, settings, self._generation)
+        return BatchEncoding(columns, places, return_tensors, n_sequences=1 + pairs, is_fast=True)
+
+    def _encode_later(
+        self, inputs: list[Any], options: EncodingOptions, settings: _Settings, generation: int
+    ) -> list[Any]:
+        if generation != self._generation:
+            raise TokenizerError(
+                "BatchEncoding: wanted the places of tokens, but the vocabulary has changed since. Encode it again."
+            )
+        self._apply(settings)
+        encodings = self._encode_inputs(inputs, options)
+        if options.return_overflowing_tokens:
+            return [part for encoding in encodings for part in (encoding, *encoding.overflowing)]
+        return encodings
+
+
+def _without_surrogates(value: Any) -> Any:
+    """The texts with U+FFFD, which cleaning removes, for lone surrogates, which the library does not take."""
+    if isinstance(value, str):
+        return "".join("\ufffd" if "\ud800" <= char <= "\udfff" else char for char in value)
+    return type(value)(_without_surrogates(item) for item in value) if isinstance(value, list | tuple) else value

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from mobilebert_core.added_tokens import AddedToken
-from mobilebert_core.atomic_write import write_text
-from mobilebert_core.errors import CheckpointNotFoundError, TokenizerError
+from mobilebert_core.errors import CheckpointError, CheckpointNotFoundError, TokenizerError
+from mobilebert_core.files import read_json
 from mobilebert_core.special_tokens import ADDITIONAL, SPECIAL_TOKEN_NAMES
 from mobilebert_core.wordpiece import load_vocabulary
 
@@ -39,17 +39,14 @@ class VocabularySource:
     added: dict[int, AddedToken] = field(default_factory=dict)
 
 
-def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The object in a JSON file; `TokenizerError` with the place when it is damaged."""
+def read_tokenizer_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file of a tokenizer; `TokenizerError` when it is damaged."""
     try:
-        value = json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise CheckpointNotFoundError(f"{path}: wanted a JSON file, found nothing. Check the path.") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise TokenizerError(f"{path}: wanted JSON, came a damaged file ({error}). Copy it again.") from error
-    if not isinstance(value, dict):
-        raise TokenizerError(f"{path}: wanted a JSON object, came {type(value).__name__}. Copy the file again.")
-    return value
+        return read_json(path)
+    except CheckpointNotFoundError:
+        raise
+    except CheckpointError as error:
+        raise TokenizerError(f"{error} Copy the file again.") from error
 
 
 def read_vocabulary(
@@ -71,7 +68,7 @@ def read_vocabulary(
 
 
 def _read_tokenizer_json(path: str | os.PathLike[str]) -> VocabularySource:
-    content = read_json(path)
+    content = read_tokenizer_json(Path(path))
     model, normalizer = content.get("model") or {}, content.get("normalizer") or {}
     kinds = (model.get("type", "WordPiece"), normalizer.get("type"))
     if kinds != ("WordPiece", "BertNormalizer") or not isinstance(model.get("vocab"), dict):
@@ -87,9 +84,7 @@ def _read_tokenizer_json(path: str | os.PathLike[str]) -> VocabularySource:
     return VocabularySource(model["vocab"], os.fspath(path), arguments, added)
 
 
-def _check_agreement(
-    vocabulary: dict[str, int], path: str | os.PathLike[str], source: VocabularySource
-) -> None:
+def _check_agreement(vocabulary: dict[str, int], path: str | os.PathLike[str], source: VocabularySource) -> None:
     if vocabulary == source.vocabulary:
         return
     differing = [token for token, index in vocabulary.items() if source.vocabulary.get(token) != index]
@@ -139,7 +134,7 @@ class TokenizerDirectory:
 
     def _optional(self, name: str) -> dict[str, Any] | None:
         file = Path(self.path, name)
-        return read_json(file) if Path(self.path).is_dir() and file.is_file() else None
+        return read_tokenizer_json(file) if Path(self.path).is_dir() and file.is_file() else None
 
     def arguments(self) -> dict[str, Any]:
         """Constructor arguments that the files besides the vocabulary give, `added_tokens_decoder` among them."""
@@ -217,6 +212,6 @@ def vocabulary_text(vocabulary: Mapping[str, int]) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def write_json(path: str | os.PathLike[str], content: Mapping[str, Any]) -> str:
-    """Writes an object as transformers formats it and returns the path."""
-    return write_text(path, json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+def json_text(content: Mapping[str, Any]) -> str:
+    """An object as transformers formats it in its files."""
+    return json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n"

@@ -4,10 +4,10 @@ import os
 from pathlib import Path
 from typing import Any, Self
 
-from mobilebert_core.atomic_write import write_text
 from mobilebert_core.errors import TokenizerError
+from mobilebert_core.files import write_text
 from mobilebert_core.special_tokens import ADDITIONAL, SPECIAL_TOKEN_NAMES
-from mobilebert_core.tokenization_base import GENERAL_DEFAULTS, WORDPIECE_DEFAULTS, TokenizerBase
+from mobilebert_core.tokenization_base import TokenizerBase
 from mobilebert_core.tokenizer_files import (
     ADDED,
     CONFIG,
@@ -15,11 +15,12 @@ from mobilebert_core.tokenizer_files import (
     TOKENIZER,
     VOCABULARY,
     TokenizerDirectory,
+    json_text,
     read_vocabulary,
     tokenizer_json,
     vocabulary_text,
-    write_json,
 )
+from mobilebert_core.tokenizer_state import GENERAL_DEFAULTS, WORDPIECE_DEFAULTS
 
 # Keywords of from_pretrained in transformers that say how to fetch files from the hub; a directory needs none.
 _HUB_KEYWORDS = (
@@ -57,7 +58,8 @@ class SavedTokenizer(TokenizerBase):
         extras = {key: value for key, value in written.items() if key not in _ARGUMENTS | _NOT_KEPT}
         arguments |= {key: value for key, value in overrides.items() if key not in _HUB_KEYWORDS}
         arguments["name_or_path"] = os.fspath(pretrained_model_name_or_path)
-        return cls(found.vocab_file, _source=source, _config_extras=extras, **{**source.arguments, **arguments})
+        keywords = {**source.arguments, **arguments, "_source": source, "_config_extras": extras}
+        return cls(found.vocab_file, **keywords)
 
     def save_pretrained(
         self,
@@ -85,19 +87,22 @@ class SavedTokenizer(TokenizerBase):
             return directory / (f"{filename_prefix}-{name}" if filename_prefix else name)
 
         extended = self.special_tokens_map_extended
-        written = [write_json(path(CONFIG), self._config())]
-        written.append(write_json(path(SPECIAL_MAP), {name: _plain(token) for name, token in extended.items()}))
+        files = {
+            CONFIG: json_text(self._config()),
+            SPECIAL_MAP: json_text({name: _plain(token) for name, token in extended.items()}),
+        }
         added = {token: index for token, index in self._added_ids.items() if token not in self._vocabulary}
         if legacy_format is not False:
-            written += self.save_vocabulary(directory, filename_prefix)
+            files[VOCABULARY] = vocabulary_text(self._vocabulary)
             if added:
-                written.append(write_json(path(ADDED), added))
+                files[ADDED] = json_text(added)
         if legacy_format is not True and describable:
-            written.append(write_text(path(TOKENIZER), self._tokenizer_json()))
-        for name in (ADDED, TOKENIZER, VOCABULARY):  # of an earlier tokenizer, which would contradict this one
-            if str(path(name)) not in written:
-                path(name).unlink(missing_ok=True)
-        return tuple(written)
+            files[TOKENIZER] = self._tokenizer_json()
+        for name, text in files.items():
+            write_text(path(name), text)
+        for name in {ADDED, TOKENIZER, VOCABULARY} - files.keys():  # of an earlier tokenizer, now contradicting
+            path(name).unlink(missing_ok=True)
+        return tuple(str(path(name)) for name in files)
 
     def save_vocabulary(
         self, save_directory: str | os.PathLike[str], filename_prefix: str | None = None
@@ -107,7 +112,8 @@ class SavedTokenizer(TokenizerBase):
         if not directory.is_dir():
             raise TokenizerError(f"{directory}: wanted a directory to save in, found none. Create it first.")
         name = f"{filename_prefix}-{VOCABULARY}" if filename_prefix else VOCABULARY
-        return (write_text(directory / name, vocabulary_text(self._vocabulary)),)
+        write_text(directory / name, vocabulary_text(self._vocabulary))
+        return (str(directory / name),)
 
     def _tokenizer_json(self) -> str:
         return tokenizer_json(

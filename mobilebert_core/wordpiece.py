@@ -18,8 +18,9 @@ def load_vocabulary(path: str | os.PathLike[str]) -> dict[str, int]:
         with open(path, encoding="utf-8-sig") as lines:
             vocabulary = {line.rstrip("\n"): index for index, line in enumerate(lines)}
     except (FileNotFoundError, IsADirectoryError) as error:
+        found = "a directory" if Path(path).is_dir() else "nothing"
         raise CheckpointNotFoundError(
-            f"{path}: wanted a vocabulary file with one token a line, found {'a directory' if Path(path).is_dir() else 'nothing'}."
+            f"{path}: wanted a vocabulary file with one token a line, found {found}."
             " Pass the path of a vocab.txt, or load a directory with from_pretrained(directory)."
         ) from error
     except UnicodeDecodeError as error:
