@@ -40,7 +40,6 @@ class MobileBertPreTrainedModel(nn.Module):
     main_input_name = "input_ids"
     supports_gradient_checkpointing = True
     # What the Trainer of transformers, accelerate and PEFT ask a model for.
-    is_parallelizable = False
     _no_split_modules: ClassVar[list[str]] = ["MobileBertLayer"]
     _keep_in_fp32_modules = None
     _keys_to_ignore_on_load_missing = None
