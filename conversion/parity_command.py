@@ -97,7 +97,7 @@ def _head_of(config: MobileBertConfig) -> str:
 
 
 def _tokenizer(checkpoint: Path | None) -> Any:
-    from mobilebert_core.tokenization_fast import MobileBertTokenizerFast
+    from mobilebert_core.text.tokenization_fast import MobileBertTokenizerFast
 
     names = ("tokenizer.json", VOCABULARY)
     if checkpoint is not None and any((checkpoint / name).is_file() for name in names):

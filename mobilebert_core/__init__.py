@@ -31,14 +31,14 @@ _EXPORTS = {
     "CheckpointError": "errors",
     "CheckpointNotFoundError": "errors",
     "BackendMissingError": "errors",
-    "AddedToken": "added_tokens",
-    "AutoTokenizer": "auto_tokenizer",
-    "BasicTokenizer": "basic_tokenization",
-    "BatchEncoding": "encoding",
-    "Encoding": "encoding",
-    "MobileBertTokenizer": "tokenization",
-    "MobileBertTokenizerFast": "tokenization_fast",
-    "WordpieceTokenizer": "wordpiece",
+    "AddedToken": "text.added_tokens",
+    "AutoTokenizer": "text.auto_tokenizer",
+    "BasicTokenizer": "text.basic_tokenization",
+    "BatchEncoding": "text.encoding",
+    "Encoding": "text.encoding",
+    "MobileBertTokenizer": "text.tokenization",
+    "MobileBertTokenizerFast": "text.tokenization_fast",
+    "WordpieceTokenizer": "text.wordpiece",
 }
 
 __all__ = sorted(_EXPORTS)

@@ -15,6 +15,9 @@ except ModuleNotFoundError as e:
 
 from mobilebert_core.config import MobileBertConfig
 from mobilebert_core.outputs import MobileBertForPreTrainingOutput as TFMobileBertForPreTrainingOutput
+from mobilebert_core.text.auto_tokenizer import AutoTokenizer
+from mobilebert_core.text.tokenization import MobileBertTokenizer
+from mobilebert_core.text.tokenization_fast import MobileBertTokenizerFast
 
 from .heads import (
     MODEL_CLASSES,
@@ -35,9 +38,12 @@ from .training import MaskedAccuracy
 _register_outputs()
 
 __all__ = [
+    "AutoTokenizer",
     "MODEL_CLASSES",
     "MaskedAccuracy",
     "MobileBertConfig",
+    "MobileBertTokenizer",
+    "MobileBertTokenizerFast",
     "TFMobileBertForMaskedLM",
     "TFMobileBertForMultipleChoice",
     "TFMobileBertForNextSentencePrediction",

@@ -1,6 +1,9 @@
 """MobileBERT for PyTorch. Names and behaviour follow the MobileBERT page of transformers 4.37.2."""
 
 from mobilebert_core.config import MobileBertConfig
+from mobilebert_core.text.auto_tokenizer import AutoTokenizer
+from mobilebert_core.text.tokenization import MobileBertTokenizer
+from mobilebert_core.text.tokenization_fast import MobileBertTokenizerFast
 
 from .heads import (
     MODEL_CLASSES,
@@ -19,6 +22,7 @@ from .pretrained import MobileBertPreTrainedModel
 _register_outputs()
 
 __all__ = [
+    "AutoTokenizer",
     "MODEL_CLASSES",
     "MobileBertConfig",
     "MobileBertForMaskedLM",
@@ -31,4 +35,6 @@ __all__ = [
     "MobileBertLayer",
     "MobileBertModel",
     "MobileBertPreTrainedModel",
+    "MobileBertTokenizer",
+    "MobileBertTokenizerFast",
 ]

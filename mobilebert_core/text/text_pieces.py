@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from mobilebert_core.added_tokens import AddedToken, AddedTokenMatcher
-from mobilebert_core.basic_tokenization import BasicTokenizer
-from mobilebert_core.encoding import Encoding
-from mobilebert_core.padding_truncation import Cut, EncodingOptions, fill
-from mobilebert_core.wordpiece import WordpieceTokenizer
+from mobilebert_core.text.added_tokens import AddedToken, AddedTokenMatcher
+from mobilebert_core.text.basic_tokenization import BasicTokenizer
+from mobilebert_core.text.encoding import Encoding
+from mobilebert_core.text.padding_truncation import Cut, EncodingOptions, fill
+from mobilebert_core.text.wordpiece import WordpieceTokenizer
 
 _CACHED_WORDS = 1 << 17  # about 20 MB when full; English text fills a fraction of it
 

@@ -4,9 +4,9 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mobilebert_core.encoding import BatchEncoding
+from mobilebert_core.text.encoding import BatchEncoding
 from mobilebert_core.errors import TokenizerError
-from mobilebert_core.padding_truncation import (
+from mobilebert_core.text.padding_truncation import (
     KEEP_ALL,
     Cut,
     EncodingOptions,
@@ -15,8 +15,8 @@ from mobilebert_core.padding_truncation import (
     padded_length,
     resolve_strategies,
 )
-from mobilebert_core.special_tokens import SpecialTokens
-from mobilebert_core.tensor_conversion import as_lists, tensor_kind
+from mobilebert_core.text.special_tokens import SpecialTokens
+from mobilebert_core.text.tensor_conversion import as_lists, tensor_kind
 
 logger = logging.getLogger(__name__)
 

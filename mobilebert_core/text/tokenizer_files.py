@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mobilebert_core.added_tokens import AddedToken
+from mobilebert_core.text.added_tokens import AddedToken
 from mobilebert_core.errors import CheckpointError, CheckpointNotFoundError, TokenizerError
 from mobilebert_core.files import read_json
-from mobilebert_core.special_tokens import ADDITIONAL, SPECIAL_TOKEN_NAMES
-from mobilebert_core.wordpiece import load_vocabulary
+from mobilebert_core.text.special_tokens import ADDITIONAL, SPECIAL_TOKEN_NAMES
+from mobilebert_core.text.wordpiece import load_vocabulary
 
 VOCABULARY, TOKENIZER = "vocab.txt", "tokenizer.json"
 CONFIG, SPECIAL_MAP, ADDED = "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"

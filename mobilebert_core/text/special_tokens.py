@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from mobilebert_core.added_tokens import AddedToken
+from mobilebert_core.text.added_tokens import AddedToken
 from mobilebert_core.errors import TokenizerError
 
 SPECIAL_TOKEN_NAMES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from mobilebert_core.errors import TokenizerError
-from mobilebert_core.tensor_conversion import as_tensor, is_ragged
+from mobilebert_core.text.tensor_conversion import as_tensor, is_ragged
 
 
 class CharSpan(NamedTuple):

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from mobilebert_core import character_classes as cc
+from mobilebert_core.text import character_classes as cc
 
 # Only these can make canonical ordering visible: other combining marks are stripped, in whatever order.
 _ORDERED_MARKS = re.compile(f"[{cc.ORDERED_MARK_CLASS}]")

@@ -6,9 +6,9 @@ from typing import Any, Self
 
 from mobilebert_core.errors import TokenizerError
 from mobilebert_core.files import write_text
-from mobilebert_core.special_tokens import ADDITIONAL, SPECIAL_TOKEN_NAMES
-from mobilebert_core.tokenization_base import TokenizerBase
-from mobilebert_core.tokenizer_files import (
+from mobilebert_core.text.special_tokens import ADDITIONAL, SPECIAL_TOKEN_NAMES
+from mobilebert_core.text.tokenization_base import TokenizerBase
+from mobilebert_core.text.tokenizer_files import (
     ADDED,
     CONFIG,
     SPECIAL_MAP,
@@ -20,7 +20,7 @@ from mobilebert_core.tokenizer_files import (
     tokenizer_json,
     vocabulary_text,
 )
-from mobilebert_core.tokenizer_state import GENERAL_DEFAULTS, WORDPIECE_DEFAULTS
+from mobilebert_core.text.tokenizer_state import GENERAL_DEFAULTS, WORDPIECE_DEFAULTS
 
 # Keywords of from_pretrained in transformers that say how to fetch files from the hub; a directory needs none.
 _HUB_KEYWORDS = (

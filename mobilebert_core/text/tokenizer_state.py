@@ -5,13 +5,13 @@ import os
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from mobilebert_core.added_tokens import AddedToken
+from mobilebert_core.text.added_tokens import AddedToken
 from mobilebert_core.errors import TokenizerError
-from mobilebert_core.model_inputs import ModelInputs
-from mobilebert_core.padding_truncation import NO_LIMIT
-from mobilebert_core.special_tokens import ADDITIONAL, SPECIAL_TOKEN_NAMES
-from mobilebert_core.tensor_conversion import as_lists
-from mobilebert_core.tokenizer_files import TOKENIZER, VOCABULARY, VocabularySource, read_vocabulary
+from mobilebert_core.text.model_inputs import ModelInputs
+from mobilebert_core.text.padding_truncation import NO_LIMIT
+from mobilebert_core.text.special_tokens import ADDITIONAL, SPECIAL_TOKEN_NAMES
+from mobilebert_core.text.tensor_conversion import as_lists
+from mobilebert_core.text.tokenizer_files import TOKENIZER, VOCABULARY, VocabularySource, read_vocabulary
 
 _MODEL_INPUT_NAMES = ["input_ids", "token_type_ids", "attention_mask"]
 WORDPIECE_DEFAULTS: dict[str, Any] = {"clean_text": True, "wordpieces_prefix": "##", "max_input_chars_per_word": 100}

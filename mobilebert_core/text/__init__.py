@@ -1,0 +1,1 @@
+"""Text in and out of the models: both tokenizers and what they return. Imports no framework."""
