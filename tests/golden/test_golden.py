@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -28,16 +27,10 @@ def recorded(name: str, kind: str) -> dict[str, np.ndarray]:
         return {n.removeprefix(f"{kind}."): arrays[n] for n in arrays if n.startswith(f"{kind}.")}
 
 
-@cache
-def loaded(backend_class, head: str, path: Path, dtype: str, overrides: tuple):
-    return backend_class().load(head, path, dtype=dtype, **dict(overrides))
-
-
 def computed(backend, name: str, dtype: str, checkpoints: Path = HERE / "checkpoints") -> dict[str, np.ndarray]:
     """Our outputs for a case, by field name; those of every layer have their number behind the name."""
     case = CASES[name]
-    overrides = tuple(case["overrides"].items())
-    model = loaded(type(backend), case["head"], checkpoints / case["checkpoint"], dtype, overrides)
+    model = backend.load(case["head"], checkpoints / case["checkpoint"], dtype=dtype, **case["overrides"])
     batch = {n: a.astype(dtype) if a.dtype == np.float64 else a for n, a in recorded(name, "input").items()}
     found = {}
     for field, value in backend.call(model, batch, **case["options"]).items():
