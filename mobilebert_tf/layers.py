@@ -71,7 +71,7 @@ class NoNorm(keras.layers.Layer):
 
 
 def make_norm(normalization_type: str, eps: float, dtype: Any, name: str = "LayerNorm") -> keras.layers.Layer:
-    """"no_norm" or "layer_norm"; only the latter has an epsilon."""
+    """ "no_norm" or "layer_norm"; only the latter has an epsilon."""
     if normalization_type == "no_norm":
         return NoNorm(dtype=dtype, name=name)
     return keras.layers.LayerNormalization(epsilon=eps, dtype=dtype, name=name)
@@ -105,8 +105,8 @@ class DenseNorm(Brick):
 class SelfAttention(Brick):
     """Scaled dot-product attention of N heads over a query source and a value source.
 
-    Takes (T, size) and returns the context (T, N * D) and the probabilities (B, N, S, S) after dropout and head mask. There is
-    one path: on TensorFlow `keras.ops.dot_product_attention` computes the same at the same speed.
+    Takes (T, size) and returns the context (T, N * D) and the probabilities (B, N, S, S) after dropout and head
+    mask. There is one path: on TensorFlow `keras.ops.dot_product_attention` computes the same at the same speed.
     """
 
     def __init__(

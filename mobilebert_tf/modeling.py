@@ -12,13 +12,12 @@ import keras
 from keras import ops
 
 from mobilebert_core.config import ACTIVATIONS, MobileBertConfig
-from mobilebert_core.heads import HEADS
 from mobilebert_core.outputs import BaseModelOutputWithPooling
 from mobilebert_core.weights import query_reads_hidden
 
 from .inputs import attention_bias, head_masks
 from .layers import Attention, BlockOutput, Bottleneck, Brick, FeedForward, Intermediate, Pooler, make_norm
-from .pretrained import TFMobileBertPreTrainedModel, padded_initializer, serializable
+from .pretrained import padded_initializer
 
 
 class TFMobileBertEmbeddings(Brick):
@@ -42,9 +41,7 @@ class TFMobileBertEmbeddings(Brick):
             ("token_type_embeddings", config.type_vocab_size, config.hidden_size),
         ):
             start = padded_initializer(initializer, self.pad_token_id) if name == "word_embeddings" else initializer
-            table = keras.layers.Embedding(
-                rows, size, embeddings_initializer=start, dtype=self.dtype_policy, name=name
-            )
+            table = keras.layers.Embedding(rows, size, embeddings_initializer=start, dtype=self.dtype_policy, name=name)
             self.part(name, table, size)
         transformation = keras.layers.Dense(
             config.hidden_size, kernel_initializer=initializer, dtype=self.dtype_policy, name="embedding_transformation"
@@ -110,7 +107,9 @@ class TFMobileBertLayer(Brick):
             **made,
         )
         self.part("attention", attention)
-        self.part("intermediate", Intermediate(width, config.intermediate_size, activation, name="intermediate", **made))
+        self.part(
+            "intermediate", Intermediate(width, config.intermediate_size, activation, name="intermediate", **made)
+        )
         output = BlockOutput(
             config.intermediate_size,
             width,
@@ -240,9 +239,7 @@ class TFMobileBertMainLayer(Brick):
         dtype = "float32" if dtype in ("float16", "bfloat16") else dtype
         bias = None if attention_mask is None else attention_bias(attention_mask, dtype)
         masks = None if head_mask is None else head_masks(head_mask, len(self.encoder.layer), x.dtype)
-        x, states, attentions = self.encoder(
-            x, bias, masks, keep_states=output_hidden_states, training=training
-        )
+        x, states, attentions = self.encoder(x, bias, masks, keep_states=output_hidden_states, training=training)
         return BaseModelOutputWithPooling(
             last_hidden_state=x,
             pooler_output=None if self.pooler is None else self.pooler(x),

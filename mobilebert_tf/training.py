@@ -93,7 +93,10 @@ class TrainedByKeras:
             return {names.get(n, n): [self._metric(m) for m in _as_list(value)] for n, value in metrics.items()}
         if len(logits) == 1:
             return [self._metric(m) for m in _as_list(metrics)]
-        return {name: [self._metric(m).__class__.from_config(self._metric(m).get_config()) for m in _as_list(metrics)] for name in logits}
+        return {
+            name: [self._metric(m).__class__.from_config(self._metric(m).get_config()) for m in _as_list(metrics)]
+            for name in logits
+        }
 
     def _metric(self, metric: Any) -> Any:
         if isinstance(metric, str) and metric in ("accuracy", "acc"):
@@ -160,7 +163,10 @@ class TrainedByKeras:
         if not self.head.tasks:  # the bare model: whatever the caller compares
             return y, dict(y_pred)
         labels = self._labels(x, y)
-        found = {t.logits: next((labels[n] for n in (t.label, *t.aliases) if labels.get(n) is not None), None) for t in self.head.tasks}
+        found = {
+            t.logits: next((labels[n] for n in (t.label, *t.aliases) if labels.get(n) is not None), None)
+            for t in self.head.tasks
+        }
         if any(value is None for value in found.values()):
             return None, None
         if len(found) == 1:

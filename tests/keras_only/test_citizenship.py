@@ -251,7 +251,10 @@ def test_other_optimizers_are_left_alone():
 def test_freezing_and_summary(capsys):
     model = build("SequenceClassification")
     model.mobilebert.trainable = False
-    assert [v.path.split("/")[-2:] for v in model.trainable_weights] == [["classifier", "kernel"], ["classifier", "bias"]]
+    assert [v.path.split("/")[-2:] for v in model.trainable_weights] == [
+        ["classifier", "kernel"],
+        ["classifier", "bias"],
+    ]
     model.summary(print_fn=print)
     assert "mobilebert" in capsys.readouterr().out
 

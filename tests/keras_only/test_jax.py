@@ -41,6 +41,7 @@ assert np.array_equal(np.asarray(again(batch)[0]), np.asarray(model(batch)[0]))
 print("done")
 """
 
+
 @pytest.mark.jax
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["MaskedLM"])
