@@ -113,6 +113,31 @@ def test_training_without_labels_is_explained():
         model.fit(x, verbose=0)
 
 
+@pytest.mark.parametrize("as_dataset", [True, False])
+def test_ids_and_labels_out_of_range_in_fit(as_dataset):
+    x, y = data("TokenClassification")
+    model = build("TokenClassification")
+    model.compile("sgd")
+    bad_x, bad_y = {**x, "input_ids": x["input_ids"] + 90}, {"labels": y["labels"] + 5}
+    for inputs, labels, message in ((bad_x, y, "input_ids must lie in 0..96"), (x, bad_y, "labels must lie in 0..1")):
+        if as_dataset:
+            dataset = tf.data.Dataset.from_tensors((inputs, labels))
+            with pytest.raises(InputError, match="a batch of the dataset holds an id.*out of range .TensorFlow: "):
+                model.fit(dataset, shuffle=False, verbose=0)
+        else:
+            for call in (model.fit, model.evaluate):
+                with pytest.raises(InputError, match=message):
+                    call(inputs, labels, verbose=0)
+    with pytest.raises(InputError, match="knows no argument 'idx'"):
+        model.predict({**x, "idx": np.arange(8)}, verbose=0)
+
+
+def test_lists_are_taken_as_data():
+    model = build("SequenceClassification")
+    model.compile("sgd")
+    model.fit({"input_ids": [[1, 2, 3], [4, 5, 6]]}, [0, 1], verbose=0)
+
+
 def test_masked_accuracy_leaves_out_ignored_labels():
     metric = MaskedAccuracy()
     logits = np.eye(3, dtype=np.float32)[[[0, 1, 2, 2]]]
