@@ -64,6 +64,8 @@ def plot(reports: Sequence[Report], path: Path) -> None:
                 x, y = zip(*points, strict=True)
                 panel.plot(x, np.clip(y, np.finfo(float).tiny, None), "o-", color=color, label=series, markersize=3)
         panel.axhline(report.tolerance, color="tab:red", linestyle="--", label="tolerance")
+        if report.gradient_tolerance != report.tolerance:
+            panel.axhline(report.gradient_tolerance, color="tab:red", linestyle=":", label="tolerance of gradients")
         panel.set_yscale("log")
         panel.set_xticks(range(len(places)), places, rotation=90, fontsize=6)
         panel.set_ylabel("relative deviation")

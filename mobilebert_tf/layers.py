@@ -147,7 +147,9 @@ class SelfAttention(Brick):
         half = keras.backend.standardize_dtype(scores.dtype) in ("float16", "bfloat16")
         scores = ops.cast(scores, "float32") if half else scores
         scores = scores if attention_bias is None else scores + attention_bias
-        probs = ops.cast(ops.softmax(scores, axis=-1), v.dtype)
+        # Of a single token nothing is left to divide, and Keras would warn.
+        probs = ops.ones_like(scores) if scores.shape[-1] == 1 else ops.softmax(scores, axis=-1)
+        probs = ops.cast(probs, v.dtype)
         probs = self.dropout(probs, training=training)
         probs = probs if head_mask is None else probs * head_mask
         context = ops.transpose(ops.matmul(probs, v), (0, 2, 1, 3))  # (B, S, N, D)

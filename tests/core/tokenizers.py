@@ -37,8 +37,9 @@ def as_json(value: Any) -> Any:
 
 def real_data(*parts: str) -> Path:
     """A file of the real data, which is not in the repository; skips the test when it is not there."""
-    root = Path(os.environ.get("MOBILEBERT_DATA", Path(__file__).parents[3] / "shared" / "data"))
-    path = root.joinpath(*parts)
-    if not path.is_file():
-        pytest.skip(f"needs {path}, which is not in the repository; MOBILEBERT_DATA names its folder")
+    folder = os.environ.get("MOBILEBERT_DATA")
+    if folder is None:
+        pytest.skip(f"needs {'/'.join(parts)} in the folder that MOBILEBERT_DATA names")
+    path = Path(folder, *parts)
+    assert path.is_file(), f"MOBILEBERT_DATA is set, but there is no {path}"
     return path
