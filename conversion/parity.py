@@ -118,7 +118,9 @@ def compare_traces(reference: Trace, other: Trace, tolerance: float | None = Non
             f"{reference.name} and {other.name} give different arrays; only one of them has {sorted(only)[:5]}. "
             "Compare models of the same class and configuration."
         )
-    allowed = {kind: tolerance or default_tolerance(reference, kind) for kind in ("state", "gradient")}
+    allowed = {
+        kind: default_tolerance(reference, kind) if tolerance is None else tolerance for kind in ("state", "gradient")
+    }
     report = Report(reference.name, other.name, reference.dtype, allowed["state"], allowed["gradient"])
     scales = _gradient_scales(reference)
     for name, expected in reference.arrays.items():

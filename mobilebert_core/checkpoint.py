@@ -99,6 +99,10 @@ def plan_loading(
     full_names = {full: name for name in stored if (full := _full_name(name, elsewhere)) is not None}
     found = {full: stored[name] for full, name in full_names.items()}
     allowed = set(allow_missing)
+    if strange := allowed - {weight.name for weight in table}:
+        raise CheckpointError(
+            f"{source}: allow_missing names {sorted(strange)}, which {head.class_name} does not have."
+        )
     plan = LoadPlan()
     missing: list[Weight] = []
     mismatched: list[tuple[Weight, tuple[int, ...]]] = []
@@ -115,9 +119,9 @@ def plan_loading(
     needed = {w.full_name for w in table}
     plan.unused = [name for full, name in full_names.items() if full not in needed]
     unknown = [n for n in stored if n not in set(full_names.values()) and n not in _DERIVED_NAMES]
-    present_groups = {_group(w) for w in plan.sources} | {_group(w) for w, _ in mismatched}
+    present_groups = {w.group for w in plan.sources} | {w.group for w, _ in mismatched}
     for weight in list(missing):
-        if _group(weight) is not None and _group(weight) not in present_groups:
+        if weight.group is not None and weight.group not in present_groups:
             missing.remove(weight)
             plan.fresh.append(weight)
     if ignore_mismatched_sizes:
@@ -131,8 +135,8 @@ def plan_loading(
     return plan
 
 
-def resolve_ties(file: WeightFile, config: MobileBertConfig) -> MobileBertConfig:
-    """The configuration under which nothing of a file is lost, when it holds a decoder of its own.
+def resolve_ties(file: WeightFile, config: MobileBertConfig, head: Head) -> MobileBertConfig:
+    """The configuration under which nothing of a file is lost, when the head decodes and the file has a decoder.
 
     TensorFlow models of transformers never tied the decoder, whatever their configuration says: such a file is
     loaded untied, which is logged as a warning. In a file of PyTorch the two must be equal or declared untied.
@@ -141,7 +145,8 @@ def resolve_ties(file: WeightFile, config: MobileBertConfig) -> MobileBertConfig
         CheckpointError: when a PyTorch file holds a decoder that the configuration would overwrite.
     """
     names = {_full_name(name, {_DECODER, _WORDS}): name for name in file.stored}
-    if not config.tie_word_embeddings or not {_DECODER, _WORDS} <= names.keys():
+    decodes = config.tie_word_embeddings and "predictions" in head.modules
+    if not decodes or not {_DECODER, _WORDS} <= names.keys():
         return config
     if np.array_equal(file.read(names[_DECODER]), file.read(names[_WORDS])):
         return config
@@ -177,13 +182,6 @@ def _source_of(weight: Weight, found: Mapping[str, Stored], config: MobileBertCo
     if weight.full_name == _DECODER and _WORDS in found:
         return _WORDS  # untying a tied checkpoint: the decoder starts as a copy
     return None
-
-
-def _group(weight: Weight) -> str | None:
-    """Weights that come or stay away together; None for the encoder, which must be there."""
-    if weight.full_name.startswith(f"{BASE_PREFIX}pooler."):
-        return "pooler"
-    return ".".join(weight.full_name.split(".")[:2]) if weight.in_head else None
 
 
 _SHOWN = 12  # rows of each kind in a message

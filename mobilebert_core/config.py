@@ -10,11 +10,14 @@ import copy
 import difflib
 import inspect
 import json
+import math
 import sys
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
+
+import numpy as np
 
 from .errors import ConfigError
 from .files import CONFIG_FILE, read_json, write_text
@@ -146,6 +149,7 @@ class MobileBertConfig:
 
     def __setattr__(self, name: str, value: Any) -> None:
         name = _ALIASES.get(name, name)
+        value = value.item() if isinstance(value, np.generic) else value
         if name in INERT_FIELDS:
             self.extra[name] = value
             return
@@ -226,6 +230,7 @@ class MobileBertConfig:
         label2id: Mapping[str, Any] | None = None,
         num_labels: int | None = None,
     ) -> None:
+        num_labels = num_labels.item() if isinstance(num_labels, np.generic) else num_labels
         if num_labels is not None and (not _is_int(num_labels) or num_labels < 1):
             raise ConfigError(f"MobileBertConfig: num_labels must be a whole number of at least 1, got {num_labels!r}.")
         try:
@@ -479,7 +484,7 @@ def _is_int(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _normal_pruned_heads(value: Any, layers: int) -> Any:

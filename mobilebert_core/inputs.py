@@ -76,7 +76,8 @@ def _check_ids(config: MobileBertConfig, head: Head, inputs: Mapping[str, Any], 
         if ids is None:
             continue
         shape = probe.shape(ids)
-        if not _fits(shape, axes) and not (name == "position_ids" and shape in (axes[-1:], (1, axes[-1]))):
+        shared = name == "position_ids" and (_fits(shape, axes[-1:]) or _fits(shape, (1, axes[-1])))
+        if not _fits(shape, axes) and not shared:
             raise InputError(
                 f"{head.class_name}: {name} has shape {_show(shape)}, wanted {_show(axes)} like the other inputs."
             )
@@ -154,10 +155,9 @@ def check_labels(
     wanted = logits if not integer_wanted or task.kind == "span" else logits[:-1]
     if task.kind == "span":
         wanted = logits[:1]
-    count, wanted_count = _count(shape), _count(wanted)
-    if count is not None and wanted_count is not None and count != wanted_count:
+    if None not in (*shape, *wanted) and _squeezed(shape) != _squeezed(wanted):
         hint = ""
-        if task.kind == "problem" and integer_wanted and count == _count(logits):
+        if task.kind == "problem" and integer_wanted and _squeezed(shape) == _squeezed(logits):
             hint = " For several labels per text pass floats, or set problem_type='multi_label_classification'."
         raise InputError(
             f"{head.class_name}: {task.label} has shape {_show(shape)}, wanted {_show(wanted)} to match the logits "
@@ -184,13 +184,9 @@ def _fits(shape: Shape, wanted: Shape) -> bool:
     )
 
 
-def _count(shape: Shape) -> int | None:
-    total = 1
-    for size in shape:
-        if size is None:
-            return None
-        total *= size
-    return total
+def _squeezed(shape: Shape) -> Shape:
+    """Without the axes of one: a label may come with or without them."""
+    return tuple(size for size in shape if size != 1)
 
 
 def _show(shape: Shape) -> str:

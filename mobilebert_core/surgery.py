@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+import numpy as np
+
 from .config import MobileBertConfig
 from .errors import ConfigError
 
@@ -15,6 +17,7 @@ def resized_vocabulary(config: MobileBertConfig, new_num_tokens: int | None, pad
         ConfigError: for sizes that are no whole numbers above 0, or a vocabulary without the padding token.
     """
     size = config.vocab_size if new_num_tokens is None else new_num_tokens
+    size = size.item() if isinstance(size, np.integer) else size
     if not _is_size(size):
         raise ConfigError(f"resize_token_embeddings: new_num_tokens must be a whole number above 0, got {size!r}.")
     if pad_to_multiple_of is not None and not _is_size(pad_to_multiple_of):

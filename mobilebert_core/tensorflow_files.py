@@ -80,7 +80,7 @@ class TensorFlowNames:
     def read(self, name: str) -> np.ndarray:
         place, transposed = self._places[name]
         array = self._file.read(place)
-        return array.T if transposed else array
+        return np.ascontiguousarray(array.T) if transposed else array
 
 
 def _below_root(name: str) -> str:

@@ -5,7 +5,8 @@ the names and shapes of every format, the orientation of every matrix, the ties,
 checks that nothing is missing or unknown; both directions of a conversion read the same rows.
 
 Axes: V vocabulary, E embedding, H hidden, W width inside a block, F feed-forward, P positions, K segment
-types, C labels, A attention heads * head size (of that layer, after pruning), 3E trigram input.
+types, C labels, A attention heads * head size (of that layer, after pruning), X what the embeddings give (3E
+with trigrams), Q what query and key read, U what the value reads, R = H - E.
 """
 
 from __future__ import annotations
@@ -73,9 +74,13 @@ _KINDS: dict[str, tuple[Leaf, ...]] = {
 }
 
 
+def _always(config: MobileBertConfig) -> bool:
+    return True
+
+
 @dataclass(frozen=True)
 class Row:
-    """One module. Names may hold `{layer}` and `{ffn}`; None where a format does not store the module.
+    """One module. Names may hold `{layer}` and `{ffn}`; `tf1` is None where Google's code does not store the module.
 
     `kind` "norm" stands for what `normalization_type` says; the TF1 scope of a norm is FakeLayerNorm for
     no_norm and LayerNorm for layer_norm, written `{norm}`.
@@ -86,7 +91,7 @@ class Row:
     axes: tuple[str, ...]
     h5: str
     tf1: str | None
-    when: Condition = lambda config: True
+    when: Condition = _always
     tied_to: tuple[str, str] | None = None  # (weight, bias) that this module shares, by PyTorch name
 
 
@@ -169,10 +174,6 @@ _FFN = (
 )
 
 
-def _always(config: MobileBertConfig) -> bool:
-    return True
-
-
 def _in_layer(name: str, kind: str, axes: tuple[str, ...], h5: str, tf1: str, when: Condition | None = None) -> Row:
     torch_prefix, h5_prefix, tf1_prefix = _LAYER_PREFIXES
     return Row(torch_prefix + name, kind, axes, h5_prefix + h5, tf1_prefix + tf1, when or _always)
@@ -232,7 +233,8 @@ class Weight:
         transposed: which of "keras", "h5" and "tf1" store the transpose.
         tied_to: `full_name` of the weight this one shares its memory with.
         kind: the kind of its module.
-        in_head: True for weights beyond the encoder and pooler.
+        group: the part of the model that comes or stays away as a whole: "pooler" or a key of HEAD_ROWS; None
+            for the encoder, which must be there.
     """
 
     name: str
@@ -244,7 +246,12 @@ class Weight:
     transposed: frozenset[str]
     tied_to: str | None
     kind: str
-    in_head: bool
+    group: str | None
+
+    @property
+    def in_head(self) -> bool:
+        """True for weights beyond the encoder and pooler."""
+        return self.group not in (None, "pooler")
 
     @property
     def size(self) -> int:
@@ -272,10 +279,10 @@ def weight_table(config: MobileBertConfig, head: Head, pooler: bool | None = Non
                 weights += _weights_of(row, config, head, axes, layer=layer, ffn=ffn)
     if head.pooled if pooler is None else pooler:
         for row in POOLER_ROWS:
-            weights += _weights_of(row, config, head, _axes(config))
+            weights += _weights_of(row, config, head, _axes(config), "pooler")
     for module in head.modules:
         for row in HEAD_ROWS[module]:
-            weights += _weights_of(row, config, head, _axes(config), in_head=True)
+            weights += _weights_of(row, config, head, _axes(config), module)
     return tuple(weights)
 
 
@@ -303,7 +310,7 @@ def _axes(config: MobileBertConfig, heads: int | None = None) -> dict[str, int]:
 
 
 def _weights_of(
-    row: Row, config: MobileBertConfig, head: Head, axes: dict[str, int], in_head: bool = False, **index: int
+    row: Row, config: MobileBertConfig, head: Head, axes: dict[str, int], group: str | None = None, **index: int
 ) -> list[Weight]:
     if not row.when(config):
         return []
@@ -330,7 +337,7 @@ def _weights_of(
                 transposed=leaf.transposed,
                 tied_to=tied_to,
                 kind=kind,
-                in_head=in_head,
+                group=group,
             )
         )
     return found

@@ -5,7 +5,7 @@ B batch, S sequence, N heads, L layers. Twin: mobilebert_torch/inputs.py.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -38,6 +38,15 @@ class ArrayProbe:
 
 
 PROBE = ArrayProbe()
+
+
+def outside_autograph(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Keeps TensorFlow from rewriting a function inside `tf.function`, which would rename the errors it raises."""
+    if keras.backend.backend() != "tensorflow":
+        return function
+    import tensorflow as tf
+
+    return tf.autograph.experimental.do_not_convert(function)
 
 
 def named_inputs(
@@ -80,13 +89,22 @@ def _is_array(value: Any) -> bool:
     return hasattr(value, "shape") and hasattr(value, "dtype") and not np.isscalar(value)
 
 
+_OPTIONS = ("output_attentions", "output_hidden_states", "return_dict", "training")
+
+
 def _as_array(class_name: str, name: str, value: Any) -> Any:
-    if value is None or isinstance(value, bool | str) or _is_array(value):
+    if value is None or name in _OPTIONS:
+        return value
+    if isinstance(value, str) or type(value).__name__ in ("RaggedTensor", "SparseTensor"):
+        raise InputError(f"{class_name}: {name} must be an array of numbers, got a {type(value).__name__}.")
+    if _is_array(value) and not isinstance(value, np.ndarray):
         return value
     try:
         array = np.asarray(value)
     except ValueError:
         array = np.asarray(None)
+    if array.dtype.kind in "US":
+        raise InputError(f"{class_name}: {name} must be an array of numbers, got text. Tokenize it first.")
     if array.dtype == object:
         raise InputError(
             f"{class_name}: {name} must be an array, got {type(value).__name__} that makes none. Lists of different "

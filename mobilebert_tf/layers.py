@@ -142,10 +142,10 @@ class SelfAttention(Brick):
         q = self._split(self.query(query), length)  # (B, N, S, D)
         k = self._split(self.key(query), length)
         v = self._split(self.value(value), length)
+        # Half precision has too little range for the scores of this model: they are computed in float32.
+        if keras.backend.standardize_dtype(q.dtype) in ("float16", "bfloat16"):
+            q, k = ops.cast(q, "float32"), ops.cast(k, "float32")
         scores = ops.matmul(q * (1.0 / math.sqrt(self.attention_head_size)), ops.transpose(k, (0, 1, 3, 2)))
-        # Half precision has too little range for the scores of this model: float32 where it matters.
-        half = keras.backend.standardize_dtype(scores.dtype) in ("float16", "bfloat16")
-        scores = ops.cast(scores, "float32") if half else scores
         scores = scores if attention_bias is None else scores + attention_bias
         # Of a single token nothing is left to divide, and Keras would warn.
         probs = ops.ones_like(scores) if scores.shape[-1] == 1 else ops.softmax(scores, axis=-1)

@@ -86,7 +86,8 @@ def cross_entropy(logits: Any, labels: Any, ignore_index: Any = IGNORE_INDEX, sa
     """Mean cross-entropy of (rows, C) over the rows whose label is not ignored; 0 when all are."""
     labels = ops.cast(labels, "int32")
     learned = ops.cast(ops.not_equal(labels, ignore_index), logits.dtype)
-    classes = ops.where(ops.equal(labels, ignore_index), 0, labels)
+    classes = ops.where(labels < 0, logits.shape[-1] or ops.shape(logits)[-1], labels)  # -1 is not the last class
+    classes = ops.where(ops.equal(labels, ignore_index), 0, classes)
     picked = ops.squeeze(ops.take_along_axis(logits, classes[:, None], axis=-1), -1)
     losses = (ops.logsumexp(logits, axis=-1) - picked) * learned
     return ops.sum(_weighted(losses, sample_weight)) / ops.maximum(ops.sum(learned), 1)

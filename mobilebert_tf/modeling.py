@@ -24,8 +24,8 @@ class TFMobileBertEmbeddings(Brick):
     """Words, positions and segments: ids (B, S) -> (B, S, H).
 
     With `trigram_input` each position sees the embeddings of the next, its own and the previous word, in that
-    order, zeros beyond both ends (paper, section 3.1). `padding_invariant` also zeroes masked neighbours. As in
-    PyTorch, looking up the padding token sends no gradient to its row.
+    order, zeros beyond both ends (paper, section 3.1). `padding_invariant` also zeroes masked neighbours. With
+    `training`, as in PyTorch, looking up the padding token sends no gradient to its row.
     """
 
     def __init__(self, config: MobileBertConfig, *, initializer: Any, **kwargs: Any) -> None:
@@ -60,6 +60,8 @@ class TFMobileBertEmbeddings(Brick):
         attention_mask: Any = None,
         training: bool = False,
     ) -> Any:
+        if input_ids is not None and training:  # a negative id would count from the end of the table
+            input_ids = ops.where(input_ids < 0, self.word_embeddings.input_dim, input_ids)
         x = inputs_embeds if input_ids is None else self.word_embeddings(input_ids)  # (B, S, E)
         x = ops.cast(x, self.compute_dtype)
         if input_ids is not None and self.pad_token_id is not None and training:
@@ -199,14 +201,25 @@ class TFMobileBertEncoder(Brick):
 
 
 def _rematerialized(layer: TFMobileBertLayer, length: Any, x: Any, *optional: Any) -> Any:
-    """The layer in training, through `keras.remat`, which takes nothing but arrays."""
+    """The layer in training, through `keras.remat`, which takes nothing but arrays.
+
+    The block runs twice, forward and again for its gradient: both must draw the same dropout, so both start
+    from the random states read here.
+    """
     present = [value is not None for value in optional]
+    seeds = [part.seed_generator for part in layer._flatten_layers() if getattr(part, "seed_generator", None)]
+    states = [(seed.state, ops.copy(seed.state)) for seed in seeds]
 
     def run(x: Any, *given: Any) -> Any:
         values = iter(given)
-        return layer(x, *(next(values) if here else None for here in present), length=length, training=True)
+        arguments = [next(values) if here else None for here in present]
+        with keras.StatelessScope(state_mapping=states):
+            return layer(x, *arguments, length=length, training=True)
 
-    return keras.remat(run)(x, *(value for value in optional if value is not None))
+    result = keras.remat(run)(x, *(value for value in optional if value is not None))
+    for seed in seeds:
+        seed.next()
+    return result
 
 
 class TFMobileBertMainLayer(Brick):

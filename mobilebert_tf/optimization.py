@@ -17,46 +17,42 @@ def fuse_updates(optimizer: Any) -> None:
     """Lets a Keras Adam or AdamW on TensorFlow decay, clip and update each float32 weight in one operation each.
 
     The optimizer stays the object it is, with its class, configuration and state: only three of its methods are
-    replaced on the instance. Any other optimizer, amsgrad, distribution strategies and other backends are left
-    alone. Agrees with Keras's own arithmetic to float32 rounding.
+    replaced on the instance; under loss scaling on that of the optimizer inside. Any other optimizer, amsgrad,
+    distribution strategies and other backends are left alone. Agrees with Keras's own arithmetic to float32
+    rounding.
     """
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
     if keras.backend.backend() != "tensorflow" or getattr(optimizer, "amsgrad", True):
         return
     if type(optimizer) not in (keras.optimizers.Adam, keras.optimizers.AdamW):
         return
+    for method in (_backend_update_step, _apply_weight_decay, _clip_gradients):
+        object.__setattr__(optimizer, method.__name__, types.MethodType(method, optimizer))
+
+
+def _backend_update_step(self: Any, gradients: Any, variables: Any, learning_rate: Any) -> None:
     import tensorflow as tf
 
-    if tf.distribute.has_strategy():
+    if not _is_fusible(variables, tf):
+        type(self)._backend_update_step(self, gradients, variables, learning_rate)
         return
-    for name, method in (
-        ("update_step", _update_step),
-        ("_apply_weight_decay", _apply_weight_decay),
-        ("_clip_gradients", _clip_gradients),
-    ):
-        object.__setattr__(optimizer, name, types.MethodType(method, optimizer))
-
-
-def _update_step(self: Any, gradient: Any, variable: Any, learning_rate: Any) -> None:
-    import tensorflow as tf
-
-    variable = _plain(variable)
-    if not _is_fusible(variable, tf):
-        type(self).update_step(self, gradient, variable, learning_rate)
-        return
-    index = self._get_variable_index(variable)
-    rate, beta1_power, beta2_power = _of_this_step(self, learning_rate, tf)
-    tf.raw_ops.ResourceApplyAdam(
-        var=variable.handle,
-        m=self._momentums[index].value.handle,
-        v=self._velocities[index].value.handle,
-        beta1_power=beta1_power,
-        beta2_power=beta2_power,
-        lr=rate,
-        beta1=float(self.beta_1),
-        beta2=float(self.beta_2),
-        epsilon=float(self.epsilon),
-        grad=tf.convert_to_tensor(gradient, tf.float32),
-    )
+    step = tf.cast(self.iterations.value, tf.float32) + 1.0
+    beta1_power, beta2_power = tf.pow(float(self.beta_1), step), tf.pow(float(self.beta_2), step)
+    rate = tf.cast(learning_rate, tf.float32)
+    for gradient, variable in zip(gradients, map(_plain, variables), strict=True):
+        index = self._get_variable_index(variable)
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,
+            m=self._momentums[index].value.handle,
+            v=self._velocities[index].value.handle,
+            beta1_power=beta1_power,
+            beta2_power=beta2_power,
+            lr=rate,
+            beta1=float(self.beta_1),
+            beta2=float(self.beta_2),
+            epsilon=float(self.epsilon),
+            grad=tf.convert_to_tensor(gradient, tf.float32),
+        )
 
 
 def _apply_weight_decay(self: Any, variables: Any) -> None:
@@ -65,12 +61,12 @@ def _apply_weight_decay(self: Any, variables: Any) -> None:
 
     if self.weight_decay is None:
         return
-    variables = [_plain(v) for v in variables if self._use_weight_decay(v)]
-    if not all(_is_fusible(variable, tf) for variable in variables):
+    decaying = [variable for variable in variables if self._use_weight_decay(variable)]
+    if not _is_fusible(decaying, tf):
         type(self)._apply_weight_decay(self, variables)
         return
     amount = tf.cast(self.learning_rate, tf.float32) * float(self.weight_decay)
-    for variable in variables:
+    for variable in map(_plain, decaying):
         tf.raw_ops.ResourceApplyGradientDescent(var=variable.handle, alpha=amount, delta=variable)
 
 
@@ -89,21 +85,7 @@ def _plain(variable: Any) -> Any:
     return variable.value if isinstance(variable, keras.Variable) else variable
 
 
-def _is_fusible(variable: Any, tf: Any) -> bool:
-    return isinstance(variable, tf.Variable) and variable.dtype == tf.float32
-
-
-def _of_this_step(optimizer: Any, learning_rate: Any, tf: Any) -> tuple[Any, Any, Any]:
-    """Learning rate and both betas to the power of the step, made once in each graph that is recorded."""
-    graph = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
-    known = optimizer.__dict__.get("_made_in_graph")
-    if graph is None or known is None or known[0] is not graph:
-        step = tf.cast(optimizer.iterations.value, tf.float32) + 1.0
-        values = (
-            tf.cast(learning_rate, tf.float32),
-            tf.pow(float(optimizer.beta_1), step),
-            tf.pow(float(optimizer.beta_2), step),
-        )
-        known = (graph, values)
-        object.__setattr__(optimizer, "_made_in_graph", known)
-    return known[1]
+def _is_fusible(variables: Any, tf: Any) -> bool:
+    if tf.distribute.has_strategy():
+        return False
+    return all(isinstance(v, tf.Variable) and v.dtype == tf.float32 for v in map(_plain, variables))

@@ -25,7 +25,7 @@ from mobilebert_core.safetensors_file import save_weights
 from mobilebert_core.weights import Weight, weight_table
 
 from . import surgery
-from .inputs import PROBE, named_inputs
+from .inputs import PROBE, named_inputs, outside_autograph
 from .training import TrainedByKeras
 from .variables import variable_array
 
@@ -48,6 +48,14 @@ class PaddedInitializer(keras.initializers.Initializer):
 
     def get_config(self) -> dict[str, Any]:
         return {"initializer": keras.initializers.serialize(self.initializer), "row": self.row}
+
+
+def fresh_initializer(config: MobileBertConfig) -> Any:
+    """A normal distribution cut at two standard deviations, drawn anew for every matrix.
+
+    With a plain seed Keras would give matrices of one shape the same numbers.
+    """
+    return keras.initializers.TruncatedNormal(stddev=config.initializer_range, seed=keras.random.SeedGenerator())
 
 
 def padded_initializer(initializer: Any, row: int | None) -> Any:
@@ -78,7 +86,7 @@ class TFMobileBertPreTrainedModel(TrainedByKeras, keras.Model):
         super().__init__(autocast=False, **kwargs)
         self.config = config
         if initializer is None:
-            initializer = keras.initializers.TruncatedNormal(stddev=config.initializer_range)
+            initializer = fresh_initializer(config)
         self.build_parts(config, initializer=initializer, dtype=self.dtype_policy)
         self.build()
 
@@ -113,6 +121,7 @@ class TFMobileBertPreTrainedModel(TrainedByKeras, keras.Model):
             trainable_variables, non_trainable_variables, return_losses=return_losses, **self._checked(args, kwargs)
         )
 
+    @outside_autograph
     def _checked(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         inputs = named_inputs(type(self).__name__, self._argument_names(), args, kwargs)
         check_inputs(self.config, self.head, {n: inputs.get(n) for n in MODEL_INPUTS}, PROBE)
@@ -272,7 +281,7 @@ class TFMobileBertPreTrainedModel(TrainedByKeras, keras.Model):
         subfolder: str = "",
         **kwargs: Any,
     ) -> Any:
-        """Loads a checkpoint directory (config.json, model.safetensors), all or nothing.
+        """Loads a checkpoint directory, all or nothing: config.json and model.safetensors, or else tf_model.h5.
 
         Args:
             config: used in place of config.json.
@@ -299,7 +308,7 @@ class TFMobileBertPreTrainedModel(TrainedByKeras, keras.Model):
             config = config.copy(**kwargs)
         check_head(config, cls.head)
         weights = open_weights(directory, config)
-        config = resolve_ties(weights, config)
+        config = resolve_ties(weights, config, cls.head)
         source = str(weights.path)
         pooler = model_kwargs.get("add_pooling_layer")
         plan = plan_loading(source, weights.stored, config, cls.head, pooler, ignore_mismatched_sizes, allow_missing)
@@ -312,13 +321,13 @@ class TFMobileBertPreTrainedModel(TrainedByKeras, keras.Model):
         for weight, name in plan.sources.items():
             array = read(name)
             self.variable_of(weight).assign(array.T if "keras" in weight.transposed else array)
-        fresh = keras.initializers.TruncatedNormal(stddev=self.config.initializer_range)
+        fresh = fresh_initializer(self.config)
         for weight in [*plan.fresh, *(weight for weight, _ in plan.mismatched)]:
             variable = self.variable_of(weight)
             if len(weight.shape) > 1:
-                start = fresh.clone()
+                start = fresh
                 if weight.kind == "word_table":
-                    start = padded_initializer(start, self.mobilebert.embeddings.pad_token_id)
+                    start = padded_initializer(fresh, self.mobilebert.embeddings.pad_token_id)
                 variable.assign(start(variable.shape, dtype=variable.dtype))
             elif weight.kind.endswith("norm") and weight.name.endswith("weight"):
                 variable.assign(ops.ones(variable.shape, variable.dtype))

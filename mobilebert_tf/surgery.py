@@ -50,7 +50,7 @@ def resize_token_embeddings(
         predictions.dense.units = size
         replace_variable(predictions, "bias", resized(predictions.bias, 0, bias=True))
         predictions.vocab_size = size
-    model.config.vocab_size = size
+    model.config = model.config.copy(vocab_size=size)  # another model may have been built from the same one
     _start_over(model)
     return embeddings
 
@@ -68,7 +68,7 @@ def prune_heads(model: TFMobileBertPreTrainedModel, heads_to_prune: Mapping[int,
         replace_variable(output, "_kernel", variable_array(output.kernel)[features])
         output.input_spec = keras.layers.InputSpec(min_ndim=2, axes={-1: len(features)})
         attention.self.num_attention_heads = len(features) // model.config.head_size
-    model.config.pruned_heads = pruned
+    model.config = model.config.copy(pruned_heads=pruned)
     if keep:
         _start_over(model)
 

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from mobilebert_core.errors import InputError
+from mobilebert_core.errors import ConfigError, InputError
 from mobilebert_core.heads import IGNORE_INDEX, scores_shape
 from mobilebert_core.inputs import check_labels
 
@@ -26,12 +26,20 @@ from .optimization import fuse_updates
 
 @keras.saving.register_keras_serializable(package="mobilebert")
 class MaskedAccuracy(keras.metrics.Mean):
-    """Share of labels that the largest logit meets; labels of -100 are left out."""
+    """Share of labels that the largest logit meets; labels of -100 are left out.
+
+    Labels of the shape of the logits are those of several labels a text: then it is the share of logits on the
+    right side of 0.
+    """
 
     def __init__(self, name: str = "accuracy", dtype: Any = None) -> None:
         super().__init__(name=name, dtype=dtype)
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        if len(y_true.shape) == len(y_pred.shape) and y_true.shape[-1] == y_pred.shape[-1] != 1:
+            right = ops.equal(ops.cast(y_true, "float32") > 0.5, y_pred > 0)
+            super().update_state(ops.mean(ops.cast(right, "float32"), axis=-1), sample_weight=sample_weight)
+            return
         found = ops.argmax(y_pred, axis=-1)
         labels = ops.reshape(ops.cast(y_true, found.dtype), ops.shape(found))
         counted = ops.cast(ops.not_equal(labels, IGNORE_INDEX), "float32")
@@ -88,23 +96,23 @@ class TrainedByKeras:
 
     def _metrics_by_output(self, metrics: Any) -> Any:
         """Strings made instances (a string costs a second trace), once for each output of the head."""
-        if metrics is None:
-            return None
         logits = [task.logits for task in self.head.tasks]
+        if metrics is None or not logits:
+            return metrics
         if isinstance(metrics, Mapping):
             names = {task.label: task.logits for task in self.head.tasks}
             return {names.get(n, n): [self._metric(m) for m in _as_list(value)] for n, value in metrics.items()}
+        listed = _as_list(metrics)
         if len(logits) == 1:
-            return [self._metric(m) for m in _as_list(metrics)]
-        return {
-            name: [self._metric(m).__class__.from_config(self._metric(m).get_config()) for m in _as_list(metrics)]
-            for name in logits
-        }
+            return [self._metric(m) for m in listed]
+        if all(isinstance(item, list | tuple) for item in listed) and len(listed) == len(logits):  # one list an output
+            return {n: [self._metric(m) for m in item] for n, item in zip(logits, listed, strict=True)}
+        made = [self._metric(m) for m in listed]
+        return {name: [m.__class__.from_config(m.get_config()) for m in made] for name in logits}
 
     def _metric(self, metric: Any) -> Any:
         if isinstance(metric, str) and metric in ("accuracy", "acc"):
-            multi_label = self.config.problem_type == "multi_label_classification"
-            return keras.metrics.BinaryAccuracy("accuracy", threshold=0.0) if multi_label else MaskedAccuracy(metric)
+            return MaskedAccuracy(metric)
         metric = keras.metrics.get(metric)
         if isinstance(metric, keras.metrics.Metric):
             return metric
@@ -119,6 +127,8 @@ class TrainedByKeras:
         if self._compile_loss is not None:
             labels, scores = self._targets(x, y, y_pred)
             return super().compute_loss(x, labels, scores, sample_weight, training=training)  # type: ignore[misc]
+        if isinstance(y_pred, tuple):
+            raise ConfigError(f"{type(self).__name__}: fit and evaluate need return_dict=True in the configuration.")
         loss = y_pred.get("loss") if y is None and sample_weight is None else None
         if loss is None:
             loss = head_loss(self.config, self.head, y_pred, self._labels(x, y), sample_weight)
@@ -163,6 +173,8 @@ class TrainedByKeras:
 
     def _targets(self, x: Any, y: Any, y_pred: Any) -> tuple[Any, Any]:
         """Labels and scores in the form Keras's losses and metrics take: plain arrays, or dicts by output."""
+        if isinstance(y_pred, tuple):
+            raise ConfigError(f"{type(self).__name__}: fit and evaluate need return_dict=True in the configuration.")
         if not self.head.tasks:  # the bare model: whatever the caller compares
             return y, dict(y_pred)
         labels = self._labels(x, y)
@@ -197,16 +209,21 @@ class TrainedByKeras:
         """As `keras.Model.predict`: the outputs of all batches joined. Labels among the inputs are not used."""
         x, _ = self._checked_data(x, None)
         if isinstance(x, Mapping):
-            x = {name: value for name, value in x.items() if name not in self.head.label_names}
+            x = self._without_labels(x)
+        elif isinstance(getattr(x, "element_spec", None), Mapping):
+            x = x.map(self._without_labels)
         with self._explained():
             return super().predict(x, *args, **kwargs)  # type: ignore[misc]
+
+    def _without_labels(self, x: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in x.items() if name not in self.head.label_names}
 
     def _checked_data(self, x: Any, y: Any) -> tuple[Any, Any]:
         """Inputs as a dict of arrays by name, labels as they are, both checked; datasets pass untouched."""
         if not isinstance(x, Mapping | list | tuple) and not hasattr(x, "__array__"):
             return x, y
         x = self._checked((x,), {})
-        y = np.asarray(y) if isinstance(y, list) and not any(hasattr(item, "shape") for item in y) else y
+        y = self._label_arrays(y)
         labels = self._labels(x, y) if self.head.tasks and self._compile_loss is None else {}
         shape = tuple(x.get("input_ids", x.get("inputs_embeds")).shape)
         for task in self.head.tasks:
@@ -217,6 +234,26 @@ class TrainedByKeras:
                 integer = problem in (None, "single_label_classification")
                 check_labels(self.config, self.head, task, given, scores, integer, PROBE)
         return x, y
+
+    def _label_arrays(self, y: Any) -> Any:
+        """Lists of numbers made arrays, one for each task."""
+        if isinstance(y, Mapping):
+            return {name: np.asarray(value) if isinstance(value, list) else value for name, value in y.items()}
+        if isinstance(y, list | tuple) and len(self.head.tasks) > 1:
+            return tuple(np.asarray(value) if isinstance(value, list) else value for value in y)
+        return np.asarray(y) if isinstance(y, list) and not any(hasattr(item, "shape") for item in y) else y
+
+    def train_on_batch(self, x: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """As `keras.Model.train_on_batch`, with the checks of `fit`."""
+        return super().train_on_batch(*self._checked_data(x, y), *args, **kwargs)  # type: ignore[misc]
+
+    def test_on_batch(self, x: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """As `keras.Model.test_on_batch`, with the checks of `fit`."""
+        return super().test_on_batch(*self._checked_data(x, y), *args, **kwargs)  # type: ignore[misc]
+
+    def predict_on_batch(self, x: Any) -> Any:
+        """As `keras.Model.predict_on_batch`, with the checks of `fit`."""
+        return super().predict_on_batch(self._checked_data(x, None)[0])  # type: ignore[misc]
 
     @contextmanager
     def _explained(self) -> Iterator[None]:

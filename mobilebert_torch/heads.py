@@ -15,7 +15,6 @@ from mobilebert_core.outputs import (
     BaseModelOutputWithPooling,
     MaskedLMOutput,
     MobileBertForPreTrainingOutput,
-    ModelOutput,
     MultipleChoiceModelOutput,
     NextSentencePredictorOutput,
     QuestionAnsweringModelOutput,
@@ -23,7 +22,7 @@ from mobilebert_core.outputs import (
     TokenClassifierOutput,
 )
 
-from .inputs import checked_inputs
+from .inputs import check_tensors, checked_inputs, checking
 from .layers import LMPredictionHead
 from .losses import head_loss
 from .modeling import MobileBertModel
@@ -58,6 +57,8 @@ class TaskModel(MobileBertPreTrainedModel):
     ) -> Any:
         """Checks, encodes, scores and, with labels, computes the loss."""
         inputs = checked_inputs(self.config, self.head, inputs)
+        if checking():
+            check_tensors(self.head, labels)
         if self.head.per_choice:
             inputs, choices = fold_choices(inputs)
         encoded = self.mobilebert.encode(**inputs, **self.output_options(output_attentions, output_hidden_states))
@@ -357,5 +358,3 @@ MODEL_CLASSES: dict[str, type[MobileBertPreTrainedModel]] = {
         MobileBertForTokenClassification,
     )
 }
-
-__all__ = [cls.__name__ for cls in MODEL_CLASSES.values()] + ["MODEL_CLASSES", "ModelOutput"]

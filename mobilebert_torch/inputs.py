@@ -51,14 +51,19 @@ def checked_inputs(config: MobileBertConfig, head: Head, inputs: Mapping[str, An
     """The inputs after `check_inputs`."""
     inputs = dict(inputs)
     if checking():
-        for name, value in inputs.items():
-            if value is not None and not isinstance(value, Tensor):
-                raise InputError(
-                    f"{head.class_name}: {name} must be a torch.Tensor, got {type(value).__name__}. "
-                    f"torch.as_tensor({name}) makes one."
-                )
+        check_tensors(head, inputs)
         check_inputs(config, head, inputs, PROBE)
     return inputs
+
+
+def check_tensors(head: Head, arguments: Mapping[str, Any]) -> None:
+    """Raises InputError for an argument that is neither a tensor nor absent."""
+    for name, value in arguments.items():
+        if value is not None and not isinstance(value, Tensor):
+            raise InputError(
+                f"{head.class_name}: {name} must be a torch.Tensor, got {type(value).__name__}. "
+                f"torch.as_tensor({name}) makes one."
+            )
 
 
 def attention_bias(attention_mask: Tensor, dtype: torch.dtype) -> Tensor:

@@ -83,16 +83,16 @@ class SelfAttention(nn.Module):
         v = self._split(self.value(value))
         probs = None
         if need_probs:
+            # Half precision has too little range for the scores of this model: they are computed in float32.
+            q, k = (q.float(), k.float()) if q.element_size() == 2 else (q, k)
             scores = torch.matmul(q, k.transpose(-1, -2)) * (1.0 / math.sqrt(self.attention_head_size))
             scores = scores if attention_bias is None else scores + attention_bias
-            # Half precision has too little range for the scores of this model: float32 where it matters.
-            probs = torch.softmax(scores.float() if scores.element_size() == 2 else scores, dim=-1).to(v.dtype)
-            probs = self.dropout(probs)
+            probs = self.dropout(torch.softmax(scores, dim=-1).to(v.dtype))
             probs = probs if head_mask is None else probs * head_mask
             context = torch.matmul(probs, v)
         else:
             rate = self.dropout.p if self.training else 0.0
-            bias = None if attention_bias is None else attention_bias.to(q.dtype)
+            bias = None if attention_bias is None else attention_bias.clamp(min=torch.finfo(q.dtype).min).to(q.dtype)
             context = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=rate)
             context = context if head_mask is None else context * head_mask
         return context.transpose(1, 2).flatten(2), probs  # (B, S, N * D)

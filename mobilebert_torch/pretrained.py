@@ -237,9 +237,10 @@ class MobileBertPreTrainedModel(nn.Module):
         subfolder: str = "",
         **kwargs: Any,
     ) -> Any:
-        """Loads a checkpoint directory (config.json, model.safetensors) into evaluation mode, all or nothing.
+        """Loads a checkpoint directory into evaluation mode, all or nothing.
 
-        Where there is no model.safetensors, a pytorch_model.bin is read, without running code from it.
+        It holds config.json and model.safetensors, or else pytorch_model.bin, from which no code is run, or
+        tf_model.h5.
 
         Args:
             config: used in place of config.json.
@@ -271,7 +272,7 @@ class MobileBertPreTrainedModel(nn.Module):
             weights = read_pickle(directory / PICKLE_FILE) if pickled else open_weights(directory, config)
         else:
             weights = StateDict(Path("state_dict"), state_dict)
-        config = resolve_ties(weights, config)
+        config = resolve_ties(weights, config, cls.head)
         source, pooler = str(weights.path), model_kwargs.get("add_pooling_layer")
         plan = plan_loading(source, weights.stored, config, cls.head, pooler, ignore_mismatched_sizes, allow_missing)
         model = cls._load(config, plan, weights.read, _torch_dtype(dtype or torch_dtype, plan), model_kwargs)

@@ -23,9 +23,9 @@ class StateDict:
         self.stored = {n: Stored(tuple(t.shape), str(t.dtype).removeprefix("torch.")) for n, t in tensors.items()}
 
     def read(self, name: str) -> Any:
-        """One array as numpy; bfloat16, which numpy lacks, comes exactly as float32."""
+        """A copy of one array as numpy; bfloat16, which numpy lacks, comes exactly as float32."""
         tensor = self._tensors[name].detach().cpu()
-        return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
+        return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor.clone()).numpy()
 
 
 def read_pickle(path: Path) -> StateDict:

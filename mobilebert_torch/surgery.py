@@ -6,7 +6,7 @@ Twin: mobilebert_tf/surgery.py.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -47,7 +47,7 @@ def resize_token_embeddings(
         predictions.dense.weight = resized(predictions.dense.weight, 1)
         predictions.bias = resized(predictions.bias, 0, bias=True)
         predictions.decoder.out_features = size
-    model.config.vocab_size = size
+    _configure(model, vocab_size=size)
     model.tie_weights()
     return embeddings
 
@@ -67,7 +67,13 @@ def prune_heads(model: MobileBertPreTrainedModel, heads_to_prune: Mapping[int, I
         output.weight = _parameter(output.weight, output.weight[:, kept])
         output.in_features = len(features)
         attention.self.num_attention_heads = len(features) // model.config.head_size
-    model.config.pruned_heads = pruned
+    _configure(model, pruned_heads=pruned)
+
+
+def _configure(model: MobileBertPreTrainedModel, **fields: Any) -> None:
+    """Gives the model a configuration of its own: another model may have been built from the same one."""
+    model.config = model.config.copy(**fields)
+    model.base_model.config = model.config
 
 
 def _parameter(old: nn.Parameter, new: Tensor) -> nn.Parameter:

@@ -286,6 +286,8 @@ def test_initialisation_is_that_of_the_released_code(backend, branch):
             if array.size > 10_000:
                 assert array.std() == pytest.approx(0.05 * 0.88, rel=0.03), name
                 assert abs(array.mean()) < 1e-3, name
+    matrices = [a for n, a in backend.parameters(model).items() if n.endswith("weight") and a.ndim == 2]
+    assert len({a.tobytes() for a in matrices}) == len(matrices) > 20  # no two start alike
     words = backend.parameters(model)["mobilebert.embeddings.word_embeddings.weight"]
     assert np.abs(words[0]).max() == 0 and np.abs(words[1]).max() > 0
 

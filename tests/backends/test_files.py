@@ -11,7 +11,7 @@ from safetensors.numpy import load_file, save_file
 
 from mobilebert_core.errors import CheckpointError, ConfigError
 from mobilebert_core.heads import HEADS
-from tests.tiny import BRANCHES, tiny_batch
+from tests.tiny import BRANCHES, tiny_batch, tiny_config
 
 
 def scores(backend, model, head):
@@ -116,6 +116,34 @@ def test_half_a_head_is_an_error(backend, checkpoint):
     edit(path, lambda arrays: arrays.pop("cls.predictions.transform.dense.bias"))
     with pytest.raises(CheckpointError, match=r"missing  cls.predictions.transform.dense.bias"):
         backend.load("MaskedLM", path)
+
+
+def test_half_a_classifier_is_an_error(backend, checkpoint):
+    path = checkpoint("TokenClassification")
+    edit(path, lambda arrays: arrays.pop("classifier.bias"))
+    with pytest.raises(CheckpointError, match=r"missing  classifier.bias \(2,\)"):
+        backend.load("TokenClassification", path)
+
+
+def test_allowing_what_does_not_exist(backend, checkpoint):
+    with pytest.raises(CheckpointError, match="allow_missing names \\['nonsense'\\]"):
+        backend.load("MaskedLM", checkpoint("MaskedLM"), allow_missing=["nonsense"])
+
+
+def test_models_of_one_configuration_are_apart(backend, tmp_path):
+    config = tiny_config()
+    one, other = backend.build("MaskedLM", config), backend.build("MaskedLM", config)
+    one.resize_token_embeddings(120)
+    one.prune_heads({0: [1]})
+    other.save_pretrained(tmp_path)
+    assert backend.load("MaskedLM", tmp_path).config.vocab_size == config.vocab_size == 97
+
+
+def test_a_head_without_decoder_minds_no_decoder(backend, checkpoint):
+    path = checkpoint("MaskedLM")
+    name = "cls.predictions.decoder.weight"
+    edit(path, lambda a: a.__setitem__(name, a["mobilebert.embeddings.word_embeddings.weight"] + 1))
+    assert backend.load("QuestionAnswering", path).config.tie_word_embeddings
 
 
 def test_mismatched_sizes_on_request(backend, checkpoint):

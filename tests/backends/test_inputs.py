@@ -42,6 +42,7 @@ def model(backend):
         ({"input_ids": IDS, "labels": IDS * 4}, "labels must lie in 0..3, or be -100.*from 4 to 4"),
         ({"input_ids": IDS, "labels": IDS * -1}, "labels must lie in 0..3"),
         ({"input_ids": IDS, "labels": IDS[:, :4]}, r"labels has shape .2, 4., wanted .2, 5."),
+        ({"input_ids": IDS, "labels": IDS.T}, r"labels has shape .5, 2., wanted .2, 5."),
         ({"input_ids": IDS, "labels": IDS.astype(np.float32)}, "labels must be whole numbers"),
     ],
 )

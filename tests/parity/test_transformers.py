@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import transformers
 
 from conversion.parity import compare
 from conversion.sample import random_checkpoint
 from mobilebert_core.heads import HEADS
 from tests.backends.backend import TorchBackend
 from tests.tiny import BRANCHES, tiny_batch, tiny_config
-
-transformers = pytest.importorskip("transformers", minversion="5.0", reason="transformers 5 is in the dev extra")
 
 # What transformers warns of inside itself is not ours to mend.
 pytestmark = [

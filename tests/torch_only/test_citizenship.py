@@ -105,16 +105,21 @@ def test_state_dict_loads_strictly_both_ways():
 
 
 def test_gradient_checkpointing_changes_no_gradient():
-    model, batch = model_and_batch("SequenceClassification", attention_probs_dropout_prob=0.0)
+    model, batch = model_and_batch("SequenceClassification", attention_probs_dropout_prob=0.5)
     model.train()
-    gradients = []
+    gradients, calls = [], []
     for enabled in (False, True):
         if enabled:
             model.gradient_checkpointing_enable()
         model.zero_grad()
+        count: list[int] = []
+        hook = model.mobilebert.encoder.layer[1].register_forward_pre_hook(lambda *_, count=count: count.append(1))
+        torch.manual_seed(1)
         model(**batch).loss.backward()
+        hook.remove()
+        calls.append(len(count))
         gradients.append([p.grad.clone() for p in model.parameters() if p.grad is not None])
-    assert len(gradients[0]) == len(gradients[1])
+    assert calls == [1, 2] and len(gradients[0]) == len(gradients[1])
     for first, second in zip(*gradients, strict=True):
         torch.testing.assert_close(first, second)
 
