@@ -39,12 +39,14 @@ class Row:
     about: Any = None
 
 
-def option(default: Any, kind: type, help: str, choices: Sequence[str] = (), least: float | None = None) -> Any:
-    """A field of a task that users may set: in Python by its name, on the command line as --its-name.
+def option(
+    default: Any, kind: type, help: str, choices: Sequence[str] = (), least: float | None = None, flag: str = ""
+) -> Any:
+    """A field of a task that users may set: in Python by its name, on the command line as --its-name or `flag`.
 
     `kind` is the type of the value, `tuple` for several strings. None as default also allows None.
     """
-    metadata = {"kind": kind, "help": help, "choices": tuple(choices), "least": least}
+    metadata = {"kind": kind, "help": help, "choices": tuple(choices), "least": least, "flag": flag}
     return field(default=default, metadata=metadata, kw_only=True)
 
 
@@ -93,7 +95,7 @@ class TaskText:
                 near = difflib.get_close_matches(name, known, 1)
                 hint = f" Did you mean {near[0]!r}?" if near else f" It knows {', '.join(known)}."
                 raise InputError(f"{self.name}: wanted options it knows, came {name!r}.{hint}")
-        listed = {name: tuple(v) if isinstance(v, list) else v for name, v in options.items()}
+        listed: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in options.items()}
         return dataclasses.replace(self, **listed) if listed else self
 
     # ---------------------------------------------------------------------------------------- rows of text

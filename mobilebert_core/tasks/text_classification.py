@@ -25,9 +25,7 @@ class TextClassification(TaskText):
     itself, or plain numbers (regression, which one label without a problem type also means, as in training).
     """
 
-    top_k: int | None = option(
-        None, int, "labels to give, best first (default: the best, or all that may hold)", least=1
-    )
+    top_k: int | None = option(None, int, "labels to give, best first (default: the best, or all of several)", least=1)
     threshold: float | None = option(None, float, "give every label with at least this score, and no other")
     function_to_apply: str | None = option(
         None, str, "how scores become probabilities (default: as the model was trained)", tuple(FUNCTIONS)
@@ -51,7 +49,9 @@ class TextClassification(TaskText):
 
     def read(self, row: Row, outputs: Outputs) -> Any:
         scores = FUNCTIONS[self.function](outputs["logits"])  # (C,)
-        found = [{"label": self.label(i), "score": float(scores[i])} for i in best_first(scores, self.top_k)]
+        found: list[dict[str, Any]] = [
+            {"label": self.label(i), "score": float(scores[i])} for i in best_first(scores, self.top_k)
+        ]
         if self.threshold is not None:
             return [each for each in found if each["score"] >= self.threshold]
         one = self.problem == "single_label_classification" or len(scores) == 1

@@ -26,7 +26,7 @@ class ZeroShotClassification(TaskText):
         ConfigError: when no label of the model is called entailment.
     """
 
-    candidate_labels: tuple[str, ...] = option((), tuple, "labels to choose from")
+    candidate_labels: tuple[str, ...] = option((), tuple, "labels to choose from", flag="--labels")
     hypothesis_template: str = option("This example is {}.", str, "sentence about a label, which stands for {}")
     multi_label: bool = option(False, bool, "several labels may hold")
 
