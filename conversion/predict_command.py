@@ -53,7 +53,8 @@ def _add_task(tasks: argparse._SubParsersAction[argparse.ArgumentParser], task: 
             parser.add_argument("text", nargs="*", metavar="TEXT", help=field.help)
         elif field.name not in options:
             count: Any = "+" if field.several else None
-            parser.add_argument(_flag(field.name), dest=f"field_{field.name}", nargs=count, help=field.help)
+            help = field.help + ("; TEXT comes before them" if field.several else "")
+            parser.add_argument(_flag(field.name), dest=f"field_{field.name}", nargs=count, metavar="TEXT", help=help)
     for each in options_of(task.text):
         _add_option(parser, each)
     parser.add_argument("--model", required=True, type=Path, metavar="PATH", help="directory of the checkpoint")
@@ -95,6 +96,8 @@ def _add_option(parser: argparse.ArgumentParser, each: Any) -> None:
     if each.default not in (None, ()):
         shown = " ".join(each.default) if kind is tuple else each.default
         help += f" (default {shown})"
+    if kind is tuple:
+        help += "; TEXT comes before them"
     nargs: Any = "+" if kind is tuple else None
     metavar = None if choices else {int: "N", float: "X"}.get(kind, "TEXT")
     parser.add_argument(
