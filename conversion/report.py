@@ -34,8 +34,8 @@ def table(report: Report) -> str:
     if divergence is None:
         forward = max(r.deviation for r in report.rows if r.kind != "gradient")
         backward = max((r.deviation for r in report.rows if r.kind == "gradient"), default=None)
-        gradients = "" if backward is None else f", gradients {backward:.1e}"
-        lines.append(f"agrees: largest deviation {forward:.1e}{gradients}")
+        of_gradients = "" if backward is None else f", gradients {backward:.1e}"
+        lines.append(f"agrees: largest deviation {forward:.1e}{of_gradients}")
     else:
         lines.append(f"DIFFERS: first beyond the tolerance is {divergence.name}, by {divergence.deviation:.1e}")
     return "\n".join(lines)
@@ -54,15 +54,15 @@ def plot(reports: Sequence[Report], path: Path) -> None:
     figure = Figure(figsize=(9, 3.2 * len(reports) + 0.6), layout="constrained")
     for panel, report in zip(figure.subplots(len(reports), 1, squeeze=False)[:, 0], reports, strict=True):
         places = list(_by_place(report))
-        for kind, color in (("state", "tab:blue"), ("attention", "tab:orange"), ("gradient", "tab:green")):
+        for series, color in (("state", "tab:blue"), ("attention", "tab:orange"), ("gradient", "tab:green")):
             points = [
                 (index, max(r.deviation for r in found))
                 for index, rows in enumerate(_by_place(report).values())
-                if (found := [r for r in rows if _kind(r) == kind])
+                if (found := [r for r in rows if _kind(r) == series])
             ]
             if points:
                 x, y = zip(*points, strict=True)
-                panel.plot(x, np.clip(y, np.finfo(float).tiny, None), "o-", color=color, label=kind, markersize=3)
+                panel.plot(x, np.clip(y, np.finfo(float).tiny, None), "o-", color=color, label=series, markersize=3)
         panel.axhline(report.tolerance, color="tab:red", linestyle="--", label="tolerance")
         panel.set_yscale("log")
         panel.set_xticks(range(len(places)), places, rotation=90, fontsize=6)

@@ -31,6 +31,7 @@ SENTENCES = (
 _DENSE_GAIN = 0.5
 _NORM_RANGE = (0.6, 1.1)
 
+
 def random_checkpoint(
     config: MobileBertConfig, head: Head, directory: Path, seed: int = 0, hidden_scale: float = 1.0
 ) -> Path:
@@ -101,7 +102,9 @@ def _writes_hidden(weight: Weight, config: MobileBertConfig) -> bool:
     return written and name.startswith("mobilebert.encoder.") and restores_size
 
 
-def batch_of(tokenizer: Any, texts: Sequence[str], config: MobileBertConfig, head: Head, seed: int = 0) -> dict[str, Any]:
+def batch_of(
+    tokenizer: Any, texts: Sequence[str], config: MobileBertConfig, head: Head, seed: int = 0
+) -> dict[str, Any]:
     """A padded int32 batch of texts with labels for every task of the head, drawn with a seed."""
     encoded = tokenizer(list(texts), padding=True, truncation=True, max_length=config.max_position_embeddings)
     batch = {n: np.asarray(encoded[n], np.int32) for n in ("input_ids", "attention_mask", "token_type_ids")}

@@ -139,7 +139,8 @@ def plan_loading(
         CheckpointError: listing every missing, unknown and mis-shaped weight with its shape.
     """
     table = weight_table(config, head, pooler)
-    elsewhere = {w.full_name for other in HEADS.values() for w in weight_table(config, other)}
+    with_pooler = config.copy(classifier_activation=True)  # its weights are known also where they are not used
+    elsewhere = {w.full_name for other in HEADS.values() for w in weight_table(with_pooler, other)}
     full_names = {full: name for name in stored if (full := _full_name(name, elsewhere)) is not None}
     found = {full: stored[name] for full, name in full_names.items()}
     allowed = set(allow_missing)

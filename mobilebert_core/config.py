@@ -232,7 +232,9 @@ class MobileBertConfig:
             by_id = {int(k): v for k, v in id2label.items()} if id2label else None
             by_name = {k: int(v) for k, v in label2id.items()} if label2id else None
         except (TypeError, ValueError, AttributeError) as e:
-            raise ConfigError(f"MobileBertConfig: id2label maps numbers to names, label2id names to numbers: {e}") from e
+            raise ConfigError(
+                f"MobileBertConfig: id2label maps numbers to names, label2id names to numbers: {e}"
+            ) from e
         if by_id is None and by_name is not None:
             by_id = {v: k for k, v in sorted(by_name.items(), key=lambda item: item[1])}
         if by_id is None:

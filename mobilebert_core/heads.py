@@ -111,6 +111,21 @@ HEADS: dict[str, Head] = {
 }
 
 
+def scores_shape(
+    config: MobileBertConfig, head: Head, task: Task, inputs: tuple[int | None, ...]
+) -> tuple[int | None, ...]:
+    """The shape of a task's scores for input_ids of a shape, (B, S) or (B, choices, S)."""
+    batch, sequence = inputs[0], inputs[-1]
+    if task.kind == "span":
+        return (batch, sequence)
+    if head.per_choice:
+        return inputs[:2]
+    if task.logits == "seq_relationship_logits" or head.modules == ("seq_relationship",):
+        return (batch, 2)
+    classes = config.vocab_size if "predictions" in head.modules else config.num_labels
+    return (batch, classes) if head.pooled and "predictions" not in head.modules else (batch, sequence, classes)
+
+
 def check_head(config: MobileBertConfig, head: Head) -> None:
     """Raises ConfigError when the configuration cannot carry this head."""
     if "predictions" in head.modules and config.embedding_size > config.hidden_size:

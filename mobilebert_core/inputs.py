@@ -172,9 +172,9 @@ def check_labels(
     bounds = probe.bounds(labels, ignore=IGNORE_INDEX)
     if bounds is not None and classes is not None and not (bounds[0] >= 0 and bounds[1] < classes):
         raise InputError(
-            f"{head.class_name}: {task.label} must lie in 0..{classes - 1}, or be {IGNORE_INDEX} where nothing is to be "
-            f"learned, got values from {bounds[0]:.0f} to {bounds[1]:.0f}. The number of classes comes from num_labels, "
-            "or from vocab_size for words."
+            f"{head.class_name}: {task.label} must lie in 0..{classes - 1}, or be {IGNORE_INDEX} where nothing is to "
+            f"be learned, got values from {bounds[0]:.0f} to {bounds[1]:.0f}. The number of classes comes from "
+            "num_labels, or from vocab_size for words."
         )
 
 
@@ -194,4 +194,6 @@ def _count(shape: Shape) -> int | None:
 
 
 def _show(shape: Shape) -> str:
-    return "(" + ", ".join("?" if size is None else str(size) for size in shape) + ("," if len(shape) == 1 else "") + ")"
+    return (
+        "(" + ", ".join("?" if size is None else str(size) for size in shape) + ("," if len(shape) == 1 else "") + ")"
+    )

@@ -120,7 +120,11 @@ EMBEDDING_ROWS = (
 )  # fmt: skip
 
 # Inside a layer the h5 and TF1 names are relative to the prefixes below.
-_LAYER_PREFIXES = ("mobilebert.encoder.layer.{layer}.", "mobilebert/encoder/layer_._{layer}/", "bert/encoder/layer_{layer}/")
+_LAYER_PREFIXES = (
+    "mobilebert.encoder.layer.{layer}.",
+    "mobilebert/encoder/layer_._{layer}/",
+    "bert/encoder/layer_{layer}/",
+)
 _LAYER = (
     ("attention.self.query", "linear", ("Q", "A"), "attention/self/query", "attention/self/query", None),
     ("attention.self.key", "linear", ("Q", "A"), "attention/self/key", "attention/self/key", None),
@@ -130,13 +134,19 @@ _LAYER = (
     ("intermediate.dense", "linear", ("W", "F"), "intermediate/dense", "intermediate/dense", None),
     ("output.dense", "linear", ("F", "W"), "output/dense", "output/dense", None),
     ("output.LayerNorm", "norm", ("W",), "output/LayerNorm", "output/{norm}", None),
-    ("output.bottleneck.dense", "linear", ("W", "H"), "output/bottleneck/dense", "output/bottleneck/dense", _bottleneck),
+    (
+        "output.bottleneck.dense", "linear", ("W", "H"),
+        "output/bottleneck/dense", "output/bottleneck/dense", _bottleneck,
+    ),
     (
         "output.bottleneck.LayerNorm", "norm", ("H",),
         "output/bottleneck/LayerNorm", "output/bottleneck/{norm}", _bottleneck,
     ),
     ("bottleneck.input.dense", "linear", ("H", "W"), "bottleneck/input/dense", "bottleneck/input/dense", _bottleneck),
-    ("bottleneck.input.LayerNorm", "norm", ("W",), "bottleneck/input/LayerNorm", "bottleneck/input/{norm}", _bottleneck),
+    (
+        "bottleneck.input.LayerNorm", "norm", ("W",),
+        "bottleneck/input/LayerNorm", "bottleneck/input/{norm}", _bottleneck,
+    ),
     (
         "bottleneck.attention.dense", "linear", ("H", "W"),
         "bottleneck/attention/dense", "bottleneck/attention/dense", _shared_bottleneck,
@@ -147,7 +157,13 @@ _LAYER = (
     ),
 )  # fmt: skip
 _FFN = (
-    ("ffn.{ffn}.intermediate.dense", "linear", ("W", "F"), "ffn.{ffn}/intermediate/dense", "ffn_layer_{ffn}/intermediate/dense"),
+    (
+        "ffn.{ffn}.intermediate.dense",
+        "linear",
+        ("W", "F"),
+        "ffn.{ffn}/intermediate/dense",
+        "ffn_layer_{ffn}/intermediate/dense",
+    ),
     ("ffn.{ffn}.output.dense", "linear", ("F", "W"), "ffn.{ffn}/output/dense", "ffn_layer_{ffn}/output/dense"),
     ("ffn.{ffn}.output.LayerNorm", "norm", ("W",), "ffn.{ffn}/output/LayerNorm", "ffn_layer_{ffn}/output/{norm}"),
 )

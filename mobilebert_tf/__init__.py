@@ -38,8 +38,8 @@ from .training import MaskedAccuracy
 _register_outputs()
 
 __all__ = [
-    "AutoTokenizer",
     "MODEL_CLASSES",
+    "AutoTokenizer",
     "MaskedAccuracy",
     "MobileBertConfig",
     "MobileBertTokenizer",

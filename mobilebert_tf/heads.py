@@ -173,9 +173,7 @@ class TFMobileBertForPreTraining(TFTaskModel):
 
     def build_head(self, config: MobileBertConfig, *, initializer: Any, dtype: Any) -> None:
         words = self.mobilebert.embeddings.word_embeddings
-        self.cls = PreTrainingHeads(
-            config, self.head.modules, words, initializer=initializer, dtype=dtype, name="cls"
-        )
+        self.cls = PreTrainingHeads(config, self.head.modules, words, initializer=initializer, dtype=dtype, name="cls")
 
     def logits(self, encoded: BaseModelOutputWithPooling, training: bool) -> dict[str, Any]:
         return {
@@ -215,9 +213,7 @@ class TFMobileBertForMaskedLM(TFTaskModel):
 
     def build_head(self, config: MobileBertConfig, *, initializer: Any, dtype: Any) -> None:
         words = self.mobilebert.embeddings.word_embeddings
-        self.cls = PreTrainingHeads(
-            config, self.head.modules, words, initializer=initializer, dtype=dtype, name="cls"
-        )
+        self.cls = PreTrainingHeads(config, self.head.modules, words, initializer=initializer, dtype=dtype, name="cls")
 
     def logits(self, encoded: BaseModelOutputWithPooling, training: bool) -> dict[str, Any]:
         return {"logits": self.cls.predictions(encoded.last_hidden_state)}  # (B, S, V)
@@ -249,9 +245,7 @@ class TFMobileBertForNextSentencePrediction(TFTaskModel):
 
     def build_head(self, config: MobileBertConfig, *, initializer: Any, dtype: Any) -> None:
         words = self.mobilebert.embeddings.word_embeddings
-        self.cls = PreTrainingHeads(
-            config, self.head.modules, words, initializer=initializer, dtype=dtype, name="cls"
-        )
+        self.cls = PreTrainingHeads(config, self.head.modules, words, initializer=initializer, dtype=dtype, name="cls")
 
     def logits(self, encoded: BaseModelOutputWithPooling, training: bool) -> dict[str, Any]:
         return {"logits": self.cls.seq_relationship(encoded.pooler_output)}  # (B, 2)

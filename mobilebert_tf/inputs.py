@@ -40,7 +40,9 @@ class ArrayProbe:
 PROBE = ArrayProbe()
 
 
-def named_inputs(class_name: str, names: Sequence[str], args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+def named_inputs(
+    class_name: str, names: Sequence[str], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> dict[str, Any]:
     """The arguments of a call by name, whichever of the three forms it took, as arrays.
 
     The first argument may be one array, a list or tuple of arrays in the order of the signature, or a mapping;
@@ -53,18 +55,24 @@ def named_inputs(class_name: str, names: Sequence[str], args: tuple[Any, ...], k
         packed = dict(first)
     elif isinstance(first, list | tuple) and any(_is_array(item) and item.ndim > 0 for item in first):
         if len(first) > len(names):
-            raise InputError(f"{class_name}: a list of {len(first)} inputs came, there are {len(names)}: {list(names)}.")
+            raise InputError(
+                f"{class_name}: a list of {len(first)} inputs came, there are {len(names)}: {list(names)}."
+            )
         packed = dict(zip(names, first, strict=False))
     else:
         packed = {names[0]: first}
     if len(args) > len(rest):
-        raise InputError(f"{class_name}: {len(args) + 1} positional inputs came, there are {len(names)}: {list(names)}.")
+        raise InputError(
+            f"{class_name}: {len(args) + 1} positional inputs came, there are {len(names)}: {list(names)}."
+        )
     for source in (dict(zip(rest, args, strict=False)), given):
         if twice := [n for n in source if source[n] is not None and packed.get(n) is not None]:
             raise InputError(f"{class_name}: {', '.join(twice)} came twice.")
         packed |= {n: value for n, value in source.items() if value is not None or n not in packed}
     if unknown := [n for n in packed if n not in names]:
-        raise InputError(f"{class_name} knows no argument {', '.join(map(repr, unknown))}; it takes {', '.join(names)}.")
+        raise InputError(
+            f"{class_name} knows no argument {', '.join(map(repr, unknown))}; it takes {', '.join(names)}."
+        )
     return {n: _as_array(class_name, n, value) for n, value in packed.items()}
 
 

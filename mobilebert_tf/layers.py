@@ -1,10 +1,14 @@
 """The bricks of MobileBERT in Keras 3. They take plain numbers and know no configuration.
 
-B batch, S sequence, H hidden, W width inside a block, F feed-forward, N heads, D head size.
+B batch, S sequence, T tokens, H hidden, W width inside a block, F feed-forward, N heads, D head size.
 Twin: mobilebert_torch/layers.py. Attributes that Keras refuses are renamed as the table of weights says.
 
 Every brick builds its parts from sizes it was given, so that weights exist before the first call. Bricks
 that only pass arrays on do not autocast: the mask must keep its float32 range under mixed precision.
+
+Inside the blocks all tokens of a batch lie in one axis, T = B * S: TensorFlow spends some fifteen graph
+operations on a dense layer over three axes and two on one over two axes. Attention, which alone needs to know
+where a text ends, takes the `length` S.
 """
 
 from __future__ import annotations
@@ -67,7 +71,7 @@ class NoNorm(keras.layers.Layer):
 
 
 def make_norm(normalization_type: str, eps: float, dtype: Any, name: str = "LayerNorm") -> keras.layers.Layer:
-    """"no_norm" or "layer_norm"; only the latter has an epsilon."""
+    """ "no_norm" or "layer_norm"; only the latter has an epsilon."""
     if normalization_type == "no_norm":
         return NoNorm(dtype=dtype, name=name)
     return keras.layers.LayerNormalization(epsilon=eps, dtype=dtype, name=name)
@@ -101,8 +105,8 @@ class DenseNorm(Brick):
 class SelfAttention(Brick):
     """Scaled dot-product attention of N heads over a query source and a value source.
 
-    Returns the context (B, S, N * D) and the probabilities (B, N, S, S) after dropout and head mask. There is
-    one path: on TensorFlow `keras.ops.dot_product_attention` computes the same at the same speed.
+    Takes (T, size) and returns the context (T, N * D) and the probabilities (B, N, S, S) after dropout and head
+    mask. There is one path: on TensorFlow `keras.ops.dot_product_attention` computes the same at the same speed.
     """
 
     def __init__(
@@ -126,10 +130,18 @@ class SelfAttention(Brick):
             self.part(name, dense, size)
         self.dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy)
 
-    def call(self, query: Any, value: Any, attention_bias: Any = None, head_mask: Any = None, training: bool = False) -> Any:
-        q = self._split(self.query(query))  # (B, N, S, D)
-        k = self._split(self.key(query))
-        v = self._split(self.value(value))
+    def call(
+        self,
+        query: Any,
+        value: Any,
+        attention_bias: Any = None,
+        head_mask: Any = None,
+        length: Any = -1,
+        training: bool = False,
+    ) -> Any:
+        q = self._split(self.query(query), length)  # (B, N, S, D)
+        k = self._split(self.key(query), length)
+        v = self._split(self.value(value), length)
         scores = ops.matmul(q * (1.0 / math.sqrt(self.attention_head_size)), ops.transpose(k, (0, 1, 3, 2)))
         # Half precision has too little range for the scores of this model: float32 where it matters.
         half = keras.backend.standardize_dtype(scores.dtype) in ("float16", "bfloat16")
@@ -139,12 +151,10 @@ class SelfAttention(Brick):
         probs = self.dropout(probs, training=training)
         probs = probs if head_mask is None else probs * head_mask
         context = ops.transpose(ops.matmul(probs, v), (0, 2, 1, 3))  # (B, S, N, D)
-        shape = ops.shape(context)
-        return ops.reshape(context, (shape[0], shape[1], self.num_attention_heads * self.attention_head_size)), probs
+        return ops.reshape(context, (-1, self.num_attention_heads * self.attention_head_size)), probs
 
-    def _split(self, x: Any) -> Any:
-        shape = ops.shape(x)
-        x = ops.reshape(x, (shape[0], shape[1], self.num_attention_heads, self.attention_head_size))
+    def _split(self, x: Any, length: Any) -> Any:
+        x = ops.reshape(x, (-1, length, self.num_attention_heads, self.attention_head_size))
         return ops.transpose(x, (0, 2, 1, 3))
 
 
@@ -178,14 +188,21 @@ class Attention(Brick):
         )
 
     def call(
-        self, query: Any, value: Any, residual: Any, attention_bias: Any = None, head_mask: Any = None, training: bool = False
+        self,
+        query: Any,
+        value: Any,
+        residual: Any,
+        attention_bias: Any = None,
+        head_mask: Any = None,
+        length: Any = -1,
+        training: bool = False,
     ) -> Any:
-        context, probs = self.self(query, value, attention_bias, head_mask, training=training)
+        context, probs = self.self(query, value, attention_bias, head_mask, length=length, training=training)
         return self.output_(context, residual, training=training), probs
 
 
 class Intermediate(Brick):
-    """act(dense(x)): (B, S, W) -> (B, S, F)."""
+    """act(dense(x)): (T, W) -> (T, F)."""
 
     def __init__(self, width: int, intermediate_size: int, activation: str, *, initializer: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -200,7 +217,7 @@ class Intermediate(Brick):
 
 
 class FeedForward(Brick):
-    """One of the stacked feed-forward networks inside a block: (B, S, W) -> (B, S, W)."""
+    """One of the stacked feed-forward networks inside a block: (T, W) -> (T, W)."""
 
     def __init__(
         self,
@@ -259,7 +276,7 @@ class BlockOutput(DenseNorm):
             self.part("bottleneck", bottleneck)
 
     def call(self, x: Any, residual: Any, block_input: Any, training: bool = False) -> Any:
-        x = super().call(x, residual, training=training)  # (B, S, W)
+        x = super().call(x, residual, training=training)  # (T, W)
         return self.bottleneck(x, block_input, training=training) if hasattr(self, "bottleneck") else x
 
 

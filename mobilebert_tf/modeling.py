@@ -12,13 +12,12 @@ import keras
 from keras import ops
 
 from mobilebert_core.config import ACTIVATIONS, MobileBertConfig
-from mobilebert_core.heads import HEADS
 from mobilebert_core.outputs import BaseModelOutputWithPooling
 from mobilebert_core.weights import query_reads_hidden
 
 from .inputs import attention_bias, head_masks
 from .layers import Attention, BlockOutput, Bottleneck, Brick, FeedForward, Intermediate, Pooler, make_norm
-from .pretrained import TFMobileBertPreTrainedModel, padded_initializer, serializable
+from .pretrained import padded_initializer
 
 
 class TFMobileBertEmbeddings(Brick):
@@ -42,9 +41,7 @@ class TFMobileBertEmbeddings(Brick):
             ("token_type_embeddings", config.type_vocab_size, config.hidden_size),
         ):
             start = padded_initializer(initializer, self.pad_token_id) if name == "word_embeddings" else initializer
-            table = keras.layers.Embedding(
-                rows, size, embeddings_initializer=start, dtype=self.dtype_policy, name=name
-            )
+            table = keras.layers.Embedding(rows, size, embeddings_initializer=start, dtype=self.dtype_policy, name=name)
             self.part(name, table, size)
         transformation = keras.layers.Dense(
             config.hidden_size, kernel_initializer=initializer, dtype=self.dtype_policy, name="embedding_transformation"
@@ -110,7 +107,9 @@ class TFMobileBertLayer(Brick):
             **made,
         )
         self.part("attention", attention)
-        self.part("intermediate", Intermediate(width, config.intermediate_size, activation, name="intermediate", **made))
+        self.part(
+            "intermediate", Intermediate(width, config.intermediate_size, activation, name="intermediate", **made)
+        )
         output = BlockOutput(
             config.intermediate_size,
             width,
@@ -135,19 +134,23 @@ class TFMobileBertLayer(Brick):
         for ffn in self.ffn:
             ffn.build()
 
-    def call(self, x: Any, attention_bias: Any = None, head_mask: Any = None, training: bool = False) -> Any:
+    def call(
+        self, x: Any, attention_bias: Any = None, head_mask: Any = None, length: Any = -1, training: bool = False
+    ) -> Any:
         query, value, residual = self._sources(x)
-        attended, probs = self.attention(query, value, residual, attention_bias, head_mask, training=training)
-        y = attended  # (B, S, W)
+        attended, probs = self.attention(
+            query, value, residual, attention_bias, head_mask, length=length, training=training
+        )
+        y = attended  # (T, W)
         for ffn in self.ffn:
             y = ffn(y)
-        return self.output_(self.intermediate(y), y, x, training=training), probs  # (B, S, H)
+        return self.output_(self.intermediate(y), y, x, training=training), probs  # (T, H)
 
     def _sources(self, x: Any) -> tuple[Any, Any, Any]:
         """What query and key, value, and the residual read (reference: bottleneck combinations of the code)."""
         if not self.use_bottleneck:
             return x, x, x
-        squeezed = self.bottleneck.input_(x)  # (B, S, W)
+        squeezed = self.bottleneck.input_(x)  # (T, W)
         if self.use_bottleneck_attention:
             return squeezed, squeezed, squeezed
         if self.key_query_shared_bottleneck:
@@ -156,7 +159,7 @@ class TFMobileBertLayer(Brick):
 
 
 class TFMobileBertEncoder(Brick):
-    """L blocks in a row."""
+    """L blocks in a row: (B, S, H) -> (B, S, H). Inside, all tokens lie in one axis, T = B * S."""
 
     def __init__(self, config: MobileBertConfig, *, initializer: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -172,25 +175,36 @@ class TFMobileBertEncoder(Brick):
         for layer in self.layer:
             layer.build()
 
-    def call(self, x: Any, attention_bias: Any = None, head_mask: Any = None, training: bool = False) -> Any:
+    def call(
+        self,
+        x: Any,
+        attention_bias: Any = None,
+        head_mask: Any = None,
+        keep_states: bool = False,
+        training: bool = False,
+    ) -> Any:
+        length, hidden = ops.shape(x)[1], x.shape[-1]
         states, attentions = [x], []
+        x = ops.reshape(x, (-1, hidden))  # (T, H)
         for layer, layer_head_mask in zip(self.layer, head_mask or [None] * len(self.layer), strict=True):
             if self.gradient_checkpointing and training:
-                x, probs = _rematerialized(layer, x, attention_bias, layer_head_mask)
+                x, probs = _rematerialized(layer, length, x, attention_bias, layer_head_mask)
             else:
-                x, probs = layer(x, attention_bias, layer_head_mask, training=training)
-            states.append(x)
+                x, probs = layer(x, attention_bias, layer_head_mask, length=length, training=training)
             attentions.append(probs)
-        return x, tuple(states), tuple(attentions)
+            if keep_states:
+                states.append(ops.reshape(x, (-1, length, hidden)))
+        last = states[-1] if keep_states else ops.reshape(x, (-1, length, hidden))
+        return last, tuple(states), tuple(attentions)
 
 
-def _rematerialized(layer: TFMobileBertLayer, x: Any, *optional: Any) -> Any:
+def _rematerialized(layer: TFMobileBertLayer, length: Any, x: Any, *optional: Any) -> Any:
     """The layer in training, through `keras.remat`, which takes nothing but arrays."""
     present = [value is not None for value in optional]
 
     def run(x: Any, *given: Any) -> Any:
         values = iter(given)
-        return layer(x, *(next(values) if here else None for here in present), training=True)
+        return layer(x, *(next(values) if here else None for here in present), length=length, training=True)
 
     return keras.remat(run)(x, *(value for value in optional if value is not None))
 
@@ -225,7 +239,7 @@ class TFMobileBertMainLayer(Brick):
         dtype = "float32" if dtype in ("float16", "bfloat16") else dtype
         bias = None if attention_mask is None else attention_bias(attention_mask, dtype)
         masks = None if head_mask is None else head_masks(head_mask, len(self.encoder.layer), x.dtype)
-        x, states, attentions = self.encoder(x, bias, masks, training=training)
+        x, states, attentions = self.encoder(x, bias, masks, keep_states=output_hidden_states, training=training)
         return BaseModelOutputWithPooling(
             last_hidden_state=x,
             pooler_output=None if self.pooler is None else self.pooler(x),

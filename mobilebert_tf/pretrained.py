@@ -100,7 +100,12 @@ class TFMobileBertPreTrainedModel(TrainedByKeras, keras.Model):
         return super().__call__(**self._checked(args, kwargs))
 
     def stateless_call(
-        self, trainable_variables: Any, non_trainable_variables: Any, *args: Any, return_losses: bool = False, **kwargs: Any
+        self,
+        trainable_variables: Any,
+        non_trainable_variables: Any,
+        *args: Any,
+        return_losses: bool = False,
+        **kwargs: Any,
     ) -> Any:
         """As `keras.Model.stateless_call`, which the JAX backend trains with; the same forms of inputs."""
         return super().stateless_call(

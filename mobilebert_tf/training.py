@@ -2,22 +2,25 @@
 
 Labels may come as y or among the inputs; the loss may be Keras's own or, without one in `compile`, the
 model's. Only `compile`, `compute_loss`, `compute_metrics` and `export` are overridden, never `train_step`,
-so that every backend of Keras keeps its own loop.
+so that every backend of Keras keeps its own loop. `fit`, `evaluate` and `predict` only look at the data first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from mobilebert_core.errors import InputError
-from mobilebert_core.heads import IGNORE_INDEX
+from mobilebert_core.heads import IGNORE_INDEX, scores_shape
+from mobilebert_core.inputs import check_labels
 
-from .inputs import named_inputs
-from .losses import head_loss
+from .inputs import PROBE, named_inputs
+from .losses import head_loss, problem_type_of
 from .optimization import fuse_updates
 
 
@@ -93,7 +96,10 @@ class TrainedByKeras:
             return {names.get(n, n): [self._metric(m) for m in _as_list(value)] for n, value in metrics.items()}
         if len(logits) == 1:
             return [self._metric(m) for m in _as_list(metrics)]
-        return {name: [self._metric(m).__class__.from_config(self._metric(m).get_config()) for m in _as_list(metrics)] for name in logits}
+        return {
+            name: [self._metric(m).__class__.from_config(self._metric(m).get_config()) for m in _as_list(metrics)]
+            for name in logits
+        }
 
     def _metric(self, metric: Any) -> Any:
         if isinstance(metric, str) and metric in ("accuracy", "acc"):
@@ -160,7 +166,10 @@ class TrainedByKeras:
         if not self.head.tasks:  # the bare model: whatever the caller compares
             return y, dict(y_pred)
         labels = self._labels(x, y)
-        found = {t.logits: next((labels[n] for n in (t.label, *t.aliases) if labels.get(n) is not None), None) for t in self.head.tasks}
+        found = {
+            t.logits: next((labels[n] for n in (t.label, *t.aliases) if labels.get(n) is not None), None)
+            for t in self.head.tasks
+        }
         if any(value is None for value in found.values()):
             return None, None
         if len(found) == 1:
@@ -170,11 +179,58 @@ class TrainedByKeras:
 
     # ------------------------------------------------------------------------------------------ running
 
+    def fit(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """As `keras.Model.fit`. Arrays are checked first, so that an id out of range is an InputError."""
+        x, y = self._checked_data(x, y)
+        if isinstance(validation := kwargs.get("validation_data"), tuple | list) and len(validation) > 1:
+            kwargs["validation_data"] = (*self._checked_data(*validation[:2]), *validation[2:])
+        with self._explained():
+            return super().fit(x, y, *args, **kwargs)  # type: ignore[misc]
+
+    def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """As `keras.Model.evaluate`, with the checks of `fit`."""
+        x, y = self._checked_data(x, y)
+        with self._explained():
+            return super().evaluate(x, y, *args, **kwargs)  # type: ignore[misc]
+
     def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         """As `keras.Model.predict`: the outputs of all batches joined. Labels among the inputs are not used."""
+        x, _ = self._checked_data(x, None)
         if isinstance(x, Mapping):
             x = {name: value for name, value in x.items() if name not in self.head.label_names}
-        return super().predict(x, *args, **kwargs)  # type: ignore[misc]
+        with self._explained():
+            return super().predict(x, *args, **kwargs)  # type: ignore[misc]
+
+    def _checked_data(self, x: Any, y: Any) -> tuple[Any, Any]:
+        """Inputs as a dict of arrays by name, labels as they are, both checked; datasets pass untouched."""
+        if not isinstance(x, Mapping | list | tuple) and not hasattr(x, "__array__"):
+            return x, y
+        x = self._checked((x,), {})
+        y = np.asarray(y) if isinstance(y, list) and not any(hasattr(item, "shape") for item in y) else y
+        labels = self._labels(x, y) if self.head.tasks and self._compile_loss is None else {}
+        shape = tuple(x.get("input_ids", x.get("inputs_embeds")).shape)
+        for task in self.head.tasks:
+            for given in (labels[n] for n in (task.label, *task.aliases) if labels.get(n) is not None):
+                lead = shape[:3] if self.head.per_choice else shape[:2]
+                scores = scores_shape(self.config, self.head, task, lead)
+                problem = problem_type_of(self.config, scores, given) if task.kind == "problem" else None
+                integer = problem in (None, "single_label_classification")
+                check_labels(self.config, self.head, task, given, scores, integer, PROBE)
+        return x, y
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turns TensorFlow's complaint about an index, raised while a graph runs, into an error of ours."""
+        try:
+            yield
+        except Exception as e:
+            reasons = [line.strip() for line in str(e).splitlines() if "[0, " in line]
+            if type(e).__name__ == "InvalidArgumentError" and reasons:
+                raise InputError(
+                    f"{type(self).__name__}: a batch of the dataset holds an id, a segment, a position or a label that "
+                    f"is out of range (TensorFlow: {reasons[0]})."
+                ) from e
+            raise
 
     def export(self, filepath: Any, format: str = "tf_saved_model", input_signature: Any = None, **kwargs: Any) -> Any:
         """As `keras.Model.export`, with int32 input_ids, attention_mask and token_type_ids of any size.

@@ -22,8 +22,8 @@ from .pretrained import MobileBertPreTrainedModel
 _register_outputs()
 
 __all__ = [
-    "AutoTokenizer",
     "MODEL_CLASSES",
+    "AutoTokenizer",
     "MobileBertConfig",
     "MobileBertForMaskedLM",
     "MobileBertForMultipleChoice",

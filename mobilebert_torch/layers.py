@@ -41,7 +41,7 @@ class NoNorm(nn.Module):
 
 
 def make_norm(normalization_type: str, width: int, eps: float) -> nn.Module:
-    """"no_norm" or "layer_norm"; only the latter has an epsilon."""
+    """ "no_norm" or "layer_norm"; only the latter has an epsilon."""
     return NoNorm(width) if normalization_type == "no_norm" else nn.LayerNorm(width, eps=eps)
 
 
@@ -148,7 +148,9 @@ class Intermediate(nn.Module):
 class FeedForward(nn.Module):
     """One of the stacked feed-forward networks inside a block: (B, S, W) -> (B, S, W)."""
 
-    def __init__(self, width: int, intermediate_size: int, activation: str, normalization_type: str, eps: float) -> None:
+    def __init__(
+        self, width: int, intermediate_size: int, activation: str, normalization_type: str, eps: float
+    ) -> None:
         super().__init__()
         self.intermediate = Intermediate(width, intermediate_size, activation)
         self.output = DenseNorm(intermediate_size, width, normalization_type, eps)

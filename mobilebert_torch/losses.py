@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from mobilebert_core.config import MobileBertConfig
 from mobilebert_core.heads import IGNORE_INDEX, Head, Task
-from mobilebert_core.inputs import check_labels
+from mobilebert_core.inputs import Shape, check_labels
 
 from .inputs import PROBE, checking
 
@@ -36,7 +36,7 @@ def head_loss(
 
 def task_loss(config: MobileBertConfig, head: Head, task: Task, logits: Tensor, labels: Tensor) -> Tensor:
     """The mean loss of one task, a scalar in float32 or wider."""
-    problem = problem_type_of(config, logits, labels) if task.kind == "problem" else None
+    problem = problem_type_of(config, tuple(logits.shape), labels) if task.kind == "problem" else None
     integer = problem in (None, "single_label_classification")
     if checking():
         check_labels(config, head, task, labels, tuple(logits.shape), integer, PROBE)
@@ -51,11 +51,11 @@ def task_loss(config: MobileBertConfig, head: Head, task: Task, logits: Tensor, 
     return cross_entropy(logits.flatten(0, -2), labels.flatten())
 
 
-def problem_type_of(config: MobileBertConfig, logits: Tensor, labels: Tensor) -> str:
+def problem_type_of(config: MobileBertConfig, scores: Shape, labels: Tensor) -> str:
     """`problem_type`, or what number of labels and dtype say; the configuration is left as it is."""
     if config.problem_type is not None:
         return config.problem_type
-    if logits.shape[-1] == 1:
+    if scores[-1] == 1:
         return "regression"
     return "single_label_classification" if PROBE.is_integer(labels) else "multi_label_classification"
 

@@ -139,7 +139,12 @@ class MobileBertEncoder(nn.Module):
         self.checkpoint_options: dict[str, Any] = {"use_reentrant": False}
 
     def forward(
-        self, x: Tensor, attention_bias: Tensor | None, head_mask: list[Tensor | None], need_probs: bool, keep_states: bool
+        self,
+        x: Tensor,
+        attention_bias: Tensor | None,
+        head_mask: list[Tensor | None],
+        need_probs: bool,
+        keep_states: bool,
     ) -> tuple[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]:
         states, attentions = [x], []
         for layer, layer_head_mask in zip(self.layer, head_mask, strict=True):

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from mobilebert_core.text.character_classes import SPACES
 from mobilebert_core.errors import TokenizerError
+from mobilebert_core.text.character_classes import SPACES
 
 _WORD_SIGNS = re.compile("[\u200c\u200d\u24b6-\u24e9\U0001f130-\U0001f149\U0001f150-\U0001f169\U0001f170-\U0001f189]")
 

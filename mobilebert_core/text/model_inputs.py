@@ -4,8 +4,8 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mobilebert_core.text.encoding import BatchEncoding
 from mobilebert_core.errors import TokenizerError
+from mobilebert_core.text.encoding import BatchEncoding
 from mobilebert_core.text.padding_truncation import (
     KEEP_ALL,
     Cut,

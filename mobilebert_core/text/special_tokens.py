@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from mobilebert_core.text.added_tokens import AddedToken
 from mobilebert_core.errors import TokenizerError
+from mobilebert_core.text.added_tokens import AddedToken
 
 SPECIAL_TOKEN_NAMES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 ADDITIONAL = "additional_special_tokens"

@@ -5,10 +5,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, ClassVar
 
+from mobilebert_core.errors import TokenizerError
 from mobilebert_core.text.added_tokens import AddedToken
 from mobilebert_core.text.basic_tokenization import BasicTokenizer
 from mobilebert_core.text.encoding import BatchEncoding
-from mobilebert_core.errors import TokenizerError
 from mobilebert_core.text.padding_truncation import EncodingOptions
 from mobilebert_core.text.text_pieces import EncodingRecipe, TextSplitter
 from mobilebert_core.text.tokenization_base import check_rows

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from mobilebert_core.text.encoding import BatchEncoding
 from mobilebert_core.errors import TokenizerError
+from mobilebert_core.text.encoding import BatchEncoding
 from mobilebert_core.text.padding_truncation import EncodingOptions, resolve_strategies
 from mobilebert_core.text.tensor_conversion import as_lists
 from mobilebert_core.text.tokenizer_state import TokenizerState

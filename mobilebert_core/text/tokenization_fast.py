@@ -5,9 +5,9 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Any, ClassVar
 
+from mobilebert_core.errors import BackendMissingError, TokenizerError
 from mobilebert_core.text.added_tokens import AddedToken
 from mobilebert_core.text.encoding import BatchEncoding
-from mobilebert_core.errors import BackendMissingError, TokenizerError
 from mobilebert_core.text.padding_truncation import EncodingOptions, cut_lengths
 from mobilebert_core.text.tokenization_base import check_rows
 from mobilebert_core.text.tokenizer_saving import SavedTokenizer

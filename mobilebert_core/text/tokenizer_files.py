@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mobilebert_core.text.added_tokens import AddedToken
 from mobilebert_core.errors import CheckpointError, CheckpointNotFoundError, TokenizerError
 from mobilebert_core.files import read_json
+from mobilebert_core.text.added_tokens import AddedToken
 from mobilebert_core.text.special_tokens import ADDITIONAL, SPECIAL_TOKEN_NAMES
 from mobilebert_core.text.wordpiece import load_vocabulary
 

@@ -5,8 +5,8 @@ import os
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from mobilebert_core.text.added_tokens import AddedToken
 from mobilebert_core.errors import TokenizerError
+from mobilebert_core.text.added_tokens import AddedToken
 from mobilebert_core.text.model_inputs import ModelInputs
 from mobilebert_core.text.padding_truncation import NO_LIMIT
 from mobilebert_core.text.special_tokens import ADDITIONAL, SPECIAL_TOKEN_NAMES

@@ -179,9 +179,13 @@ def test_answers_beyond_the_sequence_are_ignored(backend, checkpoint):
     ],
 )
 def test_the_problem_is_told_from_the_labels_and_not_remembered(backend, checkpoint, labels, values, expected):
-    model = backend.load("SequenceClassification", checkpoint("SequenceClassification", num_labels=labels), dtype="float64")
+    model = backend.load(
+        "SequenceClassification", checkpoint("SequenceClassification", num_labels=labels), dtype="float64"
+    )
     before = model.config.to_dict()
-    found = arrays(backend, model, {**tiny_batch(model.config, "SequenceClassification", labels=False), "labels": values})
+    found = arrays(
+        backend, model, {**tiny_batch(model.config, "SequenceClassification", labels=False), "labels": values}
+    )
     logits = found["logits"]
     losses = {
         "regression": lambda: ((logits[:, 0] - values) ** 2).mean(),
@@ -211,7 +215,9 @@ def test_one_label_for_a_batch_of_one_needs_no_axis(backend):
 
 
 @pytest.mark.parametrize("branch", ["released", "untied", "embedding_is_hidden"])
-@pytest.mark.parametrize(("asked", "multiple", "size"), [(120, None, 120), (90, None, 90), (None, 64, 128), (97, 8, 104)])
+@pytest.mark.parametrize(
+    ("asked", "multiple", "size"), [(120, None, 120), (90, None, 90), (None, 64, 128), (97, 8, 104)]
+)
 def test_resizing_is_complete(backend, checkpoint, tmp_path, branch, asked, multiple, size):
     model = backend.load("PreTraining", checkpoint("PreTraining", **BRANCHES[branch]))
     batch = tiny_batch(model.config, "PreTraining", labels=False)

@@ -31,7 +31,10 @@ def edit(path, change):
 def test_round_trip_is_exact(backend, checkpoint, tmp_path, head):
     model = backend.load(head, checkpoint(head))
     model.save_pretrained(tmp_path / "again")
-    first, second = load_file(tmp_path / "checkpoint/model.safetensors"), load_file(tmp_path / "again/model.safetensors")
+    first, second = (
+        load_file(tmp_path / "checkpoint/model.safetensors"),
+        load_file(tmp_path / "again/model.safetensors"),
+    )
     assert first.keys() == second.keys()
     assert all(np.array_equal(first[n], second[n]) for n in first)
     config = json.loads((tmp_path / "again/config.json").read_text())

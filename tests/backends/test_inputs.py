@@ -32,7 +32,10 @@ def model(backend):
         ({"input_ids": IDS[:, :0]}, "input_ids has an empty sequence axis"),
         ({"input_ids": IDS.astype(np.float32)}, "input_ids must be whole numbers"),
         ({"inputs_embeds": np.zeros((2, 5, 48), np.float32)}, "width embedding_size 20.*not hidden_size 48"),
-        ({"input_ids": IDS, "attention_mask": np.ones((2, 6))}, "attention_mask has shape .2, 6., wanted .batch, sequence"),
+        (
+            {"input_ids": IDS, "attention_mask": np.ones((2, 6))},
+            "attention_mask has shape .2, 6., wanted .batch, sequence",
+        ),
         ({"input_ids": IDS, "attention_mask": np.ones((2, 2, 5, 5), np.float32)}, "added to the scores.*up to 1"),
         ({"input_ids": IDS, "token_type_ids": IDS[:, :3]}, r"token_type_ids has shape .2, 3., wanted .2, 5."),
         ({"input_ids": IDS, "head_mask": np.ones(3, np.float32)}, r"head_mask has shape .3,., wanted .4,."),
@@ -96,7 +99,9 @@ def test_a_missing_checkpoint(backend, tmp_path):
     with pytest.raises(CheckpointNotFoundError, match="config.json: file not found"):
         backend.load("MaskedLM", tmp_path / "nowhere")
     tiny_config().save_pretrained(tmp_path)
-    with pytest.raises(CheckpointNotFoundError, match=r"model.safetensors: weights not found; the directory holds config"):
+    with pytest.raises(
+        CheckpointNotFoundError, match=r"model.safetensors: weights not found; the directory holds config"
+    ):
         backend.load("MaskedLM", tmp_path)
 
 

@@ -79,7 +79,7 @@ ONLY_TORCH = {
     "init_weights", "post_init", "tie_weights", "set_output_embeddings", "dtype", "device", "is_parallelizable",
     "supports_gradient_checkpointing",
 }  # fmt: skip
-ONLY_ARGUMENTS = {"initializer", "kwargs", "training", "dtype", "need_probs"}
+ONLY_ARGUMENTS = {"initializer", "kwargs", "training", "dtype", "need_probs", "length"}
 
 
 def twin_names(cls: type) -> set[str]:

@@ -196,6 +196,7 @@ def write_checkpoint(name: str, seed: int) -> None:
     if any(info.values()):
         raise SystemExit(f"{name}: transformers found other weights than it wants: {info}")
     model = model if wanted.hidden_scale != 1 else model.half()
+    model.config.name_or_path = ""  # the directory above, which is no one's business
     model.save_pretrained(HERE / "checkpoints" / name)
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from conversion.parity import relative_deviation
+from conversion.parity import TOLERANCES, relative_deviation
 from mobilebert_core.config import MobileBertConfig
 from mobilebert_core.heads import HEADS
 from mobilebert_core.weights import weight_table
@@ -19,8 +18,9 @@ from mobilebert_core.weights import weight_table
 HERE = Path(__file__).parent
 CASES = json.loads((HERE / "cases.json").read_text(encoding="utf-8"))
 
-# By the dtype in which we compute; the recordings are float64.
-TOLERANCES = {"float64": 1e-10, "float32": 2e-5}
+# The recordings are float64, and in float64 every case shows whether the arithmetic is the same. Float32 adds
+# rounding, for which the models and the cases of wide range suffice.
+ROUNDED = [*list(CASES)[: len(HEADS)], "layer_norm", "large", "tf_pretraining", "tf_layer_norm"]
 
 
 def recorded(name: str, kind: str) -> dict[str, np.ndarray]:
@@ -28,16 +28,10 @@ def recorded(name: str, kind: str) -> dict[str, np.ndarray]:
         return {n.removeprefix(f"{kind}."): arrays[n] for n in arrays if n.startswith(f"{kind}.")}
 
 
-@cache
-def loaded(backend_class, head: str, path: Path, dtype: str, overrides: tuple):
-    return backend_class().load(head, path, dtype=dtype, **dict(overrides))
-
-
 def computed(backend, name: str, dtype: str, checkpoints: Path = HERE / "checkpoints") -> dict[str, np.ndarray]:
     """Our outputs for a case, by field name; those of every layer have their number behind the name."""
     case = CASES[name]
-    overrides = tuple(case["overrides"].items())
-    model = loaded(type(backend), case["head"], checkpoints / case["checkpoint"], dtype, overrides)
+    model = backend.load(case["head"], checkpoints / case["checkpoint"], dtype=dtype, **case["overrides"])
     batch = {n: a.astype(dtype) if a.dtype == np.float64 else a for n, a in recorded(name, "input").items()}
     found = {}
     for field, value in backend.call(model, batch, **case["options"]).items():
@@ -55,8 +49,9 @@ def deviations(backend, name: str, dtype: str, checkpoints: Path = HERE / "check
     return {n: relative_deviation(a.reshape(found[n].shape), found[n]) for n, a in expected.items()}
 
 
-@pytest.mark.parametrize("dtype", TOLERANCES)
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    ("name", "dtype"), [(name, "float64") for name in CASES] + [(name, "float32") for name in ROUNDED]
+)
 def test_outputs_are_those_of_transformers(backend, name, dtype):
     found = deviations(backend, name, dtype)
     assert {n: d for n, d in found.items() if not d <= TOLERANCES[dtype]} == {}

@@ -54,7 +54,7 @@ def test_exports_with_any_batch_and_length(name):
     sizes = {0: Dim("batch", min=1, max=64), 1: sequence}
     if HEADS[name].per_choice:
         sizes = {0: sizes[0], 2: sequence}
-    program = torch.export.export(model, (), inputs, dynamic_shapes={n: sizes for n in inputs})
+    program = torch.export.export(model, (), inputs, dynamic_shapes=dict.fromkeys(inputs, sizes))
     buffer = io.BytesIO()
     torch.export.save(program, buffer)
     buffer.seek(0)

@@ -1,0 +1,72 @@
+"""`mobilebert parity` and `mobilebert vocab`, as a user calls them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from conversion.cli import main
+from mobilebert_core import MobileBertTokenizerFast
+
+
+def test_a_checkpoint_in_two_dtypes(checkpoint, tmp_path, capsys):
+    path = checkpoint("TokenClassification", vocab_size=8000)
+    arguments = ["parity", str(path), "--text", "Who keeps the bees?", "It rained.", "--dtype", "float64", "float32"]
+    assert main([*arguments, "--json", str(tmp_path / "p.json"), "--plot", str(tmp_path / "p.svg")]) == 0
+    out = capsys.readouterr().out
+    assert "MobileBertForTokenClassification" in out and out.count("agrees: largest deviation") == 2
+    reports = json.loads((tmp_path / "p.json").read_text())
+    assert [r["dtype"] for r in reports] == ["float64", "float32"] and all(r["ok"] for r in reports)
+    assert {row["kind"] for row in reports[0]["rows"]} == {
+        "embeddings",
+        "attention",
+        "block",
+        "scores",
+        "loss",
+        "gradient",
+    }
+    assert "<svg" in (tmp_path / "p.svg").read_text()
+
+
+def test_beyond_the_tolerance_exits_with_one(checkpoint, capsys):
+    path = checkpoint("MaskedLM", vocab_size=8000)
+    assert main(["parity", str(path), "--tolerance", "1e-30", "--no-gradients"]) == 1
+    assert "DIFFERS: first beyond the tolerance is" in capsys.readouterr().out
+
+
+def test_another_head_on_request(checkpoint, capsys):
+    path = checkpoint("Model", vocab_size=8000)
+    assert main(["parity", str(path), "--head", "Model"]) == 0
+    assert "pooled" in capsys.readouterr().out
+
+
+def test_no_checkpoint_there(tmp_path, capsys):
+    assert main(["parity", str(tmp_path / "nowhere")]) == 2
+    assert "config.json: file not found" in capsys.readouterr().err
+
+
+def test_words_beyond_the_models_vocabulary_are_refused(checkpoint, capsys):
+    path = checkpoint("Model", vocab_size=50)  # fewer words than the vocabulary of the package
+    assert main(["parity", str(path)]) == 2
+    assert "input_ids must lie in 0..49" in capsys.readouterr().err
+
+
+def test_vocabularies_are_learned(tmp_path, capsys):
+    text = tmp_path / "text.txt"
+    text.write_text("the bees keep the hive\nthe hive keeps the bees\n" * 20, encoding="utf-8")
+    vocabulary = tmp_path / "vocab.txt"
+    assert main(["vocab", "train", str(text), "--size", "60", "--output", str(vocabulary)]) == 0
+    tokens = vocabulary.read_text().splitlines()
+    assert tokens[:5] == ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"] and "hive" in tokens
+    tokenizer = MobileBertTokenizerFast(str(vocabulary))
+    assert tokenizer.tokenize("The bees") == ["the", "bees"]
+    assert main(["vocab", "train", str(tmp_path / "none.txt"), "--size", "60"]) == 2
+    assert "none.txt: cannot be read as UTF-8 text" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("size", [5, -1])
+def test_a_vocabulary_needs_room(tmp_path, size, capsys):
+    (tmp_path / "t").write_text("text")
+    assert main(["vocab", "train", str(tmp_path / "t"), "--size", str(size)]) == 2
+    assert "above the 5 special tokens" in capsys.readouterr().err
