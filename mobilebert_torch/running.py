@@ -11,6 +11,8 @@ from typing import Any, Self
 import numpy as np
 import torch
 
+from mobilebert_core.tasks.trained_head import require_trained
+
 from .heads import MODEL_CLASSES
 
 
@@ -25,8 +27,14 @@ class Runner:
 
     @classmethod
     def from_pretrained(cls, head: str, path: str | Path, *, device: Any = None, **kwargs: Any) -> Self:
-        """Loads a head, by its name in the table, as the model's own `from_pretrained` does."""
-        return cls(MODEL_CLASSES[head].from_pretrained(path, **kwargs), device)
+        """Loads a head, by its name in the table, as the model's own `from_pretrained` does.
+
+        Raises:
+            CheckpointError: also when the checkpoint has no such head, which would start fresh.
+        """
+        model, info = MODEL_CLASSES[head].from_pretrained(path, output_loading_info=True, **kwargs)
+        require_trained(head, path, info)
+        return cls(model, device)
 
     @torch.inference_mode()
     def run(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

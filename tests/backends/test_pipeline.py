@@ -10,6 +10,7 @@ import pytest
 from mobilebert_core import (
     TASKS,
     BackendMissingError,
+    CheckpointError,
     InputError,
     MobileBertPipeline,
     MobileBertTokenizerFast,
@@ -185,6 +186,15 @@ def test_the_progress_bar_is_drawn_when_asked(recorded, capsys):
     pipeline(["a"] * 9)
     captured = capsys.readouterr()
     assert "text-classification: 100%" in captured.err and captured.out == ""
+
+
+def test_a_head_without_training_gives_no_answers(model, backend):
+    path = model("fill-mask")
+    MobileBertPipeline.from_pretrained("sentence-embedding", path, backend=backend.name)
+    with pytest.raises(
+        CheckpointError, match="trained MobileBertForTokenClassification, classifier.weight"
+    ):
+        MobileBertPipeline.from_pretrained("ner", path, backend=backend.name)
 
 
 def test_what_cannot_be_loaded_says_so(model, monkeypatch, tmp_path):
