@@ -191,9 +191,7 @@ def test_the_progress_bar_is_drawn_when_asked(recorded, capsys):
 def test_a_head_without_training_gives_no_answers(model, backend):
     path = model("fill-mask")
     MobileBertPipeline.from_pretrained("sentence-embedding", path, backend=backend.name)
-    with pytest.raises(
-        CheckpointError, match="trained MobileBertForTokenClassification, classifier.weight"
-    ):
+    with pytest.raises(CheckpointError, match="trained MobileBertForTokenClassification, classifier.weight"):
         MobileBertPipeline.from_pretrained("ner", path, backend=backend.name)
 
 
