@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from .config import MobileBertConfig
-from .errors import CheckpointError, CheckpointNotFoundError
-from .files import WEIGHTS_FILE, replacing
+from .errors import CheckpointError
+from .files import TENSORFLOW_FILE, WEIGHTS_FILE
 from .heads import HEADS, Head
+from .safetensors_file import SafetensorsFile
+from .stored import FLOATING, Stored, WeightFile
+from .tensorflow_files import H5File, TensorFlowNames
 from .weights import BASE_PREFIX, Weight, weight_table
 
 logger = logging.getLogger("mobilebert")
@@ -28,69 +29,24 @@ logger = logging.getLogger("mobilebert")
 _DERIVED_NAMES = frozenset({"embeddings.position_ids", "mobilebert.embeddings.position_ids"})
 
 
-@dataclass(frozen=True)
-class Stored:
-    """A tensor as a file describes it: shape, and dtype in numpy's spelling ("bfloat16" included)."""
-
-    shape: tuple[int, ...]
-    dtype: str
-
-
-_SAFETENSORS_DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
-
-
-class SafetensorsFile:
-    """A safetensors file: `stored` says what is in it, `read` fetches one array at a time.
+def open_weights(directory: Path, config: MobileBertConfig) -> WeightFile:
+    """The weights of a checkpoint directory under PyTorch's names: model.safetensors, or else tf_model.h5.
 
     Raises:
-        CheckpointNotFoundError: when the file is not there.
-        CheckpointError: when it is damaged, or holds TensorFlow names this reader does not know.
+        CheckpointNotFoundError: when neither is there.
+        CheckpointError: when the file is damaged.
     """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        if not path.is_file():
-            beside = ", ".join(sorted(p.name for p in path.parent.iterdir())[:8]) if path.parent.is_dir() else ""
-            seen = f"the directory holds {beside or 'nothing'}" if path.parent.is_dir() else "no such directory"
-            raise CheckpointNotFoundError(f"{path}: weights not found; {seen}.")
-        try:
-            self._file = safe_open(path, framework="np")
-        except (SafetensorError, OSError) as e:
-            raise CheckpointError(
-                f"{path}: not a whole safetensors file ({e}; {path.stat().st_size:,} bytes). Fetch or save it again."
-            ) from None
-        self.metadata: dict[str, str] = self._file.metadata() or {}
-        if self.metadata.get("format") not in (None, "pt", "np", "tf", "flax", "mlx"):
-            raise CheckpointError(f"{path}: unknown safetensors format {self.metadata['format']!r}, wanted 'pt'.")
-        self.stored: dict[str, Stored] = {}
-        for name in self._file.keys():  # noqa: SIM118  (safe_open is no mapping)
-            view = self._file.get_slice(name)
-            dtype = view.get_dtype()
-            self.stored[name] = Stored(tuple(view.get_shape()), _SAFETENSORS_DTYPES.get(dtype, str(dtype)))
-
-    def read(self, name: str) -> np.ndarray:
-        """One array. bfloat16, which numpy lacks, comes exactly as float32."""
-        if self.stored[name].dtype == "bfloat16":
-            return self._read_bfloat16(name)
-        try:
-            return self._file.get_tensor(name)
-        except SafetensorError as e:
-            raise CheckpointError(f"{self.path}: {name} cannot be read ({e}).") from None
-
-    def _read_bfloat16(self, name: str) -> np.ndarray:
-        import json
-
-        with self.path.open("rb") as f:
-            size = int.from_bytes(f.read(8), "little")
-            begin, end = json.loads(f.read(size))[name]["data_offsets"]
-            f.seek(8 + size + begin)
-            halves = np.frombuffer(f.read(end - begin), "<u2")
-        return (halves.astype(np.uint32) << 16).view(np.float32).reshape(self.stored[name].shape)
+    path = directory / WEIGHTS_FILE
+    if not path.is_file() and (directory / TENSORFLOW_FILE).is_file():
+        return TensorFlowNames(H5File(directory / TENSORFLOW_FILE), _known_weights(config))
+    file = SafetensorsFile(path)
+    return TensorFlowNames(file, _known_weights(config)) if file.metadata.get("format") == "tf" else file
 
 
-def open_weights(directory: Path) -> SafetensorsFile:
-    """The weights of a checkpoint directory."""
-    return SafetensorsFile(directory / WEIGHTS_FILE)
+def _known_weights(config: MobileBertConfig) -> list[Weight]:
+    """Every weight of every head, the pooler's also where this configuration does not use them."""
+    with_pooler = config.copy(classifier_activation=True)
+    return [weight for head in HEADS.values() for weight in weight_table(with_pooler, head)]
 
 
 @dataclass
@@ -139,8 +95,7 @@ def plan_loading(
         CheckpointError: listing every missing, unknown and mis-shaped weight with its shape.
     """
     table = weight_table(config, head, pooler)
-    with_pooler = config.copy(classifier_activation=True)  # its weights are known also where they are not used
-    elsewhere = {w.full_name for other in HEADS.values() for w in weight_table(with_pooler, other)}
+    elsewhere = {w.full_name for w in _known_weights(config)}
     full_names = {full: name for name in stored if (full := _full_name(name, elsewhere)) is not None}
     found = {full: stored[name] for full, name in full_names.items()}
     allowed = set(allow_missing)
@@ -170,22 +125,33 @@ def plan_loading(
     if missing or unknown or mismatched:
         foreign = not plan.sources and not mismatched
         raise CheckpointError(_report(source, table, stored, missing, unknown, mismatched, foreign))
-    floats = [s.dtype for s in stored.values() if s.dtype in _SAFETENSORS_DTYPES.values()]
+    floats = [s.dtype for s in stored.values() if s.dtype in FLOATING]
     plan.dtype = max(set(floats), key=floats.count) if floats else "float32"
     _log(source, head, plan)
     return plan
 
 
-def check_ties(source: str, plan: LoadPlan, stored: Mapping[str, Stored], read: Any, config: MobileBertConfig) -> None:
-    """Raises CheckpointError when a file holds a trained decoder of its own but the configuration ties it."""
-    names = {_full_name(n, {_DECODER, _WORDS}): n for n in stored}
-    if not config.tie_word_embeddings or not any(w.full_name.startswith("cls.predictions") for w in plan.sources):
-        return
-    if _DECODER in names and _WORDS in names and not np.array_equal(read(names[_DECODER]), read(names[_WORDS])):
-        raise CheckpointError(
-            f"{source}: {_DECODER} {stored[names[_DECODER]].shape} differs from the word embeddings, but the "
-            "configuration ties them and one would be lost. Pass tie_word_embeddings=False to load both."
-        )
+def resolve_ties(file: WeightFile, config: MobileBertConfig) -> MobileBertConfig:
+    """The configuration under which nothing of a file is lost, when it holds a decoder of its own.
+
+    TensorFlow models of transformers never tied the decoder, whatever their configuration says: such a file is
+    loaded untied, which is logged as a warning. In a file of PyTorch the two must be equal or declared untied.
+
+    Raises:
+        CheckpointError: when a PyTorch file holds a decoder that the configuration would overwrite.
+    """
+    names = {_full_name(name, {_DECODER, _WORDS}): name for name in file.stored}
+    if not config.tie_word_embeddings or not {_DECODER, _WORDS} <= names.keys():
+        return config
+    if np.array_equal(file.read(names[_DECODER]), file.read(names[_WORDS])):
+        return config
+    if isinstance(file, TensorFlowNames):
+        logger.warning("%s: the decoder differs from the word embeddings; loaded untied.", file.path)
+        return config.copy(tie_word_embeddings=False)
+    raise CheckpointError(
+        f"{file.path}: {_DECODER} {file.stored[names[_DECODER]].shape} differs from the word embeddings, but the "
+        "configuration ties them and one would be lost. Pass tie_word_embeddings=False to load both."
+    )
 
 
 _WORDS = "mobilebert.embeddings.word_embeddings.weight"
@@ -262,13 +228,3 @@ def _log(source: str, head: Head, plan: LoadPlan) -> None:
         )  # fmt: skip
     if plan.unused:
         logger.info("%s: %d weights of other heads were not used: %s", source, len(plan.unused), plan.unused)
-
-
-def save_weights(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Writes a safetensors file in PyTorch's layout, whole or not at all.
-
-    Arrays are made contiguous first: the format's numpy writer would store a transposed view wrongly.
-    """
-    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    with replacing(path) as temporary:
-        save_file(contiguous, temporary, metadata={"format": "pt"})

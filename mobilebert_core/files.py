@@ -14,6 +14,7 @@ from .errors import CheckpointError, CheckpointNotFoundError
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
+TENSORFLOW_FILE = "tf_model.h5"  # of transformers' TensorFlow models
 PICKLE_FILE = "pytorch_model.bin"  # of older checkpoints; read and written by PyTorch only
 
 

@@ -14,13 +14,14 @@ import keras
 import numpy as np
 from keras import ops
 
-from mobilebert_core.checkpoint import LoadPlan, check_ties, open_weights, plan_loading, save_weights
+from mobilebert_core.checkpoint import LoadPlan, open_weights, plan_loading, resolve_ties
 from mobilebert_core.config import DTYPES, MobileBertConfig
 from mobilebert_core.errors import ConfigError, InputError
 from mobilebert_core.files import WEIGHTS_FILE
 from mobilebert_core.heads import Head, check_head
 from mobilebert_core.inputs import check_inputs
 from mobilebert_core.outputs import ModelOutput
+from mobilebert_core.safetensors_file import save_weights
 from mobilebert_core.weights import Weight, weight_table
 
 from . import surgery
@@ -297,11 +298,11 @@ class TFMobileBertPreTrainedModel(TrainedByKeras, keras.Model):
         elif kwargs:
             config = config.copy(**kwargs)
         check_head(config, cls.head)
-        weights = open_weights(directory)
+        weights = open_weights(directory, config)
+        config = resolve_ties(weights, config)
         source = str(weights.path)
         pooler = model_kwargs.get("add_pooling_layer")
         plan = plan_loading(source, weights.stored, config, cls.head, pooler, ignore_mismatched_sizes, allow_missing)
-        check_ties(source, plan, weights.stored, weights.read, config)
         dtype = _policy(dtype or torch_dtype, plan)
         model = cls(config, initializer="zeros", dtype=dtype, **model_kwargs)
         model._assign(plan, weights.read)

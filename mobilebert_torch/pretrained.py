@@ -6,7 +6,6 @@ Twin: mobilebert_tf/pretrained.py.
 from __future__ import annotations
 
 import inspect
-import pickle
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -15,9 +14,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from mobilebert_core.checkpoint import LoadPlan, Stored, check_ties, open_weights, plan_loading
+from mobilebert_core.checkpoint import LoadPlan, open_weights, plan_loading, resolve_ties
 from mobilebert_core.config import DTYPES, MobileBertConfig
-from mobilebert_core.errors import CheckpointError, ConfigError
+from mobilebert_core.errors import ConfigError
 from mobilebert_core.files import PICKLE_FILE, WEIGHTS_FILE, replacing
 from mobilebert_core.heads import Head, check_head
 from mobilebert_core.outputs import ModelOutput
@@ -25,6 +24,7 @@ from mobilebert_core.weights import Weight, weight_table
 
 from . import surgery
 from .layers import LMPredictionHead, NoNorm, truncated_normal_
+from .state_dict import StateDict, read_pickle
 
 
 class MobileBertPreTrainedModel(nn.Module):
@@ -265,18 +265,16 @@ class MobileBertPreTrainedModel(nn.Module):
         elif kwargs:
             config = config.copy(**kwargs)
         check_head(config, cls.head)
-        source = "state_dict"
-        if state_dict is None and not (directory / WEIGHTS_FILE).exists() and (directory / PICKLE_FILE).exists():
-            source, state_dict = str(directory / PICKLE_FILE), _read_pickle(directory / PICKLE_FILE)
         if state_dict is None:
-            weights = open_weights(directory)
-            source, stored, read = str(weights.path), weights.stored, weights.read
+            no_safetensors = not (directory / WEIGHTS_FILE).exists()
+            pickled = no_safetensors and (directory / PICKLE_FILE).exists()
+            weights = read_pickle(directory / PICKLE_FILE) if pickled else open_weights(directory, config)
         else:
-            stored, read = _describe(state_dict), lambda name: state_dict[name]
-        pooler = model_kwargs.get("add_pooling_layer")
-        plan = plan_loading(source, stored, config, cls.head, pooler, ignore_mismatched_sizes, allow_missing)
-        check_ties(source, plan, stored, lambda name: torch.as_tensor(read(name)).double().numpy(force=True), config)
-        model = cls._load(config, plan, read, _torch_dtype(dtype or torch_dtype, plan), model_kwargs)
+            weights = StateDict(Path("state_dict"), state_dict)
+        config = resolve_ties(weights, config)
+        source, pooler = str(weights.path), model_kwargs.get("add_pooling_layer")
+        plan = plan_loading(source, weights.stored, config, cls.head, pooler, ignore_mismatched_sizes, allow_missing)
+        model = cls._load(config, plan, weights.read, _torch_dtype(dtype or torch_dtype, plan), model_kwargs)
         return (model, plan.loading_info()) if output_loading_info else model
 
     @classmethod
@@ -330,23 +328,6 @@ class MobileBertPreTrainedModel(nn.Module):
 
 def _constructor_names(cls: type) -> set[str]:
     return set(inspect.signature(cls.__init__).parameters) - {"self", "config"}
-
-
-def _read_pickle(path: Path) -> Mapping[str, Tensor]:
-    try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError):
-        raise CheckpointError(
-            f"{path}: wanted tensors alone, got a file that is damaged or holds other objects; nothing in it was run. "
-            "Fetch it again, or ask its author for model.safetensors."
-        ) from None
-    if not isinstance(found, Mapping) or not all(isinstance(value, Tensor) for value in found.values()):
-        raise CheckpointError(f"{path}: wanted a state dict of tensors, got a {type(found).__name__}.")
-    return found
-
-
-def _describe(state_dict: Mapping[str, Tensor]) -> dict[str, Stored]:
-    return {n: Stored(tuple(t.shape), str(t.dtype).removeprefix("torch.")) for n, t in state_dict.items()}
 
 
 def _torch_dtype(dtype: torch.dtype | str | None, plan: LoadPlan) -> torch.dtype:
