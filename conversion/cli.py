@@ -12,6 +12,8 @@ from mobilebert_core.config import DTYPES
 from mobilebert_core.errors import MobileBertError
 from mobilebert_core.heads import HEADS
 
+from .predict_command import add_predict
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a subcommand. Returns 0, 1 when what was checked does not hold, 2 when it could not be done."""
@@ -19,6 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_parity(commands)
     _add_vocab(commands)
+    add_predict(commands)
     options = parser.parse_args(arguments)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow greets on stderr otherwise
     try:

@@ -39,6 +39,8 @@ _EXPORTS = {
     "MobileBertTokenizer": "text.tokenization",
     "MobileBertTokenizerFast": "text.tokenization_fast",
     "WordpieceTokenizer": "text.wordpiece",
+    "MobileBertPipeline": "tasks.pipeline",
+    "TASKS": "tasks.table",
 }
 
 __all__ = sorted(_EXPORTS)

@@ -73,7 +73,7 @@ def test_a_missing_framework_is_one_clear_error():
     assert "pip install 'mobilebert[tf]'" in done.stdout
 
 
-TWINS = ("layers", "modeling", "heads", "losses", "inputs", "pretrained", "surgery", "outputs")
+TWINS = ("layers", "modeling", "heads", "losses", "inputs", "pretrained", "surgery", "outputs", "running")
 # What one framework has and the other has no use for.
 ONLY_TORCH = {
     "init_weights", "post_init", "tie_weights", "set_output_embeddings", "dtype", "device", "is_parallelizable",

@@ -1,0 +1,1 @@
+"""What people use MobileBERT for, as text in and answers out. Imports no framework; a backend's runner computes."""

@@ -1,0 +1,195 @@
+"""The text side of a task: what it takes, how that becomes rows of model input, and how scores become an answer.
+
+S tokens of a row, C labels, H hidden.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..config import MobileBertConfig
+from ..errors import InputError
+from ..text.tokenization_base import TokenizerBase
+
+Outputs = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Field:
+    """One thing that an input of a task holds: a text, or with `several` a list of texts."""
+
+    name: str
+    help: str
+    several: bool = False
+    optional: bool = False
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of model input, without padding, and what the task wants to remember of it."""
+
+    input_ids: list[int]
+    token_type_ids: list[int]
+    about: Any = None
+
+
+def option(
+    default: Any, kind: type, help: str, choices: Sequence[str] = (), least: float | None = None, flag: str = ""
+) -> Any:
+    """A field of a task that users may set: in Python by its name, on the command line as --its-name or `flag`.
+
+    `kind` is the type of the value, `tuple` for several strings. None as default also allows None.
+    """
+    metadata = {"kind": kind, "help": help, "choices": tuple(choices), "least": least, "flag": flag}
+    return field(default=default, metadata=metadata, kw_only=True)
+
+
+@dataclass(frozen=True)
+class TaskText:
+    """Text to rows and scores to answers, for one task with its options. Subclasses are the tasks.
+
+    Raises:
+        InputError: for an option of the wrong type or out of its range.
+    """
+
+    name: str
+    fields: tuple[Field, ...]
+    tokenizer: TokenizerBase
+    config: MobileBertConfig
+    max_length: int | None = option(None, int, "tokens in a row, special ones included (default: all the model has)",
+                                    least=8)  # fmt: skip
+
+    def __post_init__(self) -> None:
+        for each in options_of(type(self)):
+            _check_option(self.name, each, getattr(self, each.name))
+        limit = self.config.max_position_embeddings
+        if self.max_length is not None and self.max_length > limit:
+            raise InputError(
+                f"{self.name}: max_length is {self.max_length}, the model has max_position_embeddings {limit}. "
+                f"Use at most {limit}."
+            )
+
+    def rows(self, values: Mapping[str, Any]) -> list[Row]:
+        """The rows that the model must read for one input, given by its fields."""
+        raise NotImplementedError
+
+    def read(self, row: Row, outputs: Outputs) -> Any:
+        """What matters of the model's outputs for one row, whose arrays may be longer than the row."""
+        raise NotImplementedError
+
+    def combine(self, values: Mapping[str, Any], rows: list[Row], parts: list[Any]) -> Any:
+        """The answer for one input from what was read of its rows."""
+        return parts[0]
+
+    def with_options(self, options: Mapping[str, Any]) -> TaskText:
+        """The same task with other options."""
+        known = [each.name for each in options_of(type(self))]
+        for name in options:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, 1)
+                hint = f" Did you mean {near[0]!r}?" if near else f" It knows {', '.join(known)}."
+                raise InputError(f"{self.name}: wanted options it knows, came {name!r}.{hint}")
+        listed: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in options.items()}
+        return dataclasses.replace(self, **listed) if listed else self
+
+    # ---------------------------------------------------------------------------------------- rows of text
+
+    @property
+    def row_limit(self) -> int:
+        """Tokens that a row may have: `max_length`, the model's positions or the tokenizer's limit."""
+        return self.max_length or min(self.config.max_position_embeddings, self.tokenizer.model_max_length)
+
+    def row_of(self, text: str, text_pair: str | None = None) -> Row:
+        """A text or pair as one row; what is beyond the limit is cut, from the longer text first."""
+        encoded = self.tokenizer(
+            text, text_pair, truncation=True, max_length=self.row_limit, return_token_type_ids=True, verbose=False
+        )
+        return Row(encoded["input_ids"], encoded["token_type_ids"])
+
+    def row_of_ids(self, first: list[int], second: list[int] | None = None, about: Any = None) -> Row:
+        """Word pieces given by their ids, with the special tokens put around."""
+        return Row(
+            self.tokenizer.build_inputs_with_special_tokens(first, second),
+            self.tokenizer.create_token_type_ids_from_sequences(first, second),
+            about,
+        )
+
+    def pieces_of(self, text: str) -> Any:
+        """The `Encoding` of a whole text, neither cut nor with special tokens."""
+        return self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)[0]
+
+    def label(self, index: int) -> str:
+        """The name that the configuration has for a class."""
+        names = self.config.id2label or {}
+        return names.get(index, f"LABEL_{index}")
+
+
+def options_of(task: type[TaskText]) -> list[dataclasses.Field[Any]]:
+    """The fields of a task that users may set, the task's own before those of every task."""
+    found = [each for each in dataclasses.fields(task) if "kind" in each.metadata]
+    return sorted(found, key=lambda each: each.name in TaskText.__dataclass_fields__)
+
+
+def _check_option(task: str, each: dataclasses.Field[Any], value: Any) -> None:
+    kind, choices, least = (each.metadata[name] for name in ("kind", "choices", "least"))
+    if value is None and each.default is None:
+        return
+    right = isinstance(value, kind) or (kind is float and isinstance(value, int))
+    if isinstance(value, bool) and kind is not bool:
+        right = False
+    if kind is tuple and right:
+        right = all(isinstance(item, str) for item in value)
+    if not right:
+        wanted = "a list of strings" if kind is tuple else f"{kind.__name__}"
+        raise InputError(f"{task}: {each.name} must be {wanted}, got {value!r}.")
+    if choices and value not in choices:
+        raise InputError(f"{task}: {each.name} must be one of {', '.join(choices)}, got {value!r}.")
+    if least is not None and value < least:
+        raise InputError(f"{task}: {each.name} must be at least {least}, got {value!r}.")
+
+
+def fields_of(name: str, fields: Sequence[Field], item: Any, shared: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The fields of one input, checked: a string is the first field, a tuple several in order, a mapping by name.
+
+    Raises:
+        InputError: saying what was wanted and what came.
+    """
+    wanted = " and ".join(f.name for f in fields if not f.optional)
+    if isinstance(item, Mapping):
+        values = dict(item)
+    elif isinstance(item, tuple):
+        if len(item) > len(fields):
+            raise InputError(f"{name}: wanted at most {len(fields)} values ({wanted}), a tuple of {len(item)} came.")
+        values = dict(zip((f.name for f in fields), item, strict=False))
+    else:
+        values = {fields[0].name: item}
+    values = {**(shared or {}), **values}
+    known = {f.name: f for f in fields}
+    for key, value in values.items():
+        if key not in known:
+            raise InputError(f"{name}: wanted an input with {', '.join(known)}, came {key!r} too. Leave it out.")
+        if known[key].several:
+            if isinstance(value, str) or not isinstance(value, Sequence) or not value:
+                raise InputError(f"{name}: {key} must be a list of texts, got {_brief(value)}.")
+            texts = list(value)
+        else:
+            texts = [value]
+        for text in texts:
+            if not isinstance(text, str) and not (text is None and known[key].optional):
+                raise InputError(f"{name}: {key} must be text, got {_brief(text)}.")
+    missing = [f.name for f in fields if not f.optional and f.name not in values]
+    if missing:
+        came = ", ".join(values) or "nothing"
+        raise InputError(f"{name}: wanted {wanted}, came {came}; {' and '.join(missing)} missing.")
+    return values
+
+
+def _brief(value: Any) -> str:
+    shown = repr(value)
+    return f"{type(value).__name__} {shown[:60]}{'...' if len(shown) > 60 else ''}"

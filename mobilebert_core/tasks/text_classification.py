@@ -1,0 +1,58 @@
+"""A label, several labels or a number for a text or a pair of texts.
+
+C labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .probabilities import best_first, sigmoid, softmax
+from .task_text import Outputs, Row, TaskText, option
+
+FUNCTIONS = {"softmax": softmax, "sigmoid": sigmoid, "none": lambda scores: np.asarray(scores, np.float64)}
+
+
+@dataclass(frozen=True)
+class TextClassification(TaskText):
+    """{label, score}; a list of them, best first, where several labels may hold or `top_k` asks for more.
+
+    `problem_type` of the configuration says what scores mean: probabilities that add to 1, probabilities each by
+    itself, or plain numbers (regression, which one label without a problem type also means, as in training).
+    """
+
+    top_k: int | None = option(None, int, "labels to give, best first (default: the best, or all of several)", least=1)
+    threshold: float | None = option(None, float, "give every label with at least this score, and no other")
+    function_to_apply: str | None = option(
+        None, str, "how scores become probabilities (default: as the model was trained)", tuple(FUNCTIONS)
+    )
+
+    @property
+    def function(self) -> str:
+        """softmax, sigmoid or none."""
+        if self.function_to_apply is not None:
+            return self.function_to_apply
+        return {"regression": "none", "multi_label_classification": "sigmoid"}.get(self.problem, "softmax")
+
+    @property
+    def problem(self) -> str:
+        """What the model was trained for, by the names of `problem_type`."""
+        single = "regression" if self.config.num_labels == 1 else "single_label_classification"
+        return self.config.problem_type or single
+
+    def rows(self, values: Mapping[str, Any]) -> list[Row]:
+        return [self.row_of(values["text"], values.get("text_pair"))]
+
+    def read(self, row: Row, outputs: Outputs) -> Any:
+        scores = FUNCTIONS[self.function](outputs["logits"])  # (C,)
+        found: list[dict[str, Any]] = [
+            {"label": self.label(i), "score": float(scores[i])} for i in best_first(scores, self.top_k)
+        ]
+        if self.threshold is not None:
+            return [each for each in found if each["score"] >= self.threshold]
+        one = self.problem == "single_label_classification" or len(scores) == 1
+        return found[0] if self.top_k == 1 or (self.top_k is None and one) else found

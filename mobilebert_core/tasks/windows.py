@@ -1,0 +1,41 @@
+"""Long texts in overlapping windows, and which window knows a token best (released code, run_squad.py).
+
+T tokens of the text.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Window:
+    """Tokens `start` up to, not including, `end` of a text; `knows` says for each whether no window knows it better."""
+
+    start: int
+    end: int
+    knows: np.ndarray  # (end - start,) of booleans
+
+
+def windows_over(length: int, room: int, step: int) -> list[Window]:
+    """Windows of `room` tokens, each `step` further on, the last one ending with the text.
+
+    A token that stands in several belongs to the one where the smaller of its contexts, left and right, is largest
+    (a hundredth of the window's length is added, so that full windows win; the first one wins a tie).
+    """
+    step = min(step, room)
+    starts = [0]
+    while starts[-1] + room < length:
+        starts.append(starts[-1] + step)
+    spans = [(start, min(start + room, length)) for start in starts]
+    best = np.full(length, -np.inf)
+    owner = np.zeros(length, np.int64)
+    for number, (start, end) in enumerate(spans):
+        place = np.arange(end - start)
+        context = np.minimum(place, place[::-1]) + 0.01 * (end - start)
+        better = context > best[start:end]
+        best[start:end][better] = context[better]
+        owner[start:end][better] = number
+    return [Window(start, end, owner[start:end] == number) for number, (start, end) in enumerate(spans)]

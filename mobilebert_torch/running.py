@@ -1,0 +1,44 @@
+"""Runs a PyTorch model on numpy arrays, for pipelines.
+
+Twin: mobilebert_tf/running.py.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+
+from mobilebert_core.tasks.trained_head import require_trained
+
+from .heads import MODEL_CLASSES
+
+
+class Runner:
+    """A model in evaluation mode on one device; `config` is the model's."""
+
+    def __init__(self, model: Any, device: Any = None) -> None:
+        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        self.model = model.eval().to(device)
+        self.config = model.config
+        self.device = torch.device(device)
+
+    @classmethod
+    def from_pretrained(cls, head: str, path: str | Path, *, device: Any = None, **kwargs: Any) -> Self:
+        """Loads a head, by its name in the table, as the model's own `from_pretrained` does.
+
+        Raises:
+            CheckpointError: also when the checkpoint has no such head, which would start fresh.
+        """
+        model, info = MODEL_CLASSES[head].from_pretrained(path, output_loading_info=True, **kwargs)
+        require_trained(head, path, info)
+        return cls(model, device)
+
+    @torch.inference_mode()
+    def run(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The outputs by name, in float32 where the model computes in less."""
+        outputs = self.model(**{n: torch.from_numpy(a).to(self.device) for n, a in batch.items()}, return_dict=True)
+        return {n: (v.float() if v.element_size() == 2 else v).cpu().numpy() for n, v in outputs.items()
+                if isinstance(v, torch.Tensor)}  # fmt: skip

@@ -1,0 +1,167 @@
+"""`mobilebert predict` from files, arguments and standard input to JSON lines."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from conversion.cli import main
+from mobilebert_core import MobileBertTokenizerFast
+from mobilebert_core.tasks import pipeline as pipelines
+from mobilebert_core.tasks.table import TASKS
+from tests.core.test_tasks import VOCABULARY
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def model(checkpoint, tmp_path):
+    def write(task: str, **config):
+        path = checkpoint(TASKS[task].head, **config)
+        (tmp_path / "vocab.txt").write_text("".join(f"{token}\n" for token in VOCABULARY), encoding="utf-8")
+        MobileBertTokenizerFast(tmp_path / "vocab.txt").save_pretrained(path)
+        return str(path)
+
+    return write
+
+
+@pytest.fixture
+def predict(capsys):
+    """Runs the command in this process: exit code, records, what was said on stderr."""
+
+    def run(*arguments):
+        code = main(["predict", *map(str, arguments)])
+        captured = capsys.readouterr()
+        return code, [json.loads(line) for line in captured.out.splitlines()], captured.err
+
+    return run
+
+
+def test_texts_as_arguments(model, predict):
+    path = model("fill-mask")
+    code, records, said = predict("fill-mask", "zola lives in [MASK]", "a [MASK]", "--model", path, "--top-k", 2)
+    assert code == 0 and said == ""
+    assert [record["line"] for record in records] == [1, 2]
+    assert [len(record["result"]) for record in records] == [2, 2]
+    assert {"score", "token", "token_str", "sequence"} == set(records[0]["result"][0])
+
+
+def test_a_question_and_its_context_as_arguments_and_as_lines(model, predict, tmp_path):
+    path = model("question-answering")
+    code, (record,), _ = predict(
+        "question-answering", "--model", path, "--question", "who?", "--context", "Émile Zola", "--threshold", 0
+    )
+    assert code == 0 and {"score", "start", "end", "answer", "null_difference"} == set(record["result"])
+    file = tmp_path / "contexts.txt"
+    file.write_text("zola lives in paris\n\nÉmile\n", encoding="utf-8")
+    code, records, _ = predict("question-answering", "--model", path, "--question", "who?", "--input", file)
+    assert code == 0 and [record["line"] for record in records] == [1, 3]
+    assert predict("question-answering", "--model", path, "--input", file)[0] == 2
+
+
+def test_broken_lines_are_reported_and_the_rest_processed(model, predict, tmp_path):
+    file, out = tmp_path / "in.jsonl", tmp_path / "answers" / "out.jsonl"
+    lines = [
+        b'{"text": "cats", "id": "first"}', b'{"text": "ca', b'"dogs"', b"", b'{"text": 3}', b"\xff", b"[1]",
+        '{"text": "Émile", "label": 1}'.encode(), b'{"texts": "a"}', b'{"text": "\\ud800 a"}',
+    ]  # fmt: skip
+    file.write_bytes(b"\n".join(lines))
+    code, _, said = predict(
+        "sentiment-analysis", "--model", model("text-classification"), "--input", file, "--output", out
+    )
+    assert code == 1
+    records = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
+    assert [record["line"] for record in records] == [1, 3, 8, 10] and records[0]["id"] == "first"
+    for wanted in (
+        "line 2: wanted JSON, Unterminated string",
+        "line 5: text-classification: text must be text, got int 3",
+        "line 6: wanted UTF-8, byte 0xff after 0 characters",
+        "line 7: wanted a JSON object or string, got list",
+        "line 9: text-classification: wanted text, came nothing; text missing",
+        "5 broken lines, 4 answered",
+    ):
+        assert wanted in said
+
+
+def test_csv_with_several_texts_in_a_cell(model, predict, tmp_path):
+    file = tmp_path / "in.csv"
+    file.write_text(
+        'id,text,choices\n7,"zola, emile",lives|is in paris\n8,a,"[""b"", ""c""]"\n9,a,b,c\n10,a,\n', encoding="utf-8"
+    )
+    code, records, said = predict("multiple-choice", "--model", model("multiple-choice"), "--input", file)
+    assert code == 1 and [(record["line"], record["id"]) for record in records] == [(2, "7"), (3, "8")]
+    assert records[0]["result"]["answer"] in ("lives", "is in paris")
+    assert "line 4: wanted 3 cells, got more" in said and "line 5: multiple-choice: wanted text and choices" in said
+    file.write_text("text\na\n")
+    code, _, said = predict("multiple-choice", "--model", model("multiple-choice"), "--input", file)
+    assert code == 2 and "choices missing" in said
+
+
+def test_interrupted_and_resumed(model, predict, tmp_path, monkeypatch):
+    file, out = tmp_path / "in.txt", tmp_path / "out.jsonl"
+    file.write_text("".join(f"{'a ' * (n % 5)}cats\n" for n in range(10)))
+    command = ("sentence-embedding", "--model", model("sentence-embedding"), "--input", file, "--batch-size", 2)
+    code, records, _ = predict(*command)
+    assert code == 0 and len(records) == 10
+    monkeypatch.setattr(pipelines, "BATCHES_AT_ONCE", 2)
+    run, calls = pipelines.MobileBertPipeline._run, []
+
+    def interrupted(self, rows):
+        calls.append(len(rows))
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return run(self, rows)
+
+    monkeypatch.setattr(pipelines.MobileBertPipeline, "_run", interrupted)
+    code, _, said = predict(*command, "--output", out)
+    assert code == 130 and "4 answers are written, --resume goes on" in said
+    assert len(out.read_text().splitlines()) == 4
+    out.write_text(out.read_text() + '{"line": 5, "res')  # killed while writing
+    monkeypatch.setattr(pipelines.MobileBertPipeline, "_run", run)
+    assert predict(*command, "--output", out, "--resume")[0] == 0
+    resumed = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [record["line"] for record in resumed] == list(range(1, 11))
+    assert predict(*command, "--resume")[0] == 2
+
+
+def test_standard_input(model, predict, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"emile zola\nparis\r\n")))
+    path = model("token-classification", id2label={0: "B-PER", 1: "I-PER"})
+    code, records, _ = predict("ner", "--model", path, "--aggregation", "simple")
+    assert code == 0 and [record["line"] for record in records] == [1, 2]
+    assert records[0]["result"][0]["start"] == 0
+
+
+def test_options_that_do_not_fit(model, predict, tmp_path, monkeypatch):
+    path = model("zero-shot-classification", id2label={0: "entailment", 1: "no"})
+    file = tmp_path / "in.dat"
+    file.write_text("a\n")
+    for arguments, message in (
+        (("a", "--input", file), "text came as arguments and from --input"),
+        (("--input", file), "wanted a file ending in jsonl, csv, txt, or --format"),
+        (("--input", tmp_path / "no.txt"), "no.txt: wanted a file of inputs, there is none"),
+    ):
+        code, _, said = predict("zero-shot-classification", *arguments, "--model", path, "--labels", "a")
+        assert code == 2 and message in said
+    code, records, _ = predict(
+        "zero-shot-classification", "cats", "--model", path, "--labels", "cats", "new york", "--multi-label"
+    )
+    assert code == 0 and set(records[0]["result"]["labels"]) == {"cats", "new york"}
+    for task in TASKS:
+        with pytest.raises(SystemExit) as ended:
+            main(["predict", task, "--help"])
+        assert ended.value.code == 0
+
+
+def test_the_command_as_a_process(model):
+    command = [sys.executable, "-m", "conversion.cli", "predict", "next-sentence", "--model", model("next-sentence")]
+    lines = '{"text": "zola lives", "text_pair": "in paris"}\nbroken\n'
+    done = subprocess.run(command, input=lines, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 1
+    assert set(json.loads(done.stdout)["result"]) == {"is_next", "score"}
+    assert done.stderr.splitlines()[0].startswith("mobilebert: standard input, line 2: wanted JSON, Expecting value")
