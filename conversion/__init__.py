@@ -1,4 +1,4 @@
-"""Where the two backends meet: parity measured, checkpoints moved, and the `mobilebert` command.
+"""Where the two backends meet: parity measured, and the `mobilebert` command.
 
 Importing this package loads no framework; each is imported by the call that needs it.
 """

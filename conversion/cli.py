@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mobilebert_core.config import DTYPES
+from mobilebert_core.config_fields import DTYPES
 from mobilebert_core.errors import MobileBertError
 from mobilebert_core.heads import HEADS
 
@@ -79,9 +79,9 @@ def _add_vocab(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser = commands.add_parser("vocab", help="train a WordPiece vocabulary")
     actions = parser.add_subparsers(metavar="ACTION", required=True)
     train = actions.add_parser("train", help="learn word pieces from text files, one text a line")
-    train.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    train.add_argument("files", nargs="+", type=Path, metavar="FILE", help="UTF-8 text, one text a line")
     train.add_argument("--size", type=int, required=True, help="number of tokens, special ones included")
-    train.add_argument("--output", type=Path, default=Path("vocab.txt"))
+    train.add_argument("--output", type=Path, default=Path("vocab.txt"), help="where to write (default vocab.txt)")
     train.add_argument("--cased", action="store_true", help="keep upper case")
     train.set_defaults(run=_train_vocabulary)
 

@@ -20,10 +20,13 @@ from .report import plot, table
 from .sample import SENTENCES, batch_of, random_checkpoint
 
 VOCABULARY = "vocab.txt"
+PICTURES = (".png", ".svg", ".pdf", ".jpg")
 
 
 def run_parity(options: argparse.Namespace) -> int:
     """Prints one table a dtype; returns 0 when all are within the tolerance, 1 otherwise."""
+    if options.plot and options.plot.suffix not in PICTURES:
+        raise ConfigError(f"--plot {options.plot}: wanted a file that ends in {', '.join(PICTURES)}.")
     torch_classes, keras_classes = _backends()
     reports: list[Report] = []
     with tempfile.TemporaryDirectory() as scratch:

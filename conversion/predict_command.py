@@ -13,7 +13,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from mobilebert_core.config import DTYPES
+from mobilebert_core.config_fields import DTYPES
 from mobilebert_core.errors import InputError, TokenizerError
 from mobilebert_core.tasks.pipeline import RUNNERS, MobileBertPipeline, Prepared
 from mobilebert_core.tasks.table import TASKS, TextTask

@@ -29,6 +29,16 @@ logger = logging.getLogger("mobilebert")
 _DERIVED_NAMES = frozenset({"embeddings.position_ids", "mobilebert.embeddings.position_ids"})
 
 
+# What users of transformers pass to `from_pretrained` and what has no meaning for a directory that is read whole,
+# by either framework, from any of its files. Accepted, so that switching is changing an import.
+WITHOUT_EFFECT = frozenset(
+    {
+        "cache_dir", "force_download", "from_pt", "from_tf", "local_files_only", "low_cpu_mem_usage", "proxies",
+        "resume_download", "revision", "token", "trust_remote_code", "use_auth_token", "use_safetensors",
+    }
+)  # fmt: skip
+
+
 def open_weights(directory: Path, config: MobileBertConfig) -> WeightFile:
     """The weights of a checkpoint directory under PyTorch's names: model.safetensors, or else tf_model.h5.
 

@@ -10,7 +10,6 @@ import copy
 import difflib
 import inspect
 import json
-import math
 import sys
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
@@ -19,47 +18,11 @@ from typing import Any, Self
 
 import numpy as np
 
-from .errors import ConfigError
+from .config_checks import faults, is_int
+from .config_fields import ALIASES, INERT_FIELDS, RUNTIME_ONLY
+from .errors import CheckpointNotFoundError, ConfigError
 from .files import CONFIG_FILE, read_json, write_text
 from .presets import PRESETS
-
-# Every activation by the names that checkpoints use, and what each means to a backend.
-ACTIVATIONS = {
-    "relu": "relu",
-    "relu6": "relu6",
-    "gelu": "gelu",
-    "gelu_new": "gelu_tanh",
-    "gelu_pytorch_tanh": "gelu_tanh",
-    "gelu_tanh": "gelu_tanh",
-    "silu": "silu",
-    "swish": "silu",
-    "tanh": "tanh",
-}
-NORMALIZATION_TYPES = ("no_norm", "layer_norm")
-PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
-ATTENTION_IMPLEMENTATIONS = ("sdpa", "eager")
-DTYPES = ("float64", "float32", "float16", "bfloat16")
-
-# Fields that every transformers configuration may carry. They change nothing in MobileBERT; they are
-# accepted, kept and written back, so that a file survives the trip.
-INERT_FIELDS: dict[str, Any] = {
-    "add_cross_attention": False, "bad_words_ids": None, "begin_suppress_tokens": None, "bos_token_id": None,
-    "chunk_size_feed_forward": 0, "cross_attention_hidden_size": None, "decoder_start_token_id": None,
-    "diversity_penalty": 0.0, "do_sample": False, "early_stopping": False, "encoder_no_repeat_ngram_size": 0,
-    "eos_token_id": None, "exponential_decay_length_penalty": None, "finetuning_task": None,
-    "forced_bos_token_id": None, "forced_eos_token_id": None,
-    "is_composition": False, "is_decoder": False, "is_encoder_decoder": False, "length_penalty": 1.0,
-    "max_length": 20, "min_length": 0, "no_repeat_ngram_size": 0, "num_beam_groups": 1, "num_beams": 1,
-    "num_choices": None, "num_return_sequences": 1, "output_scores": False, "prefix": None,
-    "remove_invalid_values": False, "repetition_penalty": 1.0, "return_dict_in_generate": False,
-    "sep_token_id": None, "suppress_tokens": None,
-    "task_specific_params": None, "temperature": 1.0, "tf_legacy_loss": False, "tie_encoder_decoder": False,
-    "tokenizer_class": None, "top_k": 50, "top_p": 1.0, "transformers_version": None,
-    "typical_p": 1.0, "use_bfloat16": False, "use_cache": True, "language": None, "name": None,
-}  # fmt: skip
-
-_ALIASES = {"torch_dtype": "dtype", "_name_or_path": "name_or_path", "_attn_implementation": "attn_implementation"}
-_RUNTIME_ONLY = {"name_or_path", "attn_implementation"}
 
 
 @dataclass(init=False, repr=False, eq=False)
@@ -123,7 +86,7 @@ class MobileBertConfig:
             raise ConfigError(f"MobileBertConfig takes at most {len(known)} positional values, {len(args)} came.")
         given = dict(zip(known, args, strict=False))
         for name, value in kwargs.items():
-            target = _ALIASES.get(name, name)
+            target = ALIASES.get(name, name)
             if target in given and given[target] != value:
                 raise ConfigError(f"MobileBertConfig: {target} was given twice, as {given[target]!r} and {value!r}.")
             given[target] = value
@@ -148,7 +111,7 @@ class MobileBertConfig:
     # ----------------------------------------------------------------------------------------- fields
 
     def __setattr__(self, name: str, value: Any) -> None:
-        name = _ALIASES.get(name, name)
+        name = ALIASES.get(name, name)
         value = value.item() if isinstance(value, np.generic) else value
         if name in INERT_FIELDS:
             self.extra[name] = value
@@ -179,8 +142,8 @@ class MobileBertConfig:
     def __getattr__(self, name: str) -> Any:
         if name in INERT_FIELDS and "extra" in self.__dict__:
             return self.extra.get(name, INERT_FIELDS[name])
-        if name in _ALIASES:
-            return getattr(self, _ALIASES[name])
+        if name in ALIASES:
+            return getattr(self, ALIASES[name])
         if name != "extra" and name in self.__dict__.get("extra", {}):
             return self.extra[name]
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
@@ -231,7 +194,7 @@ class MobileBertConfig:
         num_labels: int | None = None,
     ) -> None:
         num_labels = num_labels.item() if isinstance(num_labels, np.generic) else num_labels
-        if num_labels is not None and (not _is_int(num_labels) or num_labels < 1):
+        if num_labels is not None and (not is_int(num_labels) or num_labels < 1):
             raise ConfigError(f"MobileBertConfig: num_labels must be a whole number of at least 1, got {num_labels!r}.")
         try:
             by_id = {int(k): v for k, v in id2label.items()} if id2label else None
@@ -266,69 +229,8 @@ class MobileBertConfig:
         Models call it. Construction and assignment come with `building=False`, which leaves to the model what
         a file or a caller may fill in step by step: hidden_size 0, and heads pruned that are not there.
         """
-        wrong: list[str] = []
-        at_least = {
-            "vocab_size": 1, "hidden_size": int(building), "num_hidden_layers": 0, "num_attention_heads": 1,
-            "intermediate_size": 1, "max_position_embeddings": 1, "type_vocab_size": 1, "embedding_size": 1,
-            "intra_bottleneck_size": 1, "num_feedforward_networks": 1,
-        }  # fmt: skip
-        for name, least in at_least.items():
-            value = getattr(self, name)
-            if not _is_int(value) or value < least:
-                wrong.append(f"{name} must be a whole number of at least {least}, got {value!r}")
-        for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout"):
-            value = getattr(self, name)
-            if not (value is None and name == "classifier_dropout") and not (_is_number(value) and 0 <= value < 1):
-                wrong.append(f"{name} must be a number from 0 up to but not including 1, got {value!r}")
-        for name in ("initializer_range", "layer_norm_eps"):
-            if not _is_number(getattr(self, name)) or getattr(self, name) < 0:
-                wrong.append(f"{name} must be a number of at least 0, got {getattr(self, name)!r}")
-        for name, choices in (
-            ("hidden_act", tuple(ACTIVATIONS)),
-            ("normalization_type", NORMALIZATION_TYPES),
-            ("problem_type", (None, *PROBLEM_TYPES)),
-            ("attn_implementation", (None, *ATTENTION_IMPLEMENTATIONS)),
-            ("dtype", (None, *DTYPES)),
-        ):
-            value = getattr(self, name)
-            if not isinstance(value, str | None) or value not in choices:
-                wrong.append(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
-        for f in fields(self):
-            if f.type == "bool" and not isinstance(getattr(self, f.name), bool):
-                wrong.append(f"{f.name} must be True or False, got {getattr(self, f.name)!r}")
-        if not wrong:
-            wrong += self._conflicts()
-            wrong += self._pruning_conflicts() if building else []
-        if wrong:
+        if wrong := faults(self, building):
             raise ConfigError("MobileBertConfig: " + "; ".join(wrong) + ".")
-
-    def _conflicts(self) -> list[str]:
-        wrong = []
-        if self.true_hidden_size % self.num_attention_heads:
-            width = "intra_bottleneck_size" if self.use_bottleneck else "hidden_size"
-            wrong.append(
-                f"{width} {self.true_hidden_size} is not divisible by num_attention_heads {self.num_attention_heads}"
-            )
-        pad = self.pad_token_id
-        if pad is not None and not (_is_int(pad) and -self.vocab_size <= pad < self.vocab_size):
-            wrong.append(f"pad_token_id must be None or an id below vocab_size {self.vocab_size}, got {pad!r}")
-        return wrong
-
-    def _pruning_conflicts(self) -> list[str]:
-        try:
-            pruned = {int(layer): {int(head) for head in heads} for layer, heads in self.pruned_heads.items()}
-        except (TypeError, ValueError, AttributeError):
-            return [f"pruned_heads maps layers to lists of heads, e.g. {{0: [1, 2]}}, got {self.pruned_heads!r}"]
-        wrong = []
-        for layer, heads in pruned.items():
-            if not 0 <= layer < self.num_hidden_layers or any(not 0 <= h < self.num_attention_heads for h in heads):
-                wrong.append(
-                    f"pruned_heads names layer {layer}, heads {sorted(heads)}; there are {self.num_hidden_layers} "
-                    f"layers of {self.num_attention_heads} heads"
-                )
-            elif len(heads) >= self.num_attention_heads:
-                wrong.append(f"pruned_heads leaves no attention head in layer {layer}")
-        return wrong
 
     # ------------------------------------------------------------------------------------------- JSON
 
@@ -343,7 +245,7 @@ class MobileBertConfig:
             architecture = architecture and f.name != "tie_word_embeddings"
             value = getattr(self, f.name)
             default = f.default_factory() if f.default_factory is not MISSING else f.default
-            if f.name in ("id2label", "label2id") or f.name in _RUNTIME_ONLY:
+            if f.name in ("id2label", "label2id") or f.name in RUNTIME_ONLY:
                 continue
             if architecture or value != default:
                 out["torch_dtype" if f.name == "dtype" else f.name] = copy.deepcopy(value)
@@ -362,7 +264,7 @@ class MobileBertConfig:
         """
         out = self.to_dict()
         if not use_diff:
-            everything = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _RUNTIME_ONLY}
+            everything = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in RUNTIME_ONLY}
             everything["torch_dtype"] = everything.pop("dtype")
             out = {**INERT_FIELDS, **everything, **out}
         return json.dumps(out, indent=2, sort_keys=True) + "\n"
@@ -382,20 +284,18 @@ class MobileBertConfig:
         know are an error, or come back as the second item when `return_unused_kwargs` is set.
         """
         values = dict(config_dict)
-        known = {*cls.__dataclass_fields__, *_ALIASES, *INERT_FIELDS, "num_labels", "model_type", "true_hidden_size"}
+        known = {*cls.__dataclass_fields__, *ALIASES, *INERT_FIELDS, "num_labels", "model_type", "true_hidden_size"}
         extra = {name: values.pop(name) for name in list(values) if name not in known}
         unused = {name: kwargs.pop(name) for name in list(kwargs) if name not in known}
         if unused and not return_unused_kwargs:
             raise ConfigError(_unknown_fields(list(unused), sorted(known)))
-        overrides = {_ALIASES.get(name, name): value for name, value in kwargs.items()}
-        for name in [n for n in values if _ALIASES.get(n, n) in overrides]:
+        overrides = {ALIASES.get(name, name): value for name, value in kwargs.items()}
+        for name in [n for n in values if ALIASES.get(n, n) in overrides]:
             del values[name]
         if overrides.keys() & {"num_labels", "id2label", "label2id"}:
             kept = values.get("id2label")
-            if overrides.keys() == {"num_labels"} | (overrides.keys() - {"id2label", "label2id"}) and kept is not None:
-                if len(kept) != overrides["num_labels"]:
-                    values = {n: v for n, v in values.items() if n not in ("id2label", "label2id")}
-            else:
+            names_given = overrides.keys() & {"id2label", "label2id"}
+            if names_given or kept is None or len(kept) != overrides["num_labels"]:
                 values = {n: v for n, v in values.items() if n not in ("id2label", "label2id", "num_labels")}
         if "dtype" in values and "torch_dtype" in values:
             values.pop("torch_dtype")
@@ -411,6 +311,11 @@ class MobileBertConfig:
     def get_config_dict(cls, pretrained_model_name_or_path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
         """The raw dict of a directory or file, and an empty dict, as in transformers."""
         path = Path(pretrained_model_name_or_path)
+        if path.is_file() and path.suffix != ".json":
+            raise CheckpointNotFoundError(
+                f"{path}: wanted the directory of config.json and its weights, got a file. What Keras saved as .keras "
+                "is read by keras.models.load_model."
+            )
         return read_json(path if path.is_file() or path.suffix == ".json" else path / CONFIG_FILE), {}
 
     @classmethod
@@ -477,14 +382,6 @@ MobileBertConfig.__init__.__signature__ = inspect.Signature(  # type: ignore[att
     ]
     + [inspect.Parameter("kwargs", inspect.Parameter.VAR_KEYWORD)]
 )
-
-
-def _is_int(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _normal_pruned_heads(value: Any, layers: int) -> Any:

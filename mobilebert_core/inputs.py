@@ -112,6 +112,13 @@ def _check_attention_mask(config: MobileBertConfig, head: Head, mask: Any, axes:
             f"{lead[0]} and sequence {sequence}."
         )
     rank = len(shape) - len(choices)
+    if (rank < 4 or probe.is_integer(mask)) and "bool" not in str(mask.dtype):
+        bounds = probe.bounds(mask)
+        if bounds is not None and not (bounds[0] >= 0 and bounds[1] <= 1):
+            raise InputError(
+                f"{head.class_name}: attention_mask must hold 1 for tokens that are seen and 0 for the others, got "
+                f"values from {bounds[0]:g} to {bounds[1]:g}. Scores to be added belong into a 4-D mask of floats."
+            )
     if rank == 4 and not probe.is_integer(mask) and "bool" not in str(mask.dtype):
         bounds = probe.bounds(mask)
         if bounds is not None and bounds[1] > 0:
@@ -150,7 +157,10 @@ def check_labels(
 
     `integer_wanted` is False for regression and multi-label targets, which have the shape of the logits.
     """
-    shape = probe.shape(labels)
+    try:
+        shape = probe.shape(labels)
+    except ValueError:  # a graph may know neither sizes nor rank
+        return
     classes = logits[-1]
     wanted = logits if not integer_wanted or task.kind == "span" else logits[:-1]
     if task.kind == "span":

@@ -1,6 +1,7 @@
 """The eight models in Keras 3: one signature each, everything else from the table of heads.
 
 B batch, S sequence, H hidden, V vocabulary, C labels. Twin: mobilebert_torch/heads.py.
+Long because each class states its own signature, which is what users, Keras and editors read.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from mobilebert_core.config import ACTIVATIONS, MobileBertConfig
+from mobilebert_core.config import MobileBertConfig
+from mobilebert_core.config_fields import ACTIVATIONS
 from mobilebert_core.heads import HEADS
 from mobilebert_core.outputs import BaseModelOutputWithPooling
 

@@ -14,8 +14,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from mobilebert_core.checkpoint import LoadPlan, open_weights, plan_loading, resolve_ties
-from mobilebert_core.config import DTYPES, MobileBertConfig
+from mobilebert_core.checkpoint import WITHOUT_EFFECT, LoadPlan, open_weights, plan_loading, resolve_ties
+from mobilebert_core.config import MobileBertConfig
+from mobilebert_core.config_fields import DTYPES
 from mobilebert_core.errors import ConfigError, InputError
 from mobilebert_core.files import WEIGHTS_FILE
 from mobilebert_core.heads import Head, check_head
@@ -80,7 +81,11 @@ class TFMobileBertPreTrainedModel(TrainedByKeras, keras.Model):
 
     def __init__(self, config: MobileBertConfig, *, initializer: Any = None, **kwargs: Any) -> None:
         if not isinstance(config, MobileBertConfig):
-            raise ConfigError(f"{type(self).__name__}: wanted a MobileBertConfig, got {type(config).__name__}.")
+            came = f"{type(config).__module__}.{type(config).__name__}"
+            raise ConfigError(
+                f"{type(self).__name__}: wanted a mobilebert_core.MobileBertConfig, got {came}. Another library's "
+                "becomes one by MobileBertConfig.from_dict(config.to_dict())."
+            )
         config.validate()
         check_head(config, self.head)
         super().__init__(autocast=False, **kwargs)
@@ -104,6 +109,7 @@ class TFMobileBertPreTrainedModel(TrainedByKeras, keras.Model):
 
     # ------------------------------------------------------------------------------------------ calling
 
+    @outside_autograph
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Takes keywords, one mapping, a list in the order of the signature, or one array of input_ids."""
         return super().__call__(**self._checked(args, kwargs))
@@ -121,7 +127,6 @@ class TFMobileBertPreTrainedModel(TrainedByKeras, keras.Model):
             trainable_variables, non_trainable_variables, return_losses=return_losses, **self._checked(args, kwargs)
         )
 
-    @outside_autograph
     def _checked(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         inputs = named_inputs(type(self).__name__, self._argument_names(), args, kwargs)
         check_inputs(self.config, self.head, {n: inputs.get(n) for n in MODEL_INPUTS}, PROBE)
@@ -299,6 +304,7 @@ class TFMobileBertPreTrainedModel(TrainedByKeras, keras.Model):
             ConfigError: for a configuration of another model or an unknown keyword.
         """
         directory = Path(pretrained_model_name_or_path) / subfolder
+        kwargs = {name: value for name, value in kwargs.items() if name not in WITHOUT_EFFECT}
         model_kwargs = {n: kwargs.pop(n) for n in list(kwargs) if n in ("add_pooling_layer", "name")}
         if config is None:
             config = cls.config_class.from_pretrained(directory, **kwargs)

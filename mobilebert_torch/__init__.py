@@ -1,5 +1,14 @@
 """MobileBERT for PyTorch. Names and behaviour follow the MobileBERT page of transformers 4.37.2."""
 
+from mobilebert_core.errors import BackendMissingError
+
+try:
+    import torch as _torch  # noqa: F401
+except ModuleNotFoundError as e:
+    raise BackendMissingError(
+        "mobilebert_torch needs PyTorch, which is not installed. Install it with pip install 'mobilebert[torch]'."
+    ) from e
+
 from mobilebert_core.config import MobileBertConfig
 from mobilebert_core.text.auto_tokenizer import AutoTokenizer
 from mobilebert_core.text.tokenization import MobileBertTokenizer

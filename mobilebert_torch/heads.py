@@ -9,7 +9,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from mobilebert_core.config import ACTIVATIONS, MobileBertConfig
+from mobilebert_core.config import MobileBertConfig
+from mobilebert_core.config_fields import ACTIVATIONS
 from mobilebert_core.heads import HEADS
 from mobilebert_core.outputs import (
     BaseModelOutputWithPooling,

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from mobilebert_core.config import ACTIVATIONS, MobileBertConfig
+from mobilebert_core.config import MobileBertConfig
+from mobilebert_core.config_fields import ACTIVATIONS
 from mobilebert_core.heads import HEADS
 from mobilebert_core.outputs import BaseModelOutputWithPooling
 from mobilebert_core.weights import query_reads_hidden
@@ -52,7 +53,7 @@ class MobileBertEmbeddings(nn.Module):
         attention_mask: Tensor | None = None,
     ) -> Tensor:
         x = self.word_embeddings(input_ids) if inputs_embeds is None else inputs_embeds  # (B, S, E)
-        x = x.to(self.embedding_transformation.weight.dtype)
+        x = x.to(self.LayerNorm.weight.dtype)
         if self.trigram_input:
             neighbours = x
             if self.padding_invariant and attention_mask is not None:

@@ -14,8 +14,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from mobilebert_core.checkpoint import LoadPlan, open_weights, plan_loading, resolve_ties
-from mobilebert_core.config import DTYPES, MobileBertConfig
+from mobilebert_core.checkpoint import WITHOUT_EFFECT, LoadPlan, open_weights, plan_loading, resolve_ties
+from mobilebert_core.config import MobileBertConfig
+from mobilebert_core.config_fields import DTYPES
 from mobilebert_core.errors import ConfigError
 from mobilebert_core.files import PICKLE_FILE, WEIGHTS_FILE, replacing
 from mobilebert_core.heads import Head, check_head
@@ -50,7 +51,11 @@ class MobileBertPreTrainedModel(nn.Module):
     def __init__(self, config: MobileBertConfig) -> None:
         super().__init__()
         if not isinstance(config, MobileBertConfig):
-            raise ConfigError(f"{type(self).__name__}: wanted a MobileBertConfig, got {type(config).__name__}.")
+            came = f"{type(config).__module__}.{type(config).__name__}"
+            raise ConfigError(
+                f"{type(self).__name__}: wanted a mobilebert_core.MobileBertConfig, got {came}. Another library's "
+                "becomes one by MobileBertConfig.from_dict(config.to_dict())."
+            )
         config.validate()
         check_head(config, self.head)
         self.config = config
@@ -258,6 +263,7 @@ class MobileBertPreTrainedModel(nn.Module):
             ConfigError: for a configuration of another model or an unknown keyword.
         """
         directory = Path(pretrained_model_name_or_path or "") / subfolder
+        kwargs = {name: value for name, value in kwargs.items() if name not in WITHOUT_EFFECT}
         model_kwargs = {n: kwargs.pop(n) for n in list(kwargs) if n in _constructor_names(cls)}
         if config is None:
             config = cls.config_class.from_pretrained(directory, **kwargs)

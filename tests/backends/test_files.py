@@ -212,6 +212,15 @@ def test_an_unknown_dtype(backend, checkpoint):
         backend.load("MaskedLM", checkpoint("MaskedLM"), dtype="float8")
 
 
+def test_keywords_of_transformers_without_effect(backend, checkpoint):
+    backend.load("MaskedLM", checkpoint("MaskedLM"), use_safetensors=True, cache_dir=None, from_pt=True, token=None)
+
+
+def test_a_file_instead_of_its_directory(backend, checkpoint):
+    with pytest.raises(CheckpointError, match="wanted the directory of config.json"):
+        backend.load("MaskedLM", checkpoint("MaskedLM") / "model.safetensors")
+
+
 def test_an_unknown_keyword(backend, checkpoint):
     with pytest.raises(ConfigError, match="no field 'num_label' .did you mean 'num_labels'"):
         backend.load("MaskedLM", checkpoint("MaskedLM"), num_label=3)

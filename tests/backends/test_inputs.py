@@ -36,6 +36,12 @@ def model(backend):
             {"input_ids": IDS, "attention_mask": np.ones((2, 6))},
             "attention_mask has shape .2, 6., wanted .batch, sequence",
         ),
+        (
+            {"input_ids": IDS, "attention_mask": IDS * 7},
+            "attention_mask must hold 1 for tokens that are seen.*7 to 7",
+        ),
+        ({"input_ids": IDS, "attention_mask": (IDS - 1) - 1e4}, "attention_mask must hold 1"),
+        ({"input_ids": IDS, "attention_mask": np.full((2, 5), np.nan)}, "attention_mask must hold 1"),
         ({"input_ids": IDS, "attention_mask": np.ones((2, 2, 5, 5), np.float32)}, "added to the scores.*up to 1"),
         ({"input_ids": IDS, "token_type_ids": IDS[:, :3]}, r"token_type_ids has shape .2, 3., wanted .2, 5."),
         ({"input_ids": IDS, "head_mask": np.ones(3, np.float32)}, r"head_mask has shape .3,., wanted .4,."),
@@ -85,7 +91,7 @@ def test_heads_that_cannot_be_are_refused(backend):
         backend.build("MaskedLM", tiny_config(embedding_size=64))
     with pytest.raises(ConfigError, match="num_labels is 3, wanted 2"):
         backend.build("QuestionAnswering", tiny_config(num_labels=3))
-    with pytest.raises(ConfigError, match="wanted a MobileBertConfig, got dict"):
+    with pytest.raises(ConfigError, match="wanted a mobilebert_core.MobileBertConfig, got builtins.dict"):
         backend.classes["MaskedLM"]({"vocab_size": 97})
 
 

@@ -62,15 +62,16 @@ def test_a_backend_loads_its_own_framework_alone():
     assert "torch" not in loaded_by("import mobilebert_tf")
 
 
-def test_a_missing_framework_is_one_clear_error():
+@pytest.mark.parametrize(("framework", "extra"), [("keras", "tf"), ("torch", "torch")])
+def test_a_missing_framework_is_one_clear_error(framework, extra):
     code = (
-        "import sys; sys.modules['keras'] = None\n"
+        f"import sys; sys.modules['{framework}'] = None\n"
         "from mobilebert_core import BackendMissingError\n"
-        "try: import mobilebert_tf\n"
+        f"try: import mobilebert_{extra}\n"
         "except BackendMissingError as e: print(e)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
-    assert "pip install 'mobilebert[tf]'" in done.stdout
+    assert f"pip install 'mobilebert[{extra}]'" in done.stdout
 
 
 TWINS = ("layers", "modeling", "heads", "losses", "inputs", "pretrained", "surgery", "outputs", "running")

@@ -6,7 +6,8 @@ import pickle
 
 import pytest
 
-from mobilebert_core.config import INERT_FIELDS, MobileBertConfig
+from mobilebert_core.config import MobileBertConfig
+from mobilebert_core.config_fields import INERT_FIELDS
 from mobilebert_core.errors import CheckpointNotFoundError, ConfigError
 from mobilebert_core.heads import HEADS
 from mobilebert_core.presets import PRESETS

@@ -41,6 +41,11 @@ def test_another_head_on_request(checkpoint, capsys):
     assert "pooled" in capsys.readouterr().out
 
 
+def test_a_picture_of_no_known_kind_is_refused_first(tmp_path, capsys):
+    assert main(["parity", str(tmp_path), "--plot", "p.xyz"]) == 2
+    assert "--plot p.xyz: wanted a file that ends in .png" in capsys.readouterr().err
+
+
 def test_no_checkpoint_there(tmp_path, capsys):
     assert main(["parity", str(tmp_path / "nowhere")]) == 2
     assert "config.json: file not found" in capsys.readouterr().err
