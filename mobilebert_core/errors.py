@@ -8,6 +8,9 @@ exception that users of transformers, Keras and PyTorch already catch in the sam
 class MobileBertError(Exception):
     """Base of every error raised on purpose by this package."""
 
+    # TensorFlow re-raises errors of a function it records; it keeps the type of those with this constructor alone.
+    __init__ = Exception.__init__
+
 
 class ConfigError(MobileBertError, ValueError):
     """A configuration that describes no MobileBERT: an impossible size, an unknown name, a conflict."""

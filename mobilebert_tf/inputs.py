@@ -5,7 +5,7 @@ B batch, S sequence, N heads, L layers. Twin: mobilebert_torch/inputs.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -38,15 +38,6 @@ class ArrayProbe:
 
 
 PROBE = ArrayProbe()
-
-
-def outside_autograph(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Keeps TensorFlow from rewriting a function inside `tf.function`, which would rename the errors it raises."""
-    if keras.backend.backend() != "tensorflow":
-        return function
-    import tensorflow as tf
-
-    return tf.autograph.experimental.do_not_convert(function)
 
 
 def named_inputs(

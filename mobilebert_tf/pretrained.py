@@ -26,7 +26,7 @@ from mobilebert_core.safetensors_file import save_weights
 from mobilebert_core.weights import Weight, weight_table
 
 from . import surgery
-from .inputs import PROBE, named_inputs, outside_autograph
+from .inputs import PROBE, named_inputs
 from .training import TrainedByKeras
 from .variables import variable_array
 
@@ -109,7 +109,6 @@ class TFMobileBertPreTrainedModel(TrainedByKeras, keras.Model):
 
     # ------------------------------------------------------------------------------------------ calling
 
-    @outside_autograph
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Takes keywords, one mapping, a list in the order of the signature, or one array of input_ids."""
         return super().__call__(**self._checked(args, kwargs))
