@@ -77,8 +77,10 @@ def _clip_gradients(self: Any, gradients: list[Any]) -> list[Any]:
     if not self.global_clipnorm or any(g is not None and g.dtype != tf.float32 for g in gradients):
         return type(self)._clip_gradients(self, gradients)
     dense = [None if g is None else tf.convert_to_tensor(g) for g in gradients]
-    clipped, _ = tf.clip_by_global_norm(dense, self.global_clipnorm)
-    return clipped
+    norm = tf.sqrt(2.0 * tf.add_n([tf.nn.l2_loss(g) for g in dense if g is not None]))
+    # The last term is 0, or not a number if a gradient is none: then no weight shall look healthy.
+    scale = self.global_clipnorm / tf.maximum(norm, self.global_clipnorm) + (norm - norm)
+    return [None if g is None else g * scale for g in dense]
 
 
 def _plain(variable: Any) -> Any:
