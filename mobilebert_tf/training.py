@@ -22,6 +22,7 @@ from mobilebert_core.inputs import check_labels
 from .inputs import PROBE, named_inputs
 from .losses import head_loss, problem_type_of
 from .optimization import fuse_updates
+from .prediction import predict_arrays
 
 
 @keras.saving.register_keras_serializable(package="mobilebert")
@@ -205,15 +206,32 @@ class TrainedByKeras:
         with self._explained():
             return super().evaluate(x, y, *args, **kwargs)  # type: ignore[misc]
 
-    def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
-        """As `keras.Model.predict`: the outputs of all batches joined. Labels among the inputs are not used."""
+    def predict(
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: Any = "auto",
+        steps: int | None = None,
+        callbacks: Any = None,
+    ) -> Any:
+        """As `keras.Model.predict`: the outputs of all batches joined. Labels among the inputs are not used.
+
+        On TensorFlow, arrays with `verbose=0` and nothing else to do skip Keras's input pipeline, whose start takes
+        as long as the model itself on one short text.
+        """
         x, _ = self._checked_data(x, None)
         if isinstance(x, Mapping):
             x = self._without_labels(x)
         elif isinstance(getattr(x, "element_spec", None), Mapping):
             x = x.map(self._without_labels)
         with self._explained():
-            return super().predict(x, *args, **kwargs)  # type: ignore[misc]
+            if isinstance(x, Mapping) and verbose == 0 and steps is None and not callbacks and self._runs_arrays():
+                return predict_arrays(self, x, batch_size or 32)
+            return super().predict(x, batch_size, verbose, steps, callbacks)  # type: ignore[misc]
+
+    def _runs_arrays(self) -> bool:
+        eager_or_shared = self.run_eagerly or getattr(self, "_distribute_strategy", None) is not None
+        return keras.backend.backend() == "tensorflow" and not eager_or_shared
 
     def _without_labels(self, x: Mapping[str, Any]) -> dict[str, Any]:
         return {name: value for name, value in x.items() if name not in self.head.label_names}

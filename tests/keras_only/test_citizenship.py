@@ -156,6 +156,19 @@ def test_metrics_of_several_labels_and_of_the_bare_model():
     assert found == pytest.approx(((model(x).logits.numpy() > 0) == (labels > 0.5)).mean())
 
 
+@pytest.mark.parametrize("name", ["Model", "MultipleChoice"])
+def test_predicting_arrays_skips_keras_pipeline_but_not_its_answers(name):
+    model, (x, _) = build(name), data(name)
+    expected = model.predict(x, batch_size=3, verbose=2)
+    found = model.predict(x, batch_size=3, verbose=0)
+    assert type(found) is type(expected) and list(found) == list(expected)
+    for key in found:
+        np.testing.assert_allclose(found[key], expected[key], rtol=1e-5, atol=1e-6)
+    model.resize_token_embeddings(120)
+    changed = model.predict({"input_ids": np.full_like(x["input_ids"], 110)}, verbose=0)
+    np.testing.assert_allclose(changed[0], model(np.full_like(x["input_ids"], 110))[0], rtol=1e-5, atol=1e-6)
+
+
 def test_lists_are_taken_as_data():
     model = build("SequenceClassification")
     model.compile("sgd")
