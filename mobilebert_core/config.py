@@ -2,6 +2,7 @@
 
 Field names and defaults are those of transformers 4.37.2. What differs is on the side of safety: the
 configuration is validated, `true_hidden_size` is always derived, a keyword that means nothing is an error.
+Long because the one class carries fields, labels, JSON and files, as its users know it; its checks stand apart.
 """
 
 from __future__ import annotations
