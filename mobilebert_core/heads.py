@@ -6,7 +6,9 @@ backends only add one signature per row.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from . import outputs as out
 from .config import MobileBertConfig
@@ -29,6 +31,10 @@ class Task:
     logits: str
     kind: str = "class"
     aliases: tuple[str, ...] = ()
+
+    def given(self, labels: Mapping[str, Any]) -> Any:
+        """The labels of this task among those of a call, under any of its names; None if absent."""
+        return next((labels[n] for n in (self.label, *self.aliases) if labels.get(n) is not None), None)
 
 
 @dataclass(frozen=True)
@@ -124,6 +130,23 @@ def scores_shape(
         return (batch, 2)
     classes = config.vocab_size if "predictions" in head.modules else config.num_labels
     return (batch, classes) if head.pooled and "predictions" not in head.modules else (batch, sequence, classes)
+
+
+def problem_type_of(config: MobileBertConfig, task: Task, classes: int | None, integer_labels: bool) -> str | None:
+    """What a task of kind "problem" is: `problem_type`, or what number of labels and dtype say; None for others.
+
+    The configuration is left as it is.
+    """
+    if task.kind != "problem" or config.problem_type is not None:
+        return config.problem_type if task.kind == "problem" else None
+    if classes == 1:
+        return "regression"
+    return "single_label_classification" if integer_labels else "multi_label_classification"
+
+
+def takes_class_numbers(problem: str | None) -> bool:
+    """True where labels are numbers of classes; False where they have the shape of the scores."""
+    return problem in (None, "single_label_classification")
 
 
 def check_head(config: MobileBertConfig, head: Head) -> None:

@@ -12,8 +12,8 @@ import keras
 from keras import ops
 
 from mobilebert_core.config import MobileBertConfig
-from mobilebert_core.heads import IGNORE_INDEX, Head, Task
-from mobilebert_core.inputs import Shape, check_labels
+from mobilebert_core.heads import IGNORE_INDEX, Head, Task, problem_type_of, takes_class_numbers
+from mobilebert_core.inputs import check_labels
 
 from .inputs import PROBE
 
@@ -32,7 +32,7 @@ def head_loss(
     """
     losses = []
     for index, task in enumerate(head.tasks):
-        given = next((labels[n] for n in (task.label, *task.aliases) if labels.get(n) is not None), None)
+        given = task.given(labels)
         if given is None:
             return None
         weight = sample_weight
@@ -51,8 +51,8 @@ def task_loss(
     config: MobileBertConfig, head: Head, task: Task, logits: Any, labels: Any, sample_weight: Any = None
 ) -> Any:
     """The mean loss of one task, a scalar in float32 or wider."""
-    problem = problem_type_of(config, tuple(logits.shape), labels) if task.kind == "problem" else None
-    integer = problem in (None, "single_label_classification")
+    problem = problem_type_of(config, task, logits.shape[-1], PROBE.is_integer(labels))
+    integer = takes_class_numbers(problem)
     check_labels(config, head, task, labels, tuple(logits.shape), integer, PROBE)
     if keras.backend.standardize_dtype(logits.dtype) in ("float16", "bfloat16"):
         logits = ops.cast(logits, "float32")
@@ -71,15 +71,6 @@ def task_loss(
     if sample_weight is not None and len(sample_weight.shape) == 1 and len(logits.shape) == 3:
         sample_weight = ops.repeat(sample_weight, ops.shape(logits)[1])
     return cross_entropy(rows, ops.reshape(labels, (-1,)), IGNORE_INDEX, sample_weight)
-
-
-def problem_type_of(config: MobileBertConfig, scores: Shape, labels: Any) -> str:
-    """`problem_type`, or what number of labels and dtype say; the configuration is left as it is."""
-    if config.problem_type is not None:
-        return config.problem_type
-    if scores[-1] == 1:
-        return "regression"
-    return "single_label_classification" if PROBE.is_integer(labels) else "multi_label_classification"
 
 
 def cross_entropy(logits: Any, labels: Any, ignore_index: Any = IGNORE_INDEX, sample_weight: Any = None) -> Any:

@@ -16,11 +16,11 @@ import numpy as np
 from keras import ops
 
 from mobilebert_core.errors import ConfigError, InputError
-from mobilebert_core.heads import IGNORE_INDEX, scores_shape
+from mobilebert_core.heads import IGNORE_INDEX, problem_type_of, scores_shape, takes_class_numbers
 from mobilebert_core.inputs import check_labels
 
 from .inputs import PROBE, named_inputs
-from .losses import head_loss, problem_type_of
+from .losses import head_loss
 from .optimization import fuse_updates
 from .prediction import predict_arrays
 
@@ -179,10 +179,7 @@ class TrainedByKeras:
         if not self.head.tasks:  # the bare model: whatever the caller compares
             return y, dict(y_pred)
         labels = self._labels(x, y)
-        found = {
-            t.logits: next((labels[n] for n in (t.label, *t.aliases) if labels.get(n) is not None), None)
-            for t in self.head.tasks
-        }
+        found = {task.logits: task.given(labels) for task in self.head.tasks}
         if any(value is None for value in found.values()):
             return None, None
         if len(found) == 1:
@@ -245,12 +242,13 @@ class TrainedByKeras:
         labels = self._labels(x, y) if self.head.tasks and self._compile_loss is None else {}
         shape = tuple(x.get("input_ids", x.get("inputs_embeds")).shape)
         for task in self.head.tasks:
-            for given in (labels[n] for n in (task.label, *task.aliases) if labels.get(n) is not None):
-                lead = shape[:3] if self.head.per_choice else shape[:2]
-                scores = scores_shape(self.config, self.head, task, lead)
-                problem = problem_type_of(self.config, scores, given) if task.kind == "problem" else None
-                integer = problem in (None, "single_label_classification")
-                check_labels(self.config, self.head, task, given, scores, integer, PROBE)
+            given = task.given(labels)
+            if given is None:
+                continue
+            lead = shape[:3] if self.head.per_choice else shape[:2]
+            scores = scores_shape(self.config, self.head, task, lead)
+            problem = problem_type_of(self.config, task, scores[-1], PROBE.is_integer(given))
+            check_labels(self.config, self.head, task, given, scores, takes_class_numbers(problem), PROBE)
         return x, y
 
     def _label_arrays(self, y: Any) -> Any:

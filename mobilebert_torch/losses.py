@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mobilebert_core.config import MobileBertConfig
-from mobilebert_core.heads import IGNORE_INDEX, Head, Task
-from mobilebert_core.inputs import Shape, check_labels
+from mobilebert_core.heads import IGNORE_INDEX, Head, Task, problem_type_of, takes_class_numbers
+from mobilebert_core.inputs import check_labels
 
 from .inputs import PROBE, checking
 
@@ -24,7 +24,7 @@ def head_loss(
     """The scalar loss of a head, or None unless all its labels are there."""
     losses = []
     for task in head.tasks:
-        given = next((labels[n] for n in (task.label, *task.aliases) if labels.get(n) is not None), None)
+        given = task.given(labels)
         if given is None:
             return None
         losses.append(task_loss(config, head, task, outputs[task.logits], given))
@@ -36,8 +36,8 @@ def head_loss(
 
 def task_loss(config: MobileBertConfig, head: Head, task: Task, logits: Tensor, labels: Tensor) -> Tensor:
     """The mean loss of one task, a scalar in float32 or wider."""
-    problem = problem_type_of(config, tuple(logits.shape), labels) if task.kind == "problem" else None
-    integer = problem in (None, "single_label_classification")
+    problem = problem_type_of(config, task, logits.shape[-1], PROBE.is_integer(labels))
+    integer = takes_class_numbers(problem)
     if checking():
         check_labels(config, head, task, labels, tuple(logits.shape), integer, PROBE)
     logits = logits.float() if logits.element_size() < 4 else logits
@@ -49,15 +49,6 @@ def task_loss(config: MobileBertConfig, head: Head, task: Task, logits: Tensor, 
         length = logits.shape[-1]
         return cross_entropy(logits, labels.reshape(logits.shape[0]).clamp(0, length), ignore_index=length)
     return cross_entropy(logits.flatten(0, -2), labels.flatten())
-
-
-def problem_type_of(config: MobileBertConfig, scores: Shape, labels: Tensor) -> str:
-    """`problem_type`, or what number of labels and dtype say; the configuration is left as it is."""
-    if config.problem_type is not None:
-        return config.problem_type
-    if scores[-1] == 1:
-        return "regression"
-    return "single_label_classification" if PROBE.is_integer(labels) else "multi_label_classification"
 
 
 def cross_entropy(logits: Tensor, labels: Tensor, ignore_index: int = IGNORE_INDEX) -> Tensor:

@@ -52,6 +52,8 @@ def test_every_root_loads(backend, checkpoint, root, kind):
     found = backend.parameters(backend.load("MaskedLM", path))
     assert found.keys() == expected.keys()
     assert all(np.array_equal(found[name], expected[name]) for name in expected)
+    if backend.name == "torch":
+        assert all(p.is_contiguous() for p in backend.load("MaskedLM", path).parameters())
 
 
 def test_old_names_load(backend, checkpoint):

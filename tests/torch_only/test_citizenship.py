@@ -14,6 +14,7 @@ from torch.export import Dim
 
 from mobilebert_core.heads import HEADS
 from mobilebert_torch import MODEL_CLASSES
+from mobilebert_torch.layers import SelfAttention
 from tests.tiny import tiny_batch, tiny_config
 
 
@@ -138,6 +139,23 @@ def test_unused_gradients_are_only_those_without_a_use():
         output = model(**batch)
         sum(value.sum() for value in output.values()).backward()
         assert [n for n, p in model.named_parameters() if p.grad is None] == [], name
+
+
+def test_loading_a_state_dict_shares_no_memory():
+    model, _ = model_and_batch("MaskedLM")
+    other = type(model).from_pretrained(None, config=model.config, state_dict=model.state_dict())
+    assert torch.equal(other.cls.predictions.bias, model.cls.predictions.bias)
+    assert other.cls.predictions.bias.data_ptr() != model.cls.predictions.bias.data_ptr()
+
+
+@pytest.mark.parametrize("need_probs", [False, True])
+def test_scores_beyond_half_precision_stay_finite(need_probs):
+    attention = SelfAttention(32, 32, num_heads=4, head_size=8, dropout=0.0).half()
+    with torch.no_grad():
+        for dense in (attention.query, attention.key):
+            dense.weight.copy_(torch.eye(32))
+    x = (torch.randn(1, 5, 32) * 150).half()
+    assert torch.isfinite(attention(x, x, None, None, need_probs)[0]).all()
 
 
 def test_replaced_embeddings_stay_tied():
