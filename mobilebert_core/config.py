@@ -23,6 +23,7 @@ from .config_checks import faults, is_int
 from .config_fields import ALIASES, INERT_FIELDS, RUNTIME_ONLY
 from .errors import CheckpointNotFoundError, ConfigError
 from .files import CONFIG_FILE, read_json, write_text
+from .hub import resolve, take_hub_keywords
 from .presets import PRESETS
 
 
@@ -309,33 +310,35 @@ class MobileBertConfig:
         return cls.from_dict(read_json(Path(json_file)))
 
     @classmethod
-    def get_config_dict(cls, pretrained_model_name_or_path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The raw dict of a directory or file, and an empty dict, as in transformers."""
-        path = Path(pretrained_model_name_or_path)
+    def get_config_dict(
+        cls, pretrained_model_name_or_path: str | Path, **kwargs: Any
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The raw dict of a directory, a file or a name on the hub, and the keywords that are none of the hub's."""
+        hub = take_hub_keywords(kwargs)
+        path = resolve(pretrained_model_name_or_path, config=True, **hub)
         if path.is_file() and path.suffix != ".json":
             raise CheckpointNotFoundError(
                 f"{path}: wanted the directory of config.json and its weights, got a file. What Keras saved as .keras "
                 "is read by keras.models.load_model."
             )
-        return read_json(path if path.is_file() or path.suffix == ".json" else path / CONFIG_FILE), {}
+        return read_json(path if path.is_file() or path.suffix == ".json" else path / CONFIG_FILE), kwargs
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **kwargs: Any) -> Any:
-        """Reads config.json of a directory, or a JSON file; `kwargs` override fields (see `from_dict`).
+        """Reads config.json of a directory or of a name on the hub, or a JSON file.
+
+        `kwargs` override fields (see `from_dict`); `subfolder`, `revision` and the others of `hub.resolve` say
+        where the file is.
 
         Raises:
             CheckpointNotFoundError: when there is no such file.
             ConfigError: when it is not the configuration of a MobileBERT.
         """
-        source = Path(pretrained_model_name_or_path)
-        if subfolder := kwargs.pop("subfolder", None):
-            source = source / subfolder
-        values, _ = cls.get_config_dict(source)
+        values, kwargs = cls.get_config_dict(pretrained_model_name_or_path, **kwargs)
         try:
-            config = cls.from_dict(values, **{"name_or_path": str(source), **kwargs})
+            return cls.from_dict(values, **{"name_or_path": str(pretrained_model_name_or_path), **kwargs})
         except ConfigError as e:
-            raise ConfigError(f"{source}: {e}") from None
-        return config
+            raise ConfigError(f"{pretrained_model_name_or_path}: {e}") from None
 
     @classmethod
     def from_preset(cls, name: str, **kwargs: Any) -> Self:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +16,22 @@ from .errors import CheckpointError, CheckpointNotFoundError
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 TENSORFLOW_FILE = "tf_model.h5"  # of transformers' TensorFlow models
-PICKLE_FILE = "pytorch_model.bin"  # of older checkpoints; read and written by PyTorch only
+PICKLE_FILE = "pytorch_model.bin"  # of older checkpoints
+INDEX_SUFFIX = ".index.json"  # of the file that says in which shard each weight is
+
+# Where several files with weights are, the first of these is loaded. Checkpoints of TensorFlow 1, which have
+# names of their own, come after them.
+WEIGHT_FILES = (
+    WEIGHTS_FILE, WEIGHTS_FILE + INDEX_SUFFIX,
+    PICKLE_FILE, PICKLE_FILE + INDEX_SUFFIX,
+    TENSORFLOW_FILE, TENSORFLOW_FILE + INDEX_SUFFIX,
+)  # fmt: skip
+TENSORFLOW_1_INDEX = re.compile(r"([^/\\]+\.ckpt(?:-\d+)?)\.index")  # <checkpoint>.index beside <checkpoint>.data-*
+
+# What a tokenizer may have; the first two hold its vocabulary, of which one must be there.
+TOKENIZER_FILES = (
+    "vocab.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+)  # fmt: skip
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -39,9 +55,30 @@ def read_json(path: Path) -> dict[str, Any]:
         value = json.loads(text)
     except ValueError as e:
         raise CheckpointError(f"{path}: wanted JSON, got text that ends or breaks off: {e}.") from None
+    except RecursionError:
+        raise CheckpointError(f"{path}: wanted a JSON object, got one that is nested too deeply.") from None
     if not isinstance(value, dict):
         raise CheckpointError(f"{path}: wanted a JSON object, got a {type(value).__name__}.")
     return value
+
+
+def weight_map(index: Path) -> dict[str, str]:
+    """Weight to file, as the index of a checkpoint in several files says. The files lie beside it: others are refused.
+
+    Raises:
+        CheckpointNotFoundError: when the index is not there.
+        CheckpointError: when it is no index, or names a file elsewhere.
+    """
+    places = read_json(index).get("weight_map")
+    if not isinstance(places, dict) or not places:
+        raise CheckpointError(f"{index}: wanted an index with a weight_map of weights to files, got none.")
+    for name, file in places.items():
+        plain = isinstance(file, str) and file not in ("", ".", "..") and not set(file) & set("/\\\0:")
+        if not plain:
+            raise CheckpointError(
+                f"{index}: {name} is said to be in {file!r}; wanted the name of a file beside the index. Not opened."
+            )
+    return places
 
 
 def write_text(path: Path, text: str) -> None:

@@ -2,21 +2,24 @@
 
 One row is one module: a dense layer, a norm or a table. Its leaves follow from its kind. From the rows come
 the names and shapes of every format, the orientation of every matrix, the ties, parameter counts and the
-checks that nothing is missing or unknown; both directions of a conversion read the same rows.
+checks that nothing is missing or unknown; both directions of a conversion read the same rows. One table, in one
+file, however long.
 
 Axes: V vocabulary, E embedding, H hidden, W width inside a block, F feed-forward, P positions, K segment
-types, C labels, A attention heads * head size (of that layer, after pruning), X what the embeddings give (3E
-with trigrams), Q what query and key read, U what the value reads, R = H - E.
+types, C labels, A attention heads * head size (of that layer, after pruning; N heads, D head size), X what the
+embeddings give (3E with trigrams), Q what query and key read, U what the value reads, R = H - E.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 from .config import MobileBertConfig
-from .heads import Head
+from .heads import HEADS, Head
 
 # Keras refuses these attribute names on layers; there they take another one.
 KERAS_RENAMES = {"input": "input_", "output": "output_"}
@@ -35,41 +38,45 @@ class Leaf:
     keras: str
     h5: str | None
     tf1: str
+    tf2: str
     axes: tuple[int, ...]  # which of the row's axes, in PyTorch's order
     transposed: frozenset[str] = frozenset()  # formats that store the other orientation
 
 
-def _leaf(torch: str, keras: str, h5: str | None, tf1: str, axes: tuple[int, ...], *transposed: str) -> Leaf:
-    return Leaf(torch, keras, h5, tf1, axes, frozenset(transposed))
+def _leaf(torch: str, keras: str, h5: str | None, tf1: str, tf2: str, axes: tuple[int, ...], *transposed: str) -> Leaf:
+    return Leaf(torch, keras, h5, tf1, tf2, axes, frozenset(transposed))
 
+
+# Model Garden keeps the heads of an attention layer apart: (heads, head size) where others store their product.
+_TF2_SPLIT_AXES = {"A": ("N", "D")}
 
 # A row's axes are (in, out) for dense layers, (rows, width) for tables, (width,) for norms and vectors.
 _KINDS: dict[str, tuple[Leaf, ...]] = {
     "linear": (
-        _leaf("weight", "kernel", "kernel", "kernel", (1, 0), "keras", "h5", "tf1"),
-        _leaf("bias", "bias", "bias", "bias", (1,)),
+        _leaf("weight", "kernel", "kernel", "kernel", "kernel", (1, 0), "keras", "h5", "tf1", "tf2"),
+        _leaf("bias", "bias", "bias", "bias", "bias", (1,)),
     ),
     # A classifier of the TF1 code: its weight was created by hand, already (out, in).
     "classifier": (
-        _leaf("weight", "kernel", "kernel", "output_weights", (1, 0), "keras", "h5"),
-        _leaf("bias", "bias", "bias", "output_bias", (1,)),
+        _leaf("weight", "kernel", "kernel", "output_weights", "kernel", (1, 0), "keras", "h5", "tf2"),
+        _leaf("bias", "bias", "bias", "output_bias", "bias", (1,)),
     ),
     "no_norm": (
-        _leaf("bias", "beta", "bias", "beta", (0,)),
-        _leaf("weight", "gamma", "weight", "gamma", (0,)),
+        _leaf("bias", "beta", "bias", "beta", "beta", (0,)),
+        _leaf("weight", "gamma", "weight", "gamma", "gamma", (0,)),
     ),
     "layer_norm": (
-        _leaf("weight", "gamma", "gamma", "gamma", (0,)),
-        _leaf("bias", "beta", "beta", "beta", (0,)),
+        _leaf("weight", "gamma", "gamma", "gamma", "gamma", (0,)),
+        _leaf("bias", "beta", "beta", "beta", "beta", (0,)),
     ),
-    "word_table": (_leaf("weight", "embeddings", "weight", "", (0, 1)),),
-    "table": (_leaf("weight", "embeddings", "embeddings", "", (0, 1)),),
-    "vector": (_leaf("", "", "", "", (0,)),),
+    "word_table": (_leaf("weight", "embeddings", "weight", "", "embeddings", (0, 1)),),
+    "table": (_leaf("weight", "embeddings", "embeddings", "", "embeddings", (0, 1)),),
+    "vector": (_leaf("", "", "", "", "", (0,)),),
     # The part of the output matrix that the word embeddings do not supply: (H - E, V), used as it lies.
-    "extra_output": (_leaf("weight", "kernel", "weight", "", (0, 1), "tf1"),),
+    "extra_output": (_leaf("weight", "kernel", "weight", "", "", (0, 1), "tf1", "tf2"),),
     "decoder": (
-        _leaf("weight", "embeddings", "weight", "", (0, 1)),
-        _leaf("bias", "bias", None, "", (0,)),
+        _leaf("weight", "embeddings", "weight", "", "", (0, 1)),
+        _leaf("bias", "bias", None, "", "", (0,)),
     ),
 }
 
@@ -80,10 +87,14 @@ def _always(config: MobileBertConfig) -> bool:
 
 @dataclass(frozen=True)
 class Row:
-    """One module. Names may hold `{layer}` and `{ffn}`; `tf1` is None where Google's code does not store the module.
+    """One module. Names may hold `{layer}` and `{ffn}`; `tf1` and `tf2` are None where that code does not store it.
 
     `kind` "norm" stands for what `normalization_type` says; the TF1 scope of a norm is FakeLayerNorm for
     no_norm and LayerNorm for layer_norm, written `{norm}`.
+
+    `tf2` is a path through the objects of a Model Garden checkpoint, from one of its parts on ("encoder",
+    "masked_lm", ...). `{block}` counts what the encoder stacks on the embeddings: layers from 1, then the pooler.
+    `{last}` is the last feed-forward network, which is numbered there like the others.
     """
 
     name: str
@@ -91,6 +102,7 @@ class Row:
     axes: tuple[str, ...]
     h5: str
     tf1: str | None
+    tf2: str | None
     when: Condition = _always
     tied_to: tuple[str, str] | None = None  # (weight, bias) that this module shares, by PyTorch name
 
@@ -109,74 +121,102 @@ def query_reads_hidden(config: MobileBertConfig) -> bool:
 
 
 _E, _H5E, _TF1E = "mobilebert.embeddings.", "mobilebert/embeddings/", "bert/embeddings/"
+_TF2E = "encoder/layer_with_weights-0/"
 
 EMBEDDING_ROWS = (
-    Row(f"{_E}word_embeddings", "word_table", ("V", "E"), f"{_H5E}word_embeddings", f"{_TF1E}word_embeddings"),
-    Row(f"{_E}position_embeddings", "table", ("P", "H"), f"{_H5E}position_embeddings", f"{_TF1E}position_embeddings"),
+    Row(
+        f"{_E}word_embeddings", "word_table", ("V", "E"),
+        f"{_H5E}word_embeddings", f"{_TF1E}word_embeddings", f"{_TF2E}word_embedding",
+    ),
+    Row(
+        f"{_E}position_embeddings", "table", ("P", "H"),
+        f"{_H5E}position_embeddings", f"{_TF1E}position_embeddings", f"{_TF2E}pos_embedding",
+    ),
     Row(
         f"{_E}token_type_embeddings", "table", ("K", "H"),
-        f"{_H5E}token_type_embeddings", f"{_TF1E}token_type_embeddings",
+        f"{_H5E}token_type_embeddings", f"{_TF1E}token_type_embeddings", f"{_TF2E}type_embedding",
     ),
     Row(
         f"{_E}embedding_transformation", "linear", ("X", "H"),
-        f"{_H5E}embedding_transformation", f"{_TF1E}embedding_transformation",
+        f"{_H5E}embedding_transformation", f"{_TF1E}embedding_transformation", f"{_TF2E}word_embedding_proj",
     ),
-    Row(f"{_E}LayerNorm", "norm", ("H",), f"{_H5E}LayerNorm", f"{_TF1E}{{norm}}"),
+    Row(f"{_E}LayerNorm", "norm", ("H",), f"{_H5E}LayerNorm", f"{_TF1E}{{norm}}", f"{_TF2E}layer_norm"),
 )  # fmt: skip
 
-# Inside a layer the h5 and TF1 names are relative to the prefixes below.
+# Inside a layer the h5, TF1 and TF2 names are relative to the prefixes below.
 _LAYER_PREFIXES = (
     "mobilebert.encoder.layer.{layer}.",
     "mobilebert/encoder/layer_._{layer}/",
     "bert/encoder/layer_{layer}/",
+    "encoder/layer_with_weights-{block}/block_layers/",
 )
 _LAYER = (
-    ("attention.self.query", "linear", ("Q", "A"), "attention/self/query", "attention/self/query", None),
-    ("attention.self.key", "linear", ("Q", "A"), "attention/self/key", "attention/self/key", None),
-    ("attention.self.value", "linear", ("U", "A"), "attention/self/value", "attention/self/value", None),
-    ("attention.output.dense", "linear", ("A", "W"), "attention/output/dense", "attention/output/dense", None),
-    ("attention.output.LayerNorm", "norm", ("W",), "attention/output/LayerNorm", "attention/output/{norm}", None),
-    ("intermediate.dense", "linear", ("W", "F"), "intermediate/dense", "intermediate/dense", None),
-    ("output.dense", "linear", ("F", "W"), "output/dense", "output/dense", None),
-    ("output.LayerNorm", "norm", ("W",), "output/LayerNorm", "output/{norm}", None),
+    (
+        "attention.self.query", "linear", ("Q", "A"),
+        "attention/self/query", "attention/self/query", "attention/0/_query_dense",
+    ),
+    ("attention.self.key", "linear", ("Q", "A"), "attention/self/key", "attention/self/key", "attention/0/_key_dense"),
+    (
+        "attention.self.value", "linear", ("U", "A"),
+        "attention/self/value", "attention/self/value", "attention/0/_value_dense",
+    ),
+    (
+        "attention.output.dense", "linear", ("A", "W"),
+        "attention/output/dense", "attention/output/dense", "attention/0/_output_dense",
+    ),
+    (
+        "attention.output.LayerNorm", "norm", ("W",),
+        "attention/output/LayerNorm", "attention/output/{norm}", "attention/1",
+    ),
+    ("intermediate.dense", "linear", ("W", "F"), "intermediate/dense", "intermediate/dense", "ffn/{last}/0"),
+    ("output.dense", "linear", ("F", "W"), "output/dense", "output/dense", "ffn/{last}/1"),
+    ("output.LayerNorm", "norm", ("W",), "output/LayerNorm", "output/{norm}", "ffn/{last}/2"),
     (
         "output.bottleneck.dense", "linear", ("W", "H"),
-        "output/bottleneck/dense", "output/bottleneck/dense", _bottleneck,
+        "output/bottleneck/dense", "output/bottleneck/dense", "bottleneck_output/0", _bottleneck,
     ),
     (
         "output.bottleneck.LayerNorm", "norm", ("H",),
-        "output/bottleneck/LayerNorm", "output/bottleneck/{norm}", _bottleneck,
+        "output/bottleneck/LayerNorm", "output/bottleneck/{norm}", "bottleneck_output/2", _bottleneck,
     ),
-    ("bottleneck.input.dense", "linear", ("H", "W"), "bottleneck/input/dense", "bottleneck/input/dense", _bottleneck),
+    (
+        "bottleneck.input.dense", "linear", ("H", "W"),
+        "bottleneck/input/dense", "bottleneck/input/dense", "bottleneck_input/0", _bottleneck,
+    ),
     (
         "bottleneck.input.LayerNorm", "norm", ("W",),
-        "bottleneck/input/LayerNorm", "bottleneck/input/{norm}", _bottleneck,
+        "bottleneck/input/LayerNorm", "bottleneck/input/{norm}", "bottleneck_input/1", _bottleneck,
     ),
     (
         "bottleneck.attention.dense", "linear", ("H", "W"),
-        "bottleneck/attention/dense", "bottleneck/attention/dense", _shared_bottleneck,
+        "bottleneck/attention/dense", "bottleneck/attention/dense", "kq_shared_bottleneck/0", _shared_bottleneck,
     ),
     (
         "bottleneck.attention.LayerNorm", "norm", ("W",),
-        "bottleneck/attention/LayerNorm", "bottleneck/attention/{norm}", _shared_bottleneck,
+        "bottleneck/attention/LayerNorm", "bottleneck/attention/{norm}", "kq_shared_bottleneck/1", _shared_bottleneck,
     ),
 )  # fmt: skip
 _FFN = (
     (
-        "ffn.{ffn}.intermediate.dense",
-        "linear",
-        ("W", "F"),
-        "ffn.{ffn}/intermediate/dense",
-        "ffn_layer_{ffn}/intermediate/dense",
+        "ffn.{ffn}.intermediate.dense", "linear", ("W", "F"),
+        "ffn.{ffn}/intermediate/dense", "ffn_layer_{ffn}/intermediate/dense", "ffn/{ffn}/0",
     ),
-    ("ffn.{ffn}.output.dense", "linear", ("F", "W"), "ffn.{ffn}/output/dense", "ffn_layer_{ffn}/output/dense"),
-    ("ffn.{ffn}.output.LayerNorm", "norm", ("W",), "ffn.{ffn}/output/LayerNorm", "ffn_layer_{ffn}/output/{norm}"),
-)
+    (
+        "ffn.{ffn}.output.dense", "linear", ("F", "W"),
+        "ffn.{ffn}/output/dense", "ffn_layer_{ffn}/output/dense", "ffn/{ffn}/1",
+    ),
+    (
+        "ffn.{ffn}.output.LayerNorm", "norm", ("W",),
+        "ffn.{ffn}/output/LayerNorm", "ffn_layer_{ffn}/output/{norm}", "ffn/{ffn}/2",
+    ),
+)  # fmt: skip
 
 
-def _in_layer(name: str, kind: str, axes: tuple[str, ...], h5: str, tf1: str, when: Condition | None = None) -> Row:
-    torch_prefix, h5_prefix, tf1_prefix = _LAYER_PREFIXES
-    return Row(torch_prefix + name, kind, axes, h5_prefix + h5, tf1_prefix + tf1, when or _always)
+def _in_layer(
+    name: str, kind: str, axes: tuple[str, ...], h5: str, tf1: str, tf2: str, when: Condition | None = None
+) -> Row:
+    torch_prefix, h5_prefix, tf1_prefix, tf2_prefix = _LAYER_PREFIXES
+    return Row(torch_prefix + name, kind, axes, h5_prefix + h5, tf1_prefix + tf1, tf2_prefix + tf2, when or _always)
 
 
 LAYER_ROWS = tuple(_in_layer(*row) for row in _LAYER)
@@ -185,7 +225,7 @@ FFN_ROWS = tuple(_in_layer(*row) for row in _FFN)
 POOLER_ROWS = (
     Row(
         "mobilebert.pooler.dense", "linear", ("H", "H"), "mobilebert/pooler/dense", "bert/pooler/dense",
-        lambda config: config.classifier_activation,
+        "encoder/layer_with_weights-{block}", lambda config: config.classifier_activation,
     ),
 )  # fmt: skip
 
@@ -193,27 +233,35 @@ _MLM, _H5M, _TF1M = "cls.predictions.", "predictions___cls/predictions/", "cls/p
 
 HEAD_ROWS: dict[str, tuple[Row, ...]] = {
     "predictions": (
-        Row(f"{_MLM}bias", "vector", ("V",), f"{_H5M}bias", f"{_TF1M}output_bias"),
-        Row(f"{_MLM}transform.dense", "linear", ("H", "H"), f"{_H5M}transform/dense", f"{_TF1M}transform/dense"),
+        Row(f"{_MLM}bias", "vector", ("V",), f"{_H5M}bias", f"{_TF1M}output_bias", "masked_lm/bias"),
+        Row(
+            f"{_MLM}transform.dense", "linear", ("H", "H"),
+            f"{_H5M}transform/dense", f"{_TF1M}transform/dense", "masked_lm/dense",
+        ),
         Row(
             f"{_MLM}transform.LayerNorm", "layer_norm", ("H",),
-            f"{_H5M}transform/LayerNorm", f"{_TF1M}transform/LayerNorm",
+            f"{_H5M}transform/LayerNorm", f"{_TF1M}transform/LayerNorm", "masked_lm/layer_norm",
         ),
-        Row(f"{_MLM}dense", "extra_output", ("R", "V"), f"{_H5M}dense", f"{_TF1M}extra_output_weights"),
         Row(
-            f"{_MLM}decoder", "decoder", ("V", "E"), f"{_H5M}decoder", None,
+            f"{_MLM}dense", "extra_output", ("R", "V"),
+            f"{_H5M}dense", f"{_TF1M}extra_output_weights", "masked_lm/extra_output_weights",
+        ),
+        Row(
+            f"{_MLM}decoder", "decoder", ("V", "E"), f"{_H5M}decoder", None, None,
             tied_to=(f"{_E}word_embeddings.weight", f"{_MLM}bias"),
         ),
     ),
     "seq_relationship": (
         Row(
             "cls.seq_relationship", "classifier", ("H", "2"),
-            "seq_relationship___cls/seq_relationship", "cls/seq_relationship",
+            "seq_relationship___cls/seq_relationship", "cls/seq_relationship", "next_sentence.logits",
         ),
     ),
-    "classifier": (Row("classifier", "classifier", ("H", "C"), "classifier", ""),),
-    "choice_classifier": (Row("classifier", "classifier", ("H", "1"), "classifier", ""),),
-    "qa_outputs": (Row("qa_outputs", "classifier", ("H", "C"), "qa_outputs", "cls/squad"),),
+    "classifier": (Row("classifier", "classifier", ("H", "C"), "classifier", "", "classifier.logits"),),
+    "choice_classifier": (Row("classifier", "classifier", ("H", "1"), "classifier", "", None),),
+    "qa_outputs": (
+        Row("qa_outputs", "classifier", ("H", "C"), "qa_outputs", "cls/squad", "span_labeling/layer_with_weights-0"),
+    ),
 }  # fmt: skip
 
 BASE_PREFIX = "mobilebert."
@@ -230,7 +278,9 @@ class Weight:
         keras: attribute path in the Keras model; None for a tied weight, which has no variable of its own.
         h5: path in a transformers `tf_model.h5` below its root, without ":0"; None for the decoder's bias.
         tf1: name in a Google TF1 checkpoint, None where it has none.
-        transposed: which of "keras", "h5" and "tf1" store the transpose.
+        tf2: path in a Model Garden checkpoint, None where it has none; see `Row`.
+        tf2_shape: its shape there, in which an attention layer's heads are an axis of their own.
+        transposed: which of "keras", "h5", "tf1" and "tf2" store the transpose.
         tied_to: `full_name` of the weight this one shares its memory with.
         kind: the kind of its module.
         group: the part of the model that comes or stays away as a whole: "pooler" or a key of HEAD_ROWS; None
@@ -243,6 +293,8 @@ class Weight:
     keras: str | None
     h5: str | None
     tf1: str | None
+    tf2: str | None
+    tf2_shape: tuple[int, ...]
     transposed: frozenset[str]
     tied_to: str | None
     kind: str
@@ -258,7 +310,9 @@ class Weight:
         return math.prod(self.shape)
 
     def shape_in(self, format: str) -> tuple[int, ...]:
-        """The shape as "keras", "h5" or "tf1" stores it."""
+        """The shape as "keras", "h5", "tf1" or "tf2" stores it."""
+        if format == "tf2":
+            return self.tf2_shape
         return self.shape[::-1] if format in self.transposed else self.shape
 
 
@@ -267,6 +321,29 @@ def weight_table(config: MobileBertConfig, head: Head, pooler: bool | None = Non
 
     `pooler` overrides whether the pooler is there (`add_pooling_layer`).
     """
+    return _table(tuple(_shaping_values(config)), head, pooler)
+
+
+# What of a configuration decides over its weights.
+_SHAPING_FIELDS = (
+    "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",
+    "max_position_embeddings", "type_vocab_size", "embedding_size", "trigram_input", "use_bottleneck",
+    "intra_bottleneck_size", "use_bottleneck_attention", "key_query_shared_bottleneck", "num_feedforward_networks",
+    "normalization_type", "classifier_activation", "tie_word_embeddings", "num_labels",
+)  # fmt: skip
+
+
+def _shaping_values(config: MobileBertConfig) -> Iterator[tuple[str, Any]]:
+    for name in _SHAPING_FIELDS:
+        yield name, getattr(config, name)
+    yield "pruned_heads", tuple((layer, tuple(heads)) for layer, heads in config.pruned_heads.items())
+
+
+@lru_cache(maxsize=32)
+def _table(values: tuple[tuple[str, Any], ...], head: Head, pooler: bool | None) -> tuple[Weight, ...]:
+    """A table is asked for several times in every load, and the full model's takes 20 ms."""
+    fields = dict(values)
+    config = MobileBertConfig(**{**fields, "pruned_heads": {n: list(heads) for n, heads in fields["pruned_heads"]}})
     weights: list[Weight] = []
     for row in EMBEDDING_ROWS:
         weights += _weights_of(row, config, head, _axes(config))
@@ -280,10 +357,32 @@ def weight_table(config: MobileBertConfig, head: Head, pooler: bool | None = Non
     if head.pooled if pooler is None else pooler:
         for row in POOLER_ROWS:
             weights += _weights_of(row, config, head, _axes(config), "pooler")
-    for module in head.modules:
-        for row in HEAD_ROWS[module]:
-            weights += _weights_of(row, config, head, _axes(config), module)
-    return tuple(weights)
+    return (*weights, *_modules_of(config, head))
+
+
+def head_weights(config: MobileBertConfig, head: Head) -> list[Weight]:
+    """The weights of a head beyond encoder and pooler, without those it shares."""
+    return [weight for weight in _modules_of(config, head) if weight.tied_to is None]
+
+
+def _modules_of(config: MobileBertConfig, head: Head) -> list[Weight]:
+    axes = _axes(config)
+    return [
+        weight
+        for module in head.modules
+        for row in HEAD_ROWS[module]
+        for weight in _weights_of(row, config, head, axes, module)
+    ]
+
+
+def every_weight(config: MobileBertConfig) -> tuple[Weight, ...]:
+    """What a file of this configuration may hold: every head, the pooler and a decoder of its own included."""
+    whole = config.copy(classifier_activation=True, tie_word_embeddings=False)
+    by_name = {weight.full_name: weight for weight in weight_table(whole, HEADS["PreTraining"])}
+    for head in HEADS.values():
+        for weight in _modules_of(whole, head):
+            by_name.setdefault(weight.full_name, weight)
+    return tuple(by_name.values())
 
 
 def parameter_count(weights: tuple[Weight, ...]) -> int:
@@ -297,6 +396,7 @@ def keras_path(name: str) -> str:
 
 
 def _axes(config: MobileBertConfig, heads: int | None = None) -> dict[str, int]:
+    heads = config.num_attention_heads if heads is None else heads
     width, hidden, embedding = config.true_hidden_size, config.hidden_size, config.embedding_size
     return {
         "V": config.vocab_size, "E": embedding, "H": hidden, "W": width, "F": config.intermediate_size,
@@ -304,7 +404,7 @@ def _axes(config: MobileBertConfig, heads: int | None = None) -> dict[str, int]:
         "X": embedding * 3 if config.trigram_input else embedding,
         "Q": hidden if query_reads_hidden(config) else width,
         "U": width if config.use_bottleneck_attention else hidden,
-        "A": (config.num_attention_heads if heads is None else heads) * config.head_size,
+        "A": heads * config.head_size, "N": heads, "D": config.head_size,
         "R": hidden - embedding, "1": 1, "2": 2,
     }  # fmt: skip
 
@@ -316,10 +416,13 @@ def _weights_of(
         return []
     kind = config.normalization_type if row.kind == "norm" else row.kind
     norm = "FakeLayerNorm" if kind == "no_norm" else "LayerNorm"
-    sizes = [axes[axis] for axis in row.axes]
+    places = {**index, "block": index.get("layer", config.num_hidden_layers) + 1}
+    places["last"] = config.num_feedforward_networks - 1
     found = []
     for leaf in _KINDS[kind]:
         full_name = _join(".", row.name.format(**index), leaf.torch)
+        leaf_axes = [row.axes[axis] for axis in leaf.axes]
+        tf2_axes = leaf_axes[::-1] if "tf2" in leaf.transposed else leaf_axes
         tied_to = None
         if row.tied_to is not None:
             tied_weight, tied_bias = row.tied_to
@@ -330,10 +433,12 @@ def _weights_of(
             Weight(
                 name=full_name.removeprefix(BASE_PREFIX) if bare else full_name,
                 full_name=full_name,
-                shape=tuple(sizes[axis] for axis in leaf.axes),
+                shape=tuple(axes[axis] for axis in leaf_axes),
                 keras=None if tied_to else keras,
                 h5=None if leaf.h5 is None else _join("/", row.h5.format(**index), leaf.h5),
                 tf1=None if row.tf1 is None else _join("/", row.tf1.format(norm=norm, **index), leaf.tf1),
+                tf2=None if row.tf2 is None else _join("/", row.tf2.format(**places), leaf.tf2),
+                tf2_shape=tuple(axes[part] for axis in tf2_axes for part in _TF2_SPLIT_AXES.get(axis, (axis,))),
                 transposed=leaf.transposed,
                 tied_to=tied_to,
                 kind=kind,

@@ -19,6 +19,7 @@ from tqdm import tqdm
 from ..config import MobileBertConfig
 from ..errors import BackendMissingError, InputError, TokenizerError
 from ..heads import HEADS
+from ..hub import take_hub_keywords
 from ..text.auto_tokenizer import AutoTokenizer
 from ..text.tokenization_base import TokenizerBase
 from .batching import by_length, padded
@@ -49,7 +50,7 @@ class Prepared:
 
 
 class MobileBertPipeline:
-    """Answers inputs of one task; `from_pretrained` makes one from a checkpoint directory.
+    """Answers inputs of one task; `from_pretrained` makes one from a checkpoint.
 
     Attributes:
         task: its row in the table of tasks.
@@ -100,7 +101,7 @@ class MobileBertPipeline:
         progress: bool | None = None,
         **options: Any,
     ) -> Self:
-        """A pipeline from a directory of config.json, model.safetensors and tokenizer files.
+        """A pipeline from a directory of config.json, weights and tokenizer files, or a name on the Hugging Face hub.
 
         Args:
             task: a name of the table of tasks, such as "question-answering".
@@ -110,7 +111,8 @@ class MobileBertPipeline:
                 its batch.
             dtype: of the model, such as "float32" (default) or "float64".
             device: where PyTorch computes (default: the GPU if there is one); Keras places its models itself.
-            options: of the task, such as `top_k`; each call may change them.
+            options: of the task, such as `top_k`; each call may change them. `revision`, `cache_dir` and the others
+                of `mobilebert_core.hub.resolve` say where the files are.
 
         Raises:
             BackendMissingError: when the framework is not installed.
@@ -120,10 +122,11 @@ class MobileBertPipeline:
         row = task_named(task)
         runner_class = load_runner(backend)
         config = {} if padding_invariant is None else {"padding_invariant": padding_invariant}
+        hub = take_hub_keywords(options)
         if tokenizer is None:
-            tokenizer = AutoTokenizer.from_pretrained(path)
+            tokenizer = AutoTokenizer.from_pretrained(path, **hub)
         runner = runner_class.from_pretrained(
-            row.head, path, dtype=dtype, device=device, **config, **dict(row.model_options)
+            row.head, path, dtype=dtype, device=device, **hub, **config, **dict(row.model_options)
         )
         return cls(row, tokenizer, runner, batch_size=batch_size, progress=progress, **options)
 

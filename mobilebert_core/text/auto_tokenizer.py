@@ -1,4 +1,4 @@
-"""AutoTokenizer: the fast or the pure Python tokenizer of a directory, for code written with that name."""
+"""AutoTokenizer: the fast or the pure Python tokenizer of a checkpoint, for code written with that name."""
 
 import os
 from typing import Any

@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from mobilebert_core.errors import CheckpointError, CheckpointNotFoundError, TokenizerError
-from mobilebert_core.files import read_json
+from mobilebert_core.files import TOKENIZER_FILES, read_json
 from mobilebert_core.text.added_tokens import AddedToken
 from mobilebert_core.text.special_tokens import ADDITIONAL, SPECIAL_TOKEN_NAMES
 from mobilebert_core.text.wordpiece import load_vocabulary
 
-VOCABULARY, TOKENIZER = "vocab.txt", "tokenizer.json"
-CONFIG, SPECIAL_MAP, ADDED = "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"
+VOCABULARY, TOKENIZER, CONFIG, SPECIAL_MAP, ADDED = TOKENIZER_FILES
 
 # Keys of a tokenizer.json's normaliser and the constructor arguments that say the same.
 _NORMALIZER_KEYS = {
@@ -106,18 +105,16 @@ class TokenizerDirectory:
     tokenizer_file: str | None
 
     @classmethod
-    def find(cls, path: str | os.PathLike[str], subfolder: str | None = None) -> "TokenizerDirectory":
-        """The tokenizer at `path`: a directory, or the path of a vocab.txt or tokenizer.json itself."""
-        place = Path(path, subfolder or "")
+    def find(cls, place: Path) -> "TokenizerDirectory":
+        """The tokenizer at `place`: a directory, or the path of a vocab.txt or tokenizer.json itself."""
         if place.is_file():
             if place.suffix == ".json":
                 return cls(str(place), None, str(place))
             return cls(str(place), str(place), None)
         if not place.is_dir():
             raise CheckpointNotFoundError(
-                f"{os.fspath(path)}: wanted a directory with {VOCABULARY} or {TOKENIZER}, or the path of such a file;"
-                f" nothing is at {place.absolute()}. Names of models on the Hugging Face hub are not looked up:"
-                " download the files and pass their directory."
+                f"{place}: wanted a directory with {VOCABULARY} or {TOKENIZER}, or the path of such a file;"
+                f" nothing is at {place.absolute()}. Check the path."
             )
         vocabulary, tokenizer = place / VOCABULARY, place / TOKENIZER
         if not vocabulary.is_file() and not tokenizer.is_file():

@@ -6,6 +6,7 @@ from typing import Any, Self
 
 from mobilebert_core.errors import TokenizerError
 from mobilebert_core.files import write_text
+from mobilebert_core.hub import resolve, take_hub_keywords
 from mobilebert_core.text.special_tokens import ADDITIONAL, SPECIAL_TOKEN_NAMES
 from mobilebert_core.text.tokenization_base import TokenizerBase
 from mobilebert_core.text.tokenizer_files import (
@@ -22,11 +23,7 @@ from mobilebert_core.text.tokenizer_files import (
 )
 from mobilebert_core.text.tokenizer_state import GENERAL_DEFAULTS, WORDPIECE_DEFAULTS
 
-# Keywords of from_pretrained in transformers that say how to fetch files from the hub; a directory needs none.
-_HUB_KEYWORDS = (
-    "cache_dir", "force_download", "resume_download", "proxies", "local_files_only", "token", "use_auth_token",
-    "revision", "trust_remote_code", "use_fast",
-)  # fmt: skip
+_WITHOUT_EFFECT = ("trust_remote_code", "use_fast")  # keywords of from_pretrained in transformers; see AutoTokenizer
 _ARGUMENTS = {
     *SPECIAL_TOKEN_NAMES, ADDITIONAL, *GENERAL_DEFAULTS, *WORDPIECE_DEFAULTS, "max_len", "added_tokens_decoder",
     "do_lower_case", "do_basic_tokenize", "never_split", "tokenize_chinese_chars", "strip_accents",
@@ -42,21 +39,21 @@ class SavedTokenizer(TokenizerBase):
     """A tokenizer with `from_pretrained` and `save_pretrained`."""
 
     @classmethod
-    def from_pretrained(
-        cls, pretrained_model_name_or_path: str | os.PathLike[str], *, subfolder: str | None = None, **overrides: Any
-    ) -> Self:
-        """The tokenizer of a directory, or of a vocab.txt or tokenizer.json whose path is given.
+    def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike[str], **overrides: Any) -> Self:
+        """The tokenizer of a directory, of a vocab.txt or tokenizer.json whose path is given, or of a name on the hub.
 
-        Reads what transformers 4 and 5 write. Keyword arguments of the constructor override what the files say.
-        Raises `CheckpointNotFoundError` when nothing is there (names on the Hugging Face hub are not looked up) and
-        `TokenizerError` for files that are damaged or contradict each other.
+        Reads what transformers 4 and 5 write. Keyword arguments of the constructor override what the files say;
+        `subfolder`, `revision` and the others of `mobilebert_core.hub.resolve` say where the files are.
+        Raises `CheckpointNotFoundError` when nothing is there and `TokenizerError` for files that are damaged or
+        contradict each other.
         """
-        found = TokenizerDirectory.find(pretrained_model_name_or_path, subfolder)
+        hub = take_hub_keywords(overrides)
+        found = TokenizerDirectory.find(resolve(pretrained_model_name_or_path, tokenizer=True, **hub))
         source = read_vocabulary(found.vocab_file, found.tokenizer_file)
         written = found.arguments()
         arguments = {key: value for key, value in written.items() if key in _ARGUMENTS}
         extras = {key: value for key, value in written.items() if key not in _ARGUMENTS | _NOT_KEPT}
-        arguments |= {key: value for key, value in overrides.items() if key not in _HUB_KEYWORDS}
+        arguments |= {key: value for key, value in overrides.items() if key not in _WITHOUT_EFFECT}
         arguments["name_or_path"] = os.fspath(pretrained_model_name_or_path)
         keywords = {**source.arguments, **arguments, "_source": source, "_config_extras": extras}
         return cls(found.vocab_file, **keywords)

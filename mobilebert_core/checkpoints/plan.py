@@ -1,4 +1,4 @@
-"""Checkpoint directories: which weights a file holds, how they meet a model, and all or nothing.
+"""How the weights of a file meet a model: every one in its place, or nothing.
 
 `plan_loading` settles a load before anything is built or changed: every weight of the model gets its source,
 and whatever is missing, unknown or mis-shaped is reported together. Both backends follow the same plan.
@@ -9,54 +9,24 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .config import MobileBertConfig
-from .errors import CheckpointError
-from .files import TENSORFLOW_FILE, WEIGHTS_FILE
-from .heads import HEADS, Head
-from .safetensors_file import SafetensorsFile
-from .stored import FLOATING, Stored, WeightFile
-from .tensorflow_files import H5File, TensorFlowNames
-from .weights import BASE_PREFIX, Weight, weight_table
+from ..config import MobileBertConfig
+from ..errors import CheckpointError
+from ..heads import Head
+from ..weights import Weight, weight_table
+from .stored import FLOATING, Renamed, Stored
 
 logger = logging.getLogger("mobilebert")
 
-# Buffers that older releases stored; they hold 0, 1, 2, ... and carry nothing.
-_DERIVED_NAMES = frozenset({"embeddings.position_ids", "mobilebert.embeddings.position_ids"})
-
-
-# What users of transformers pass to `from_pretrained` and what has no meaning for a directory that is read whole,
-# by either framework, from any of its files. Accepted, so that switching is changing an import.
-WITHOUT_EFFECT = frozenset(
-    {
-        "cache_dir", "force_download", "from_pt", "from_tf", "local_files_only", "low_cpu_mem_usage", "proxies",
-        "resume_download", "revision", "token", "trust_remote_code", "use_auth_token", "use_safetensors",
-    }
-)  # fmt: skip
-
-
-def open_weights(directory: Path, config: MobileBertConfig) -> WeightFile:
-    """The weights of a checkpoint directory under PyTorch's names: model.safetensors, or else tf_model.h5.
-
-    Raises:
-        CheckpointNotFoundError: when neither is there.
-        CheckpointError: when the file is damaged.
-    """
-    path = directory / WEIGHTS_FILE
-    if not path.is_file() and (directory / TENSORFLOW_FILE).is_file():
-        return TensorFlowNames(H5File(directory / TENSORFLOW_FILE), _known_weights(config))
-    file = SafetensorsFile(path)
-    return TensorFlowNames(file, _known_weights(config)) if file.metadata.get("format") == "tf" else file
-
-
-def _known_weights(config: MobileBertConfig) -> list[Weight]:
-    """Every weight of every head, the pooler's also where this configuration does not use them."""
-    with_pooler = config.copy(classifier_activation=True)
-    return [weight for head in HEADS.values() for weight in weight_table(with_pooler, head)]
+# The weights that may be tied, by full name.
+WORDS = "mobilebert.embeddings.word_embeddings.weight"
+DECODER = "cls.predictions.decoder.weight"
+DECODER_BIAS = "cls.predictions.decoder.bias"
+POOLER = "mobilebert.pooler.dense.weight"
+PREDICTIONS_BIAS = "cls.predictions.bias"
 
 
 @dataclass
@@ -64,7 +34,7 @@ class LoadPlan:
     """Where each weight of a model comes from.
 
     Attributes:
-        sources: weight of the model -> name in the file.
+        sources: weight of the model -> the full name it is read by.
         fresh: weights that keep their random start: heads the file does not have, or what the caller allowed.
         mismatched: (weight, shape in the file) left fresh because the caller asked for it.
         unused: names in the file that belong to other heads.
@@ -88,26 +58,23 @@ class LoadPlan:
 
 
 def plan_loading(
-    source: str,
-    stored: Mapping[str, Stored],
+    file: Renamed,
     config: MobileBertConfig,
     head: Head,
     pooler: bool | None = None,
     ignore_mismatched_sizes: bool = False,
     allow_missing: Iterable[str] = (),
 ) -> LoadPlan:
-    """Matches what a file holds with what a model needs; `source` names the file in messages.
+    """Matches what a file holds with what a model needs.
 
-    The base prefix is added or removed as needed. A tied weight may stand under either of its names. A head
-    that is wholly absent starts fresh, which is logged as a warning; anything else amiss is an error.
+    A tied weight may stand under either of its names. A head that is wholly absent starts fresh, which is logged
+    as a warning; anything else amiss is an error.
 
     Raises:
         CheckpointError: listing every missing, unknown and mis-shaped weight with its shape.
     """
+    source, stored, unknown = str(file.path), file.stored, file.unknown
     table = weight_table(config, head, pooler)
-    elsewhere = {w.full_name for w in _known_weights(config)}
-    full_names = {full: name for name in stored if (full := _full_name(name, elsewhere)) is not None}
-    found = {full: stored[name] for full, name in full_names.items()}
     allowed = set(allow_missing)
     if strange := allowed - {weight.name for weight in table}:
         raise CheckpointError(
@@ -116,19 +83,20 @@ def plan_loading(
     plan = LoadPlan()
     missing: list[Weight] = []
     mismatched: list[tuple[Weight, tuple[int, ...]]] = []
+    numbers = [f"{n} {s.shape} of {s.dtype}" for n, s in stored.items() if n not in unknown and s.dtype not in FLOATING]
     for weight in table:
         if weight.tied_to is not None:
             continue
-        alias = _source_of(weight, found, config)
-        if alias is None:
+        name = _source_of(weight, stored, config)
+        if name is None:
             (plan.fresh if weight.name in allowed else missing).append(weight)
-        elif found[alias].shape != weight.shape:
-            mismatched.append((weight, found[alias].shape))
+        elif stored[name].shape != weight.shape:
+            mismatched.append((weight, stored[name].shape))
         else:
-            plan.sources[weight] = full_names[alias]
+            plan.sources[weight] = name
     needed = {w.full_name for w in table}
-    plan.unused = [name for full, name in full_names.items() if full not in needed]
-    unknown = [n for n in stored if n not in set(full_names.values()) and n not in _DERIVED_NAMES]
+    others = needed.union(unknown)
+    plan.unused = [name for name in stored if name not in others]
     present_groups = {w.group for w in plan.sources} | {w.group for w, _ in mismatched}
     for weight in list(missing):
         if weight.group is not None and weight.group not in present_groups:
@@ -136,6 +104,11 @@ def plan_loading(
             plan.fresh.append(weight)
     if ignore_mismatched_sizes:
         plan.mismatched, mismatched = mismatched, []
+    if numbers:
+        raise CheckpointError(
+            f"{source}: {len(numbers)} weights are no floating-point numbers, the first {numbers[0]}; wanted "
+            f"{', '.join(FLOATING)}. Quantized checkpoints are not read: take the one before quantization."
+        )
     if missing or unknown or mismatched:
         foreign = not plan.sources and not mismatched
         raise CheckpointError(_report(source, table, stored, missing, unknown, mismatched, foreign))
@@ -145,7 +118,7 @@ def plan_loading(
     return plan
 
 
-def resolve_ties(file: WeightFile, config: MobileBertConfig, head: Head) -> MobileBertConfig:
+def resolve_ties(file: Renamed, config: MobileBertConfig, head: Head) -> MobileBertConfig:
     """The configuration under which nothing of a file is lost, when the head decodes and the file has a decoder.
 
     TensorFlow models of transformers never tied the decoder, whatever their configuration says: such a file is
@@ -154,43 +127,30 @@ def resolve_ties(file: WeightFile, config: MobileBertConfig, head: Head) -> Mobi
     Raises:
         CheckpointError: when a PyTorch file holds a decoder that the configuration would overwrite.
     """
-    names = {_full_name(name, {_DECODER, _WORDS}): name for name in file.stored}
     decodes = config.tie_word_embeddings and "predictions" in head.modules
-    if not decodes or not {_DECODER, _WORDS} <= names.keys():
+    if not decodes or not {DECODER, WORDS} <= file.stored.keys():
         return config
-    if np.array_equal(file.read(names[_DECODER]), file.read(names[_WORDS])):
+    if np.array_equal(file.read(DECODER), file.read(WORDS)):
         return config
-    if isinstance(file, TensorFlowNames):
+    if file.layout == "h5":
         logger.warning("%s: the decoder differs from the word embeddings; loaded untied.", file.path)
         return config.copy(tie_word_embeddings=False)
     raise CheckpointError(
-        f"{file.path}: {_DECODER} {file.stored[names[_DECODER]].shape} differs from the word embeddings, but the "
+        f"{file.path}: {DECODER} {file.stored[DECODER].shape} differs from the word embeddings, but the "
         "configuration ties them and one would be lost. Pass tie_word_embeddings=False to load both."
     )
 
 
-_WORDS = "mobilebert.embeddings.word_embeddings.weight"
-_DECODER = "cls.predictions.decoder.weight"
-_DECODER_BIAS = "cls.predictions.decoder.bias"
-_PREDICTIONS_BIAS = "cls.predictions.bias"
-
-
-def _full_name(name: str, known: set[str]) -> str | None:
-    if name in known:
-        return name
-    return BASE_PREFIX + name if BASE_PREFIX + name in known else None
-
-
 def _source_of(weight: Weight, found: Mapping[str, Stored], config: MobileBertConfig) -> str | None:
     """The name under which a file holds a weight. The decoder's bias is the one the released models use."""
-    if weight.full_name == _PREDICTIONS_BIAS and _DECODER_BIAS in found:
-        return _DECODER_BIAS
+    if weight.full_name == PREDICTIONS_BIAS and DECODER_BIAS in found:
+        return DECODER_BIAS
     if weight.full_name in found:
         return weight.full_name
-    if weight.full_name == _WORDS and config.tie_word_embeddings and _DECODER in found:
-        return _DECODER
-    if weight.full_name == _DECODER and _WORDS in found:
-        return _WORDS  # untying a tied checkpoint: the decoder starts as a copy
+    if weight.full_name == WORDS and config.tie_word_embeddings and DECODER in found:
+        return DECODER
+    if weight.full_name == DECODER and WORDS in found:
+        return WORDS  # untying a tied checkpoint: the decoder starts as a copy
     return None
 
 
@@ -224,6 +184,8 @@ def _report(
         advice.append("None of the names is MobileBERT's: this looks like the checkpoint of another model.")
     elif missing:
         advice.append("Pass allow_missing=[...] to start missing weights fresh.")
+    elif unknown:
+        advice.append("Pass allow_unknown=[...] to leave what is unknown in the file.")
     return "\n".join(lines + advice)
 
 

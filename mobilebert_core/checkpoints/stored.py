@@ -1,0 +1,135 @@
+"""What a reader of weights offers, whatever the format of its file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from ..errors import CheckpointError
+from ..weights import Weight
+
+FLOATING = ("float64", "float32", "float16", "bfloat16")
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A tensor as a file describes it: shape, and dtype in numpy's spelling ("bfloat16" included)."""
+
+    shape: tuple[int, ...]
+    dtype: str
+
+    @property
+    def nbytes(self) -> int:
+        return math.prod(self.shape) * (2 if self.dtype == "bfloat16" else np.dtype(self.dtype).itemsize)
+
+
+class WeightFile(Protocol):
+    """A description of every array in a file, and one array at a time."""
+
+    path: Path
+    stored: dict[str, Stored]
+
+    def read(self, name: str) -> np.ndarray: ...
+
+
+class Renamed:
+    """A file seen under PyTorch's full names and orientation.
+
+    `stored` and `read` go by those names. What is no weight of a MobileBERT keeps the name it has in the file and
+    stands in `unknown`, so that whoever loads it can report it; what no model has a place for stands in `dropped`,
+    with the reason.
+
+    Args:
+        file: the reader of the file.
+        layout: the format by which the table says how arrays lie here: "torch", "h5", "tf1", "tf2" or "keras".
+        weights: name in the file -> the weight it is.
+        dropped: name in the file -> why no model has it.
+        empty: weights without elements that the file leaves out.
+
+    Raises:
+        CheckpointError: when two names are the same weight.
+    """
+
+    def __init__(
+        self,
+        file: WeightFile,
+        layout: str,
+        weights: Mapping[str, Weight],
+        dropped: Mapping[str, str],
+        empty: Iterable[Weight] = (),
+    ) -> None:
+        self.path = file.path
+        self.layout = layout
+        self.dropped = {**getattr(file, "dropped", {}), **dropped}  # what the reader passes over, too
+        self.places: dict[str, str] = {}  # name here -> name in the file
+        self.stored: dict[str, Stored] = {}
+        self.unknown = [name for name in file.stored if name not in weights and name not in dropped]
+        self._file = file
+        self._weights: dict[str, Weight] = {}
+        for name, found in file.stored.items():
+            if name in dropped:
+                continue
+            weight = weights.get(name)
+            full_name = name if weight is None else weight.full_name
+            if full_name in self.places:
+                raise CheckpointError(f"{file.path}: {self.places[full_name]} and {name} are both {full_name}.")
+            self.places[full_name] = name
+            if weight is not None:
+                self._weights[full_name] = weight
+                found = Stored(_shape_from(found.shape, weight, layout), found.dtype)
+            self.stored[full_name] = found
+        self._empty = {weight.full_name: np.zeros(weight.shape, np.float32) for weight in empty}
+        self.stored |= {name: Stored(array.shape, str(array.dtype)) for name, array in self._empty.items()}
+
+    def leave_out(self, names: Iterable[str]) -> None:
+        """Moves unknown names to `dropped`. Raises CheckpointError for a name that is none of them."""
+        for name in names:
+            if name not in self.unknown:
+                raise CheckpointError(
+                    f"{self.path}: {name!r} cannot be left out: it is no unknown name of the file. Unknown are "
+                    f"{', '.join(self.unknown[:8]) or 'none'}."
+                )
+            self.unknown.remove(name)
+            del self.stored[name]
+            self.dropped[name] = "left out on request"
+
+    def read(self, name: str) -> np.ndarray:
+        """One array, contiguous. Raises CheckpointError when it holds a number that is not finite."""
+        if name in self._empty:
+            return self._empty[name]
+        array = self._file.read(self.places[name])
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            bad = int(array.size - np.isfinite(array).sum())
+            raise CheckpointError(
+                f"{self.path}: {self.places[name]} {array.shape} holds {bad:,} values that are NaN or infinite, and a "
+                "model would answer NaN. Nothing was loaded; fetch the file again, or go back to an earlier checkpoint."
+            )
+        return _array_from(array, self._weights[name], self.layout) if name in self._weights else array
+
+    def raw(self, name: str) -> np.ndarray:
+        """One array as it lies in the file, whatever values it holds."""
+        return self._empty[name] if name in self._empty else self._file.read(self.places[name])
+
+
+def _shape_from(stored: tuple[int, ...], weight: Weight, layout: str) -> tuple[int, ...]:
+    """A shape in PyTorch's orientation; a wrong one stays recognisable."""
+    if layout == "tf2" and stored == weight.tf2_shape:
+        return weight.shape
+    return stored[::-1] if layout in weight.transposed and len(stored) == 2 else stored
+
+
+def _array_from(array: np.ndarray, weight: Weight, layout: str) -> np.ndarray:
+    transposed = layout in weight.transposed
+    if layout == "tf2" and array.shape == weight.tf2_shape:  # heads and their size become one axis
+        array = array.reshape(weight.shape[::-1] if transposed else weight.shape)
+    return np.ascontiguousarray(array.T) if transposed else array
+
+
+def by_name(weights: Iterable[Weight], layout: str) -> dict[str, Weight]:
+    """The weights by their name in one format, without those it does not store."""
+    return {name: weight for weight in weights if (name := getattr(weight, layout)) is not None}

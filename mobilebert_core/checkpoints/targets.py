@@ -1,0 +1,233 @@
+"""The formats a checkpoint is written in: one row each, with the writer and what it cannot hold."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from ..config import MobileBertConfig
+from ..errors import CheckpointError
+from ..files import INDEX_SUFFIX, PICKLE_FILE, TENSORFLOW_FILE, WEIGHT_FILES, WEIGHTS_FILE, write_text
+from ..heads import Head
+from ..weights import Weight, weight_table
+from .google_names import GOOGLE_JSON, google_fields
+from .half_precision import cast
+from .keras_writer import write_keras_archive, write_keras_weights
+from .pickle_writer import write_pickle
+from .plan import DECODER, DECODER_BIAS, PREDICTIONS_BIAS
+from .shards import remove_checkpoint, write_sharded
+from .stored import Stored
+from .tensor_bundle_writer import write_bundle, write_checkpoint_state
+from .tensorflow_writer import write_tensorflow
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """A model on its way into a file.
+
+    Attributes:
+        config, head, pooler: as of `weight_table`.
+        dtype: of the file: float64, float32, float16 or bfloat16.
+        source: gives an array by its full name, in PyTorch's orientation.
+    """
+
+    config: MobileBertConfig
+    head: Head
+    dtype: str
+    source: Callable[[str], np.ndarray]
+    pooler: bool | None = None
+
+    @property
+    def weights(self) -> tuple[Weight, ...]:
+        return weight_table(self.config, self.head, self.pooler)
+
+    def read(self, full_name: str) -> np.ndarray:
+        """An array in the file's dtype (bfloat16 as the float32 of its values).
+
+        Raises:
+            CheckpointError: when it has another shape than the model, or values beyond the dtype.
+        """
+        array, shape = self.source(full_name), self._shapes[full_name]
+        if array.shape != shape:
+            raise CheckpointError(f"{full_name}: wanted {shape}, got {array.shape}; nothing was written.")
+        return cast(array, self.dtype, full_name)
+
+    @cached_property
+    def _shapes(self) -> dict[str, tuple[int, ...]]:
+        return {weight.full_name: weight.shape for weight in self.weights}
+
+    def state_dict(self) -> dict[str, tuple[str, Stored]]:
+        """What PyTorch's file holds: name in it -> full name to read by, and shape. Tied weights stand there once."""
+        names = {w.name: (w.full_name, Stored(w.shape, self.dtype)) for w in self.weights if w.tied_to is None}
+        if not self.config.tie_word_embeddings and DECODER in names:
+            # transformers 5 reads this one when untied
+            names[DECODER_BIAS] = names[PREDICTIONS_BIAS]
+        return names
+
+    def save_config(self, directory: Path) -> None:
+        """config.json, which names the class and the dtype."""
+        self.config.copy(architectures=[self.head.class_name], dtype=self.dtype).save_pretrained(directory)
+
+
+@dataclass(frozen=True)
+class Target:
+    """A format to write.
+
+    Attributes:
+        ending: of the path; "" stands for a directory, into which `file` is written.
+        write: path, model and largest size of a file -> nothing; config.json is written too.
+        naming: the name that a weight has there, for reports.
+    """
+
+    name: str
+    description: str
+    ending: str
+    file: str
+    write: Callable[[Path, Outgoing, int | str | None], None]
+    naming: Callable[[Weight], str | None]
+
+
+def _write_safetensors(directory: Path, model: Outgoing, max_shard_size: int | str | None) -> None:
+    held = model.state_dict()
+    stored = {name: s for name, (_, s) in held.items()}
+    write_sharded(directory / WEIGHTS_FILE, stored, lambda name: model.read(held[name][0]), max_shard_size)
+    model.save_config(directory)
+
+
+def _write_pickle(directory: Path, model: Outgoing, max_shard_size: int | str | None) -> None:
+    if max_shard_size is not None:
+        raise CheckpointError(f"{directory}: {PICKLE_FILE} is written in one file; leave max_shard_size out.")
+    arrays = {w.full_name: model.read(w.full_name) for w in model.weights if w.tied_to is None}
+    # Tied weights stand there under both names, as transformers wrote them; they are one array.
+    write_pickle(
+        directory / PICKLE_FILE, {w.name: arrays[w.tied_to or w.full_name] for w in model.weights}, model.dtype
+    )
+    remove_preferred(directory, PICKLE_FILE)
+    model.save_config(directory)
+
+
+def _write_tensorflow(directory: Path, model: Outgoing, max_shard_size: int | str | None) -> None:
+    if model.config.pruned_heads:
+        raise CheckpointError(
+            f"{directory}: TensorFlow's models of transformers have no pruned heads, this one has "
+            f"{model.config.pruned_heads}. Write a PyTorch or Keras checkpoint."
+        )
+    write_tensorflow(directory, model.head, model.weights, model.read, dtype=model.dtype, max_shard_size=max_shard_size)
+    remove_preferred(directory, TENSORFLOW_FILE)
+    model.save_config(directory)
+
+
+def _write_keras_weights(path: Path, model: Outgoing, max_shard_size: int | str | None) -> None:
+    _whole(path, model, max_shard_size)
+    write_keras_weights(path, model.config, model.head, model.read, model.pooler)
+    model.save_config(path.parent)
+
+
+def _write_keras_archive(path: Path, model: Outgoing, max_shard_size: int | str | None) -> None:
+    _whole(path, model, max_shard_size)
+    write_keras_archive(path, model.config, model.head, model.read, model.pooler, policy=model.dtype)
+
+
+def _write_google(path: Path, model: Outgoing, max_shard_size: int | str | None) -> None:
+    _whole(path, model, max_shard_size)
+    if lost := [w.full_name for w in model.weights if w.tf1 is None and w.tied_to is None]:
+        raise CheckpointError(
+            f"{path}: Google's TF1 code has no place for {', '.join(lost)}; it ties the decoder to its words. "
+            "Nothing was written; write a PyTorch, TensorFlow or Keras checkpoint, or one of another head."
+        )
+    fields = google_fields(model.config)
+
+    def array(weight: Weight) -> np.ndarray:
+        found = model.read(weight.full_name)
+        return found.T if "tf1" in weight.transposed else found
+
+    stored = sorted((w for w in model.weights if w.tf1 is not None), key=lambda w: str(w.tf1).encode())
+    write_bundle(path, ((str(weight.tf1), array(weight)) for weight in stored))
+    write_checkpoint_state(path)
+    write_text(path.with_name(GOOGLE_JSON), json.dumps(fields, indent=2) + "\n")
+    model.save_config(path.parent)
+
+
+def _whole(path: Path, model: Outgoing, max_shard_size: int | str | None) -> None:
+    """Raises CheckpointError for what a format of one file, without bfloat16, cannot do."""
+    if model.dtype == "bfloat16":
+        raise CheckpointError(
+            f"{path}: this format holds float64, float32 or float16; float32 holds bfloat16 exactly (--dtype float32)."
+        )
+    if max_shard_size is not None:
+        raise CheckpointError(f"{path}: this format is one file; leave max_shard_size out.")
+
+
+def remove_preferred(directory: Path, file: str) -> None:
+    """Removes the weights that would be read before `file`, with other values: an earlier save in another format."""
+    for name in WEIGHT_FILES[: WEIGHT_FILES.index(file)]:
+        if not name.endswith(INDEX_SUFFIX):
+            remove_checkpoint(directory / name)
+
+
+TARGETS: dict[str, Target] = {
+    target.name: target
+    for target in (
+        Target(
+            "pytorch", "config.json and model.safetensors, for both backends and transformers", "", WEIGHTS_FILE,
+            _write_safetensors, lambda weight: weight.name,
+        ),
+        Target(
+            "pytorch-bin", "config.json and pytorch_model.bin", "", PICKLE_FILE, _write_pickle,
+            lambda weight: weight.name,
+        ),
+        Target(
+            "tensorflow", "config.json and tf_model.h5, for the TensorFlow models of transformers", "",
+            TENSORFLOW_FILE, _write_tensorflow, lambda weight: weight.h5,
+        ),
+        Target(
+            "keras", "one .keras file, for keras.models.load_model", ".keras", "", _write_keras_archive,
+            lambda weight: weight.keras,
+        ),
+        Target(
+            "keras-weights", "a .weights.h5 file, for load_weights, and config.json", ".weights.h5", "",
+            _write_keras_weights, lambda weight: weight.keras,
+        ),
+        Target(
+            "google", "a TF1 checkpoint (.ckpt.index, .ckpt.data-...) and its JSON, for Google's code", ".ckpt", "",
+            _write_google, lambda weight: weight.tf1,
+        ),
+    )
+}  # fmt: skip
+
+
+# Files that hold checkpoints, but are not written alone.
+_OTHER_ENDINGS = (".safetensors", ".bin", ".pt", ".pth", ".h5", ".index", ".json")
+
+
+def _endings() -> tuple[str, ...]:
+    return tuple(target.ending for target in TARGETS.values() if target.ending)
+
+
+def target_for(path: Path, name: str | None) -> Target:
+    """The format to write: by its name, or by the ending of the path, where none means a PyTorch directory.
+
+    Raises:
+        CheckpointError: for an unknown name, or a path that does not end as the format does.
+    """
+    if name is not None and name not in TARGETS:
+        raise CheckpointError(f"No format {name!r} to write; there are {', '.join(TARGETS)}.")
+    if name is None and path.name.endswith(_OTHER_ENDINGS) and not path.name.endswith(_endings()):
+        directories = ", ".join(t.name for t in TARGETS.values() if not t.ending)
+        raise CheckpointError(
+            f"{path}: no format is written to such a file. {directories} "
+            f"are written into a directory (see --to), files end in {', '.join(_endings())}."
+        )
+    if name is None:
+        return next((t for t in TARGETS.values() if t.ending and path.name.endswith(t.ending)), TARGETS["pytorch"])
+    target = TARGETS[name]
+    if target.ending and not path.name.endswith(target.ending):
+        raise CheckpointError(f"{path}: {name} is a file that ends in {target.ending}.")
+    if not target.ending and any(t.ending and path.name.endswith(t.ending) for t in TARGETS.values()):
+        raise CheckpointError(f"{path}: {name} is written into a directory, this is the name of a file.")
+    return target
