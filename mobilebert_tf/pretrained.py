@@ -14,15 +14,15 @@ import keras
 import numpy as np
 from keras import ops
 
-from mobilebert_core.checkpoint import WITHOUT_EFFECT, LoadPlan, open_weights, plan_loading, resolve_ties
+from mobilebert_core.checkpoints.loading import prepare_loading
+from mobilebert_core.checkpoints.plan import LoadPlan
+from mobilebert_core.checkpoints.targets import TARGETS, Outgoing
 from mobilebert_core.config import MobileBertConfig
 from mobilebert_core.config_fields import DTYPES
 from mobilebert_core.errors import ConfigError, InputError
-from mobilebert_core.files import WEIGHTS_FILE
 from mobilebert_core.heads import Head, check_head
 from mobilebert_core.inputs import check_inputs
 from mobilebert_core.outputs import ModelOutput
-from mobilebert_core.safetensors_file import save_weights
 from mobilebert_core.weights import Weight, weight_table
 
 from . import surgery
@@ -281,11 +281,14 @@ class TFMobileBertPreTrainedModel(TrainedByKeras, keras.Model):
         torch_dtype: Any = None,
         ignore_mismatched_sizes: bool = False,
         allow_missing: Iterable[str] = (),
+        allow_unknown: Iterable[str] = (),
         output_loading_info: bool = False,
-        subfolder: str = "",
         **kwargs: Any,
     ) -> Any:
-        """Loads a checkpoint directory, all or nothing: config.json and model.safetensors, or else tf_model.h5.
+        """Loads a checkpoint of any format, all or nothing: a directory, a file, or a name on the Hugging Face hub.
+
+        Of a directory it takes model.safetensors, or else pytorch_model.bin, from which no code is run, or
+        tf_model.h5, each also in shards, or else its one other checkpoint; see `mobilebert inspect`.
 
         Args:
             config: used in place of config.json.
@@ -293,33 +296,31 @@ class TFMobileBertPreTrainedModel(TrainedByKeras, keras.Model):
                 the dtype of the file. `torch_dtype` is the same.
             ignore_mismatched_sizes: mis-shaped weights start fresh instead of being an error.
             allow_missing: names of weights that may start fresh.
+            allow_unknown: names in the file that are no weights of the model and may stay there.
             output_loading_info: also return a dict of missing, unexpected and mismatched keys.
             kwargs: fields of the configuration to override, such as `num_labels`; `add_pooling_layer` for
-                the bare model.
+                the bare model; `subfolder`, `revision` and the others of `mobilebert_core.hub.resolve`.
 
         Raises:
             CheckpointNotFoundError: when a file is not there.
             CheckpointError: when weights are missing, unknown or mis-shaped, or the file is damaged.
             ConfigError: for a configuration of another model or an unknown keyword.
         """
-        directory = Path(pretrained_model_name_or_path) / subfolder
-        kwargs = {name: value for name, value in kwargs.items() if name not in WITHOUT_EFFECT}
         model_kwargs = {n: kwargs.pop(n) for n in list(kwargs) if n in ("add_pooling_layer", "name")}
-        if config is None:
-            config = cls.config_class.from_pretrained(directory, **kwargs)
-        elif not isinstance(config, MobileBertConfig):
-            config = cls.config_class.from_pretrained(config, **kwargs)
-        elif kwargs:
-            config = config.copy(**kwargs)
-        check_head(config, cls.head)
-        weights = open_weights(directory, config)
-        config = resolve_ties(weights, config, cls.head)
-        source = str(weights.path)
-        pooler = model_kwargs.get("add_pooling_layer")
-        plan = plan_loading(source, weights.stored, config, cls.head, pooler, ignore_mismatched_sizes, allow_missing)
+        loading = prepare_loading(
+            pretrained_model_name_or_path,
+            cls.head,
+            config=config,
+            pooler=model_kwargs.get("add_pooling_layer"),
+            ignore_mismatched_sizes=ignore_mismatched_sizes,
+            allow_missing=allow_missing,
+            allow_unknown=allow_unknown,
+            keywords=kwargs,
+        )
+        plan = loading.plan
         dtype = _policy(dtype or torch_dtype, plan)
-        model = cls(config, initializer="zeros", dtype=dtype, **model_kwargs)
-        model._assign(plan, weights.read)
+        model = cls(loading.config, initializer="zeros", dtype=dtype, **model_kwargs)
+        model._assign(plan, loading.read)
         return (model, plan.loading_info()) if output_loading_info else model
 
     def _assign(self, plan: LoadPlan, read: Any) -> None:
@@ -337,22 +338,33 @@ class TFMobileBertPreTrainedModel(TrainedByKeras, keras.Model):
             elif weight.kind.endswith("norm") and weight.name.endswith("weight"):
                 variable.assign(ops.ones(variable.shape, variable.dtype))
 
-    def save_pretrained(self, save_directory: str | Path) -> None:
+    def save_pretrained(
+        self,
+        save_directory: str | Path,
+        *,
+        safe_serialization: bool = True,
+        max_shard_size: int | str | None = None,
+    ) -> None:
         """Writes config.json and model.safetensors, which both backends and transformers read in turn.
 
         Tied weights are stored once. Files appear whole or not at all.
+
+        Args:
+            safe_serialization: False writes tf_model.h5 instead, which TensorFlow's models of transformers and both
+                backends read, and removes other weights there, which would be read in its place.
+            max_shard_size: splits the weights into files of at most this, in bytes or as "5GB".
         """
-        arrays = {}
-        for weight in self.weight_table():
-            if weight.tied_to is None:
-                array = variable_array(self.variable_of(weight))
-                arrays[weight.name] = array.T if "keras" in weight.transposed else array
-        if self._predictions() is not None and not self.config.tie_word_embeddings:
-            # transformers 5 reads this one when untied
-            arrays["cls.predictions.decoder.bias"] = arrays["cls.predictions.bias"]
-        save_weights(Path(save_directory) / WEIGHTS_FILE, arrays)
-        config = self.config.copy(architectures=[self.head.class_name], dtype=self.variable_dtype)
-        config.save_pretrained(save_directory)
+        weights = {w.full_name: w for w in self.weight_table()}
+
+        def array(full_name: str) -> np.ndarray:
+            weight = weights[full_name]
+            found = variable_array(self.variable_of(weight))
+            found = found.astype(np.float32) if self.variable_dtype == "bfloat16" else found  # numpy has none
+            return found.T if "keras" in weight.transposed else found
+
+        model = Outgoing(self.config, self.head, self.variable_dtype, array, pooler=self.mobilebert.pooler is not None)
+        target = TARGETS["pytorch" if safe_serialization else "tensorflow"]
+        target.write(Path(save_directory), model, max_shard_size)
 
 
 def _policy(dtype: Any, plan: LoadPlan) -> Any:

@@ -20,13 +20,15 @@ def replace_variable(layer: keras.layers.Layer, attribute: str, value: np.ndarra
     It takes the old one's place in the layer's order too, on which saved optimizers rely.
     """
     old = getattr(layer, attribute)
-    tracked = layer._trainable_variables if old.trainable else layer._non_trainable_variables
+    lists = (layer._trainable_variables, layer._non_trainable_variables)  # freezing moves no variable between them
+    tracked = next(found for found in lists if any(variable is old for variable in found))
     place = [id(variable) for variable in tracked].index(id(old))
     layer._tracker.unlock()
     layer._untrack_variable(old)
     new = layer.add_weight(
-        name=old.name, shape=value.shape, dtype=old.dtype, initializer="zeros", trainable=old.trainable
+        name=old.name, shape=value.shape, dtype=old.dtype, initializer="zeros", trainable=tracked is lists[0]
     )
+    new.trainable = old.trainable
     new.assign(value)
     setattr(layer, attribute, new)
     tracked.insert(place, tracked.pop())

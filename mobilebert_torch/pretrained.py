@@ -11,21 +11,23 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
-from mobilebert_core.checkpoint import WITHOUT_EFFECT, LoadPlan, open_weights, plan_loading, resolve_ties
+from mobilebert_core.checkpoints.half_precision import widest
+from mobilebert_core.checkpoints.loading import prepare_loading
+from mobilebert_core.checkpoints.plan import LoadPlan
+from mobilebert_core.checkpoints.targets import TARGETS, Outgoing
 from mobilebert_core.config import MobileBertConfig
 from mobilebert_core.config_fields import DTYPES
-from mobilebert_core.errors import ConfigError
-from mobilebert_core.files import PICKLE_FILE, WEIGHTS_FILE, replacing
+from mobilebert_core.errors import CheckpointError, ConfigError
 from mobilebert_core.heads import Head, check_head
 from mobilebert_core.outputs import ModelOutput
 from mobilebert_core.weights import Weight, weight_table
 
 from . import surgery
 from .layers import LMPredictionHead, NoNorm, truncated_normal_
-from .state_dict import StateDict, read_pickle
+from .state_dict import StateDict
 
 
 class MobileBertPreTrainedModel(nn.Module):
@@ -141,7 +143,11 @@ class MobileBertPreTrainedModel(nn.Module):
 
     def weight_table(self) -> tuple[Weight, ...]:
         """The rows of the table of weights that this model has."""
-        return weight_table(self.config, self.head, pooler=getattr(self.base_model, "pooler", None) is not None)
+        return weight_table(self.config, self.head, pooler=self._has_pooler)
+
+    @property
+    def _has_pooler(self) -> bool:
+        return getattr(self.base_model, "pooler", None) is not None
 
     # -------------------------------------------------------------------------------------- embeddings
 
@@ -238,14 +244,15 @@ class MobileBertPreTrainedModel(nn.Module):
         torch_dtype: torch.dtype | str | None = None,
         ignore_mismatched_sizes: bool = False,
         allow_missing: Iterable[str] = (),
+        allow_unknown: Iterable[str] = (),
         output_loading_info: bool = False,
-        subfolder: str = "",
         **kwargs: Any,
     ) -> Any:
-        """Loads a checkpoint directory into evaluation mode, all or nothing.
+        """Loads a checkpoint of any format into evaluation mode, all or nothing.
 
-        It holds config.json and model.safetensors, or else pytorch_model.bin, from which no code is run, or
-        tf_model.h5.
+        It is a directory, a file, or a name on the Hugging Face hub. Of a directory it takes model.safetensors, or
+        else pytorch_model.bin, from which no code is run, or tf_model.h5, each also in shards, or else its one other
+        checkpoint; see `mobilebert inspect`.
 
         Args:
             config: used in place of config.json.
@@ -253,35 +260,30 @@ class MobileBertPreTrainedModel(nn.Module):
             dtype: of the weights, default float32; "auto" keeps that of the file. `torch_dtype` is the same.
             ignore_mismatched_sizes: mis-shaped weights start fresh instead of being an error.
             allow_missing: names of weights that may start fresh.
+            allow_unknown: names in the file that are no weights of the model and may stay there.
             output_loading_info: also return a dict of missing, unexpected and mismatched keys.
             kwargs: fields of the configuration to override, such as `num_labels`; `add_pooling_layer` for
-                the bare model.
+                the bare model; `subfolder`, `revision` and the others of `mobilebert_core.hub.resolve`.
 
         Raises:
             CheckpointNotFoundError: when a file is not there.
             CheckpointError: when weights are missing, unknown or mis-shaped, or the file is damaged.
             ConfigError: for a configuration of another model or an unknown keyword.
         """
-        directory = Path(pretrained_model_name_or_path or "") / subfolder
-        kwargs = {name: value for name, value in kwargs.items() if name not in WITHOUT_EFFECT}
         model_kwargs = {n: kwargs.pop(n) for n in list(kwargs) if n in _constructor_names(cls)}
-        if config is None:
-            config = cls.config_class.from_pretrained(directory, **kwargs)
-        elif not isinstance(config, MobileBertConfig):
-            config = cls.config_class.from_pretrained(config, **kwargs)
-        elif kwargs:
-            config = config.copy(**kwargs)
-        check_head(config, cls.head)
-        if state_dict is None:
-            no_safetensors = not (directory / WEIGHTS_FILE).exists()
-            pickled = no_safetensors and (directory / PICKLE_FILE).exists()
-            weights = read_pickle(directory / PICKLE_FILE) if pickled else open_weights(directory, config)
-        else:
-            weights = StateDict(Path("state_dict"), state_dict)
-        config = resolve_ties(weights, config, cls.head)
-        source, pooler = str(weights.path), model_kwargs.get("add_pooling_layer")
-        plan = plan_loading(source, weights.stored, config, cls.head, pooler, ignore_mismatched_sizes, allow_missing)
-        model = cls._load(config, plan, weights.read, _torch_dtype(dtype or torch_dtype, plan), model_kwargs)
+        loading = prepare_loading(
+            pretrained_model_name_or_path,
+            cls.head,
+            config=config,
+            state_dict=None if state_dict is None else StateDict(Path("state_dict"), state_dict),
+            pooler=model_kwargs.get("add_pooling_layer"),
+            ignore_mismatched_sizes=ignore_mismatched_sizes,
+            allow_missing=allow_missing,
+            allow_unknown=allow_unknown,
+            keywords=kwargs,
+        )
+        plan = loading.plan
+        model = cls._load(loading.config, plan, loading.read, _torch_dtype(dtype or torch_dtype, plan), model_kwargs)
         return (model, plan.loading_info()) if output_loading_info else model
 
     @classmethod
@@ -289,7 +291,7 @@ class MobileBertPreTrainedModel(nn.Module):
         arrays = {w.name: torch.as_tensor(read(name)).to(dtype) for w, name in plan.sources.items()}
         fresh = [*plan.fresh, *(weight for weight, _ in plan.mismatched)]
         arrays |= {w.name: torch.empty(w.shape, dtype=dtype) for w in fresh}
-        with torch.device("meta"):
+        with torch.device("meta"), _Unfilled():
             model = cls(config, **kwargs)
         model.load_state_dict(arrays, strict=False, assign=True)
         model.tie_weights()
@@ -307,30 +309,49 @@ class MobileBertPreTrainedModel(nn.Module):
         state_dict: Mapping[str, Tensor] | None = None,
         is_main_process: bool = True,
         safe_serialization: bool = True,
+        max_shard_size: int | str | None = None,
     ) -> None:
-        """Writes config.json and model.safetensors, which this package and transformers read in turn.
+        """Writes config.json and model.safetensors, which both backends and transformers read in turn.
 
         Tied weights are stored once. Files appear whole or not at all. Only the main process of a
-        distributed run writes; `state_dict` is then the gathered one. `safe_serialization=False` writes
-        pytorch_model.bin instead, which PyTorch alone can read.
+        distributed run writes; `state_dict` is then the gathered one. Weights of several dtypes are stored in the
+        widest of them.
+
+        Args:
+            safe_serialization: False writes pytorch_model.bin instead, which both backends read too, and removes a
+                model.safetensors there, which would be read in its place.
+            max_shard_size: splits the weights into files of at most this, in bytes or as "5GB".
         """
         if not is_main_process:
             return
-        values = self.state_dict() if state_dict is None else state_dict
-        names = [w.name for w in self.weight_table() if w.tied_to is None]
-        if self._predictions() is not None and not self.config.tie_word_embeddings:
-            names.append("cls.predictions.decoder.bias")  # transformers 5 reads this one when untied
-        tensors = {name: values[name].detach().cpu().contiguous().clone() for name in names}
-        directory = Path(save_directory)
-        if safe_serialization:
-            with replacing(directory / WEIGHTS_FILE) as temporary:
-                save_file(tensors, temporary, metadata={"format": "pt"})
-        else:
-            with replacing(directory / PICKLE_FILE) as temporary:
-                torch.save(tensors, temporary)
-            (directory / WEIGHTS_FILE).unlink(missing_ok=True)  # it would be read first, with other weights
-        dtype = str(self.dtype).removeprefix("torch.")
-        self.config.copy(architectures=[self.head.class_name], dtype=dtype).save_pretrained(save_directory)
+        values = StateDict(Path("state_dict"), self.state_dict() if state_dict is None else state_dict)
+        names = {w.full_name: w.name for w in self.weight_table() if w.tied_to is None}
+        if absent := [name for name in names.values() if name not in values.stored]:
+            raise CheckpointError(
+                f"{save_directory}: state_dict lacks {len(absent)} weights of {type(self).__name__}, the first "
+                f"{absent[0]}; nothing was written. Gather the whole state dict first."
+            )
+        model = Outgoing(
+            self.config,
+            self.head,
+            widest(values.stored[name].dtype for name in names.values()),
+            lambda full_name: values.read(names[full_name]),
+            pooler=self._has_pooler,
+        )
+        target = TARGETS["pytorch" if safe_serialization else "pytorch-bin"]
+        target.write(Path(save_directory), model, max_shard_size)
+
+
+class _Unfilled(TorchFunctionMode):
+    """Leaves random starts out, for a model that gets its weights from a file.
+
+    On the meta device they fill nothing, but the first one there imports the machinery of `torch.compile`: a second.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if getattr(func, "__name__", None) in ("uniform_", "normal_", "kaiming_uniform_", "trunc_normal_"):
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **(kwargs or {}))
 
 
 def _constructor_names(cls: type) -> set[str]:

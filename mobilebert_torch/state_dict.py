@@ -1,8 +1,7 @@
-"""State dicts as files of weights, in memory or pickled."""
+"""State dicts as files of weights."""
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mobilebert_core.errors import CheckpointError
-from mobilebert_core.stored import Stored
+from mobilebert_core.checkpoints.stored import Stored
 
 
 class StateDict:
@@ -26,21 +24,3 @@ class StateDict:
         """A copy of one array as numpy; bfloat16, which numpy lacks, comes exactly as float32."""
         tensor = self._tensors[name].detach().cpu()
         return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor.clone()).numpy()
-
-
-def read_pickle(path: Path) -> StateDict:
-    """The tensors of a pytorch_model.bin; no code in it is run.
-
-    Raises:
-        CheckpointError: when it is damaged, or holds anything else than tensors by name.
-    """
-    try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError):
-        raise CheckpointError(
-            f"{path}: wanted tensors alone, got a file that is damaged or holds other objects; nothing in it was run. "
-            "Fetch it again, or ask its author for model.safetensors."
-        ) from None
-    if not isinstance(found, Mapping) or not all(isinstance(value, Tensor) for value in found.values()):
-        raise CheckpointError(f"{path}: wanted a state dict of tensors, got a {type(found).__name__}.")
-    return StateDict(path, found)
