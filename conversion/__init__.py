@@ -9,9 +9,13 @@ import importlib
 from typing import Any
 
 _EXPORTS = {
+    "Conversion": "converting",
+    "Inspection": "inspection",
     "Report": "parity",
     "compare": "parity",
     "compare_traces": "parity",
+    "convert": "converting",
+    "inspect_checkpoint": "inspection",
     "random_checkpoint": "sample",
     "trace": "traces",
 }

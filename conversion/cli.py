@@ -12,6 +12,8 @@ from mobilebert_core.config_fields import DTYPES
 from mobilebert_core.errors import MobileBertError
 from mobilebert_core.heads import HEADS
 
+from .convert_command import add_convert
+from .inspect_command import add_inspect
 from .predict_command import add_predict
 
 
@@ -22,12 +24,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _add_parity(commands)
     _add_vocab(commands)
     add_predict(commands)
+    add_convert(commands)
+    add_inspect(commands)
     options = parser.parse_args(arguments)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow greets on stderr otherwise
     try:
         return options.run(options)
     except MobileBertError as e:
         print(f"mobilebert: {e}", file=sys.stderr)
+        return 2
+    except OSError as e:  # a full disk, a place without permission
+        print(f"mobilebert: {e.filename or 'file system'}: {e.strerror or e}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("mobilebert: interrupted", file=sys.stderr)
@@ -45,9 +52,9 @@ def _add_parity(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         ),
     )
     parser.add_argument(
-        "checkpoint", nargs="?", type=Path, metavar="CHECKPOINT",
-        help="directory of config.json and model.safetensors; without it, the full-size architecture with seeded "
-        "random weights",
+        "checkpoint", nargs="?", metavar="CHECKPOINT",
+        help="directory of config.json and weights, or a name on the Hugging Face hub; without it, the full-size "
+        "architecture with seeded random weights",
     )  # fmt: skip
     parser.add_argument("--text", nargs="+", metavar="TEXT", help="texts to run on (default: four sentences)")
     parser.add_argument("--head", choices=list(HEADS), help="model class (default: what the checkpoint holds)")

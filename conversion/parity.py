@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -77,6 +77,15 @@ class Report:
             row["deviation"] = row["deviation"] if np.isfinite(row["deviation"]) else None
             row["largest"] = row["largest"] if np.isfinite(row["largest"]) else None
         return json.dumps(values, indent=2) + "\n"
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """What `to_json` wrote."""
+        known: dict[str, Any] = {f.name: values[f.name] for f in fields(cls)}
+        rows: list[dict[str, Any]] = [
+            {n: float("inf") if v is None else v for n, v in row.items()} for row in values["rows"]
+        ]
+        return cls(**{**known, "rows": [Row(**row) for row in rows]})
 
     def save_json(self, path: Path) -> None:
         write_text(path, self.to_json())

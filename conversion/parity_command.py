@@ -13,6 +13,7 @@ from tqdm import tqdm
 from mobilebert_core.config import MobileBertConfig
 from mobilebert_core.errors import BackendMissingError, ConfigError
 from mobilebert_core.heads import HEADS, Head
+from mobilebert_core.hub import resolve
 from mobilebert_core.weights import parameter_count, weight_table
 
 from .parity import Report, compare
@@ -31,7 +32,7 @@ def run_parity(options: argparse.Namespace) -> int:
     reports: list[Report] = []
     with tempfile.TemporaryDirectory() as scratch:
         checkpoint, config, head = _checkpoint(options, Path(scratch))
-        batch = batch_of(_tokenizer(options.checkpoint), options.text or SENTENCES, config, head, options.seed)
+        batch = batch_of(_tokenizer(checkpoint), options.text or SENTENCES, config, head, options.seed)
         count = parameter_count(weight_table(config, head))
         source = options.checkpoint or f"random weights, seed {options.seed}"
         print(f"{head.class_name}, {count:,} parameters, from {source}")
@@ -89,8 +90,9 @@ def _checkpoint(options: argparse.Namespace, scratch: Path) -> tuple[Path, Mobil
         return scratch, config, head
     if options.hidden_scale != 1.0:
         raise ConfigError("--hidden-scale is for random weights; leave it out with a checkpoint.")
-    config = MobileBertConfig.from_pretrained(options.checkpoint)
-    return options.checkpoint, config, HEADS[options.head or _head_of(config)]
+    folder = resolve(options.checkpoint, config=True, weights=True, tokenizer=True)
+    config = MobileBertConfig.from_pretrained(folder)
+    return folder, config, HEADS[options.head or _head_of(config)]
 
 
 def _head_of(config: MobileBertConfig) -> str:
@@ -99,11 +101,11 @@ def _head_of(config: MobileBertConfig) -> str:
     return next((head.name for head in HEADS.values() if head.class_name in named), "Model")
 
 
-def _tokenizer(checkpoint: Path | None) -> Any:
+def _tokenizer(checkpoint: Path) -> Any:
     from mobilebert_core.text.tokenization_fast import MobileBertTokenizerFast
 
     names = ("tokenizer.json", VOCABULARY)
-    if checkpoint is not None and any((checkpoint / name).is_file() for name in names):
+    if any((checkpoint / name).is_file() for name in names):
         return MobileBertTokenizerFast.from_pretrained(checkpoint)
     return MobileBertTokenizerFast(Path(__file__).parent.parent / "mobilebert_core" / "data" / VOCABULARY)
 

@@ -57,7 +57,9 @@ def _add_task(tasks: argparse._SubParsersAction[argparse.ArgumentParser], task: 
             parser.add_argument(_flag(field.name), dest=f"field_{field.name}", nargs=count, metavar="TEXT", help=help)
     for each in options_of(task.text):
         _add_option(parser, each)
-    parser.add_argument("--model", required=True, type=Path, metavar="PATH", help="directory of the checkpoint")
+    parser.add_argument(
+        "--model", required=True, metavar="PATH", help="directory of the checkpoint, or a name on the Hugging Face hub"
+    )
     parser.add_argument("--backend", choices=list(RUNNERS), default="torch", help="default torch; answers are the same")
     parser.add_argument("--input", metavar="FILE", help=f"{', '.join(FORMATS)}; - is standard input")
     parser.add_argument("--format", choices=FORMATS, help="of the input (default: by its name; txt for standard input)")

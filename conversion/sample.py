@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from mobilebert_core.checkpoints.safetensors_file import save_weights
 from mobilebert_core.config import MobileBertConfig
 from mobilebert_core.heads import Head
-from mobilebert_core.safetensors_file import save_weights
 from mobilebert_core.weights import Weight, query_reads_hidden, weight_table
 
 # Sentences written for this package, of different lengths, so that a batch of them has padding.

@@ -1,0 +1,112 @@
+"""A place beside the destination where a conversion is finished and checked before anything of it is seen."""
+
+from __future__ import annotations
+
+import contextlib
+import filecmp
+import os
+import shutil
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mobilebert_core.checkpoints.opening import Checkpoint
+from mobilebert_core.checkpoints.shards import family
+from mobilebert_core.checkpoints.targets import Target
+from mobilebert_core.errors import CheckpointError
+from mobilebert_core.files import CONFIG_FILE, INDEX_SUFFIX, TOKENIZER_FILES, WEIGHT_FILES
+
+_WEIGHTS = (".safetensors", ".bin", ".h5", ".keras", ".index", INDEX_SUFFIX)  # endings of checkpoints
+
+
+def check_free(path: Path, target: Target, source: Checkpoint, overwrite: bool) -> None:
+    """Raises CheckpointError when writing to `path` would replace something, or would not be read afterwards."""
+    own = [] if target.ending else family(path / target.file)
+    if _resolved([path, _index(path), *own]) & _resolved((*source.parts, source.path)):
+        raise CheckpointError(f"{path}: is the source itself; choose another destination.")
+    if path.exists() and path.is_dir() != (not target.ending):
+        wanted, came = ("a file", "a directory") if target.ending else ("written into a directory", "a file")
+        raise CheckpointError(f"{path}: {target.name} is {wanted}, this is {came}.")
+    if target.ending:
+        there = [p for p in (path, _index(path)) if p.exists()]
+    else:
+        before = [path / name for name in WEIGHT_FILES[: WEIGHT_FILES.index(target.file)]]
+        if hidden := [p.name for p in before if p.exists() and p not in own]:
+            raise CheckpointError(
+                f"{path}: holds {', '.join(hidden)}, which is read before {target.file}. Choose another directory."
+            )
+        there = [*own, *(p for p in [path / CONFIG_FILE] if p.exists())]
+    if there and not overwrite:
+        raise CheckpointError(f"{path}: there is {there[0].name} already. Choose another place, or pass --overwrite.")
+
+
+def _index(prefix: Path) -> Path:
+    """Of a TensorFlow checkpoint, which is no file itself."""
+    return prefix.with_name(prefix.name + ".index")
+
+
+def _resolved(paths: Iterable[Path]) -> set[Path]:
+    return {path.resolve() for path in paths}
+
+
+@contextmanager
+def staging(path: Path) -> Iterator[Path]:
+    """An empty directory on the disk of the destination, which goes whatever happens, with parents made for it."""
+    parent = path if path.is_dir() else path.resolve().parent
+    made = [folder for folder in (parent, *parent.parents) if not folder.exists()]
+    stage = parent / f".converting-{uuid.uuid4().hex}"
+    try:
+        stage.mkdir(parents=True)
+        yield stage
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+        for folder in made:
+            with contextlib.suppress(OSError):  # something is in it
+                folder.rmdir()
+
+
+def publish(stage: Path, path: Path, target: Target, source: Checkpoint, overwrite: bool) -> list[Path]:
+    """Moves what was finished to its place, and the tokenizer along, so that it answers texts; returns the files.
+
+    A new directory appears at once. Into an existing one files move one by one, weights first; where shards are
+    replaced their old index goes before, so that an interruption leaves no mixture that loads.
+    """
+    folder = path.parent if target.ending else path
+    tokenizer = [name for name in TOKENIZER_FILES if (source.folder / name).is_file()]
+    for name in tokenizer:
+        if overwrite or not (folder / name).exists():
+            shutil.copyfile(source.folder / name, stage / name)
+    names = sorted(p.name for p in stage.iterdir())
+    if not target.ending and not path.exists():
+        os.replace(stage, path)
+        return [path / name for name in names]
+    _check_neighbours(stage, path, folder, names, overwrite)
+    stale = set() if target.ending else set(family(path / target.file))
+    if overwrite and tokenizer:
+        stale |= {folder / name for name in TOKENIZER_FILES if (folder / name).exists()}
+    if not target.ending:
+        (folder / (target.file + INDEX_SUFFIX)).unlink(missing_ok=True)
+    for name in sorted(names, key=lambda n: (n.endswith(".json"), n)):
+        os.replace(stage / name, folder / name)
+        stale.discard(folder / name)
+    for old in stale:
+        old.unlink(missing_ok=True)
+    return [folder / name for name in names]
+
+
+def _check_neighbours(stage: Path, path: Path, folder: Path, names: list[str], overwrite: bool) -> None:
+    """Raises CheckpointError when a file would be replaced unasked, or one on which another checkpoint relies."""
+    if taken := [n for n in names if (folder / n).is_dir()]:
+        raise CheckpointError(f"{folder}: {taken[0]} is a directory where a file is to be. Choose another place.")
+    there = [n for n in names if (folder / n).exists()]
+    replaced = [n for n in there if not filecmp.cmp(folder / n, stage / n, shallow=False)]
+    if replaced and not overwrite:
+        raise CheckpointError(
+            f"{folder}: {', '.join(replaced)} would be replaced. Choose another place, or pass --overwrite."
+        )
+    others = [p.name for p in folder.iterdir() if p.name.endswith(_WEIGHTS) and not p.name.startswith(path.name)]
+    if folder != path and others and (shared := [n for n in replaced if not n.startswith(path.name)]):
+        raise CheckpointError(
+            f"{folder}: {', '.join(shared)} would be replaced, on which {others[0]} relies. Choose another directory."
+        )
