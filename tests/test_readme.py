@@ -23,8 +23,9 @@ def test_snippets_and_commands_run_in_order(tmp_path):
     assert snippets.count("import") >= 4
     run(["-W", "ignore", "-c", snippets], tmp_path)
     commands = [line for block in blocks("console") for line in block.splitlines() if line.startswith("mobilebert ")]
-    assert len(commands) == 2
-    for command, answer in zip(commands, ('"label": "LABEL_', "agrees"), strict=True):
+    answers = ('"label": "LABEL_', "agrees", "1,113 float32", "parity   exact", "-of-0000")
+    assert len(commands) == len(answers)
+    for command, answer in zip(commands, answers, strict=True):
         words = [word.strip('"') for word in re.findall(r'"[^"]*"|\S+', command)]
         assert answer in run(["-m", "conversion.cli", *words[1:]], tmp_path)
     assert (tmp_path / "parity.json").stat().st_size and (tmp_path / "parity.png").stat().st_size

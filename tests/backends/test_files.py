@@ -216,9 +216,20 @@ def test_keywords_of_transformers_without_effect(backend, checkpoint):
     backend.load("MaskedLM", checkpoint("MaskedLM"), use_safetensors=True, cache_dir=None, from_pt=True, token=None)
 
 
-def test_a_file_instead_of_its_directory(backend, checkpoint):
-    with pytest.raises(CheckpointError, match="wanted the directory of config.json"):
-        backend.load("MaskedLM", checkpoint("MaskedLM") / "model.safetensors")
+def test_a_file_stands_for_its_directory(backend, checkpoint):
+    path = checkpoint("MaskedLM")
+    by_file, by_directory = (backend.load("MaskedLM", p) for p in (path / "model.safetensors", path))
+    first, second = scores(backend, by_file, "MaskedLM"), scores(backend, by_directory, "MaskedLM")
+    assert np.array_equal(first["logits"], second["logits"])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_values_that_are_no_numbers(backend, checkpoint, value):
+    path = checkpoint("MaskedLM")
+    name = "mobilebert.encoder.layer.1.ffn.0.output.dense.weight"
+    edit(path, lambda arrays: arrays[name].__setitem__((3, 4), value))
+    with pytest.raises(CheckpointError, match=f"model.safetensors: {name} .* holds 1 values that are NaN or infinite"):
+        backend.load("MaskedLM", path)
 
 
 def test_an_unknown_keyword(backend, checkpoint):
@@ -238,3 +249,21 @@ def test_an_interrupted_save_leaves_the_old_file(backend, checkpoint, tmp_path, 
     with pytest.raises(OSError, match="No space left"):
         model.save_pretrained(tmp_path / "again")
     assert {p.name: p.read_bytes() for p in (tmp_path / "again").iterdir()} == before
+
+
+def test_a_state_dict_that_is_not_whole_replaces_nothing(checkpoint, tmp_path):
+    from tests.backends.backend import TorchBackend
+
+    model = TorchBackend().load("MaskedLM", checkpoint("MaskedLM"))
+    model.save_pretrained(tmp_path / "again")
+    before = (tmp_path / "again/model.safetensors").read_bytes()
+    name = "mobilebert.embeddings.embedding_transformation.weight"
+    whole = model.state_dict()
+    for broken, message in (
+        ({n: t for n, t in whole.items() if n != name}, f"state_dict lacks 1 weights of .*{name}"),
+        ({**whole, name: whole[name].T}, rf"{name}: wanted \(48, 60\), got \(60, 48\)"),
+        ({**whole, name: whole[name][:5]}, rf"{name}: wanted \(48, 60\), got \(5, 60\)"),
+    ):
+        with pytest.raises(CheckpointError, match=message):
+            model.save_pretrained(tmp_path / "again", state_dict=broken)
+        assert (tmp_path / "again/model.safetensors").read_bytes() == before

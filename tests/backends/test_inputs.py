@@ -103,12 +103,10 @@ def test_arrays_passed_in_are_not_changed(backend, model):
 
 
 def test_a_missing_checkpoint(backend, tmp_path):
-    with pytest.raises(CheckpointNotFoundError, match="config.json: file not found"):
+    with pytest.raises(CheckpointNotFoundError, match="nowhere: no such file or directory; .* holds nothing"):
         backend.load("MaskedLM", tmp_path / "nowhere")
     tiny_config().save_pretrained(tmp_path)
-    with pytest.raises(
-        CheckpointNotFoundError, match=r"model.safetensors: weights not found; the directory holds config"
-    ):
+    with pytest.raises(CheckpointNotFoundError, match=r"weights not found; the directory holds config"):
         backend.load("MaskedLM", tmp_path)
 
 

@@ -1,0 +1,152 @@
+"""Checkpoints in one file or several: what is written, what goes, and what an interruption leaves."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import numpy as np
+import pytest
+from safetensors import safe_open
+
+from mobilebert_core.checkpoints.shards import size_in_bytes, write_files, write_sharded
+from mobilebert_core.checkpoints.stored import Stored
+from mobilebert_core.errors import ConfigError
+
+ARRAYS = {name: np.full((5, 2), i, np.float32) for i, name in enumerate("abcde")}  # 40 bytes each
+
+
+def write(path, arrays, limit=None):
+    stored = {name: Stored(array.shape, str(array.dtype)) for name, array in arrays.items()}
+    write_sharded(path, stored, arrays.__getitem__, limit)
+
+
+def names(directory):
+    return sorted(path.name for path in directory.iterdir())
+
+
+def read(directory):
+    """Every array of a sharded checkpoint, from the file that the index names."""
+    index = json.loads((directory / "model.safetensors.index.json").read_text())
+    found = {}
+    for name, file in index["weight_map"].items():
+        with safe_open(directory / file, "np") as shard:
+            assert shard.metadata() == {"format": "pt"}
+            found[name] = shard.get_tensor(name)
+    return found, index["metadata"]
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        (7, 7), ("7KB", 7000), ("5MB", 5 * 10**6), ("5GB", 5 * 10**9), ("3 gB", 3 * 10**9), ("2KiB", 2048),
+        ("1mib", 2**20), ("2GIB", 2**31), ("8Gb", 10**9), ("16kb", 2000),
+    ],
+)  # fmt: skip
+def test_sizes(text, size):
+    assert size_in_bytes(text) == size
+
+
+@pytest.mark.parametrize("wrong", ["5", "GB", "1.5GB", "5TB", "-5GB", "0KB", 0, -1, "", "5 parsecs"])
+def test_sizes_that_are_none(tmp_path, wrong):
+    with pytest.raises(ConfigError, match="max_shard_size: wanted a number of bytes or a text such as '5GB'"):
+        write(tmp_path / "model.safetensors", ARRAYS, wrong)
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("limit", [None, 200, "5GB"])
+def test_one_file_when_everything_fits(tmp_path, limit):
+    write(tmp_path / "new" / "model.safetensors", ARRAYS, limit)
+    assert names(tmp_path / "new") == ["model.safetensors"]
+
+
+@pytest.mark.parametrize(("limit", "shards"), [(199, [4, 1]), (80, [2, 2, 1]), (119, [2, 2, 1]), (1, [1] * 5)])
+def test_shards_and_index(tmp_path, limit, shards):
+    write(tmp_path / "model.safetensors", ARRAYS, limit)
+    files = [f"model-{i + 1:05d}-of-{len(shards):05d}.safetensors" for i in range(len(shards))]
+    assert names(tmp_path) == [*files, "model.safetensors.index.json"]
+    for file, count in zip(files, shards, strict=True):
+        with safe_open(tmp_path / file, "np") as shard:
+            assert len(shard.keys()) == count
+    found, metadata = read(tmp_path)
+    assert metadata == {"total_size": 200}
+    assert found.keys() == ARRAYS.keys() and all(np.array_equal(found[n], ARRAYS[n]) for n in ARRAYS)
+
+
+def test_a_transposed_view_is_stored_as_it_reads(tmp_path):
+    array = np.arange(10, dtype=np.float32).reshape(5, 2)
+    write(tmp_path / "model.safetensors", {"a": array.T, "b": array}, 40)
+    assert np.array_equal(read(tmp_path)[0]["a"], array.T)
+
+
+def test_what_an_earlier_save_left_goes_and_nothing_else(tmp_path):
+    others = ["config.json", "model-last.safetensors", "model-00001-of-00002.bin", "other-00001-of-00002.safetensors"]
+    for other in others:
+        (tmp_path / other).write_text("kept")
+    path = tmp_path / "model.safetensors"
+    write(path, ARRAYS, 40)
+    write(path, ARRAYS, 120)
+    two = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors", "model.safetensors.index.json"]
+    assert names(tmp_path) == sorted([*others, *two])
+    write(path, ARRAYS)
+    assert names(tmp_path) == sorted([*others, "model.safetensors"])
+    write(path, ARRAYS, 120)
+    assert names(tmp_path) == sorted([*others, *two])
+    assert all((tmp_path / other).read_text() == "kept" for other in others)
+
+
+@pytest.mark.parametrize("earlier", [None, 120, 40])
+def test_an_interrupted_write_leaves_everything_as_it_was(tmp_path, earlier):
+    write(tmp_path / "model.safetensors", ARRAYS, earlier)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def save(path, names):
+        path.write_bytes(b"half")
+        if "e" in names:
+            raise OSError(28, "No space left on device")
+
+    for limit in (None, 120, 40):
+        with pytest.raises(OSError, match="No space left"):
+            write_files(tmp_path / "model.safetensors", dict.fromkeys("abcde", 40), save, limit)
+        assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("replaced", [0, 1, 2])
+def test_an_interruption_leaves_no_mixture(tmp_path, monkeypatch, replaced):
+    """However many files had taken their place: no index speaks of shards of two saves."""
+    path = tmp_path / "model.safetensors"
+    write(path, ARRAYS, 120)
+    replace, done = os.replace, []
+
+    def cut_off(source, target):
+        if not target.name.startswith("."):  # no temporary file
+            if len(done) == replaced:
+                raise OSError(5, "Input/output error")
+            done.append(target)
+        replace(source, target)
+
+    monkeypatch.setattr("os.replace", cut_off)
+    with pytest.raises(OSError, match="Input/output error"):
+        write(path, {n: a + 10 for n, a in ARRAYS.items()}, 120)
+    assert names(tmp_path) == ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
+    monkeypatch.undo()
+    write(path, ARRAYS, 120)
+    assert all(np.array_equal(array, ARRAYS[n]) for n, array in read(tmp_path)[0].items())
+
+
+def test_the_old_file_goes_only_after_the_new_index_is_there(tmp_path, monkeypatch):
+    path = tmp_path / "model.safetensors"
+    write(path, ARRAYS)
+    before = path.read_bytes()
+    replace = os.replace
+
+    def cut_off(source, target):
+        if str(target).endswith("index.json"):
+            assert (tmp_path / "model-00005-of-00005.safetensors").exists()
+            raise OSError(5, "Input/output error")
+        replace(source, target)
+
+    monkeypatch.setattr("os.replace", cut_off)
+    with pytest.raises(OSError, match="Input/output error"):
+        write(path, ARRAYS, 40)
+    assert path.read_bytes() == before and not (tmp_path / "model.safetensors.index.json").exists()
