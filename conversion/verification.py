@@ -125,7 +125,7 @@ class Verifier:
             self._process.stdin.flush()
 
 
-def seeded_batch(config: MobileBertConfig, head: Head, size: int = 2, length: int = 16) -> dict[str, np.ndarray]:
+def seeded_batch(config: MobileBertConfig, head: Head, size: int = 2, length: int = 8) -> dict[str, np.ndarray]:
     """Ids drawn from the whole vocabulary, two segments, one row with padding, and labels."""
     rng = np.random.default_rng(0)
     length = min(length, config.max_position_embeddings)
