@@ -77,7 +77,7 @@ def import_h5py(path: Path) -> Any:
     try:
         import h5py
     except ImportError as e:
-        raise BackendMissingError(f"{path}: HDF5 files need h5py: pip install h5py.") from e
+        raise BackendMissingError(f"{path}: HDF5 needs h5py: pip install h5py.") from e
     return h5py
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..errors import BackendMissingError, CheckpointError, ConfigError
+from ..errors import CheckpointError, ConfigError
 from ..files import TENSORFLOW_FILE
 from ..heads import Head
 from ..weights import Weight
+from .hdf5_file import import_h5py
+from .keras_names import layer_name
 from .shards import write_files
 
 _KERAS_VERSION = "2.15.0"  # the last Keras whose layout this is; readers look at the major number
@@ -60,16 +61,13 @@ def write_tensorflow(
         CheckpointError: when an array has another shape than the table says.
         ConfigError: for a dtype or a size that is none.
     """
-    try:
-        import h5py
-    except ImportError as e:
-        raise BackendMissingError(f"{directory / TENSORFLOW_FILE}: HDF5 needs h5py: pip install h5py.") from e
+    h5py = import_h5py(directory / TENSORFLOW_FILE)
     if dtype not in ("float64", "float32", "float16"):
         raise ConfigError(
             f"{directory / TENSORFLOW_FILE}: HDF5 stores float64, float32 or float16, got dtype {dtype!r}. "
             "bfloat16 is exact in float32."
         )
-    root = _root(head)
+    root = layer_name(head)
     variables = {f"{weight.h5}:0": weight for weight in _in_order(weights)}
     sizes = {f"{root}/{name}": w.size * np.dtype(dtype).itemsize for name, w in variables.items()}
 
@@ -97,11 +95,6 @@ def write_tensorflow(
             _set_names(file.create_group("top_level_model_weights"), "weight_names", [])
 
     write_files(directory / TENSORFLOW_FILE, sizes, save, max_shard_size)
-
-
-def _root(head: Head) -> str:
-    """The name that Keras gives the first model of a class: tf_mobile_bert_for_masked_lm."""
-    return "tf_" + re.sub(r"(?<=[a-z])(?=[A-Z])", "_", head.class_name).lower()
 
 
 def _in_order(weights: Iterable[Weight]) -> list[Weight]:

@@ -1,4 +1,7 @@
-"""`mobilebert convert`: every format into every other, bit by bit; and what happens when something is amiss."""
+"""`mobilebert convert`: every format into every other, bit by bit; and what happens when something is amiss.
+
+Long because it is one table of what a conversion may meet.
+"""
 
 from __future__ import annotations
 
