@@ -20,6 +20,10 @@ class InputError(MobileBertError, ValueError):
     """Model inputs or labels with a wrong rank, shape, dtype or value."""
 
 
+class DataError(MobileBertError, ValueError):
+    """A data file, or a row of it, that cannot be trained on or scored."""
+
+
 class TokenizerError(MobileBertError, ValueError):
     """Text, options or files that a tokenizer cannot honour."""
 
@@ -34,3 +38,7 @@ class CheckpointNotFoundError(CheckpointError, OSError):
 
 class BackendMissingError(MobileBertError, ImportError):
     """A framework or optional package that this call needs is not installed."""
+
+
+class TrainingError(MobileBertError, RuntimeError):
+    """A training that cannot go on: its loss is no longer a number."""

@@ -18,9 +18,14 @@ def by_length(rows: Sequence[Row], batch_size: int) -> list[list[int]]:
     return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
 
 
-def padded(rows: Sequence[Row], pad_token_id: int, per_choice: bool = False) -> dict[str, np.ndarray]:
-    """The rows as int32 arrays (B, S), filled on the right; with `per_choice` (B, 1, S), each row a choice alone."""
-    shape = len(rows), max(len(row.input_ids) for row in rows)
+def padded(
+    rows: Sequence[Row], pad_token_id: int, per_choice: bool = False, length: int | None = None
+) -> dict[str, np.ndarray]:
+    """The rows as int32 arrays (B, S), filled on the right; with `per_choice` (B, 1, S), each row a choice alone.
+
+    S is `length`, which no row may exceed, or the longest row's.
+    """
+    shape = len(rows), length or max(len(row.input_ids) for row in rows)
     ids = np.full(shape, pad_token_id, np.int32)
     types = np.zeros(shape, np.int32)
     mask = np.zeros(shape, np.int32)

@@ -65,6 +65,10 @@ class QuestionAnswering(TaskText):
         for name, ids in (("question", question), ("context", pieces.ids)):
             if not ids:
                 raise InputError(f"{self.name}: {name} has no words, got {values[name][:60]!r}.")
+        return self.windows(question, pieces)
+
+    def windows(self, question: list[int], pieces: Any) -> list[Row]:
+        """The rows of a question, given by its ids, over a text, given by its `ids` (and `offsets`, for `combine`)."""
         room = self.row_limit - len(question) - self.tokenizer.num_special_tokens_to_add(pair=True)
         if room < 1:
             raise InputError(

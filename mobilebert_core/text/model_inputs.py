@@ -231,7 +231,9 @@ class ModelInputs(SpecialTokens):
         return {key: [row[key] for row in rows] for key in (rows[0] if rows else ())}
 
     def _warn_if_too_long(self, length: int, options: EncodingOptions) -> None:
-        if options.max_length is None and length > self.model_max_length and not self._warned_too_long:
+        if not options.verbose or options.max_length is not None:
+            return
+        if length > self.model_max_length and not self._warned_too_long:
             self._warned_too_long = True
             logger.warning(
                 "a sequence of %d tokens is longer than model_max_length (%d), which the model will refuse;"

@@ -32,6 +32,7 @@ class EncodingOptions:
     return_offsets_mapping: bool = False
     return_length: bool = False
     split_special_tokens: bool = False
+    verbose: bool = True  # False: no warning about a sequence that is longer than the model takes
 
 
 def resolve_strategies(

@@ -126,7 +126,6 @@ class TokenizerBase(TokenizerState):
         pad_to_multiple_of: int | None = None,
         return_token_type_ids: bool | None = None,
         return_attention_mask: bool | None = None,
-        verbose: bool = True,
         split_special_tokens: bool | None = None,
         **options: Any,
     ) -> EncodingOptions:

@@ -283,6 +283,8 @@ def test_no_limit_is_logged(tokenizer, caplog):
     assert len(tokenizer("a b c", truncation=True)["input_ids"]) == 4
     assert tokenizer.max_len_single_sentence == 2 and tokenizer.max_len_sentences_pair == 1
     with caplog.at_level(logging.WARNING):
+        tokenizer("a b c", verbose=False)
+        assert "longer than" not in caplog.text
         tokenizer("a b c")
         assert "longer than model_max_length (4)" in caplog.text
 

@@ -1,0 +1,85 @@
+"""Questions about texts in SQuAD's JSON, version 1, or 2 with questions that have no answer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ..errors import DataError
+from .examples import BadRow, BadRows, QuestionExample, brief
+from .table_files import NOT_UTF8, is_utf8, read_text
+
+
+def read_squad(path: Path, bad: BadRows) -> Iterator[QuestionExample]:
+    """The questions of a file; a paragraph that cannot be read is one bad row.
+
+    Raises:
+        DataError: for a file that is no JSON of this form.
+    """
+    text = read_text(path)
+    if not is_utf8(text):
+        line = next(number for number, each in enumerate(text.split("\n"), 1) if not is_utf8(each))
+        raise DataError(f"{path}:{line}: {NOT_UTF8} Save the file as UTF-8.")
+    try:
+        data = json.loads(text)
+    except ValueError as e:
+        raise DataError(f"{path}:{getattr(e, 'lineno', 1)}: wanted JSON, came text that breaks off ({e}).") from None
+    except RecursionError:
+        raise DataError(f"{path}: wanted SQuAD's JSON, came one that is nested too deeply.") from None
+    articles = data.get("data") if isinstance(data, dict) else None
+    if not isinstance(articles, list):
+        came = f"the keys {', '.join(map(repr, data)) or 'none'}" if isinstance(data, dict) else type(data).__name__
+        raise DataError(f'{path}: wanted SQuAD\'s JSON, {{"data": [{{"paragraphs": [...]}}]}}, came {came}.')
+    for a, article in enumerate(articles):
+        where = f"data[{a}].paragraphs"
+        paragraphs = article.get("paragraphs") if isinstance(article, dict) else None
+        if not isinstance(paragraphs, list):
+            bad.add(where, f"wanted a list, came {brief(paragraphs)}.")
+            continue
+        for p, paragraph in enumerate(paragraphs):
+            with bad.row(f"{where}[{p}]"):
+                yield from _paragraph(paragraph, f"{where}[{p}].qas", bad)
+
+
+def _paragraph(paragraph: Any, where: str, bad: BadRows) -> Iterator[QuestionExample]:
+    context, questions = _text(paragraph, "context"), paragraph.get("qas")
+    if not isinstance(questions, list):
+        raise BadRow(f"qas must be a list, came {brief(questions)}.")
+    for number, item in enumerate(questions):
+        name = item.get("id") if isinstance(item, dict) else None
+        name = str(name) if name is not None else f"{where}[{number}]"
+        with bad.row(f"question {name!r}"):
+            yield QuestionExample(name, _text(item, "question"), context, _answers(item, context))
+
+
+def _text(item: Any, name: str) -> str:
+    value = item.get(name) if isinstance(item, dict) else None
+    if not isinstance(value, str) or not value.strip():
+        raise BadRow(f"{name} must be text that is not empty, came {brief(value)}.")
+    return value
+
+
+def _answers(item: Any, context: str) -> tuple[tuple[int, str], ...]:
+    """(first character, text) of each answer; none where `is_impossible`."""
+    answers = item.get("answers")
+    if item.get("is_impossible") is True:
+        return ()
+    if not isinstance(answers, list) or (not answers and "is_impossible" in item):
+        raise BadRow(f"answers must be a list with the answers in it, came {brief(answers)}.")
+    found = []
+    for answer in answers:
+        text, start = _text(answer, "text"), answer.get("answer_start")
+        if not isinstance(start, int) or isinstance(start, bool) or not 0 <= start < len(context):
+            raise BadRow(
+                f"answer {brief(text)} starts at {brief(start)}, wanted a character of the context, 0 to "
+                f"{len(context) - 1}."
+            )
+        stands = context[start : start + len(text)]
+        if stands != text:
+            raise BadRow(
+                f"answer {brief(text)} is said to start at character {start}, but there stands {brief(stands)}."
+            )
+        found.append((start, text))
+    return tuple(found)

@@ -1,0 +1,48 @@
+"""Small data files, and tasks on a small vocabulary."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from mobilebert_core import MobileBertConfig, MobileBertTokenizerFast
+from mobilebert_core.datasets.reading import Examples, ReadOptions, read_examples
+from mobilebert_core.datasets.table import TRAINING_TASKS, TrainingTask
+from tests.core.test_tasks import VOCABULARY
+from tests.core.tokenizers import write_vocabulary
+
+TEXTS, WORDS, QUESTIONS, CHOICES = TRAINING_TASKS
+
+
+def written(folder: Path, name: str, content: Any) -> Path:
+    """A file: text or bytes as they are, a list as JSON lines, other things as JSON."""
+    path = folder / name
+    if isinstance(content, list):
+        content = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in content)
+    if not isinstance(content, str | bytes):
+        content = json.dumps(content)
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def read(folder: Path, task: str, name: str, content: Any, **options: Any) -> Examples:
+    return read_examples(task, written(folder, name, content), ReadOptions(**options))
+
+
+def made(examples: Examples, task: str, folder: Path, tokenizer: Any = MobileBertTokenizerFast, **options: Any):
+    """The task as training on the examples sets it up, on the vocabulary of the tests of tasks."""
+    row: type[TrainingTask] = TRAINING_TASKS[task]
+    fields = row.config_fields(examples, examples.options)
+    config = MobileBertConfig(vocab_size=len(VOCABULARY), **fields)
+    return row(tokenizer(write_vocabulary(folder / "vocabulary", VOCABULARY)), config, **options)
+
+
+def squad(*questions: dict[str, Any], context: str = "Émile Zola lives in the city of Paris.") -> dict[str, Any]:
+    """SQuAD's JSON with one paragraph."""
+    named = [{"id": f"q{i}", "question": "who is in the city?"} | each for i, each in enumerate(questions)]
+    return {"version": "1.1", "data": [{"title": "t", "paragraphs": [{"context": context, "qas": named}]}]}
+
+
+def answered(text: str, start: int) -> dict[str, Any]:
+    return {"answers": [{"text": text, "answer_start": start}]}

@@ -1,0 +1,382 @@
+"""Outputs to scores: right answers give full marks, what is undefined is 0, and no score is silently wrong."""
+
+from __future__ import annotations
+
+import string
+import sys
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mobilebert_core import BackendMissingError, InputError
+from mobilebert_core.datasets import metrics
+from mobilebert_core.datasets.examples import Examples
+from tests.core.data_files import CHOICES, QUESTIONS, TEXTS, WORDS, answered, made, read, squad
+from tests.core.test_arrows import loaded_by
+
+# ---------------------------------------------------------------------------------------------------- classification
+
+
+def test_single_label():
+    gold, predicted = np.array([0, 1, 2, 2, 1, 4]), np.array([0, 1, 1, 2, 1, 0])
+    scores = metrics.single_label(predicted, gold)
+    assert scores["accuracy"] == scores["f1_micro"] == pytest.approx(4 / 6)
+    assert scores["f1_macro"] == pytest.approx((2 / 3 + 4 / 5 + 2 / 3 + 0) / 4)  # class 3 never occurs
+    assert scores["matthews"] == pytest.approx((4 * 6 - 10) / ((36 - 14) * (36 - 10)) ** 0.5)
+
+
+@pytest.mark.parametrize(
+    ("predicted", "gold", "wanted"),
+    [
+        ([1, 1], [1, 1], (1, 1, 0)),
+        ([1, 1], [0, 0], (0, 0, 0)),
+        ([1, 1, 1], [1, 0, 1], (2 / 3, 0.4, 0)),
+        ([0], [0], (1, 1, 0)),
+    ],
+)
+def test_single_label_of_one_class(predicted, gold, wanted):
+    found = metrics.single_label(np.array(predicted), np.array(gold))
+    assert (found["accuracy"], found["f1_macro"], found["matthews"]) == pytest.approx(wanted)
+
+
+def test_multi_label():
+    gold = np.array([[1, 0, 0, 0], [1, 1, 0, 0], [0, 0, 0, 0]])
+    logits = np.array([[2.0, -1, -1, -1], [-0.5, 0.1, 3, -1], [0, -1, -1, -1]])  # 0 is not above the threshold
+    found = metrics.multi_label(logits, gold)
+    assert found["subset_accuracy"] == pytest.approx(2 / 3)
+    assert found["f1_micro"] == pytest.approx(2 * 2 / (2 * 2 + 1 + 1))
+    assert found["f1_macro"] == pytest.approx((2 / 3 + 1 + 0) / 3)  # the last label occurs nowhere
+    tuned = metrics.multi_label(logits, gold, np.array([-1, 0, 3, 0]))
+    assert tuned == pytest.approx({"f1_micro": 6 / 7, "f1_macro": (4 / 5 + 1) / 2, "subset_accuracy": 2 / 3})
+
+
+def test_multi_label_without_anything_and_of_one_label():
+    nothing = metrics.multi_label(np.full((3, 2), -1.0), np.zeros((3, 2)))
+    assert nothing == {"f1_micro": 0, "f1_macro": 0, "subset_accuracy": 1}
+    one = metrics.multi_label(np.array([[1.0], [1.0], [-1.0], [-1.0]]), np.array([[1], [0], [0], [0]]))
+    assert one == pytest.approx({"f1_micro": 2 / 3, "f1_macro": 2 / 3, "subset_accuracy": 3 / 4})
+
+
+def test_regression():
+    gold, predicted = np.array([1.0, 2.0, 3.0, 4.0]), np.array([10.0, 100.0, 1000.0, 1e4])
+    found = metrics.regression(predicted, gold)
+    assert found["spearman"] == pytest.approx(1) and 0.8 < found["pearson"] < 0.9
+    assert metrics.regression(gold + 2, gold) == pytest.approx({"pearson": 1, "spearman": 1, "mse": 4})
+
+
+@pytest.mark.parametrize("predicted", [[2.0, 2.0, 2.0], [2.0, 2.0, 2.0 + 5e-16], [1e300, -1e300, 1e300]])
+def test_correlation_that_is_undefined_is_none(predicted):
+    found = metrics.regression(np.array(predicted), np.array([1.0, 1.0, 1.0]))
+    assert (found["pearson"], found["spearman"]) == (0, 0)
+    assert metrics.regression(np.array(predicted[:1]), np.array([1.0]))["pearson"] == 0
+
+
+def test_correlation_with_almost_constant_numbers_does_not_warn():
+    almost = np.array([1.0, 1.0, 1.0, 1 + 2**-52])
+    assert np.isfinite(metrics.regression(almost, np.arange(4.0))["pearson"])
+
+
+def test_entities():
+    gold = [["B-x", "I-x", "O", "B-y"], ["O", "B-x"]]
+    predicted = [["B-x", "I-x", "O", "B-x"], ["O", "O"]]
+    assert metrics.entities(predicted, gold) == pytest.approx({"precision": 1 / 2, "recall": 1 / 3, "f1": 0.4})
+    assert metrics.entities([["O"]], [["O"]]) == {"precision": 0, "recall": 0, "f1": 0}
+
+
+def test_a_library_that_is_not_installed(monkeypatch):
+    one = np.array([1.0])
+    for module, package, call in (
+        ("sklearn.metrics", "scikit-learn", lambda: metrics.single_label(one, one)),
+        ("sklearn.metrics", "scikit-learn", lambda: metrics.multi_label(one[None], one[None])),
+        ("scipy.stats", "scipy", lambda: metrics.regression(one, one)),
+        ("seqeval.metrics.sequence_labeling", "seqeval", lambda: metrics.entities([["O"]], [["O"]])),
+    ):
+        monkeypatch.setitem(sys.modules, module, None)
+        with pytest.raises(BackendMissingError, match=rf"scores need {package}, .*pip install 'mobilebert\[train\]'"):
+            call()
+
+
+def test_scores_load_no_framework():
+    call = "import numpy as np; from mobilebert_core.datasets import metrics as m, table, reading; a = np.arange(3)"
+    calls = (
+        "m.single_label(a, a); m.multi_label(a[None], a[None] > 1); m.regression(a, a); m.entities([['O']], [['O']])"
+    )
+    assert loaded_by(f"{call}; {calls}") == set()
+
+
+# ----------------------------------------------------------------------------------------------------------- answers
+
+HARD = [
+    ("The cat", ["cat"]), ("a an the", ["The"]), ("", [""]), ("", ["the"]), ("x", [""]), ("Theatre", ["atre"]),
+    ("U.S.A.", ["USA"]), ("$1,000", ["1000 dollars"]), ("well-known man", ["well known man"]), ("Ünï the Ö", ["ünï ö"]),
+    ("a\u00a0b", ["b"]), ("the\tcat  sat", ["cat sat", "dog"]), ("“quoted”", ["quoted"]), ("cat cat a", ["cat the b"]),
+    ("İstanbul", ["i̇stanbul"]), ("½ an apple", ["½ apple"]), ("don't", ["dont", "do not"]), ("\uff41 b", ["a b"]),
+    ("a_the", ["athe"]), ("cat cat dog", ["cat dog dog"]),
+]  # fmt: skip
+
+
+def reference(predicted, gold):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # raised while torchmetrics is imported
+        from torchmetrics.functional.text import squad as theirs
+
+    found = theirs(
+        [{"id": str(i), "prediction_text": text} for i, text in enumerate(predicted)],
+        [{"id": str(i), "answers": {"text": list(each)}} for i, each in enumerate(gold)],
+    )
+    return {name: float(value) for name, value in found.items()}
+
+
+@pytest.mark.parametrize(("predicted", "gold"), HARD)
+def test_squad_is_that_of_torchmetrics(predicted, gold):
+    assert metrics.squad([predicted], [gold]) == pytest.approx(reference([predicted], [gold]), abs=1e-4)
+
+
+@given(
+    st.lists(
+        st.tuples(*[st.text(f"aAtheTHE n.,'-_$ \u00a0é{string.punctuation}", max_size=12)] * 3), min_size=1, max_size=5
+    )
+)
+def test_squad_is_that_of_torchmetrics_on_any_text(rows):
+    predicted, gold = [row[0] for row in rows], [row[1:] for row in rows]
+    assert metrics.squad(predicted, gold) == pytest.approx(reference(predicted, gold), abs=1e-3)
+
+
+def test_squad_without_an_answer():
+    assert metrics.squad(["", "cat"], [[], []]) == {"exact_match": 50, "f1": 50}
+
+
+# -------------------------------------------------------------------------------------------------------- thresholds
+
+
+def best_by_search(scores, gold):
+    """The best F1 of all thresholds, by trying each."""
+    tried = [np.inf, -np.inf, *scores]
+    found = [(scores > each, gold) for each in tried]
+    return max(2 * (p & (g == 1)).sum() / max(1, p.sum() + g.sum()) for p, g in found)
+
+
+@given(st.integers(0, 10**6), st.integers(1, 30), st.booleans())
+def test_tuned_thresholds_are_the_best_there_are(seed, rows, ties):
+    rng = np.random.default_rng(seed)
+    scores = rng.normal(size=(rows, 4)) if not ties else rng.integers(-2, 3, (rows, 4)).astype(float)
+    gold = rng.integers(0, 2, (rows, 4)) * (rng.random(4) < 0.8)
+    thresholds = metrics.tuned_thresholds(scores, gold)
+    assert thresholds.shape == (4,) and np.isfinite(thresholds).all()
+    for c in range(4):
+        predicted = scores[:, c] > thresholds[c]
+        f1 = 2 * (predicted & (gold[:, c] == 1)).sum() / max(1, predicted.sum() + gold[:, c].sum())
+        assert f1 == pytest.approx(best_by_search(scores[:, c], gold[:, c]))
+        assert gold[:, c].any() or not predicted.any()
+
+
+@pytest.mark.parametrize(
+    ("scores", "gold", "threshold"),
+    [
+        ([3, 1, -1, -2], [1, 1, 0, 0], 0),  # the middle between neighbours
+        ([-3, -3.5, -6], [1, 0, 0], -3.25),  # of a rare label whose logits are all low
+        ([4, 3, 2, 1], [1, 0, 0, 1], 3.5),  # F1 2/3 for one predicted and for four: the highest threshold
+        ([2, 2, 1], [1, 0, 0], 1.5),  # equal scores go together
+        ([2, 1], [1, 1], 0),  # all are right: nothing to learn about a threshold
+        ([-2, -1], [1, 1], np.nextafter(-2, -3)),
+        ([-2, -1], [0, 0], 0),
+        ([7, -1], [0, 0], 7),
+        ([np.nextafter(1, 2), 1], [1, 0], 1),  # no number lies between
+    ],
+)
+def test_a_tuned_threshold(scores, gold, threshold):
+    found = metrics.tuned_thresholds(np.array(scores)[:, None], np.array(gold)[:, None])
+    assert found.tolist() == [threshold]
+
+
+@pytest.mark.parametrize(
+    ("logits", "labels", "message"),
+    [
+        (np.zeros((2, 3)), np.zeros((3, 2)), r"one shape \(N, C\), at least one row, came \(2, 3\) and \(3, 2\)"),
+        (np.zeros(2), np.zeros(2), r"came \(2,\) and \(2,\)"),
+        (np.zeros((0, 2)), np.zeros((0, 2)), r"came \(0, 2\)"),
+        (np.full((1, 1), np.nan), np.zeros((1, 1)), "wanted finite logits and labels of 0 and 1"),
+        (np.zeros((1, 1)), np.full((1, 1), 2), "wanted finite logits and labels of 0 and 1"),
+    ],
+)
+def test_thresholds_of_nonsense(logits, labels, message):
+    with pytest.raises(InputError, match=message):
+        metrics.tuned_thresholds(logits, labels)
+
+
+# ------------------------------------------------------------------------------------------------ outputs of a model
+
+
+def one_hot(place, length):
+    found = np.full(length, -5.0)
+    if place != -100:  # what is not learned from
+        found[place] = 5
+    return found
+
+
+def perfect(task, rows, longer=3):
+    """The outputs that the labels ask for, padded at the end with what must not be looked at."""
+    outputs = []
+    for row in rows:
+        if task.name == QUESTIONS:
+            both = [np.concatenate([one_hot(place, row.length), np.full(longer, 99.0)]) for place in row.labels]
+            outputs.append(dict(zip(("start_logits", "end_logits"), both, strict=True)))
+        elif task.name == WORDS:
+            logits = np.stack([one_hot(label, task.config.num_labels) for label in (*row.labels, *[0] * longer)])
+            outputs.append({"logits": logits})
+        elif task.name == CHOICES:
+            outputs.append({"logits": one_hot(row.labels, len(row.input_ids))})
+        elif task.problem == "regression":
+            outputs.append({"logits": np.array([row.labels])})
+        else:
+            outputs.append(
+                {"logits": one_hot(list(row.labels) if task.problem[0] == "m" else row.labels, task.config.num_labels)}
+            )
+    return outputs  # fmt: skip
+
+
+FULL_MARKS = [
+    (TEXTS, "a.csv", "text,label\na,x\nb,y\nc,x\n", {"accuracy": 1, "f1_micro": 1, "f1_macro": 1, "matthews": 1}),
+    (TEXTS, "a.csv", "text,label\na,0.5\nb,2\nc,7\n", {"pearson": 1, "spearman": 1, "mse": 0}),
+    (TEXTS, "a.jsonl", [{"text": "a", "label": ["x", "y"]}, {"text": "b", "label": []}],
+     {"f1_micro": 1, "f1_macro": 1, "subset_accuracy": 1}),
+    (WORDS, "a.conll", "a O\nb B-x\nc I-x\n\nyorkers B-y\n", {"accuracy": 1, "precision": 1, "recall": 1, "f1": 1}),
+    (WORDS, "a.conll", "a DET\nb NOUN\nc NOUN\n", {"accuracy": 1}),
+    (QUESTIONS, "a.json", squad(answered("Zola", 6), answered("city of Paris", 24)), {"exact_match": 100, "f1": 100}),
+    (QUESTIONS, "a.json", squad(answered("Zola", 6), {"answers": [], "is_impossible": True}),
+     {"exact_match": 100, "f1": 100, "has_answer_exact_match": 100, "has_answer_f1": 100,
+      "no_answer_exact_match": 100, "no_answer_f1": 100}),
+    (CHOICES, "a.jsonl", [{"text": "a", "choices": ["b", "c"], "label": i} for i in (1, 0, 1)], {"accuracy": 1}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "file", "content", "wanted"), FULL_MARKS)
+def test_right_outputs_have_full_marks_and_others_have_not(tmp_path, name, file, content, wanted):
+    examples = read(tmp_path, name, file, content)
+    task = made(examples, name, tmp_path)
+    features = task.features(examples)
+    outputs = perfect(task, features.rows)
+    scores = task.scores(examples, features, outputs)
+    assert scores == pytest.approx(wanted) and all(type(value) is float for value in scores.values())
+    assert task.best_metric in scores
+    wrong = [{key: -array for key, array in output.items()} for output in outputs]
+    assert task.scores(examples, features, wrong)[task.best_metric] < scores[task.best_metric]
+    half = [{key: array.astype(np.float16) for key, array in output.items()} for output in outputs]
+    assert task.scores(examples, features, half) == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize("name", [WORDS, QUESTIONS])
+def test_long_examples_are_put_together_again(tmp_path, name):
+    context = "the city is in the city. " * 20 + "Émile Zola" + " the city" * 20
+    words = "".join(f"{word} {'B-x' if 'o' in word else 'O'}\n" for word in context.split() * 3)
+    questions = squad(answered("Émile Zola", context.index("Émile")), answered("the city", 0), context=context)
+    file, content = {WORDS: ("a.conll", f"{words}\na O\n"), QUESTIONS: ("a.json", questions)}[name]
+    examples = read(tmp_path, name, file, content)
+    task = made(examples, name, tmp_path, max_length=24)
+    features = task.features(examples)
+    assert len(features.rows) > 10 and {row.example for row in features.rows} == {0, 1}
+    outputs = perfect(task, features.rows)
+    scores = task.scores(examples, features, outputs)
+    assert scores[task.best_metric] == {WORDS: 1, QUESTIONS: 100}[name]
+    for row, output in zip(features.rows, outputs, strict=True):  # the second example, whose rows all stand last
+        if row.example == 1:
+            output.update({key: -array for key, array in output.items()})
+    assert 0 < task.scores(examples, features, outputs)["accuracy" if name == WORDS else "exact_match"] < 100
+    assert task.scores(examples, features, outputs) != scores
+
+
+def test_no_answer_is_given_by_a_threshold_of_0(tmp_path):
+    examples = read(tmp_path, QUESTIONS, "a.json", squad(answered("Zola", 6), {"answers": [], "is_impossible": True}))
+    task = made(examples, QUESTIONS, tmp_path)
+    features = task.features(examples)
+
+    def scored(null):
+        outputs = []
+        for row in features.rows:
+            zola = [token == "zola" for token in task.tokenizer.convert_ids_to_tokens(row.input_ids)]
+            logits = np.where(zola, 2.0, -5.0)
+            logits[0] = null
+            outputs.append({"start_logits": logits, "end_logits": logits})
+        found = task.scores(examples, features, outputs)
+        return found["has_answer_f1"], found["no_answer_f1"], found["f1"]
+
+    assert scored(1.9) == (100, 0, 50) and scored(2.1) == (0, 100, 50)
+    assert scored(2.0) == (100, 0, 50)  # not higher
+
+
+def test_without_unanswerable_questions_there_is_always_an_answer(tmp_path):
+    examples = read(tmp_path, QUESTIONS, "a.json", squad(answered("Zola", 6)))
+    task = made(examples, QUESTIONS, tmp_path)
+    features = task.features(examples)
+    outputs = [{name: one_hot(0, row.length) for name in ("start_logits", "end_logits")} for row in features.rows]
+    assert list(task.answers(examples, features.rows, outputs).values()) != [""]
+
+
+def test_tags_of_other_schemes(tmp_path):
+    def scored(content, wrong):
+        examples = read(tmp_path, WORDS, "a.conll", content)
+        task = made(examples, WORDS, tmp_path)
+        features = task.features(examples)
+        outputs = perfect(task, features.rows)
+        assert task.scores(examples, features, outputs)["f1"] == 1
+        position, tag = wrong
+        outputs[0]["logits"][position] = one_hot(task.config.label2id[tag], task.config.num_labels)
+        return task.scores(examples, features, outputs)
+
+    assert scored("a U-x\nb B-y\nc I-y\nd L-y\ne O\n", (4, "I-y"))["f1"] == 1  # the entity ends there all the same
+    assert scored("a U-x\nb B-y\nc I-y\nd L-y\ne O\n", (1, "O"))["f1"] == pytest.approx(2 / 3)
+    assert scored("a x\nb x\nc O\nd y\n", (2, "O"))["f1"] == pytest.approx(1 / 2)  # without prefixes
+    assert scored("a B-x-y\nb B-x-z\nc O\n", (1, "B-x-z"))["f1"] == pytest.approx(1 / 2)  # names with dashes
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        (TEXTS, lambda outputs: outputs[:-1], "wanted one output for each of 2 rows, at least one, came 1"),
+        (TEXTS, lambda outputs: [{}, *outputs[1:]], "wanted logits of row 0, came nothing"),
+        (TEXTS, lambda outputs: [outputs[0], {"logits": np.zeros(3)}],
+         r"logits of row 1 must have shape \(2,\), came \(3,\)"),
+        (TEXTS, lambda outputs: [outputs[0], {"logits": np.zeros((1, 2))}], r"must have shape \(2,\), came \(1, 2\)"),
+        (TEXTS, lambda outputs: [outputs[0], {"logits": [0, np.nan]}],
+         "finite logits, came NaN or infinity in row 1: the tr"),
+        (TEXTS, lambda outputs: [outputs[0], {"logits": [0, np.inf]}],
+         "Lower the learning rate, or compute in float32"),
+        (WORDS, lambda outputs: [outputs[0], {"logits": np.zeros((2, 2))}], r"shape \(3, 2\) or longer, came \(2, 2\)"),
+        (WORDS, lambda outputs: [outputs[0], {"logits": np.zeros((3, 1))}], r"shape \(3, 2\) or longer, came \(3, 1\)"),
+        (QUESTIONS, lambda outputs: [outputs[0], {**outputs[1], "end_logits": np.zeros(3)}],
+         r"end_logits of row 1 must have shape \(18,\) or longer, came \(3,\)"),
+        (CHOICES, lambda outputs: [outputs[0], {"logits": np.zeros((2, 1))}], r"must have shape \(2,\), came \(2, 1\)"),
+    ],
+)  # fmt: skip
+def test_outputs_that_do_not_fit(tmp_path, name, change, message):
+    file, content = {
+        TEXTS: ("a.csv", "text,label\na,x\nb,y\n"),
+        WORDS: ("a.conll", "a O\n\nb B-x\n"),
+        QUESTIONS: ("a.json", squad(answered("Zola", 6), answered("city", 24))),
+        CHOICES: ("a.jsonl", [{"text": "a", "choices": ["b", "c"], "label": i} for i in (1, 0)]),
+    }[name]
+    examples = read(tmp_path, name, file, content)
+    task = made(examples, name, tmp_path)
+    features = task.features(examples)
+    with pytest.raises(InputError, match=message):
+        task.scores(examples, features, change(perfect(task, features.rows)))
+
+
+def test_skipped_rows_are_counted_beside_the_scores(tmp_path):
+    task = made(read(tmp_path, TEXTS, "t.csv", "text,label\na,x\nb,y\n"), TEXTS, tmp_path)
+    examples = read(tmp_path, TEXTS, "d.csv", "text,label\na,x\n,y\nb,z\nc,y\n", skip_bad_rows=True)
+    features = task.features(examples)
+    assert [row.example for row in features.rows] == [0, 2]
+    scores = task.scores(examples, features, perfect(task, features.rows))
+    assert scores["skipped"] == 2 and scores["accuracy"] == 1
+    assert [message.partition("d.csv:")[2][:2] for message in (*examples.skipped, *features.skipped)] == ["3:", "4:"]
+
+
+def test_examples_made_by_hand(tmp_path):
+    examples = read(tmp_path, TEXTS, "t.csv", "text,label\na,x\nb,y\n")
+    by_hand = Examples(examples.items)
+    task = made(by_hand, TEXTS, tmp_path)
+    assert len(task.features(by_hand).rows) == 2
