@@ -71,6 +71,7 @@ class MobileBertConfig:
     output_attentions: bool = False
     torchscript: bool = False  # True makes every output a tuple, which is what `torch.jit.trace` takes
     gradient_checkpointing: bool = False  # True builds models that recompute their blocks in training
+    sparse_prediction: bool = False  # True scores words only where a label is, if labels are given; as in ModernBERT
     architectures: list[str] | None = None
     dtype: str | None = None
     name_or_path: str = ""

@@ -23,6 +23,7 @@ class Task:
 
     `kind` is the rule of the loss:
         "class"    cross-entropy over the last axis, -100 ignored
+        "words"    the same over the vocabulary; with `sparse_prediction` only labelled tokens have scores
         "span"     cross-entropy over positions, clamped to the sequence, its end ignored
         "problem"  regression, single-label or multi-label classification, as `problem_type` says
     """
@@ -59,6 +60,11 @@ class Head:
         return "MobileBertModel" if self.name == "Model" else f"MobileBertFor{self.name}"
 
     @property
+    def words(self) -> Task | None:
+        """The task that scores the vocabulary at every token, or None."""
+        return next((task for task in self.tasks if task.kind == "words"), None)
+
+    @property
     def label_names(self) -> tuple[str, ...]:
         """Every label argument, aliases included."""
         return tuple(name for task in self.tasks for name in (task.label, *task.aliases))
@@ -73,9 +79,18 @@ HEADS: dict[str, Head] = {
             out.MobileBertForPreTrainingOutput,
             pooled=True,
             modules=("predictions", "seq_relationship"),
-            tasks=(Task("labels", "prediction_logits"), Task("next_sentence_label", "seq_relationship_logits")),
+            tasks=(
+                Task("labels", "prediction_logits", "words"),
+                Task("next_sentence_label", "seq_relationship_logits"),
+            ),
         ),
-        Head("MaskedLM", out.MaskedLMOutput, pooled=False, modules=("predictions",), tasks=(Task("labels", "logits"),)),
+        Head(
+            "MaskedLM",
+            out.MaskedLMOutput,
+            pooled=False,
+            modules=("predictions",),
+            tasks=(Task("labels", "logits", "words"),),
+        ),
         Head(
             "NextSentencePrediction",
             out.NextSentencePredictorOutput,

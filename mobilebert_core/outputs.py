@@ -96,7 +96,10 @@ class BaseModelOutputWithPooling(ModelOutput):
 
 @output_class
 class MobileBertForPreTrainingOutput(ModelOutput):
-    """prediction_logits (B, S, V) and seq_relationship_logits (B, 2); loss is the sum of both tasks'."""
+    """prediction_logits (B, S, V) and seq_relationship_logits (B, 2); loss is the sum of both tasks'.
+
+    With `sparse_prediction` and labels prediction_logits are as the logits of `MaskedLMOutput`.
+    """
 
     loss: Any
     prediction_logits: Any
@@ -107,7 +110,7 @@ class MobileBertForPreTrainingOutput(ModelOutput):
 
 @output_class
 class MaskedLMOutput(ModelOutput):
-    """logits (B, S, V)."""
+    """logits (B, S, V); with `sparse_prediction` and labels (labelled tokens, V), text by text in their order."""
 
     loss: Any
     logits: Any

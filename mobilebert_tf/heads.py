@@ -1,6 +1,7 @@
 """The eight models in Keras 3: one signature each, everything else from the table of heads.
 
-B batch, S sequence, H hidden, V vocabulary, C labels. Twin: mobilebert_torch/heads.py.
+B batch, S sequence, T tokens, H hidden, V vocabulary, C labels, N tokens with a word label.
+Twin: mobilebert_torch/heads.py.
 Long because each class states its own signature, which is what users, Keras and editors read.
 """
 
@@ -13,12 +14,14 @@ from keras import ops
 
 from mobilebert_core.config import MobileBertConfig
 from mobilebert_core.config_fields import ACTIVATIONS
-from mobilebert_core.heads import HEADS
+from mobilebert_core.heads import HEADS, Head
+from mobilebert_core.inputs import check_labels
 from mobilebert_core.outputs import BaseModelOutputWithPooling
 
+from .inputs import PROBE
 from .layers import Brick, LMPredictionHead
-from .losses import head_loss
-from .modeling import TFMobileBertMainLayer
+from .losses import head_loss, labelled_rows
+from .modeling import Read, TFMobileBertMainLayer
 from .pretrained import TFMobileBertPreTrainedModel, serializable
 
 
@@ -57,7 +60,12 @@ class TFTaskModel(TFMobileBertPreTrainedModel):
         if self.head.per_choice:
             inputs, choices = fold_choices(inputs)
         options = self.output_options(output_attentions, output_hidden_states)
-        encoded = self.mobilebert(**inputs, **options, training=training)
+        labelled, labels = labelled_tokens(self.config, self.head, inputs, labels)
+        read = labelled if not self.head.pooled else first_token if self.head.words is None else None
+        encoded = self.mobilebert(**inputs, **options, read=read, training=training)
+        if labelled is not None and self.head.pooled:  # pretraining reads the first token as well
+            states = ops.reshape(encoded.last_hidden_state, (-1, self.config.hidden_size))  # (T, H)
+            encoded = BaseModelOutputWithPooling(encoded, last_hidden_state=labelled(states, None))
         scores = self.logits(encoded, training)
         if choices is not None:
             scores = {name: ops.reshape(score, (-1, choices)) for name, score in scores.items()}
@@ -80,6 +88,28 @@ def fold_choices(inputs: dict[str, Any]) -> tuple[dict[str, Any], Any]:
         for name, value in inputs.items()
     }
     return folded, main.shape[1] if main.shape[1] is not None else ops.shape(main)[1]
+
+
+def first_token(x: Any, length: Any) -> Any:
+    """(T, size) -> (B, size)."""
+    return ops.reshape(x, (-1, length, x.shape[-1]))[:, 0]
+
+
+def labelled_tokens(
+    config: MobileBertConfig, head: Head, inputs: dict[str, Any], labels: dict[str, Any]
+) -> tuple[Read | None, dict[str, Any]]:
+    """With `sparse_prediction`, what picks the N tokens with a word label, and the labels with only theirs, (N,).
+
+    On TensorFlow alone: JAX knows no sizes that depend on values, and there all tokens are scored.
+    """
+    given = None if head.words is None else head.words.given(labels)
+    if not config.sparse_prediction or given is None or keras.backend.backend() != "tensorflow":
+        return None, labels
+    main = inputs["inputs_embeds"] if inputs["input_ids"] is None else inputs["input_ids"]
+    check_labels(config, head, head.words, given, (*main.shape[:2], config.vocab_size), True, PROBE)
+    rows = labelled_rows(given)
+    labels = {**labels, head.words.label: ops.take(ops.reshape(given, (-1,)), rows)}
+    return lambda x, length: ops.take(x, rows, axis=0), labels
 
 
 class PreTrainingHeads(Brick):
@@ -179,7 +209,7 @@ class TFMobileBertForPreTraining(TFTaskModel):
 
     def logits(self, encoded: BaseModelOutputWithPooling, training: bool) -> dict[str, Any]:
         return {
-            "prediction_logits": self.cls.predictions(encoded.last_hidden_state),  # (B, S, V)
+            "prediction_logits": self.cls.predictions(encoded.last_hidden_state),  # (B, S, V) or (N, V)
             "seq_relationship_logits": self.cls.seq_relationship(encoded.pooler_output),  # (B, 2)
         }
 
@@ -200,7 +230,8 @@ class TFMobileBertForPreTraining(TFTaskModel):
     ) -> Any:
         """`labels` (B, S) of word ids, -100 ignored; `next_sentence_label` (B,): 0 follows, 1 is random.
 
-        The loss needs both. Inputs as in `TFMobileBertModel.call`.
+        The loss needs both. prediction_logits are (B, S, V); with `sparse_prediction` and labels (N, V) as in
+        `TFMobileBertForMaskedLM.call`. Inputs as in `TFMobileBertModel.call`.
         """
         inputs = input_dict(input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
         targets = {"labels": labels, "next_sentence_label": next_sentence_label}
@@ -218,7 +249,7 @@ class TFMobileBertForMaskedLM(TFTaskModel):
         self.cls = PreTrainingHeads(config, self.head.modules, words, initializer=initializer, dtype=dtype, name="cls")
 
     def logits(self, encoded: BaseModelOutputWithPooling, training: bool) -> dict[str, Any]:
-        return {"logits": self.cls.predictions(encoded.last_hidden_state)}  # (B, S, V)
+        return {"logits": self.cls.predictions(encoded.last_hidden_state)}  # (B, S, V) or (N, V)
 
     def call(
         self,
@@ -234,7 +265,11 @@ class TFMobileBertForMaskedLM(TFTaskModel):
         labels: Any = None,
         training: bool = False,
     ) -> Any:
-        """`labels` (B, S) of word ids, -100 where nothing is to be predicted."""
+        """`labels` (B, S) of word ids, -100 where nothing is to be predicted; logits are (B, S, V).
+
+        With `sparse_prediction` in the configuration and labels given, logits are (N, V) of the N tokens whose label
+        is not -100, text by text in their order. The loss is the same. On JAX all tokens are scored.
+        """
         inputs = input_dict(input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
         return self.run(inputs, {"labels": labels}, output_attentions, output_hidden_states, return_dict, training)
 

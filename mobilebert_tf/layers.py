@@ -334,11 +334,11 @@ class PredictionTransform(Brick):
 
 
 class LMPredictionHead(Brick):
-    """Scores for every word: (B, S, H) -> (B, S, V).
+    """Scores for every word: (..., H) -> (..., V).
 
     The output matrix is the word embeddings (V, E) beside `dense` (H - E, V). Each multiplies its own part of
     the features, so that the two are never joined in memory. `decoder` is the embedding layer it reads: the
-    model's own word embeddings when they are tied.
+    model's own word embeddings when they are tied, with its LoRA. Of a quantized one every word is looked up.
     """
 
     def __init__(
@@ -375,5 +375,6 @@ class LMPredictionHead(Brick):
     def call(self, x: Any) -> Any:
         x = self.transform(x)
         own, rest = x[..., : self.embedding_size], x[..., self.embedding_size :]
-        logits = ops.matmul(own, ops.transpose(ops.convert_to_tensor(self.decoder.embeddings))) + self.bias
+        words = self.decoder(ops.arange(self.vocab_size)) if self.decoder.quantization_mode else self.decoder.embeddings
+        logits = ops.matmul(own, ops.transpose(ops.convert_to_tensor(words))) + self.bias
         return logits if rest.shape[-1] == 0 else logits + self.dense(rest)

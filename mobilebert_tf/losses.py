@@ -16,6 +16,7 @@ from mobilebert_core.heads import IGNORE_INDEX, Head, Task, problem_type_of, tak
 from mobilebert_core.inputs import check_labels
 
 from .inputs import PROBE
+from .replicas import counted
 
 
 def head_loss(
@@ -35,16 +36,40 @@ def head_loss(
         given = task.given(labels)
         if given is None:
             return None
-        weight = sample_weight
-        if isinstance(weight, Mapping):
-            weight = weight.get(task.label, weight.get(task.logits))
-        elif isinstance(weight, list | tuple):
-            weight = weight[index]
+        weight = weight_of(task, index, sample_weight)
         losses.append(task_loss(config, head, task, outputs[task.logits], given, weight))
     if not losses:
         return None
     total = sum(losses[1:], losses[0])
     return total / len(losses) if head.reduction == "mean" else total
+
+
+def weight_of(task: Task, index: int, sample_weight: Any) -> Any:
+    """The sample weight of one task, the `index`th of its head, by its label or its logits; None without one."""
+    if isinstance(sample_weight, Mapping):
+        return sample_weight.get(task.label, sample_weight.get(task.logits))
+    return sample_weight[index] if isinstance(sample_weight, list | tuple) else sample_weight
+
+
+def labelled_rows(labels: Any) -> Any:
+    """Where, with all tokens in one axis, a label is not ignored: (N,), of a size that no graph knows beforehand."""
+    return ops.nonzero(ops.not_equal(ops.reshape(labels, (-1,)), IGNORE_INDEX))[0]
+
+
+def labelled_only(head: Head, labels: Mapping[str, Any], sample_weight: Any) -> tuple[dict[str, Any], Any]:
+    """Labels and sample weights by label, those of words as (N,) of the tokens that have a label."""
+    words = head.words
+    given = words.given(labels)
+    rows = labelled_rows(given)
+    labels = {**labels, words.label: ops.take(ops.reshape(given, (-1,)), rows)}
+    if sample_weight is None:
+        return labels, None
+    weights = {task.label: weight_of(task, i, sample_weight) for i, task in enumerate(head.tasks)}
+    if (weight := weights[words.label]) is not None:
+        weight = weight[:, None] if len(weight.shape) == 1 else weight  # (B, 1) or (B, S)
+        tokens = ops.broadcast_to(weight, ops.shape(ops.reshape(given, (ops.shape(given)[0], -1))))
+        weights[words.label] = ops.take(ops.reshape(tokens, (-1,)), rows)
+    return labels, weights
 
 
 def task_loss(
@@ -58,11 +83,11 @@ def task_loss(
         logits = ops.cast(logits, "float32")
     if problem == "regression":
         errors = ops.square(ops.reshape(logits, (-1,)) - ops.cast(ops.reshape(labels, (-1,)), logits.dtype))
-        return ops.mean(_weighted(errors, sample_weight))
+        return _mean(_weighted(errors, sample_weight))
     if problem == "multi_label_classification":
         targets = ops.cast(ops.reshape(labels, ops.shape(logits)), logits.dtype)
         losses = ops.maximum(logits, 0) - logits * targets + ops.log1p(ops.exp(-ops.abs(logits)))  # (B, C)
-        return ops.mean(_weighted(losses, sample_weight))
+        return _mean(_weighted(losses, sample_weight))
     if task.kind == "span":
         length = ops.shape(logits)[-1]
         positions = ops.clip(ops.reshape(ops.cast(labels, "int32"), (-1,)), 0, length)
@@ -81,7 +106,11 @@ def cross_entropy(logits: Any, labels: Any, ignore_index: Any = IGNORE_INDEX, sa
     classes = ops.where(ops.equal(labels, ignore_index), 0, classes)
     picked = ops.squeeze(ops.take_along_axis(logits, classes[:, None], axis=-1), -1)
     losses = (ops.logsumexp(logits, axis=-1) - picked) * learned
-    return ops.sum(_weighted(losses, sample_weight)) / ops.maximum(ops.sum(learned), 1)
+    return ops.sum(_weighted(losses, sample_weight)) / counted(ops.sum(learned))
+
+
+def _mean(losses: Any) -> Any:
+    return ops.sum(losses) / counted(ops.cast(ops.size(losses), losses.dtype))
 
 
 def _weighted(losses: Any, sample_weight: Any) -> Any:

@@ -6,6 +6,7 @@ Twin: mobilebert_torch/modeling.py. Source: arXiv 2004.02984, section 3, and the
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -19,6 +20,9 @@ from mobilebert_core.weights import query_reads_hidden
 from .inputs import attention_bias, head_masks
 from .layers import Attention, BlockOutput, Bottleneck, Brick, FeedForward, Intermediate, Pooler, make_norm
 from .pretrained import padded_initializer
+
+# Picks of (T, size), given the length S, the tokens that are read later: (tokens, size).
+Read = Callable[[Any, Any], Any]
 
 
 class TFMobileBertEmbeddings(Brick):
@@ -85,7 +89,10 @@ class TFMobileBertEmbeddings(Brick):
 
 
 class TFMobileBertLayer(Brick):
-    """One block: into the bottleneck, attention, stacked feed-forward networks, and out again."""
+    """One block: into the bottleneck, attention, stacked feed-forward networks, and out again.
+
+    Behind attention tokens no longer meet: where `read` picks some of them, the others are left out from there.
+    """
 
     def __init__(self, config: MobileBertConfig, num_heads: int, *, initializer: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -138,12 +145,20 @@ class TFMobileBertLayer(Brick):
             ffn.build()
 
     def call(
-        self, x: Any, attention_bias: Any = None, head_mask: Any = None, length: Any = -1, training: bool = False
+        self,
+        x: Any,
+        attention_bias: Any = None,
+        head_mask: Any = None,
+        length: Any = -1,
+        read: Read | None = None,
+        training: bool = False,
     ) -> Any:
         query, value, residual = self._sources(x)
         attended, probs = self.attention(
             query, value, residual, attention_bias, head_mask, length=length, training=training
         )
+        if read is not None:
+            attended, x = read(attended, length), read(x, length)  # (tokens, W), (tokens, H)
         y = attended  # (T, W)
         for ffn in self.ffn:
             y = ffn(y)
@@ -162,7 +177,10 @@ class TFMobileBertLayer(Brick):
 
 
 class TFMobileBertEncoder(Brick):
-    """L blocks in a row: (B, S, H) -> (B, S, H). Inside, all tokens lie in one axis, T = B * S."""
+    """L blocks in a row: (B, S, H) -> (B, S, H). Inside, all tokens lie in one axis, T = B * S.
+
+    With `read` the last state is (tokens, H), and unless all states are kept the last block computes no other tokens.
+    """
 
     def __init__(self, config: MobileBertConfig, *, initializer: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -184,24 +202,30 @@ class TFMobileBertEncoder(Brick):
         attention_bias: Any = None,
         head_mask: Any = None,
         keep_states: bool = False,
+        read: Read | None = None,
         training: bool = False,
     ) -> Any:
         length, hidden = ops.shape(x)[1], x.shape[-1]
         states, attentions = [x], []
         x = ops.reshape(x, (-1, hidden))  # (T, H)
+        last = None if keep_states or not self.layer else self.layer[-1]
         for layer, layer_head_mask in zip(self.layer, head_mask or [None] * len(self.layer), strict=True):
+            options = {"length": length, "read": read if layer is last else None, "training": training}
             if self.gradient_checkpointing and training:
-                x, probs = _rematerialized(layer, length, x, attention_bias, layer_head_mask)
+                x, probs = _rematerialized(layer, options, x, attention_bias, layer_head_mask)
             else:
-                x, probs = layer(x, attention_bias, layer_head_mask, length=length, training=training)
+                x, probs = layer(x, attention_bias, layer_head_mask, **options)
             attentions.append(probs)
             if keep_states:
                 states.append(ops.reshape(x, (-1, length, hidden)))
-        last = states[-1] if keep_states else ops.reshape(x, (-1, length, hidden))
-        return last, tuple(states), tuple(attentions)
+        if read is not None:
+            x = x if last is not None else read(x, length)
+        else:
+            x = states[-1] if keep_states else ops.reshape(x, (-1, length, hidden))
+        return x, tuple(states), tuple(attentions)
 
 
-def _rematerialized(layer: TFMobileBertLayer, length: Any, x: Any, *optional: Any) -> Any:
+def _rematerialized(layer: TFMobileBertLayer, options: dict[str, Any], x: Any, *optional: Any) -> Any:
     """The layer in training, through `keras.remat`, which takes nothing but arrays.
 
     The block runs twice, forward and again for its gradient: both must draw the same dropout, so both start
@@ -215,7 +239,7 @@ def _rematerialized(layer: TFMobileBertLayer, length: Any, x: Any, *optional: An
         values = iter(given)
         arguments = [next(values) if here else None for here in present]
         with keras.StatelessScope(state_mapping=states):
-            return layer(x, *arguments, length=length, training=True)
+            return layer(x, *arguments, **options)
 
     result = keras.remat(run)(x, *(value for value in optional if value is not None))
     for seed in seeds:
@@ -245,18 +269,25 @@ class TFMobileBertMainLayer(Brick):
         inputs_embeds: Any = None,
         output_attentions: bool = False,
         output_hidden_states: bool = False,
+        read: Read | None = None,
         training: bool = False,
     ) -> BaseModelOutputWithPooling:
-        """The forward pass on inputs that were checked."""
+        """The forward pass on inputs that were checked.
+
+        `read` picks the tokens whose last state a head reads, for a pooler the first of each text: then
+        last_hidden_state is (tokens, H).
+        """
         x = self.embeddings(input_ids, token_type_ids, position_ids, inputs_embeds, attention_mask, training=training)
         dtype = keras.backend.standardize_dtype(x.dtype)
         dtype = "float32" if dtype in ("float16", "bfloat16") else dtype
         bias = None if attention_mask is None else attention_bias(attention_mask, dtype)
         masks = None if head_mask is None else head_masks(head_mask, len(self.encoder.layer), x.dtype)
-        x, states, attentions = self.encoder(x, bias, masks, keep_states=output_hidden_states, training=training)
+        x, states, attentions = self.encoder(
+            x, bias, masks, keep_states=output_hidden_states, read=read, training=training
+        )
         return BaseModelOutputWithPooling(
             last_hidden_state=x,
-            pooler_output=None if self.pooler is None else self.pooler(x),
+            pooler_output=None if self.pooler is None else self.pooler(x if read is None else x[:, None]),
             hidden_states=states if output_hidden_states else None,
             attentions=attentions if output_attentions else None,
         )

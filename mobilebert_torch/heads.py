@@ -1,6 +1,6 @@
 """The seven task models in PyTorch: one signature each, everything else from the table of heads.
 
-B batch, S sequence, H hidden, V vocabulary, C labels. Twin: mobilebert_tf/heads.py.
+B batch, S sequence, H hidden, V vocabulary, C labels, N tokens with a word label. Twin: mobilebert_tf/heads.py.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from mobilebert_core.config import MobileBertConfig
 from mobilebert_core.config_fields import ACTIVATIONS
-from mobilebert_core.heads import HEADS
+from mobilebert_core.heads import HEADS, IGNORE_INDEX, Head
+from mobilebert_core.inputs import check_labels
 from mobilebert_core.outputs import (
     BaseModelOutputWithPooling,
     MaskedLMOutput,
@@ -23,10 +24,10 @@ from mobilebert_core.outputs import (
     TokenClassifierOutput,
 )
 
-from .inputs import check_tensors, checked_inputs, checking
+from .inputs import PROBE, check_tensors, checked_inputs, checking
 from .layers import LMPredictionHead
 from .losses import head_loss
-from .modeling import MobileBertModel
+from .modeling import MobileBertModel, Read
 from .pretrained import MobileBertPreTrainedModel
 
 Tuple = tuple[Any, ...]
@@ -62,7 +63,12 @@ class TaskModel(MobileBertPreTrainedModel):
             check_tensors(self.head, labels)
         if self.head.per_choice:
             inputs, choices = fold_choices(inputs)
-        encoded = self.mobilebert.encode(**inputs, **self.output_options(output_attentions, output_hidden_states))
+        labelled, labels = labelled_tokens(self.config, self.head, inputs, labels)
+        read = labelled if not self.head.pooled else first_token if self.head.words is None else None
+        options = self.output_options(output_attentions, output_hidden_states)
+        encoded = self.mobilebert.encode(**inputs, **options, read=read)
+        if labelled is not None and self.head.pooled:  # pretraining reads the first token as well
+            encoded = BaseModelOutputWithPooling(encoded, last_hidden_state=labelled(encoded.last_hidden_state))
         scores = self.logits(encoded)
         if self.head.per_choice:
             scores = {name: score.reshape(-1, choices) for name, score in scores.items()}
@@ -84,6 +90,29 @@ def fold_choices(inputs: dict[str, Tensor | None]) -> tuple[dict[str, Tensor | N
         for name, value in inputs.items()
     }
     return folded, main.shape[1]
+
+
+def first_token(x: Tensor) -> Tensor:
+    """(B, S, size) -> (B, size)."""
+    return x[:, 0]
+
+
+def labelled_tokens(
+    config: MobileBertConfig, head: Head, inputs: dict[str, Tensor | None], labels: dict[str, Tensor | None]
+) -> tuple[Read | None, dict[str, Tensor | None]]:
+    """With `sparse_prediction`, what picks the N tokens with a word label, and the labels with only theirs, (N,).
+
+    How many they are is known only when the labels are read: `torch.compile` breaks its graph here unless
+    `torch._dynamo.config.capture_dynamic_output_shape_ops` is set, and a GPU is waited for.
+    """
+    given = None if head.words is None else head.words.given(labels)
+    if not config.sparse_prediction or given is None:
+        return None, labels
+    if checking():
+        main = inputs["inputs_embeds"] if inputs["input_ids"] is None else inputs["input_ids"]
+        check_labels(config, head, head.words, given, (*main.shape[:2], config.vocab_size), True, PROBE)
+    rows = (given.flatten() != IGNORE_INDEX).nonzero()[:, 0]
+    return lambda x: x.flatten(0, 1)[rows], {**labels, head.words.label: given.flatten()[rows]}
 
 
 class PreTrainingHeads(nn.Module):
@@ -113,7 +142,7 @@ class MobileBertForPreTraining(TaskModel):
 
     def logits(self, encoded: BaseModelOutputWithPooling) -> dict[str, Tensor]:
         return {
-            "prediction_logits": self.cls.predictions(encoded.last_hidden_state),  # (B, S, V)
+            "prediction_logits": self.cls.predictions(encoded.last_hidden_state),  # (B, S, V) or (N, V)
             "seq_relationship_logits": self.cls.seq_relationship(encoded.pooler_output),  # (B, 2)
         }
 
@@ -133,7 +162,8 @@ class MobileBertForPreTraining(TaskModel):
     ) -> MobileBertForPreTrainingOutput | Tuple:
         """`labels` (B, S) of word ids, -100 ignored; `next_sentence_label` (B,): 0 follows, 1 is random.
 
-        The loss needs both. Inputs as in `MobileBertModel.forward`.
+        The loss needs both. prediction_logits are (B, S, V); with `sparse_prediction` and labels (N, V) as in
+        `MobileBertForMaskedLM.forward`. Inputs as in `MobileBertModel.forward`.
         """
         inputs = input_dict(input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
         targets = {"labels": labels, "next_sentence_label": next_sentence_label}
@@ -149,7 +179,7 @@ class MobileBertForMaskedLM(TaskModel):
         self.cls = PreTrainingHeads(config, self.head.modules)
 
     def logits(self, encoded: BaseModelOutputWithPooling) -> dict[str, Tensor]:
-        return {"logits": self.cls.predictions(encoded.last_hidden_state)}  # (B, S, V)
+        return {"logits": self.cls.predictions(encoded.last_hidden_state)}  # (B, S, V) or (N, V)
 
     def forward(
         self,
@@ -164,7 +194,11 @@ class MobileBertForMaskedLM(TaskModel):
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
     ) -> MaskedLMOutput | Tuple:
-        """`labels` (B, S) of word ids, -100 where nothing is to be predicted."""
+        """`labels` (B, S) of word ids, -100 where nothing is to be predicted; logits are (B, S, V).
+
+        With `sparse_prediction` in the configuration and labels given, logits are (N, V) of the N tokens whose label
+        is not -100, text by text in their order. The loss is the same.
+        """
         inputs = input_dict(input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
         return self.run(inputs, {"labels": labels}, output_attentions, output_hidden_states, return_dict)
 

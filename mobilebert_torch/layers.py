@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .gradients import DenseNoNorm, dropped_product
+
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,
     "relu6": F.relu6,
@@ -45,6 +47,21 @@ def make_norm(normalization_type: str, width: int, eps: float) -> nn.Module:
     return NoNorm(width) if normalization_type == "no_norm" else nn.LayerNorm(width, eps=eps)
 
 
+def is_plain(module: nn.Module, kind: type[nn.Module]) -> bool:
+    """True if calling the module is no more than what its class does with its weights.
+
+    False for a subclass or a wrapper (LoRA, quantization), with hooks, with a `forward` of its own, and where a weight
+    is a tensor of another class.
+    """
+    return (
+        type(module) is kind
+        and "forward" not in vars(module)
+        and not (module._forward_hooks or module._forward_pre_hooks)
+        and not (module._backward_hooks or module._backward_pre_hooks)
+        and all(type(weight) in (Tensor, nn.Parameter) for weight in module._parameters.values())
+    )
+
+
 class DenseNorm(nn.Module):
     """norm(dropout(dense(x)) + residual): how every branch of a block joins its residual."""
 
@@ -55,15 +72,31 @@ class DenseNorm(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
+        if self.training and not (self.dropout.p and self.dropout.training) and self._fuses(x):
+            norm, rest = self.LayerNorm, None if residual is None else residual.flatten(0, -2)
+            y = DenseNoNorm.apply(x.flatten(0, -2), self.dense.weight, self.dense.bias, norm.weight, norm.bias, rest)
+            return y.view(*x.shape[:-1], y.shape[-1])
         x = self.dropout(self.dense(x))
         return self.LayerNorm(x if residual is None else x + residual)
+
+    def _fuses(self, x: Tensor) -> bool:
+        return (
+            torch.is_grad_enabled()
+            and is_plain(self.dense, nn.Linear)
+            and is_plain(self.LayerNorm, NoNorm)
+            and x.dtype == self.dense.weight.dtype
+            and torch.amp.is_autocast_available(x.device.type)  # not on meta
+            and not torch.is_autocast_enabled(x.device.type)
+            and not torch.compiler.is_compiling()
+        )
 
 
 class SelfAttention(nn.Module):
     """Scaled dot-product attention of N heads over a query source and a value source.
 
     `need_probs` takes the explicit path, which returns the probabilities (B, N, S, S) after dropout and head
-    mask; otherwise PyTorch's fused kernel computes the same context and the probabilities are None.
+    mask; otherwise they are None, and PyTorch's fused kernel computes the same context. That of the CPU knows no
+    dropout, and what PyTorch does instead costs more time and memory than the steps here.
     """
 
     def __init__(self, query_size: int, value_size: int, num_heads: int, head_size: int, dropout: float) -> None:
@@ -81,24 +114,31 @@ class SelfAttention(nn.Module):
         q = self._split(self.query(query))  # (B, N, S, D)
         k = self._split(self.key(query))
         v = self._split(self.value(value))
+        rate = self.dropout.p if self.dropout.training else 0.0
+        dropped_on_cpu = 0 < rate < 1 and q.device.type == "cpu"
         probs = None
-        if need_probs:
+        if need_probs or dropped_on_cpu:
             # Half precision has too little range for the scores of this model: they are computed in float32.
             q, k = (q.float(), k.float()) if q.element_size() == 2 else (q, k)
-            scores = torch.matmul(q, k.transpose(-1, -2)) * (1.0 / math.sqrt(self.attention_head_size))
+            scores = torch.matmul(q * (1.0 / math.sqrt(self.attention_head_size)), k.transpose(-1, -2))
             scores = scores if attention_bias is None else scores + attention_bias
-            probs = self.dropout(torch.softmax(scores, dim=-1).to(v.dtype))
+            probs = torch.softmax(scores, dim=-1).to(v.dtype)
+        if need_probs:
+            probs = self.dropout(probs)
             probs = probs if head_mask is None else probs * head_mask
-            context = torch.matmul(probs, v)
+            return self._merged(torch.matmul(probs, v)), probs
+        if dropped_on_cpu:
+            context = dropped_product(probs, v, rate)
         else:
-            rate = self.dropout.p if self.training else 0.0
             bias = None if attention_bias is None else attention_bias.clamp(min=torch.finfo(q.dtype).min).to(q.dtype)
             context = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=rate)
-            context = context if head_mask is None else context * head_mask
-        return context.transpose(1, 2).flatten(2), probs  # (B, S, N * D)
+        return self._merged(context if head_mask is None else context * head_mask), None
 
     def _split(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.num_attention_heads, self.attention_head_size)).transpose(1, 2)
+
+    def _merged(self, context: Tensor) -> Tensor:
+        return context.transpose(1, 2).flatten(2)  # (B, S, N * D)
 
 
 class Attention(nn.Module):
@@ -142,6 +182,9 @@ class Intermediate(nn.Module):
         self.activation = ACTIVATIONS[activation]
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.activation is F.relu and is_plain(self.dense, nn.Linear):  # in place of what nobody else can hold
+            rows = F.relu_(self.dense(x.flatten(0, -2)))  # of a view, autograd would copy
+            return rows.view(*x.shape[:-1], rows.shape[-1])
         return self.activation(self.dense(x))
 
 
@@ -221,7 +264,10 @@ class PredictionTransform(nn.Module):
 
 
 class ExtraOutput(nn.Module):
-    """The output matrix beyond the word embeddings, (features, V): adds its part to the logits."""
+    """The output matrix beyond the word embeddings, (features, V): adds its part of (T, features) to the logits.
+
+    In place: logits are by far the largest array of the model, and two of them need not exist.
+    """
 
     def __init__(self, features: int, vocab_size: int) -> None:
         super().__init__()
@@ -230,11 +276,11 @@ class ExtraOutput(nn.Module):
     def forward(self, x: Tensor, logits: Tensor) -> Tensor:
         if x.shape[-1] == 0:
             return logits
-        return torch.addmm(logits.flatten(0, -2), x.flatten(0, -2), self.weight).view_as(logits)
+        return logits.addmm_(x.to(logits.dtype), self.weight.to(logits.dtype))  # autocast leaves it alone
 
 
 class LMPredictionHead(nn.Module):
-    """Scores for every word: (B, S, H) -> (B, S, V).
+    """Scores for every word: (..., H) -> (..., V).
 
     The output matrix is the word embeddings (V, E) beside `dense` (H - E, V). Each multiplies its own part of the
     features, so that the two are never joined in memory.
@@ -250,6 +296,7 @@ class LMPredictionHead(nn.Module):
         self.embedding_size = embedding_size
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.transform(x)
-        own, rest = x[..., : self.embedding_size], x[..., self.embedding_size :]
-        return self.dense(rest, F.linear(own, self.decoder.weight, self.decoder.bias))
+        features = self.transform(x).flatten(0, -2)  # (T, H)
+        own, rest = features[:, : self.embedding_size], features[:, self.embedding_size :]
+        logits = self.dense(rest, F.linear(own, self.decoder.weight, self.decoder.bias))
+        return logits.view(*x.shape[:-1], logits.shape[-1])

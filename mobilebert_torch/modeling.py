@@ -6,6 +6,7 @@ Twin: mobilebert_tf/modeling.py. Source: arXiv 2004.02984, section 3, and the re
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -22,6 +23,9 @@ from mobilebert_core.weights import query_reads_hidden
 from .inputs import attention_bias, checked_inputs, head_masks
 from .layers import Attention, BlockOutput, Bottleneck, FeedForward, Intermediate, Pooler, make_norm
 from .pretrained import MobileBertPreTrainedModel
+
+# Picks of (B, S, size) the tokens that are read later: (tokens, size).
+Read = Callable[[Tensor], Tensor]
 
 
 class MobileBertEmbeddings(nn.Module):
@@ -74,7 +78,10 @@ class MobileBertEmbeddings(nn.Module):
 
 
 class MobileBertLayer(nn.Module):
-    """One block: into the bottleneck, attention, stacked feed-forward networks, and out again."""
+    """One block: into the bottleneck, attention, stacked feed-forward networks, and out again.
+
+    Behind attention tokens no longer meet: where `read` picks some of them, the others are left out from there.
+    """
 
     def __init__(self, config: MobileBertConfig, num_heads: int) -> None:
         super().__init__()
@@ -107,10 +114,17 @@ class MobileBertLayer(nn.Module):
         )
 
     def forward(
-        self, x: Tensor, attention_bias: Tensor | None = None, head_mask: Tensor | None = None, need_probs: bool = False
+        self,
+        x: Tensor,
+        attention_bias: Tensor | None = None,
+        head_mask: Tensor | None = None,
+        need_probs: bool = False,
+        read: Read | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         query, value, residual = self._sources(x)
         attended, probs = self.attention(query, value, residual, attention_bias, head_mask, need_probs)
+        if read is not None:
+            attended, x = read(attended), read(x)  # (tokens, W), (tokens, H)
         y = attended  # (B, S, W)
         for ffn in self.ffn:
             y = ffn(y)
@@ -129,7 +143,10 @@ class MobileBertLayer(nn.Module):
 
 
 class MobileBertEncoder(nn.Module):
-    """L blocks in a row."""
+    """L blocks in a row.
+
+    With `read` the last state is (tokens, H), and unless all states are kept the last block computes no other tokens.
+    """
 
     def __init__(self, config: MobileBertConfig) -> None:
         super().__init__()
@@ -146,18 +163,21 @@ class MobileBertEncoder(nn.Module):
         head_mask: list[Tensor | None],
         need_probs: bool,
         keep_states: bool,
+        read: Read | None = None,
     ) -> tuple[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]:
         states, attentions = [x], []
+        last = None if keep_states or not self.layer else self.layer[-1]
         for layer, layer_head_mask in zip(self.layer, head_mask, strict=True):
+            arguments = (x, attention_bias, layer_head_mask, need_probs, read if layer is last else None)
             if self.gradient_checkpointing and self.training:
-                x, probs = checkpoint(layer, x, attention_bias, layer_head_mask, need_probs, **self.checkpoint_options)
+                x, probs = checkpoint(layer, *arguments, **self.checkpoint_options)
             else:
-                x, probs = layer(x, attention_bias, layer_head_mask, need_probs)
+                x, probs = layer(*arguments)
             if keep_states:
                 states.append(x)
             if probs is not None:
                 attentions.append(probs)
-        return x, tuple(states), tuple(attentions)
+        return x if last is not None or read is None else read(x), tuple(states), tuple(attentions)
 
 
 class MobileBertModel(MobileBertPreTrainedModel):
@@ -225,8 +245,13 @@ class MobileBertModel(MobileBertPreTrainedModel):
         inputs_embeds: Tensor | None,
         output_attentions: bool,
         output_hidden_states: bool,
+        read: Read | None = None,
     ) -> BaseModelOutputWithPooling:
-        """The forward pass on inputs that were checked."""
+        """The forward pass on inputs that were checked.
+
+        `read` picks the tokens whose last state a head reads, for a pooler the first of each text: then
+        last_hidden_state is (tokens, H).
+        """
         x = self.embeddings(input_ids, token_type_ids, position_ids, inputs_embeds, attention_mask)
         dtype = torch.float32 if x.element_size() < 4 else x.dtype
         bias = None if attention_mask is None else attention_bias(attention_mask, dtype)
@@ -236,10 +261,11 @@ class MobileBertModel(MobileBertPreTrainedModel):
             head_masks(head_mask, self.config.num_hidden_layers, x.dtype),
             need_probs=output_attentions or self.config.attn_implementation == "eager",
             keep_states=output_hidden_states,
+            read=read,
         )
         return BaseModelOutputWithPooling(
             last_hidden_state=x,
-            pooler_output=None if self.pooler is None else self.pooler(x),
+            pooler_output=None if self.pooler is None else self.pooler(x if read is None else x[:, None]),
             hidden_states=states if output_hidden_states else None,
             attentions=attentions if output_attentions else None,
         )

@@ -96,12 +96,12 @@ for line in sys.stdin:
 """
 
 
-def bench_keras(batch: int, repetitions: int, peer_python: str) -> None:
-    """Both sides live in processes of their own and are asked in turn."""
+def start_sides(script: str, peer_python: str, *arguments: str) -> dict[str, subprocess.Popen]:
+    """The script once for each side, in a process of its own that has said "ready"."""
     sides = {"mobilebert_tf": (sys.executable, "ours"), "TFMobileBert of the peer": (peer_python, "theirs")}
     processes = {
         name: subprocess.Popen(
-            [python, "-W", "ignore", "-c", KERAS_SIDE, side, str(batch), str(LENGTH), "3"],
+            [python, "-W", "ignore", "-c", script, side, *arguments],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
             env={**os.environ, "TF_USE_LEGACY_KERAS": "0"},
         )
@@ -109,17 +109,34 @@ def bench_keras(batch: int, repetitions: int, peer_python: str) -> None:
     }  # fmt: skip
     for process in processes.values():
         assert process.stdout is not None and process.stdout.readline().strip() == "ready"
+    return processes
+
+
+def ask_in_turn(processes: dict[str, subprocess.Popen], kind: str, repetitions: int) -> dict[str, list[float]]:
+    """What the sides answer to a line of `kind`, again and again: seconds."""
+    timings: dict[str, list[float]] = {name: [] for name in processes}
+    for _ in range(repetitions):
+        for name, process in processes.items():
+            assert process.stdin is not None and process.stdout is not None
+            process.stdin.write(kind + "\n")
+            process.stdin.flush()
+            timings[name].append(float(process.stdout.readline()))
+    return timings
+
+
+def bench_keras(batch: int, repetitions: int, peer_python: str) -> None:
+    processes = start_sides(KERAS_SIDE, peer_python, str(batch), str(LENGTH), "3")
     for kind in ("graph", "predict"):
-        timings: dict[str, list[float]] = {name: [] for name in processes}
-        for _ in range(repetitions):
-            for name, process in processes.items():
-                assert process.stdin is not None and process.stdout is not None
-                process.stdin.write(kind + "\n")
-                process.stdin.flush()
-                timings[name].append(float(process.stdout.readline()))
-        rows(f"Keras {kind}, batch {batch}, length {LENGTH}", timings)
+        rows(f"Keras {kind}, batch {batch}, length {LENGTH}", ask_in_turn(processes, kind, repetitions))
     for process in processes.values():
         process.communicate()
+
+
+def environment(repetitions: int) -> None:
+    """Prints the machine and the versions."""
+    packages = ("torch", "tensorflow-cpu", "keras", "transformers", "numpy")
+    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
+    print(", ".join(f"{name} {version(name)}" for name in packages), f"; {repetitions} repetitions")
 
 
 def main() -> None:
@@ -128,9 +145,7 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=15)
     parser.add_argument("--peer-python", help="Python of an environment with transformers 4.37.2 and TensorFlow 2.15")
     options = parser.parse_args()
-    packages = ("torch", "tensorflow-cpu", "keras", "transformers", "numpy")
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
-    print(", ".join(f"{name} {version(name)}" for name in packages), f"; {options.repetitions} repetitions")
+    environment(options.repetitions)
     for batch in options.batch:
         bench_torch(batch, options.repetitions)
         if options.peer_python:
