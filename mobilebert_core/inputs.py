@@ -169,6 +169,8 @@ def check_labels(
         hint = ""
         if task.kind == "problem" and integer_wanted and _squeezed(shape) == _squeezed(logits):
             hint = " For several labels per text pass floats, or set problem_type='multi_label_classification'."
+        if task.kind == "problem" and not integer_wanted and _squeezed(shape) == _squeezed(logits[:-1]):
+            hint = " For one class per text pass whole numbers, or set problem_type='single_label_classification'."
         raise InputError(
             f"{head.class_name}: {task.label} has shape {_show(shape)}, wanted {_show(wanted)} to match the logits "
             f"{_show(logits)}.{hint}"

@@ -30,10 +30,12 @@ from .heads import (
     TFMobileBertForTokenClassification,
     TFMobileBertModel,
 )
+from .metrics import MaskedAccuracy
 from .modeling import TFMobileBertLayer, TFMobileBertMainLayer
 from .outputs import register as _register_outputs
 from .pretrained import TFMobileBertPreTrainedModel
-from .training import MaskedAccuracy
+from .resuming import ResumeTraining
+from .text_data import TextPreprocessor, text_dataset
 
 _register_outputs()
 
@@ -44,6 +46,7 @@ __all__ = [
     "MobileBertConfig",
     "MobileBertTokenizer",
     "MobileBertTokenizerFast",
+    "ResumeTraining",
     "TFMobileBertForMaskedLM",
     "TFMobileBertForMultipleChoice",
     "TFMobileBertForNextSentencePrediction",
@@ -56,4 +59,6 @@ __all__ = [
     "TFMobileBertMainLayer",
     "TFMobileBertModel",
     "TFMobileBertPreTrainedModel",
+    "TextPreprocessor",
+    "text_dataset",
 ]

@@ -80,22 +80,27 @@ def _is_array(value: Any) -> bool:
     return hasattr(value, "shape") and hasattr(value, "dtype") and not np.isscalar(value)
 
 
+_TOKENIZE = "Tokenize it first, for fit by mobilebert_tf.text_dataset or mobilebert_tf.TextPreprocessor."
 _OPTIONS = ("output_attentions", "output_hidden_states", "return_dict", "training")
 
 
 def _as_array(class_name: str, name: str, value: Any) -> Any:
     if value is None or name in _OPTIONS:
         return value
-    if isinstance(value, str) or type(value).__name__ in ("RaggedTensor", "SparseTensor"):
+    if isinstance(value, str):
+        raise InputError(f"{class_name}: {name} must be an array of numbers, got text. {_TOKENIZE}")
+    if type(value).__name__ in ("RaggedTensor", "SparseTensor"):
         raise InputError(f"{class_name}: {name} must be an array of numbers, got a {type(value).__name__}.")
     if _is_array(value) and not isinstance(value, np.ndarray):
+        if "string" in str(value.dtype):
+            raise InputError(f"{class_name}: {name} must be an array of numbers, got text. {_TOKENIZE}")
         return value
     try:
         array = np.asarray(value)
     except ValueError:
         array = np.asarray(None)
     if array.dtype.kind in "US":
-        raise InputError(f"{class_name}: {name} must be an array of numbers, got text. Tokenize it first.")
+        raise InputError(f"{class_name}: {name} must be an array of numbers, got text. {_TOKENIZE}")
     if array.dtype == object:
         raise InputError(
             f"{class_name}: {name} must be an array, got {type(value).__name__} that makes none. Lists of different "

@@ -12,14 +12,18 @@ from typing import Any
 
 import keras
 
+_WIDE = ("float32", "float64")  # dtypes that TensorFlow's kernels update as exactly as Keras does
+
 
 def fuse_updates(optimizer: Any) -> None:
-    """Lets a Keras Adam or AdamW on TensorFlow decay, clip and update each float32 weight in one operation each.
+    """Lets a Keras Adam or AdamW on TensorFlow decay, clip and update each weight in one operation each.
 
     The optimizer stays the object it is, with its class, configuration and state: only three of its methods are
     replaced on the instance; under loss scaling on that of the optimizer inside. Any other optimizer, amsgrad,
-    distribution strategies and other backends are left alone. Agrees with Keras's own arithmetic to float32
-    rounding.
+    distribution strategies and other backends are left alone, and so are weights of half precision. Agrees with
+    Keras's own arithmetic to float32 rounding (in float64 it is the more exact one: Keras rounds the betas there), but
+    for table rows that a batch looks up more than once: their gradients are added up before they are squared and
+    clipped, as in PyTorch; Keras takes them one by one.
     """
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)
     if keras.backend.backend() != "tensorflow" or getattr(optimizer, "amsgrad", True):
@@ -36,9 +40,10 @@ def _backend_update_step(self: Any, gradients: Any, variables: Any, learning_rat
     if not _is_fusible(variables, tf):
         type(self)._backend_update_step(self, gradients, variables, learning_rate)
         return
-    step = tf.cast(self.iterations.value, tf.float32) + 1.0
-    beta1_power, beta2_power = tf.pow(float(self.beta_1), step), tf.pow(float(self.beta_2), step)
-    rate = tf.cast(learning_rate, tf.float32)
+    dtype = _plain(variables[0]).dtype
+    step = tf.cast(tf.convert_to_tensor(self.iterations), dtype) + 1.0  # no variable when gradients accumulate
+    beta1_power, beta2_power = (tf.pow(tf.constant(beta, dtype), step) for beta in (self.beta_1, self.beta_2))
+    rate = tf.cast(learning_rate, dtype)
     for gradient, variable in zip(gradients, map(_plain, variables), strict=True):
         index = self._get_variable_index(variable)
         tf.raw_ops.ResourceApplyAdam(
@@ -51,7 +56,7 @@ def _backend_update_step(self: Any, gradients: Any, variables: Any, learning_rat
             beta1=float(self.beta_1),
             beta2=float(self.beta_2),
             epsilon=float(self.epsilon),
-            grad=tf.convert_to_tensor(gradient, tf.float32),
+            grad=tf.convert_to_tensor(gradient, dtype),
         )
 
 
@@ -65,7 +70,10 @@ def _apply_weight_decay(self: Any, variables: Any) -> None:
     if not _is_fusible(decaying, tf):
         type(self)._apply_weight_decay(self, variables)
         return
-    amount = tf.cast(self.learning_rate, tf.float32) * float(self.weight_decay)
+    if not decaying:
+        return
+    dtype = _plain(decaying[0]).dtype
+    amount = tf.cast(self.learning_rate, dtype) * tf.constant(self.weight_decay, dtype)
     for variable in map(_plain, decaying):
         tf.raw_ops.ResourceApplyGradientDescent(var=variable.handle, alpha=amount, delta=variable)
 
@@ -74,7 +82,7 @@ def _clip_gradients(self: Any, gradients: list[Any]) -> list[Any]:
     """Clips by the global norm here, otherwise as Keras does."""
     import tensorflow as tf
 
-    if not self.global_clipnorm or any(g is not None and g.dtype != tf.float32 for g in gradients):
+    if not self.global_clipnorm or any(g is not None and g.dtype.name not in _WIDE for g in gradients):
         return type(self)._clip_gradients(self, gradients)
     dense = [None if g is None else tf.convert_to_tensor(g) for g in gradients]
     norm = tf.sqrt(2.0 * tf.add_n([tf.nn.l2_loss(g) for g in dense if g is not None]))
@@ -90,4 +98,5 @@ def _plain(variable: Any) -> Any:
 def _is_fusible(variables: Any, tf: Any) -> bool:
     if tf.distribute.has_strategy():
         return False
-    return all(isinstance(v, tf.Variable) and v.dtype == tf.float32 for v in map(_plain, variables))
+    plain = [_plain(v) for v in variables]
+    return all(isinstance(v, tf.Variable) and v.dtype.name in _WIDE and v.dtype == plain[0].dtype for v in plain)

@@ -1,6 +1,7 @@
 """The base of the Keras models: the call forms, embeddings and ties, loading and saving.
 
-Twin: mobilebert_torch/pretrained.py. What Keras's own training adds stands in training.py.
+Twin: mobilebert_torch/pretrained.py. What Keras's own training adds stands in training.py. Long because calls, files
+and embeddings are methods of the one base class, as users know them.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from mobilebert_core.inputs import check_inputs
 from mobilebert_core.outputs import ModelOutput
 from mobilebert_core.weights import Weight, weight_table
 
-from . import surgery
+from . import lora, surgery
 from .inputs import PROBE, named_inputs
 from .training import TrainedByKeras
 from .variables import variable_array
@@ -90,6 +91,7 @@ class TFMobileBertPreTrainedModel(TrainedByKeras, keras.Model):
         check_head(config, self.head)
         super().__init__(autocast=False, **kwargs)
         self.config = config
+        self.lora = None  # what enable_lora was called with
         if initializer is None:
             initializer = fresh_initializer(config)
         self.build_parts(config, initializer=initializer, dtype=self.dtype_policy)
@@ -244,6 +246,28 @@ class TFMobileBertPreTrainedModel(TrainedByKeras, keras.Model):
     def gradient_checkpointing_disable(self) -> None:
         self.mobilebert.encoder.gradient_checkpointing = False
 
+    def enable_lora(self, rank: int, targets: Any = lora.DEFAULT_TARGETS, alpha: float | None = None) -> None:
+        """Freezes the encoder but for low-rank adapters (LoRA) beside some of its matrices; a head trains whole.
+
+        `targets` are ends of names in the table of weights: "query", "ffn.0.intermediate.dense", "word_embeddings", of
+        which a tied decoder reads the adapted table too. Products of the factors are scaled by `alpha / rank`; default
+        alpha is rank. `save_pretrained` writes merged weights; a .keras file keeps the adapters apart. A compiled model
+        is compiled again, with a fresh optimizer.
+
+        Raises:
+            ConfigError: for adapters a second time, a target that no layer has, or a quantized layer.
+        """
+        lora.enable_lora(self, rank, targets, alpha)
+
+    def quantize(self, *args: Any, **kwargs: Any) -> None:
+        """As `keras.Model.quantize`; not with low-rank adapters, which a quantized file would lose."""
+        if self.lora is not None:
+            raise ConfigError(
+                f"{type(self).__name__}.quantize: the model has low-rank adapters. Merge them first: save_pretrained, "
+                "then from_pretrained."
+            )
+        super().quantize(*args, **kwargs)
+
     @property
     def is_gradient_checkpointing(self) -> bool:
         return self.mobilebert.encoder.gradient_checkpointing
@@ -251,12 +275,13 @@ class TFMobileBertPreTrainedModel(TrainedByKeras, keras.Model):
     # ------------------------------------------------------------------------------------------- files
 
     def get_config(self) -> dict[str, Any]:
-        return {
+        config = {
             "config": self.config.to_dict(),
             "dtype": keras.dtype_policies.serialize(self.dtype_policy),
             "name": self.name,
             "trainable": self.trainable,
         }
+        return config if self.lora is None else {**config, "lora": dict(self.lora)}
 
     @classmethod
     def from_config(cls, config: Any, custom_objects: Any = None, **kwargs: Any) -> Self:
@@ -264,8 +289,11 @@ class TFMobileBertPreTrainedModel(TrainedByKeras, keras.Model):
         if isinstance(config, MobileBertConfig):
             return cls(config, **kwargs)
         config = dict(config)
-        trainable = config.pop("trainable", True)
+        trainable, adapters = config.pop("trainable", True), config.pop("lora", None)
         model = cls(MobileBertConfig.from_dict(config.pop("config")), **config)
+        if adapters is not None:
+            model.enable_lora(**adapters)
+            return model
         model.trainable = trainable
         return model
 
@@ -358,8 +386,8 @@ class TFMobileBertPreTrainedModel(TrainedByKeras, keras.Model):
 
         def array(full_name: str) -> np.ndarray:
             weight = weights[full_name]
-            found = variable_array(self.variable_of(weight))
-            found = found.astype(np.float32) if self.variable_dtype == "bfloat16" else found  # numpy has none
+            found = variable_array(lora.merged(self, weight))
+            found = found.astype("float32" if self.variable_dtype == "bfloat16" else self.variable_dtype, copy=False)
             return found.T if "keras" in weight.transposed else found
 
         model = Outgoing(self.config, self.head, self.variable_dtype, array, pooler=self.mobilebert.pooler is not None)

@@ -13,6 +13,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from mobilebert_core.errors import ConfigError
 from mobilebert_core.surgery import resized_vocabulary, surviving_features
 
 from .variables import replace_variable, variable_array
@@ -25,6 +26,7 @@ def resize_token_embeddings(
     model: TFMobileBertPreTrainedModel, new_num_tokens: int | None, pad_to_multiple_of: int | None
 ) -> keras.layers.Embedding:
     """See `TFMobileBertPreTrainedModel.resize_token_embeddings`."""
+    _without_adapters(model, "resize_token_embeddings")
     embeddings = model.get_input_embeddings()
     size = resized_vocabulary(model.config, new_num_tokens, pad_to_multiple_of)
     if size == embeddings.input_dim:
@@ -51,12 +53,13 @@ def resize_token_embeddings(
         replace_variable(predictions, "bias", resized(predictions.bias, 0, bias=True))
         predictions.vocab_size = size
     model.config = model.config.copy(vocab_size=size)  # another model may have been built from the same one
-    _start_over(model)
+    start_over(model)
     return embeddings
 
 
 def prune_heads(model: TFMobileBertPreTrainedModel, heads_to_prune: Mapping[int, Iterable[int]]) -> None:
     """See `TFMobileBertPreTrainedModel.prune_heads`."""
+    _without_adapters(model, "prune_heads")
     keep, pruned = surviving_features(model.config, heads_to_prune)
     for index, features in keep.items():
         attention = model.mobilebert.encoder.layer[index].attention
@@ -70,10 +73,18 @@ def prune_heads(model: TFMobileBertPreTrainedModel, heads_to_prune: Mapping[int,
         attention.self.num_attention_heads = len(features) // model.config.head_size
     model.config = model.config.copy(pruned_heads=pruned)
     if keep:
-        _start_over(model)
+        start_over(model)
 
 
-def _start_over(model: TFMobileBertPreTrainedModel) -> None:
+def _without_adapters(model: TFMobileBertPreTrainedModel, method: str) -> None:
+    if model.lora is not None:
+        raise ConfigError(
+            f"{type(model).__name__}.{method}: the model has low-rank adapters, whose shapes would no longer fit. "
+            "Merge them first: save_pretrained, then from_pretrained."
+        )
+
+
+def start_over(model: TFMobileBertPreTrainedModel) -> None:
     """Forgets graphs and optimizer state made for the old shapes."""
     if model.compiled:
         model.compile_from_config(model.get_compile_config())

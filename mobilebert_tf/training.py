@@ -1,57 +1,30 @@
 """How Keras trains the models: `compile`, `fit`, `evaluate` and `predict` on every form of inputs and labels.
 
 Labels may come as y or among the inputs; the loss may be Keras's own or, without one in `compile`, the
-model's. Only `compile`, `compute_loss`, `compute_metrics` and `export` are overridden, never `train_step`,
-so that every backend of Keras keeps its own loop. `fit`, `evaluate` and `predict` only look at the data first.
+model's. Of the loop only `compile`, `compute_loss`, `compute_metrics` and `export` are overridden, so that every
+backend of Keras keeps its own; all else looks at the data first: `fit`, `evaluate` and `predict` to check it, a step
+to put labels among the inputs for `sparse_prediction`.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
 from mobilebert_core.errors import ConfigError, InputError
-from mobilebert_core.heads import IGNORE_INDEX, problem_type_of, scores_shape, takes_class_numbers
-from mobilebert_core.inputs import check_labels
 
-from .inputs import PROBE, named_inputs
-from .losses import head_loss
+from .inputs import named_inputs
+from .losses import head_loss, labelled_only, weight_of
+from .metrics import by_output, losses_by_output, metrics_by_output
 from .optimization import fuse_updates
 from .prediction import predict_arrays
-
-
-@keras.saving.register_keras_serializable(package="mobilebert")
-class MaskedAccuracy(keras.metrics.Mean):
-    """Share of labels that the largest logit meets; labels of -100 are left out.
-
-    Labels of the shape of the logits are those of several labels a text: then it is the share of logits on the
-    right side of 0.
-    """
-
-    def __init__(self, name: str = "accuracy", dtype: Any = None) -> None:
-        super().__init__(name=name, dtype=dtype)
-
-    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        if len(y_true.shape) == len(y_pred.shape) and y_true.shape[-1] == y_pred.shape[-1] != 1:
-            right = ops.equal(ops.cast(y_true, "float32") > 0.5, y_pred > 0)
-            super().update_state(ops.mean(ops.cast(right, "float32"), axis=-1), sample_weight=sample_weight)
-            return
-        found = ops.argmax(y_pred, axis=-1)
-        labels = ops.reshape(ops.cast(y_true, found.dtype), ops.shape(found))
-        counted = ops.cast(ops.not_equal(labels, IGNORE_INDEX), "float32")
-        if sample_weight is not None:
-            weight = ops.cast(sample_weight, "float32")
-            missing = len(counted.shape) - len(weight.shape)
-            counted = counted * ops.reshape(weight, (*ops.shape(weight), *(1,) * missing))
-        super().update_state(ops.equal(found, labels), sample_weight=counted)
-
-    def get_config(self) -> dict[str, Any]:
-        return {"name": self.name, "dtype": self.dtype}
+from .replicas import for_one_replica
+from .training_data import prepared, remaining_class_weight
 
 
 class TrainedByKeras:
@@ -79,12 +52,19 @@ class TrainedByKeras:
         is built here and, on TensorFlow, Adam and AdamW update each weight in one operation, which brings the
         first step from minutes to seconds; what they compute, and what is saved, stays Keras's.
         """
+        name = type(self).__name__
+        if loss is None and loss_weights is not None:
+            raise ConfigError(f"{name}.compile: loss_weights came without a loss; the model's own loss has no weights.")
+        if loss_weights is not None and self.head.tasks:
+            loss_weights = by_output(name, self.head, loss_weights)
+            loss_weights = list(loss_weights.values()) if len(self.head.tasks) == 1 else loss_weights
+        self._compile_loss = self._compile_metrics = self.loss = None  # Keras would keep those of an earlier call
         super().compile(  # type: ignore[misc]
             optimizer=optimizer,
-            loss=loss,
+            loss=losses_by_output(name, self.head, loss),
             loss_weights=loss_weights,
-            metrics=self._metrics_by_output(metrics),
-            weighted_metrics=self._metrics_by_output(weighted_metrics),
+            metrics=metrics_by_output(name, self.head, metrics),
+            weighted_metrics=metrics_by_output(name, self.head, weighted_metrics),
             jit_compile=jit_compile,
             **kwargs,
         )
@@ -95,30 +75,6 @@ class TrainedByKeras:
     def compile_from_config(self, config: dict[str, Any]) -> None:
         self.compile(**keras.saving.deserialize_keras_object(config))
 
-    def _metrics_by_output(self, metrics: Any) -> Any:
-        """Strings made instances (a string costs a second trace), once for each output of the head."""
-        logits = [task.logits for task in self.head.tasks]
-        if metrics is None or not logits:
-            return metrics
-        if isinstance(metrics, Mapping):
-            names = {task.label: task.logits for task in self.head.tasks}
-            return {names.get(n, n): [self._metric(m) for m in _as_list(value)] for n, value in metrics.items()}
-        listed = _as_list(metrics)
-        if len(logits) == 1:
-            return [self._metric(m) for m in listed]
-        if all(isinstance(item, list | tuple) for item in listed) and len(listed) == len(logits):  # one list an output
-            return {n: [self._metric(m) for m in item] for n, item in zip(logits, listed, strict=True)}
-        made = [self._metric(m) for m in listed]
-        return {name: [m.__class__.from_config(m.get_config()) for m in made] for name in logits}
-
-    def _metric(self, metric: Any) -> Any:
-        if isinstance(metric, str) and metric in ("accuracy", "acc"):
-            return MaskedAccuracy(metric)
-        metric = keras.metrics.get(metric)
-        if isinstance(metric, keras.metrics.Metric):
-            return metric
-        return keras.metrics.MeanMetricWrapper(metric, name=getattr(metric, "__name__", None))
-
     # ------------------------------------------------------------------------------------ loss, metrics
 
     def compute_loss(
@@ -127,6 +83,7 @@ class TrainedByKeras:
         """Keras's loss on the head's scores, or the model's own when `compile` was given none."""
         if self._compile_loss is not None:
             labels, scores = self._targets(x, y, y_pred)
+            sample_weight = self._by_output(sample_weight)
             return super().compute_loss(x, labels, scores, sample_weight, training=training)  # type: ignore[misc]
         if isinstance(y_pred, tuple):
             raise ConfigError(f"{type(self).__name__}: fit and evaluate need return_dict=True in the configuration.")
@@ -134,20 +91,47 @@ class TrainedByKeras:
         if loss is None:
             loss = head_loss(self.config, self.head, y_pred, self._labels(x, y), sample_weight)
         if loss is None:
-            wanted = " and ".join(task.label for task in self.head.tasks) or "a loss in compile()"
-            raise InputError(
-                f"{type(self).__name__}: no loss to train with. Pass {wanted}, as y or among the inputs, or a loss "
-                "to compile()."
-            )
+            labels = " and ".join(task.label for task in self.head.tasks)
+            wanted = f"{labels}, as y or among the inputs, or a loss to compile()" if labels else "a loss to compile()"
+            raise InputError(f"{type(self).__name__}: no loss to train with. Pass {wanted}.")
         for extra in self.losses:
             loss = loss + ops.sum(ops.cast(extra, loss.dtype))
-        return loss
+        return for_one_replica(loss)
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         labels, scores = self._targets(x, y, y_pred)
         if labels is None:
             return self.get_metrics_result()
+        sample_weight = self._by_output(sample_weight)
         return super().compute_metrics(x, labels, scores, sample_weight=sample_weight)  # type: ignore[misc]
+
+    def _by_output(self, sample_weight: Any) -> Any:
+        """Weights named by label in the form Keras's losses and metrics take: as `_targets` gives the labels."""
+        if not isinstance(sample_weight, Mapping):
+            return sample_weight
+        found = {task.logits: weight_of(task, i, sample_weight) for i, task in enumerate(self.head.tasks)}
+        return found if len(found) > 1 else next(iter(found.values()), None)
+
+    def train_step(self, *arguments: Any) -> Any:
+        *state, data = arguments  # on JAX a state comes first
+        return super().train_step(*state, self._labelled_only(data))  # type: ignore[misc]
+
+    def test_step(self, *arguments: Any) -> Any:
+        *state, data = arguments
+        return super().test_step(*state, self._labelled_only(data))  # type: ignore[misc]
+
+    def _labelled_only(self, data: Any) -> Any:
+        """A batch for `sparse_prediction`: its labels also among the inputs, where the model picks tokens by them, and
+        labels and weights of words as (N,), as the scores will be. Without that option the batch as it came.
+        """
+        if not self.config.sparse_prediction or self.head.words is None or keras.backend.backend() != "tensorflow":
+            return data
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        labels = self._labels(x, y)
+        if self.head.words.given(labels) is None:
+            return data
+        x = named_inputs(type(self).__name__, self._argument_names(), (x,), {}) | labels
+        return x, *labelled_only(self.head, labels, sample_weight)
 
     def _labels(self, x: Any, y: Any) -> dict[str, Any]:
         """Labels by argument name, from y or from the inputs.
@@ -177,7 +161,14 @@ class TrainedByKeras:
         if isinstance(y_pred, tuple):
             raise ConfigError(f"{type(self).__name__}: fit and evaluate need return_dict=True in the configuration.")
         if not self.head.tasks:  # the bare model: whatever the caller compares
-            return y, dict(y_pred)
+            scores = dict(y_pred)
+            if y is not None and not isinstance(y, Mapping | list | tuple):
+                if len(scores) > 1:
+                    raise InputError(
+                        f"{type(self).__name__}: y is one array, wanted a mapping by output: {', '.join(scores)}."
+                    )
+                return y, next(iter(scores.values()))
+            return y, scores
         labels = self._labels(x, y)
         found = {task.logits: task.given(labels) for task in self.head.tasks}
         if any(value is None for value in found.values()):
@@ -190,18 +181,43 @@ class TrainedByKeras:
     # ------------------------------------------------------------------------------------------ running
 
     def fit(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """As `keras.Model.fit`. Arrays are checked first, so that an id out of range is an InputError."""
-        x, y = self._checked_data(x, y)
-        if isinstance(validation := kwargs.get("validation_data"), tuple | list) and len(validation) > 1:
-            kwargs["validation_data"] = (*self._checked_data(*validation[:2]), *validation[2:])
+        """As `keras.Model.fit`, on arrays, datasets, generators and labels in y or among the inputs.
+
+        Arrays, and the specification of a dataset, are checked first: what the model cannot read is an InputError.
+        `class_weight` is for heads with one output whose labels are class numbers, one a text or one a token.
+        """
+        given = self._prepared(super().fit, x, y, args, kwargs)  # type: ignore[misc]
+        validation = given.get("validation_data")
+        if isinstance(validation, tuple | list) and 0 < len(validation) <= 3:
+            given["validation_data"] = tuple(prepared(self, *validation))
+        elif validation is not None:
+            given["validation_data"] = prepared(self, validation)[0]
         with self._explained():
-            return super().fit(x, y, *args, **kwargs)  # type: ignore[misc]
+            return super().fit(**given)  # type: ignore[misc]
 
     def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """As `keras.Model.evaluate`, with the checks of `fit`."""
-        x, y = self._checked_data(x, y)
+        given = self._prepared(super().evaluate, x, y, args, kwargs)  # type: ignore[misc]
         with self._explained():
-            return super().evaluate(x, y, *args, **kwargs)  # type: ignore[misc]
+            return super().evaluate(**given)  # type: ignore[misc]
+
+    def train_on_batch(self, x: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """As `keras.Model.train_on_batch`, with the checks of `fit`."""
+        return super().train_on_batch(**self._prepared(super().train_on_batch, x, y, args, kwargs))  # type: ignore[misc]
+
+    def test_on_batch(self, x: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """As `keras.Model.test_on_batch`, with the checks of `fit`."""
+        return super().test_on_batch(**self._prepared(super().test_on_batch, x, y, args, kwargs))  # type: ignore[misc]
+
+    def _prepared(self, method: Any, x: Any, y: Any, args: Any, kwargs: Any) -> dict[str, Any]:
+        """The arguments of one of Keras's methods by name, the data among them as `prepared` gives it."""
+        given = inspect.signature(method).bind(x, y, *args, **kwargs).arguments
+        given |= given.pop("kwargs", {})
+        class_weight = given.pop("class_weight", None)
+        given["x"], given["y"], given["sample_weight"] = prepared(self, x, y, given.get("sample_weight"), class_weight)
+        if left := remaining_class_weight(self, x, class_weight):
+            given["class_weight"] = left
+        return given
 
     def predict(
         self,
@@ -216,60 +232,27 @@ class TrainedByKeras:
         On TensorFlow, arrays with `verbose=0` and nothing else to do skip Keras's input pipeline, whose start takes
         as long as the model itself on one short text.
         """
-        x, _ = self._checked_data(x, None)
-        if isinstance(x, Mapping):
-            x = self._without_labels(x)
-        elif isinstance(getattr(x, "element_spec", None), Mapping):
-            x = x.map(self._without_labels)
+        x = prepared(self, x)[0]
         with self._explained():
             if isinstance(x, Mapping) and verbose == 0 and steps is None and not callbacks and self._runs_arrays():
                 return predict_arrays(self, x, batch_size or 32)
             return super().predict(x, batch_size, verbose, steps, callbacks)  # type: ignore[misc]
 
+    def predict_on_batch(self, x: Any) -> Any:
+        """As `keras.Model.predict_on_batch`, with the checks of `fit`."""
+        return super().predict_on_batch(prepared(self, x)[0])  # type: ignore[misc]
+
     def _runs_arrays(self) -> bool:
         eager_or_shared = self.run_eagerly or getattr(self, "_distribute_strategy", None) is not None
         return keras.backend.backend() == "tensorflow" and not eager_or_shared
 
-    def _without_labels(self, x: Mapping[str, Any]) -> dict[str, Any]:
-        return {name: value for name, value in x.items() if name not in self.head.label_names}
-
-    def _checked_data(self, x: Any, y: Any) -> tuple[Any, Any]:
-        """Inputs as a dict of arrays by name, labels as they are, both checked; datasets pass untouched."""
-        if not isinstance(x, Mapping | list | tuple) and not hasattr(x, "__array__"):
-            return x, y
-        x = self._checked((x,), {})
-        y = self._label_arrays(y)
-        labels = self._labels(x, y) if self.head.tasks and self._compile_loss is None else {}
-        shape = tuple(x.get("input_ids", x.get("inputs_embeds")).shape)
-        for task in self.head.tasks:
-            given = task.given(labels)
-            if given is None:
-                continue
-            lead = shape[:3] if self.head.per_choice else shape[:2]
-            scores = scores_shape(self.config, self.head, task, lead)
-            problem = problem_type_of(self.config, task, scores[-1], PROBE.is_integer(given))
-            check_labels(self.config, self.head, task, given, scores, takes_class_numbers(problem), PROBE)
-        return x, y
-
-    def _label_arrays(self, y: Any) -> Any:
-        """Lists of numbers made arrays, one for each task."""
-        if isinstance(y, Mapping):
-            return {name: np.asarray(value) if isinstance(value, list) else value for name, value in y.items()}
-        if isinstance(y, list | tuple) and len(self.head.tasks) > 1:
-            return tuple(np.asarray(value) if isinstance(value, list) else value for value in y)
-        return np.asarray(y) if isinstance(y, list) and not any(hasattr(item, "shape") for item in y) else y
-
-    def train_on_batch(self, x: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """As `keras.Model.train_on_batch`, with the checks of `fit`."""
-        return super().train_on_batch(*self._checked_data(x, y), *args, **kwargs)  # type: ignore[misc]
-
-    def test_on_batch(self, x: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """As `keras.Model.test_on_batch`, with the checks of `fit`."""
-        return super().test_on_batch(*self._checked_data(x, y), *args, **kwargs)  # type: ignore[misc]
-
-    def predict_on_batch(self, x: Any) -> Any:
-        """As `keras.Model.predict_on_batch`, with the checks of `fit`."""
-        return super().predict_on_batch(self._checked_data(x, None)[0])  # type: ignore[misc]
+    def _symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
+        """Under a strategy Keras averages the replicas' batches to learn their kind, which makes float64 of ids."""
+        if data_batch is not None:
+            data_batch = keras.tree.map_structure(
+                lambda v: ops.cast(v, "int32") if "float64" in str(getattr(v, "dtype", "")) else v, data_batch
+            )
+        super()._symbolic_build(iterator=iterator, data_batch=data_batch)  # type: ignore[misc]
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -297,7 +280,3 @@ class TrainedByKeras:
             names = ("input_ids", "attention_mask", "token_type_ids")
             input_signature = [{n: keras.InputSpec(shape=shape, dtype="int32", name=n) for n in names}]
         return super().export(filepath, format=format, input_signature=input_signature, **kwargs)  # type: ignore[misc]
-
-
-def _as_list(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, list | tuple) else [value]

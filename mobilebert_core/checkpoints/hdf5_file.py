@@ -45,6 +45,8 @@ class H5File:
 
     def _collect(self, group: Any, h5py: Any, seen: set[int]) -> None:
         for name in group:
+            if not isinstance(name, str):  # h5py gives the bytes of a name that is not UTF-8
+                raise CheckpointError(f"{self.path}: {name!r} is no name, the file is damaged. Fetch or save it again.")
             where = f"{self.path}: {group.name.rstrip('/')}/{name}"
             if group.id.links.get_info(name.encode()).type != h5py.h5l.TYPE_HARD:
                 raise CheckpointError(f"{where} is a link out of its place; not followed.")

@@ -53,11 +53,12 @@ _WITH_DROPOUT = frozenset(
 )
 _HEADS_WITH_DROPOUT = frozenset({"classifier", "choice_classifier"})
 
-_OPTIMIZER = "optimizer/"
+# Groups beside the weights. Adapters are merged into the kernels that stand at their places.
+_BESIDE = {"optimizer/": "optimizer state", "layers/low_rank_adapters/": "low-rank adapters, merged into the kernels"}
 
 
 def keras_names(file: WeightFile, weights: Iterable[Weight]) -> Renamed:
-    """A file of Keras as PyTorch has it; optimizer state is dropped.
+    """A file of Keras as PyTorch has it; optimizer state and low-rank adapters are dropped.
 
     Raises:
         CheckpointError: when Keras quantized the model.
@@ -76,7 +77,7 @@ def keras_names(file: WeightFile, weights: Iterable[Weight]) -> Renamed:
             f"({first.dtype}, {first.shape}); wanted weights in floating point and nothing beside them. Quantized "
             "models are not supported here: save the model before `quantize`, or load it with Keras."
         )
-    dropped = {name: "optimizer state" for name in file.stored if name.startswith(_OPTIMIZER)}
+    dropped = {name: why for name in file.stored for group, why in _BESIDE.items() if name.startswith(group)}
     return Renamed(file, "keras", {name: known[name] for name in file.stored if name in known}, dropped)
 
 

@@ -1,0 +1,234 @@
+"""Trains a Keras model on TensorFlow, one step at a time, on batches of numpy arrays.
+
+Twin: mobilebert_torch/trainer.py. What decides the numbers comes from outside: first weights, order, learning rates.
+For training inside Keras there is `fit`; this is its step in a graph recorded once, whatever the lengths.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import keras
+import numpy as np
+
+from mobilebert_core.config import MobileBertConfig
+from mobilebert_core.errors import BackendMissingError, InputError
+from mobilebert_core.training.fresh import fresh_arrays
+from mobilebert_core.training.recipe import Recipe
+from mobilebert_core.training.state import FIRST, GENERATOR, SECOND, STEPS, check_precision
+
+from .heads import MODEL_CLASSES
+from .optimization import fuse_updates
+from .variables import variable_array
+
+POLICIES = {"float16": "mixed_float16", "bfloat16": "mixed_bfloat16"}  # by precision; others are their own policy
+
+
+class Trainer:
+    """A model, its AdamW and its random numbers. Global random numbers and their seeds are left alone.
+
+    Attributes:
+        model: the model that is trained.
+        fresh: names of the weights that no checkpoint had.
+
+    Raises:
+        BackendMissingError: when Keras does not run on TensorFlow.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        recipe: Recipe,
+        *,
+        precision: str = "float32",
+        device: Any = None,
+        compile: bool = False,
+        fresh: Sequence[str] = (),
+    ) -> None:
+        if keras.backend.backend() != "tensorflow":
+            raise BackendMissingError(
+                f"Trainer: wanted Keras on TensorFlow, came {keras.backend.backend()}. Unset KERAS_BACKEND, or train "
+                "with compile() and fit()."
+            )
+        if device is not None:
+            raise InputError(f"Trainer: device is for PyTorch; Keras places its models itself, got {device!r}.")
+        self.model = model
+        self.config = model.config
+        self.recipe = recipe
+        self.fresh = tuple(fresh)
+        self.compile = compile
+        self.optimizer = keras.optimizers.AdamW(
+            recipe.learning_rate,
+            weight_decay=recipe.weight_decay,
+            beta_1=recipe.beta_1,
+            beta_2=recipe.beta_2,
+            epsilon=recipe.epsilon,
+            global_clipnorm=recipe.clip_norm,
+        )
+        variables = model.trainable_variables
+        self.optimizer.exclude_from_weight_decay(var_list=[v for v in variables if len(v.shape) < 2])
+        self.optimizer.build(variables)
+        fuse_updates(self.optimizer)
+        self.scaler = None
+        if precision == "float16":
+            self.scaler = keras.optimizers.LossScaleOptimizer(self.optimizer)
+            self.scaler.build(variables)
+        self.steps = 0
+        self._weights = {w.name: w for w in model.weight_table() if w.tied_to is None}
+        self._graphs: dict[Any, Any] = {}
+        for place, seed in enumerate(self._seeds()):
+            seed.assign(np.array([recipe.seed * 65537 + place, 0]).astype(seed.dtype))
+
+    @classmethod
+    def start(
+        cls,
+        head: str,
+        source: str | Path | None,
+        recipe: Recipe,
+        *,
+        config: MobileBertConfig | None = None,
+        precision: str = "float32",
+        device: Any = None,
+        compile: bool = False,
+        **fields: Any,
+    ) -> Self:
+        """A trainer of a checkpoint, or without a source of a fresh model under `config`.
+
+        Weights that the checkpoint lacks are drawn from the recipe's seed, the same on every backend. `fields`
+        override the configuration's.
+
+        Raises:
+            CheckpointError, ConfigError: as `from_pretrained`.
+        """
+        check_precision(precision)
+        policy = POLICIES.get(precision, precision)
+        if source is None:
+            assert config is not None
+            model = MODEL_CLASSES[head](config, initializer="zeros", dtype=policy)
+            fresh = [weight.name for weight in model.weight_table() if weight.tied_to is None]
+        else:
+            model, info = MODEL_CLASSES[head].from_pretrained(
+                source, dtype=policy, output_loading_info=True, ignore_mismatched_sizes=True, **fields
+            )
+            fresh = [*info["missing_keys"], *(name for name, *_ in info["mismatched_keys"])]
+        trainer = cls(model, recipe, precision=precision, device=device, compile=compile, fresh=fresh)
+        trainer.assign(
+            fresh_arrays((w for w in model.weight_table() if w.name in set(fresh)), model.config, recipe.seed)
+        )
+        return trainer
+
+    def step(self, batches: Sequence[Mapping[str, np.ndarray]], learning_rate: float) -> float:
+        """One update from the mean gradient of batches that hold labels; returns the mean loss."""
+        losses, total = [], None
+        for batch in batches:
+            loss, gradients = self._recorded("gradients", self._gradients, batch)(dict(batch))
+            losses.append(float(loss))
+            total = gradients if total is None else [a + b for a, b in zip(total, gradients, strict=True)]
+        assert total is not None
+        self.optimizer.learning_rate.assign(learning_rate)
+        self._recorded("apply", self._apply)([g / len(batches) for g in total] if len(batches) > 1 else total)
+        self.steps = int(self.optimizer.iterations.value)  # where float16 overflowed, no step was taken
+        return sum(losses) / len(batches)
+
+    def run(self, batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The outputs by name, without dropout; with the loss, when the batch holds labels."""
+        outputs = self._recorded("outputs", self._outputs, batch)(dict(batch))
+        found = {name: keras.ops.convert_to_numpy(value) for name, value in outputs.items()}
+        return {n: v if v.dtype in (np.float32, np.float64) else v.astype(np.float32) for n, v in found.items()}
+
+    # ------------------------------------------------------------------------------------------- state
+
+    def array(self, name: str) -> np.ndarray:
+        """A copy of a weight, by its name in the table."""
+        return self._oriented(name, variable_array(self.model.variable_of(self._weights[name]))).copy()
+
+    def assign(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Gives weights new values."""
+        for name, array in arrays.items():
+            self.model.variable_of(self._weights[name]).assign(self._oriented(name, array))
+
+    def state(self) -> dict[str, np.ndarray]:
+        """All that a training needs to go on exactly, but the weights: moments by weight, random numbers, steps."""
+        found: dict[str, np.ndarray] = {STEPS: np.array([self.steps])}
+        for name, first, second in self._moments():
+            found[FIRST + name] = self._oriented(name, variable_array(first))
+            found[SECOND + name] = self._oriented(name, variable_array(second))
+        for place, seed in enumerate(self._seeds()):
+            found[f"{GENERATOR}keras.{place}"] = variable_array(seed)
+        if self.scaler is not None:
+            found[f"{GENERATOR}scale"] = np.array(
+                [float(self.scaler.dynamic_scale.value), float(self.scaler.step_counter.value)]
+            )
+        return found
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Goes on from what `state` returned; random numbers only if they were this framework's."""
+        self.steps = int(state[STEPS][0])
+        self.optimizer.iterations.assign(self.steps)
+        for name, first, second in self._moments():
+            if FIRST + name in state:
+                first.assign(self._oriented(name, state[FIRST + name]))
+                second.assign(self._oriented(name, state[SECOND + name]))
+        for place, seed in enumerate(self._seeds()):
+            if f"{GENERATOR}keras.{place}" in state:
+                seed.assign(state[f"{GENERATOR}keras.{place}"])
+        if self.scaler is not None and f"{GENERATOR}scale" in state:
+            scale, counter = state[f"{GENERATOR}scale"]
+            self.scaler.dynamic_scale.assign(scale)
+            self.scaler.step_counter.assign(int(counter))
+
+    def save(self, directory: Path) -> None:
+        """Writes config.json and model.safetensors."""
+        self.model.save_pretrained(directory)
+
+    # ------------------------------------------------------------------------------------------ inside
+
+    def _gradients(self, batch: Mapping[str, Any]) -> tuple[Any, list[Any]]:
+        import tensorflow as tf
+
+        with tf.GradientTape() as tape:
+            loss = self.model(batch, training=True, return_dict=True)["loss"]
+            scaled = loss if self.scaler is None else self.scaler.scale_loss(loss)
+        gradients = tape.gradient(scaled, [v.value for v in self.model.trainable_variables])
+        unused = [tf.zeros_like(v.value) if g is None else tf.convert_to_tensor(g) for g, v in
+                  zip(gradients, self.model.trainable_variables, strict=True)]  # fmt: skip
+        return loss, unused
+
+    def _apply(self, gradients: list[Any]) -> None:
+        (self.scaler or self.optimizer).apply(gradients, self.model.trainable_variables)
+
+    def _outputs(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        outputs = self.model(batch, training=False, return_dict=True)
+        return {name: value for name, value in outputs.items() if not isinstance(value, tuple)}
+
+    def _recorded(self, name: str, function: Any, batch: Mapping[str, np.ndarray] | None = None) -> Any:
+        """A graph of the function, recorded once for each set of inputs, of any sizes."""
+        import tensorflow as tf
+
+        key = (name, *((n, a.ndim, str(a.dtype)) for n, a in sorted((batch or {}).items())))
+        if key not in self._graphs:
+            signature = None
+            if batch is not None:
+                signature = [{n: tf.TensorSpec([None] * a.ndim, a.dtype) for n, a in batch.items()}]
+            self._graphs[key] = tf.function(function, input_signature=signature, jit_compile=self.compile or None)
+        return self._graphs[key]
+
+    def _seeds(self) -> list[Any]:
+        """The states of the model's generators of random numbers, in the order of its layers."""
+        return [v for v in self.model.non_trainable_variables if v.path.endswith("seed_generator_state")]
+
+    def _moments(self) -> list[tuple[str, Any, Any]]:
+        """Adam's two moments by the name of their weight."""
+        found = []
+        for name, weight in self._weights.items():
+            variable = self.model.variable_of(weight)
+            if variable.trainable:
+                index = self.optimizer._get_variable_index(variable)
+                found.append((name, self.optimizer._momentums[index], self.optimizer._velocities[index]))
+        return found
+
+    def _oriented(self, name: str, array: np.ndarray) -> np.ndarray:
+        """From PyTorch's orientation to Keras's, or back."""
+        return array.T if "keras" in self._weights[name].transposed else array

@@ -1,0 +1,226 @@
+"""`fit` learns from every form in which Keras users hold their data, and says what it cannot read."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from mobilebert_core.errors import InputError
+from mobilebert_core.heads import HEADS
+from tests.keras_only.fitting import TASKS, Batches, build, cross_entropy, data, learnable, plain
+
+EPOCHS = 14
+
+
+def forms(x, y):
+    """The arguments of fit, by what they are called in a failure."""
+    rows = tf.data.Dataset.from_tensor_slices
+    return {
+        "arrays": ((x, plain(y)), {"batch_size": 16}),
+        "labels by name": ((x, y), {"batch_size": 16}),
+        "labels among the inputs": ((x | y,), {"batch_size": 16}),
+        "list": (([x["input_ids"], x["attention_mask"]], plain(y)), {"batch_size": 16}),
+        "tuple": (((x["input_ids"], x["attention_mask"]), plain(y)), {"batch_size": 16}),
+        "lists of numbers": (({n: a.tolist() for n, a in x.items()}, plain(y)), {"batch_size": 16}),
+        "dataset": ((rows((x, plain(y))).batch(16),), {"shuffle": False}),
+        "dataset with labels among the inputs": ((rows(x | y).batch(16),), {"shuffle": False}),
+        "PyDataset": ((Batches(x, plain(y), 16),), {"shuffle": False}),
+        "PyDataset with labels among the inputs": ((Batches(x | y, None, 16),), {"shuffle": False}),
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TASKS)
+def test_every_head_learns_from_every_form(name):
+    x, y = learnable(name)
+    model = build(name, initializer_range=0.1)
+    model.compile(keras.optimizers.Adam(1e-2))
+    variables = [*model.variables, *model.optimizer.variables]
+    start = [keras.ops.copy(v) for v in variables]
+    for form, (args, kwargs) in forms(x, y).items():
+        for variable, value in zip(variables, start, strict=True):
+            variable.assign(value)
+        losses = model.fit(*args, epochs=EPOCHS, verbose=0, **kwargs).history["loss"]
+        assert losses[-1] < max(0.05, 0.02 * losses[0]), (form, losses)
+
+
+def test_the_bare_model_learns_what_it_is_compared_with():
+    x, _ = data("Model")
+    target = np.random.default_rng(0).uniform(-0.5, 0.5, (8, 48)).astype(np.float32)
+    model = build("Model", initializer_range=0.1)
+    model.compile(keras.optimizers.Adam(1e-2), loss={"pooler_output": "mse"})
+    losses = model.fit(x, {"pooler_output": target}, epochs=80, verbose=0).history["loss"]
+    assert losses[-1] < 0.02 * losses[0]
+    with pytest.raises(InputError, match="y is one array, wanted a mapping by output: last_hidden_state, pooler_outp"):
+        model.fit(x, target, verbose=0)
+    model.compile("sgd")
+    with pytest.raises(InputError, match="no loss to train with. Pass a loss to compile()."):
+        model.fit(x, verbose=0)
+
+
+def test_validation_in_every_form():
+    x, y = data("PreTraining")
+    model = build("PreTraining")
+    model.compile(keras.optimizers.SGD(0.0))
+    rows = tf.data.Dataset.from_tensor_slices
+    given = [
+        (x, y), (x | y,), (x, y, np.ones(8)), rows((x, y)).batch(8), rows(x | y).batch(8), Batches(x, y, 8),
+    ]  # fmt: skip
+    for validation in given:
+        history = model.fit(x | y, validation_data=validation, batch_size=8, verbose=0).history
+        assert history["val_loss"][0] == pytest.approx(history["loss"][0], rel=1e-5)
+    split = model.fit(x | y, validation_split=0.25, verbose=0, batch_size=8).history
+    expected = model.evaluate({n: a[-2:] for n, a in (x | y).items()}, verbose=0)
+    assert split["val_loss"][0] == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("among_inputs", [True, False])
+@pytest.mark.parametrize("as_dataset", [True, False])
+def test_sample_weights_by_hand(among_inputs, as_dataset):
+    """Also with labels among the inputs, where Keras alone would drop the weights."""
+    x, y = data("SequenceClassification")
+    weights = np.arange(8, dtype=np.float32)
+    model = build("SequenceClassification", initializer_range=0.5)
+    model.compile(keras.optimizers.SGD(0.0))
+    single = cross_entropy(model(x).logits, y["labels"])
+    args = (x | y,) if among_inputs else (x, y["labels"])
+    if as_dataset:
+        dataset = tf.data.Dataset.from_tensors((x, y["labels"], weights))
+        found = model.fit(dataset, verbose=0, shuffle=False).history["loss"][0]
+    else:
+        found = model.fit(*args, sample_weight=weights, batch_size=8, verbose=0).history["loss"][0]
+        evaluated = model.evaluate(*args, sample_weight=weights, batch_size=8, verbose=0)
+        assert evaluated == pytest.approx((single * weights).mean(), rel=1e-5)
+    assert found == pytest.approx((single * weights).mean(), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["SequenceClassification", "NextSentencePrediction", "MultipleChoice", "MaskedLM",
+                                  "TokenClassification"])  # fmt: skip
+def test_class_weights_by_hand(name):
+    """One a text or one a token; Keras alone takes labels of (B, S) for one-hot."""
+    x, y = data(name)
+    labels = y["labels"].copy()
+    if name == "TokenClassification":
+        labels[:, :3] = -100
+    chosen = {1: 3.0, 0: 0.5}
+    model = build(name, initializer_range=0.5)
+    model.compile(keras.optimizers.SGD(0.0))
+    single = cross_entropy(model(x)[0], labels)
+    learned = labels != -100
+    weight = np.select([labels == 1, labels == 0], [3.0, 0.5], 1.0)
+    expected = (single * weight * learned).sum() / learned.sum()
+    dataset = tf.data.Dataset.from_tensors((x, labels))
+    among = tf.data.Dataset.from_tensors({**x, "labels": labels})
+    for args in ((x, labels), (x, {"labels": labels}), ({**x, "labels": labels},), (dataset,), (among,)):
+        shuffle = len(args) > 1 or isinstance(args[0], dict)
+        history = model.fit(*args, class_weight=chosen, batch_size=8, shuffle=shuffle, verbose=0).history
+        assert history["loss"][0] == pytest.approx(expected, rel=1e-4), args
+    if HEADS[name].pooled:
+        history = model.fit(Batches(x, labels, 8), class_weight=chosen, shuffle=False, verbose=0).history
+        assert history["loss"][0] == pytest.approx(expected, rel=1e-4)
+    else:
+        with pytest.raises(InputError, match="class_weight works on arrays and on tf.data.Dataset; from Batches give"):
+            model.fit(Batches(x, labels, 8), class_weight=chosen, shuffle=False, verbose=0)
+
+
+@pytest.mark.parametrize("name", ["PreTraining", "QuestionAnswering"])
+def test_class_weights_for_several_outputs(name):
+    x, y = data(name)
+    model = build(name)
+    model.compile("sgd")
+    for given in ((x, y), (tf.data.Dataset.from_tensors((x, y)),)):
+        with pytest.raises(
+            InputError, match="class_weight is for one output whose labels are class numbers, got 2 out"
+        ):
+            model.fit(*given, class_weight={0: 1.0}, verbose=0)
+
+
+def test_class_weights_that_mean_nothing():
+    x, y = data("SequenceClassification")
+    model = build("SequenceClassification")
+    model.compile("sgd")
+    for weights, message in (
+        ({2: 1.0}, r"class_weight has \[2\], wanted classes in 0..1"),
+        ([1.0, 2.0], "class_weight must be a dict of weights by class, got list"),
+    ):
+        with pytest.raises(InputError, match=message):
+            model.fit(x, y["labels"], class_weight=weights, verbose=0)
+    with pytest.raises(InputError, match="class_weight or sample_weight, got both"):
+        model.fit(x, y["labels"], class_weight={0: 1.0}, sample_weight=np.ones(8), verbose=0)
+    with pytest.raises(InputError, match="class_weight or sample weights in the dataset, got both"):
+        weighted = tf.data.Dataset.from_tensors((x, y["labels"], np.ones(8)))
+        model.fit(weighted, class_weight={0: 1.0}, verbose=0)
+    with pytest.raises(InputError, match="got no labels"):
+        model.fit(x, class_weight={0: 1.0}, verbose=0)
+    several = build("SequenceClassification", num_labels=3)
+    several.compile("sgd")
+    with pytest.raises(InputError, match="got labels of multi_label_classification. Pass sample_weight."):
+        several.fit(x, np.ones((8, 3), np.float32), class_weight={0: 1.0}, verbose=0)
+
+
+def wrong_data():
+    x, y = data("SequenceClassification")
+    labels = y["labels"]
+    rows = tf.data.Dataset.from_tensor_slices
+    texts = ["some text"] * 8
+    return {
+        "texts": ((texts, labels), "got text. Tokenize it first, for fit by mobilebert_tf.text_dataset or"),
+        "texts as array": ((np.array(texts), labels), "got text. Tokenize it first"),
+        "texts as tensor": ((tf.constant(texts), labels), "got text. Tokenize it first"),
+        "texts by name": (({"input_ids": texts}, labels), "got text. Tokenize it first"),
+        "dataset of texts": ((rows((texts, labels)).batch(4),), "got text. Tokenize it first"),
+        "unknown name": ((rows(({"ids": x["input_ids"]}, labels)).batch(4),), "knows no argument 'ids'; it takes inp"),
+        "no batches": ((rows((x, labels)),), r"has ids of shape \(11,\), wanted a batch of them. Pass dataset.batch"),
+        "batches of batches": ((rows((x, labels)).batch(2).batch(2),), "input_ids must be .batch, sequence., got sha"),
+        "ragged": ((rows((tf.ragged.constant([[1, 2], [3]]), [0, 1])).batch(2),), "holds a RaggedTensor, wanted padd"),
+        "four parts": (
+            (rows((x["input_ids"], labels, labels, labels)).batch(4),),
+            "an element of the dataset is a tup",
+        ),
+        "fewer labels": ((x, labels[:5]), r"labels has shape \(5,\), wanted \(8,\) to match the logits \(8, 2\)"),
+        "labels of another shape": ((rows((x, np.zeros((8, 3), int))).batch(8, True),), r"labels has shape \(8, 3\)"),
+        "floats": ((x, labels.astype(float)), "For one class per text pass whole numbers"),
+        "floats in a dataset": ((rows((x, labels.astype(float))).batch(8, True),), "For one class per text pass who"),
+        "a class too many": ((x, labels + 5), "labels must lie in 0..1"),
+        "labels by another name": ((x, {"label": labels}), r"y has \['label'\], wanted \['labels'\]"),
+        "two labels": ((rows((x, {"labels": labels, "b": labels})).batch(4),), r"y has \['b'\], wanted"),
+        "ids as floats": ((rows(({"input_ids": x["input_ids"] / 2}, labels)).batch(4),), "must be whole numbers"),
+    }
+
+
+@pytest.mark.parametrize("wrong", wrong_data())
+def test_wrong_data_is_explained(wrong):
+    args, message = wrong_data()[wrong]
+    model = build("SequenceClassification")
+    model.compile("sgd")
+    with pytest.raises(InputError, match=message):
+        model.fit(*args, verbose=0)
+
+
+def test_a_dataset_of_unknown_rank():
+    x, y = data("SequenceClassification")
+    dataset = tf.data.Dataset.from_tensors((x["input_ids"], y["labels"])).map(
+        lambda ids, labels: (tf.numpy_function(lambda a: a, [ids], tf.int32), labels)
+    )
+    model = build("SequenceClassification")
+    model.compile("sgd")
+    with pytest.raises(InputError, match="does not know the rank of its inputs .* Tell it by tf.ensure_shape"):
+        model.fit(dataset, verbose=0)
+    known = dataset.map(lambda ids, labels: (tf.ensure_shape(ids, (None, None)), labels))
+    assert np.isfinite(model.fit(known, shuffle=False, verbose=0).history["loss"][0])
+
+
+def test_training_on_single_batches():
+    x, y = data("SequenceClassification")
+    model = build("SequenceClassification")
+    model.compile(keras.optimizers.SGD(0.0))
+    weights = np.arange(8, dtype=np.float32)
+    found = model.train_on_batch(x | y, sample_weight=weights)
+    assert found == pytest.approx(model.test_on_batch(x, y["labels"], sample_weight=weights), rel=1e-5)
+    assert model.train_on_batch(x, y["labels"], class_weight={0: 2.0, 1: 2.0}) == pytest.approx(
+        2 * model.test_on_batch(x, y["labels"]), rel=1e-5
+    )
+    with pytest.raises(InputError, match="labels must lie in 0..1"):
+        model.train_on_batch(x, y["labels"] + 5)
