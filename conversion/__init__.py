@@ -1,4 +1,4 @@
-"""Where the two backends meet: parity measured, and the `mobilebert` command.
+"""Where the two backends meet: parity measured, checkpoints converted, models trained, and the `mobilebert` command.
 
 Importing this package loads no framework; each is imported by the call that needs it.
 """
@@ -12,6 +12,7 @@ _EXPORTS = {
     "Conversion": "converting",
     "Inspection": "inspection",
     "Report": "parity",
+    "Training": "training",
     "compare": "parity",
     "compare_traces": "parity",
     "convert": "converting",

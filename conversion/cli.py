@@ -15,6 +15,7 @@ from mobilebert_core.heads import HEADS
 from .convert_command import add_convert
 from .inspect_command import add_inspect
 from .predict_command import add_predict
+from .train_command import add_train
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -23,6 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_parity(commands)
     _add_vocab(commands)
+    add_train(commands)
     add_predict(commands)
     add_convert(commands)
     add_inspect(commands)
@@ -37,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"mobilebert: {e.filename or 'file system'}: {e.strerror or e}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("mobilebert: interrupted", file=sys.stderr)
+        print(f"mobilebert: interrupted{getattr(options, 'after_interruption', '')}", file=sys.stderr)
         return 130
 
 
@@ -53,8 +55,8 @@ def _add_parity(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     )
     parser.add_argument(
         "checkpoint", nargs="?", metavar="CHECKPOINT",
-        help="directory of config.json and weights, or a name on the Hugging Face hub; without it, the full-size "
-        "architecture with seeded random weights",
+        help="directory of config.json and weights, a name on the Hugging Face hub, or a preset such as mobilebert for "
+        "seeded random weights (default: the demo model that ships with the package)",
     )  # fmt: skip
     parser.add_argument("--text", nargs="+", metavar="TEXT", help="texts to run on (default: four sentences)")
     parser.add_argument("--head", choices=list(HEADS), help="model class (default: what the checkpoint holds)")

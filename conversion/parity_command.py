@@ -11,16 +11,18 @@ from typing import Any
 from tqdm import tqdm
 
 from mobilebert_core.config import MobileBertConfig
+from mobilebert_core.demo_model import DEMO_MODEL
 from mobilebert_core.errors import BackendMissingError, ConfigError
+from mobilebert_core.files import TOKENIZER_FILES
 from mobilebert_core.heads import HEADS, Head
 from mobilebert_core.hub import resolve
+from mobilebert_core.presets import PRESETS
 from mobilebert_core.weights import parameter_count, weight_table
 
 from .parity import Report, compare
 from .report import plot, table
 from .sample import SENTENCES, batch_of, random_checkpoint
 
-VOCABULARY = "vocab.txt"
 PICTURES = (".png", ".svg", ".pdf", ".jpg")
 
 
@@ -34,7 +36,9 @@ def run_parity(options: argparse.Namespace) -> int:
         checkpoint, config, head = _checkpoint(options, Path(scratch))
         batch = batch_of(_tokenizer(checkpoint), options.text or SENTENCES, config, head, options.seed)
         count = parameter_count(weight_table(config, head))
-        source = options.checkpoint or f"random weights, seed {options.seed}"
+        source = options.checkpoint or "the demo model"
+        if checkpoint == Path(scratch):
+            source += f", random weights, seed {options.seed}"
         print(f"{head.class_name}, {count:,} parameters, from {source}")
         print(f"input_ids {batch['input_ids'].shape}, {int(batch['attention_mask'].sum())} tokens\n")
         with tqdm(total=5 * len(options.dtype), disable=None, file=sys.stderr, leave=False) as bar:
@@ -83,14 +87,15 @@ def _backends() -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _checkpoint(options: argparse.Namespace, scratch: Path) -> tuple[Path, MobileBertConfig, Head]:
-    if options.checkpoint is None:
+    name = options.checkpoint
+    if name in PRESETS and not Path(name).exists():
         head = HEADS[options.head or "PreTraining"]
-        config = MobileBertConfig.from_preset("mobilebert")
+        config = MobileBertConfig.from_preset(name)
         random_checkpoint(config, head, scratch, options.seed, options.hidden_scale)
         return scratch, config, head
     if options.hidden_scale != 1.0:
-        raise ConfigError("--hidden-scale is for random weights; leave it out with a checkpoint.")
-    folder = resolve(options.checkpoint, config=True, weights=True, tokenizer=True)
+        raise ConfigError(f"--hidden-scale is for the random weights of a preset, one of {', '.join(PRESETS)}.")
+    folder = resolve(DEMO_MODEL if name is None else name, config=True, weights=True, tokenizer=True)
     config = MobileBertConfig.from_pretrained(folder)
     return folder, config, HEADS[options.head or _head_of(config)]
 
@@ -104,10 +109,8 @@ def _head_of(config: MobileBertConfig) -> str:
 def _tokenizer(checkpoint: Path) -> Any:
     from mobilebert_core.text.tokenization_fast import MobileBertTokenizerFast
 
-    names = ("tokenizer.json", VOCABULARY)
-    if any((checkpoint / name).is_file() for name in names):
-        return MobileBertTokenizerFast.from_pretrained(checkpoint)
-    return MobileBertTokenizerFast(Path(__file__).parent.parent / "mobilebert_core" / "data" / VOCABULARY)
+    own = any((checkpoint / name).is_file() for name in TOKENIZER_FILES[:2])
+    return MobileBertTokenizerFast.from_pretrained(checkpoint if own else DEMO_MODEL)
 
 
 def _save_json(reports: list[Report], path: Path) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 from tqdm import tqdm
 
 from mobilebert_core.config_fields import DTYPES
+from mobilebert_core.demo_model import DEMO_MODEL, DEMO_TASK
 from mobilebert_core.errors import InputError, TokenizerError
 from mobilebert_core.tasks.pipeline import RUNNERS, MobileBertPipeline, Prepared
 from mobilebert_core.tasks.table import TASKS, TextTask
@@ -39,11 +40,12 @@ def add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 def _add_task(tasks: argparse._SubParsersAction[argparse.ArgumentParser], task: TextTask) -> None:
     names = {field.name for field in task.takes}
     text = "[TEXT ...] " if _POSITIONAL in names else ""
+    model = "[--model PATH]" if task.name == DEMO_TASK else "--model PATH"
     parser = tasks.add_parser(
         task.name,
         aliases=task.aliases,
         help=task.about,
-        usage=f"mobilebert predict {task.name} {text}--model PATH [options]",
+        usage=f"mobilebert predict {task.name} {text}{model} [options]",
         description=f"{task.about[0].upper()}{task.about[1:]}. {_input_help(task)} Each answer is a line of JSON, "
         '{"line": its number, "result": the answer}; a line that cannot be read is reported and left out.',
     )
@@ -57,9 +59,12 @@ def _add_task(tasks: argparse._SubParsersAction[argparse.ArgumentParser], task: 
             parser.add_argument(_flag(field.name), dest=f"field_{field.name}", nargs=count, metavar="TEXT", help=help)
     for each in options_of(task.text):
         _add_option(parser, each)
+    own = task.name == DEMO_TASK
     parser.add_argument(
-        "--model", required=True, metavar="PATH", help="directory of the checkpoint, or a name on the Hugging Face hub"
-    )
+        "--model", required=not own, default=DEMO_MODEL if own else None, metavar="PATH",
+        help="directory of the checkpoint, or a name on the Hugging Face hub"
+        + " (default: the demo model, 28 emotions)" * own,
+    )  # fmt: skip
     parser.add_argument("--backend", choices=list(RUNNERS), default="torch", help="default torch; answers are the same")
     parser.add_argument("--input", metavar="FILE", help=f"{', '.join(FORMATS)}; - is standard input")
     parser.add_argument("--format", choices=FORMATS, help="of the input (default: by its name; txt for standard input)")

@@ -11,19 +11,34 @@ from typing import Any, Self
 import numpy as np
 import torch
 
+from mobilebert_core.errors import InputError
 from mobilebert_core.tasks.trained_head import require_trained
 
 from .heads import MODEL_CLASSES
+
+
+def device_of(name: Any = None) -> torch.device:
+    """The device of a name; without one the GPU if there is one.
+
+    Raises:
+        InputError: for a device that PyTorch does not have here.
+    """
+    name = name or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        torch.zeros(1, device=name)
+        return torch.device(name)
+    except (RuntimeError, AssertionError) as e:  # the latter from a PyTorch without CUDA
+        said = str(e).partition("\n")[0]
+        raise InputError(f"device: wanted one that PyTorch has here, such as cpu, got {name!r} ({said}).") from None
 
 
 class Runner:
     """A model in evaluation mode on one device; `config` is the model's."""
 
     def __init__(self, model: Any, device: Any = None) -> None:
-        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        self.model = model.eval().to(device)
+        self.device = device_of(device)
+        self.model = model.eval().to(self.device)
         self.config = model.config
-        self.device = torch.device(device)
 
     @classmethod
     def from_pretrained(cls, head: str, path: str | Path, *, device: Any = None, **kwargs: Any) -> Self:

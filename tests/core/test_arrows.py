@@ -74,7 +74,8 @@ def test_a_missing_framework_is_one_clear_error(framework, extra):
     assert f"pip install 'mobilebert[{extra}]'" in done.stdout
 
 
-TWINS = ("layers", "modeling", "heads", "losses", "inputs", "pretrained", "surgery", "outputs", "running")
+TWINS = ("layers", "modeling", "heads", "losses", "inputs", "pretrained", "surgery", "outputs", "running",
+         "trainer")  # fmt: skip
 # What one framework has and the other has no use for.
 ONLY_TORCH = {
     "init_weights", "post_init", "tie_weights", "set_output_embeddings", "dtype", "device", "is_parallelizable",

@@ -1,0 +1,184 @@
+"""What a training leaves on disk while it runs, so that one that is killed goes on where it last saved.
+
+OUTPUT/training.json     the settings, and in the end the scores
+OUTPUT/curves.csv        a line a step: step, epoch, learning_rate, loss
+OUTPUT/scores.csv        a line an evaluation
+OUTPUT/resume/           the last saved state; gone when the training has ended
+OUTPUT/...               the best model so far, ready for from_pretrained
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from ..errors import CheckpointError, ConfigError
+from ..files import read_json, write_text
+
+SETTINGS_FILE = "training.json"
+CURVES_FILE = "curves.csv"
+SCORES_FILE = "scores.csv"
+RESUME = "resume"
+_STATE_FILE = "state.safetensors"
+_PROGRESS_FILE = "progress.json"
+_CURVES = ("step", "epoch", "learning_rate", "loss")
+
+
+class Journal:
+    """The files of one training in its output directory. Nothing is written before `begin`.
+
+    Args:
+        settings: all that decides the numbers; a training only goes on under equal ones.
+        resume: go on with what is there; else the directory must hold no training.
+
+    Raises:
+        ConfigError: when there is a training already, or one with other settings.
+    """
+
+    def __init__(self, output: Path, settings: Mapping[str, Any], resume: bool) -> None:
+        self.output = output
+        self.settings = json.loads(json.dumps(dict(settings)))
+        self._curves: TextIO | None = None
+        self.finished = False
+        there = output / SETTINGS_FILE
+        if output.exists() and not output.is_dir():
+            raise ConfigError(f"{output}: wanted a directory for the model, came a file. Choose another --output.")
+        self._restore_interrupted()
+        begun = {SETTINGS_FILE, CURVES_FILE, SCORES_FILE}
+        if there.exists() and {path.name for path in output.iterdir()} <= begun:
+            return  # it ended before it saved anything: there is nothing to go on from, and nothing to lose
+        if there.exists():
+            if not resume:
+                raise ConfigError(f"{output}: holds a training already. Pass --resume to go on, or another --output.")
+            found = read_json(there)
+            self._check_same(found.get("settings", {}))
+            self.finished = bool(found.get("finished"))
+        elif output.is_dir() and any(output.iterdir()):
+            raise ConfigError(f"{output}: wanted a new or empty directory, came one that holds files. Choose another.")
+
+    def _check_same(self, before: Mapping[str, Any]) -> None:
+        names = sorted({*before, *self.settings})
+        if others := [name for name in names if before.get(name) != self.settings.get(name)]:
+            told = "; ".join(f"{n} was {before.get(n)!r}, now {self.settings.get(n)!r}" for n in others)
+            raise ConfigError(
+                f"{self.output}: was trained with other settings ({told}). Resume with the same, or choose another "
+                "--output."
+            )
+
+    # ------------------------------------------------------------------------------------------- state
+
+    def save(self, trainer: Any, progress: Mapping[str, Any]) -> None:
+        """Weights, moments and progress as one directory that appears whole and takes the place of the last."""
+        stage = self.output / f".resume-{uuid.uuid4().hex}"
+        old = self.output / f".resume-old-{uuid.uuid4().hex}"
+        try:
+            stage.mkdir()
+            trainer.save(stage)
+            save_file({n: np.ascontiguousarray(a) for n, a in trainer.state().items()}, stage / _STATE_FILE)
+            write_text(stage / _PROGRESS_FILE, json.dumps(dict(progress)))
+            if self._curves is not None:
+                self._curves.flush()
+            place = self.output / RESUME
+            if place.exists():
+                os.replace(place, old)
+            os.replace(stage, place)
+        except SafetensorError as e:  # what it makes of a full disk
+            before = "the one before is kept" if (self.output / RESUME).exists() else "there is none before"
+            raise CheckpointError(f"{self.output}: the state cannot be saved ({e}); {before}.") from None
+        finally:
+            self._restore_interrupted()
+
+    @property
+    def saved(self) -> Path | None:
+        """The directory of the last saved state, or None before the first."""
+        place = self.output / RESUME
+        return place if place.exists() else None
+
+    def _restore_interrupted(self) -> None:
+        """Between two renames an interruption leaves the old state under a name of its own."""
+        left = sorted(self.output.glob(".resume-*"))
+        for path in left:
+            if "-old-" in path.name and not (self.output / RESUME).exists():
+                os.replace(path, self.output / RESUME)
+            else:
+                shutil.rmtree(path, ignore_errors=True)
+
+    def load(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """State and progress as last saved.
+
+        Raises:
+            CheckpointError: when they are damaged.
+        """
+        place = self.output / RESUME
+        try:
+            return load_file(place / _STATE_FILE), read_json(place / _PROGRESS_FILE)
+        except (OSError, SafetensorError) as e:
+            raise CheckpointError(f"{place}: the saved state cannot be read ({e}). Start anew elsewhere.") from None
+
+    # ------------------------------------------------------------------------------------------ curves
+
+    def begin(self, step: int) -> None:
+        """Opens the curves at a step, counted from 0; what stands there of later ones goes."""
+        self.output.mkdir(parents=True, exist_ok=True)
+        self.note()
+        kept = [row for row in read_curves(self.output / CURVES_FILE) if int(row["step"]) <= step]
+        _write_csv(self.output / CURVES_FILE, _CURVES, kept)
+        scores = [row for row in read_curves(self.output / SCORES_FILE) if int(row["step"]) <= step]
+        if (self.output / SCORES_FILE).exists():
+            _write_csv(self.output / SCORES_FILE, tuple(scores[0]) if scores else (), scores)
+        self._curves = (self.output / CURVES_FILE).open("a", encoding="utf-8", newline="")
+
+    def line(self, step: int, epoch: float, learning_rate: float, loss: float) -> None:
+        assert self._curves is not None
+        csv.writer(self._curves, lineterminator="\n").writerow(
+            (step, f"{epoch:.6g}", f"{learning_rate:.9g}", repr(loss))
+        )
+
+    def scored(self, step: int, epoch: float, scores: Mapping[str, float]) -> None:
+        rows = read_curves(self.output / SCORES_FILE)
+        rows = [row for row in rows if int(row["step"]) < step]
+        rows.append({"step": step, "epoch": f"{epoch:.6g}", **{n: repr(float(v)) for n, v in scores.items()}})
+        _write_csv(self.output / SCORES_FILE, tuple(rows[-1]), rows)
+
+    def note(self, **results: Any) -> None:
+        """Writes training.json: the settings, and what there is to say of the results."""
+        self.finished = bool(results.get("finished", False))
+        write_text(self.output / SETTINGS_FILE, json.dumps({"settings": self.settings, **results}, indent=2) + "\n")
+
+    def results(self) -> dict[str, Any]:
+        """What training.json holds."""
+        return read_json(self.output / SETTINGS_FILE)
+
+    def close(self) -> None:
+        if self._curves is not None:
+            self._curves.close()
+            self._curves = None
+
+    def end(self, **results: Any) -> None:
+        """Records the results; the saved state goes."""
+        self.close()
+        self.note(**results, finished=True)
+        shutil.rmtree(self.output / RESUME, ignore_errors=True)
+
+
+def read_curves(path: Path) -> list[dict[str, Any]]:
+    """The lines of a curve by column name; a line cut short by a kill is left out."""
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8", newline="") as lines:
+        return [row for row in csv.DictReader(lines) if None not in row.values() and row["step"].isdigit()]
+
+
+def _write_csv(path: Path, names: tuple[str, ...], rows: list[dict[str, Any]]) -> None:
+    lines = [",".join(names), *(",".join(str(row.get(name, "")) for name in names) for row in rows)]
+    write_text(path, "\n".join(lines) + "\n")

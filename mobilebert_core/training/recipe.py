@@ -1,0 +1,101 @@
+"""What decides how a model is trained, with the published values as defaults.
+
+Sources: arXiv 2004.02984, section 4.3 (learning rates of 1e-5 to 1e-4 and 2 to 10 epochs: larger and more than
+BERT's), the README of the released code (SQuAD: 10 % warm-up, batches of 32) and the TensorFlow Model Garden (SQuAD:
+8e-5, about 7 epochs, AdamW with gradients clipped at 1). The released code drops 10 % of the classifier's input.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """The settings of a training that decide its numbers.
+
+    Attributes:
+        learning_rate: the highest, reached after the warm-up; then it falls in a straight line to 0.
+        batch_size: rows of one batch.
+        accumulate: batches whose mean gradient makes one step.
+        epochs: how often all rows are read.
+        max_steps: steps to stop after, where `epochs` would take more.
+        warmup: share of the steps during which the learning rate rises.
+        weight_decay: of matrices and embeddings; biases and norms do not decay.
+        clip_norm: the largest norm of all gradients together; None does not clip.
+        classifier_dropout: share of the classifier's input that is dropped.
+        seed: of fresh weights, the order of the rows, masks and dropout.
+    """
+
+    learning_rate: float = 8e-5
+    batch_size: int = 32
+    accumulate: int = 1
+    epochs: int = 5
+    max_steps: int | None = None
+    warmup: float = 0.1
+    weight_decay: float = 0.01
+    clip_norm: float | None = 1.0
+    beta_1: float = 0.9
+    beta_2: float = 0.999
+    epsilon: float = 1e-6
+    classifier_dropout: float = 0.1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        least = {"batch_size": 1, "accumulate": 1, "epochs": 1, "max_steps": 1, "seed": 0, "weight_decay": 0}
+        for name, value in vars(self).items():
+            if value is None and name in ("max_steps", "clip_norm"):
+                continue
+            whole = name in ("batch_size", "accumulate", "epochs", "max_steps", "seed")
+            kind = int if whole else (int, float)
+            bound = least.get(name)
+            good = isinstance(value, kind) and not isinstance(value, bool) and math.isfinite(value)
+            if bound is None:  # shares lie from 0 to 1, the others are above 0
+                shares = name in ("warmup", "classifier_dropout", "beta_1", "beta_2")
+                good = good and (0 <= value < 1 if shares else value > 0)
+                wanted = "from 0 to below 1" if shares else "above 0"
+            else:
+                good = good and value >= bound
+                wanted = f"of at least {bound}"
+            if name == "seed" and good and value >= 2**32:
+                good, wanted = False, "below 2**32"
+            if not good:
+                raise ConfigError(f"Recipe: {name} must be a {'whole ' * whole}number {wanted}, got {value!r}.")
+
+    def replace(self, **changes: Any) -> Recipe:
+        """This recipe with other values; None keeps what is there."""
+        return dataclasses.replace(self, **{name: value for name, value in changes.items() if value is not None})
+
+    def steps(self, rows: int) -> int:
+        """How many steps a training on so many rows takes."""
+        whole = self.epochs * self.steps_per_epoch(rows)
+        return whole if self.max_steps is None else min(whole, self.max_steps)
+
+    def steps_per_epoch(self, rows: int) -> int:
+        return math.ceil(math.ceil(rows / self.batch_size) / self.accumulate)
+
+    def learning_rate_at(self, step: int, steps: int) -> float:
+        """The learning rate of a step, counted from 0, of a training of so many; as float32, which Keras keeps."""
+        warm = self.warmup * steps
+        share = (step + 1) / warm if step + 1 < warm else (steps - step) / max(steps - warm, 1)
+        return float(np.float32(self.learning_rate * min(1.0, share)))
+
+
+# Tasks whose model has a classifier to drop the input of.
+WITH_CLASSIFIER = ("text-classification", "token-classification", "multiple-choice")
+
+RECIPES: dict[str, Recipe] = {
+    "text-classification": Recipe(learning_rate=5e-5),
+    "token-classification": Recipe(),
+    "question-answering": Recipe(epochs=7),
+    "multiple-choice": Recipe(learning_rate=5e-5, batch_size=16),
+    "fill-mask": Recipe(learning_rate=5e-4, epochs=3),
+    "pretraining": Recipe(learning_rate=5e-4, epochs=3),
+}

@@ -1,0 +1,212 @@
+"""Trains a PyTorch model, one step at a time, on batches of numpy arrays.
+
+Twin: mobilebert_tf/trainer.py. What decides the numbers comes from outside: first weights, order, learning rates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mobilebert_core.config import MobileBertConfig
+from mobilebert_core.training.fresh import fresh_arrays
+from mobilebert_core.training.recipe import Recipe
+from mobilebert_core.training.state import FIRST, GENERATOR, SECOND, STEPS, check_precision
+
+from .heads import MODEL_CLASSES
+from .running import device_of
+
+
+class Trainer:
+    """A model, its AdamW and its random numbers. Global random numbers and their seeds are left alone.
+
+    Attributes:
+        model: the model that is trained.
+        fresh: names of the weights that no checkpoint had.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        recipe: Recipe,
+        *,
+        precision: str = "float32",
+        device: Any = None,
+        compile: bool = False,
+        fresh: Sequence[str] = (),
+    ) -> None:
+        device = device_of(device)
+        self.model = model.to(device)
+        self.config = model.config
+        self.recipe = recipe
+        self.device = device
+        self.fresh = tuple(fresh)
+        self.autocast = getattr(torch, precision) if precision in ("float16", "bfloat16") else None
+        self.scaler = torch.amp.GradScaler(device.type, enabled=precision == "float16")
+        self.parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        decaying = [p for p in self.parameters.values() if p.dim() > 1]
+        others = [p for p in self.parameters.values() if p.dim() < 2]
+        self.optimizer = torch.optim.AdamW(
+            [{"params": decaying, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}],
+            lr=recipe.learning_rate,
+            betas=(recipe.beta_1, recipe.beta_2),
+            fused=True,
+        )
+        self.steps = 0
+        self._forward = torch.compile(self.model) if compile else self.model
+        with torch.random.fork_rng(devices=self._cuda()):
+            torch.manual_seed(recipe.seed)
+            self._random = self._random_state()
+
+    @classmethod
+    def start(
+        cls,
+        head: str,
+        source: str | Path | None,
+        recipe: Recipe,
+        *,
+        config: MobileBertConfig | None = None,
+        precision: str = "float32",
+        device: Any = None,
+        compile: bool = False,
+        **fields: Any,
+    ) -> Self:
+        """A trainer of a checkpoint, or without a source of a fresh model under `config`.
+
+        Weights that the checkpoint lacks are drawn from the recipe's seed, the same on every backend. `fields`
+        override the configuration's.
+
+        Raises:
+            CheckpointError, ConfigError: as `from_pretrained`.
+        """
+        check_precision(precision)
+        dtype = torch.float64 if precision == "float64" else torch.float32
+        with torch.random.fork_rng(devices=[]):  # what is drawn here is drawn anew below, from the seed
+            if source is None:
+                assert config is not None
+                model = MODEL_CLASSES[head](config).to(dtype)
+                fresh = [weight.name for weight in model.weight_table() if weight.tied_to is None]
+            else:
+                model, info = MODEL_CLASSES[head].from_pretrained(
+                    source, dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True, **fields
+                )
+                fresh = [*info["missing_keys"], *(name for name, *_ in info["mismatched_keys"])]
+        trainer = cls(model, recipe, precision=precision, device=device, compile=compile, fresh=fresh)
+        trainer.assign(
+            fresh_arrays((w for w in model.weight_table() if w.name in set(fresh)), model.config, recipe.seed)
+        )
+        return trainer
+
+    def step(self, batches: Sequence[Mapping[str, np.ndarray]], learning_rate: float) -> float:
+        """One update from the mean gradient of batches that hold labels; returns the mean loss."""
+        self.model.train()
+        loss = torch.zeros((), device=self.device)
+        with self._own_random_numbers():
+            for batch in batches:
+                with self._autocast():
+                    part = self._forward(**self._tensors(batch)).loss / len(batches)
+                self.scaler.scale(part).backward()
+                loss = loss + part.detach()
+        self.scaler.unscale_(self.optimizer)
+        if self.recipe.clip_norm is not None:
+            self._clip(self.recipe.clip_norm)
+        # Keras adds its epsilon before the second moment is freed of its bias, PyTorch after it: made the same here.
+        epsilon = self.recipe.epsilon / (1 - self.recipe.beta_2 ** (self.steps + 1)) ** 0.5
+        for group in self.optimizer.param_groups:
+            group["lr"], group["eps"] = learning_rate, epsilon
+        scale = self.scaler.get_scale()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.steps += self.scaler.get_scale() >= scale  # falls where float16 overflowed: no step was taken
+        self.optimizer.zero_grad()
+        return float(loss)
+
+    @torch.inference_mode()
+    def run(self, batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The outputs by name, without dropout; with the loss, when the batch holds labels."""
+        self.model.eval()
+        with self._autocast():
+            outputs = self.model(**self._tensors(batch))
+        return {n: (v.float() if v.element_size() == 2 else v).cpu().numpy() for n, v in outputs.items()
+                if isinstance(v, Tensor)}  # fmt: skip
+
+    # ------------------------------------------------------------------------------------------- state
+
+    def array(self, name: str) -> np.ndarray:
+        """A copy of a weight, by its name in the table."""
+        return self.model.state_dict()[name].detach().cpu().numpy().copy()
+
+    def assign(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Gives weights new values."""
+        with torch.no_grad():
+            for name, array in arrays.items():
+                self.parameters[name].copy_(torch.as_tensor(array))
+
+    def state(self) -> dict[str, np.ndarray]:
+        """All that a training needs to go on exactly, but the weights: moments by weight, random numbers, steps."""
+        found: dict[str, np.ndarray] = {STEPS: np.array([self.steps])}
+        for name, parameter in self.parameters.items():
+            if moments := self.optimizer.state.get(parameter):
+                found[FIRST + name] = moments["exp_avg"].cpu().numpy().copy()
+                found[SECOND + name] = moments["exp_avg_sq"].cpu().numpy().copy()
+        for place, value in enumerate(self._random):
+            found[f"{GENERATOR}torch.{place}"] = value.numpy()
+        if scale := self.scaler.state_dict():
+            found[f"{GENERATOR}scale"] = np.array([scale["scale"], scale["_growth_tracker"]])
+        return found
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Goes on from what `state` returned; random numbers only if they were this framework's."""
+        self.steps = int(state[STEPS][0])
+        for name, parameter in self.parameters.items():
+            if FIRST + name in state:
+                self.optimizer.state[parameter] = {
+                    "step": torch.tensor(float(self.steps), device=self.device),
+                    # Copies in the order of the axes, which is that of the bytes that the fused update reads.
+                    "exp_avg": torch.from_numpy(np.array(state[FIRST + name], order="C")).to(parameter),
+                    "exp_avg_sq": torch.from_numpy(np.array(state[SECOND + name], order="C")).to(parameter),
+                }
+        places = [f"{GENERATOR}torch.{place}" for place in range(len(self._random))]
+        if all(name in state for name in places):
+            self._random = [torch.as_tensor(state[name]) for name in places]
+        if f"{GENERATOR}scale" in state and self.scaler.is_enabled():
+            scale, tracker = state[f"{GENERATOR}scale"]
+            self.scaler.load_state_dict({**self.scaler.state_dict(), "scale": scale, "_growth_tracker": int(tracker)})
+
+    def save(self, directory: Path) -> None:
+        """Writes config.json and model.safetensors."""
+        self.model.save_pretrained(directory)
+
+    # ------------------------------------------------------------------------------------------ inside
+
+    def _tensors(self, batch: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
+        return {name: torch.from_numpy(array).to(self.device) for name, array in batch.items()}
+
+    def _autocast(self) -> Any:
+        return nullcontext() if self.autocast is None else torch.autocast(self.device.type, self.autocast)
+
+    def _clip(self, limit: float) -> None:
+        gradients = [p.grad for p in self.parameters.values() if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients)
+        torch._foreach_mul_(gradients, limit / norm.clamp(min=limit))
+
+    def _cuda(self) -> list[torch.device]:
+        return [self.device] if self.device.type == "cuda" else []
+
+    def _random_state(self) -> list[Tensor]:
+        return [torch.get_rng_state(), *(torch.cuda.get_rng_state(device) for device in self._cuda())]
+
+    @contextmanager
+    def _own_random_numbers(self) -> Iterator[None]:
+        with torch.random.fork_rng(devices=self._cuda()):
+            torch.set_rng_state(self._random[0])
+            for device, state in zip(self._cuda(), self._random[1:], strict=False):
+                torch.cuda.set_rng_state(state, device)
+            yield
+            self._random = self._random_state()

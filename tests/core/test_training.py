@@ -1,0 +1,187 @@
+"""The parts of a training that no framework computes: fresh weights, order, learning rates, and what lies on disk."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+
+from mobilebert_core import CheckpointError, ConfigError
+from mobilebert_core.heads import HEADS
+from mobilebert_core.training.fresh import fresh_arrays
+from mobilebert_core.training.journal import Journal, read_curves
+from mobilebert_core.training.order import epoch_batches
+from mobilebert_core.training.recipe import Recipe
+from mobilebert_core.weights import weight_table
+from tests.tiny import tiny_config
+
+
+def test_fresh_weights_depend_on_seed_and_name_alone():
+    config = tiny_config()
+    table = [w for w in weight_table(config, HEADS["PreTraining"]) if w.tied_to is None]
+    whole, some, other = (
+        fresh_arrays(table, config, 3),
+        fresh_arrays(table[5:9], config, 3),
+        fresh_arrays(table, config, 4),
+    )
+    assert all(np.array_equal(some[name], whole[name]) for name in some)
+    matrix = "mobilebert.embeddings.embedding_transformation.weight"
+    assert not np.array_equal(whole[matrix], other[matrix])
+    assert np.abs(whole[matrix]).max() <= 2 * config.initializer_range < 2.2 * np.abs(whole[matrix]).max()
+    assert whole[matrix].std() == pytest.approx(0.88 * config.initializer_range, rel=0.05)  # a normal cut at 2
+    assert not whole["mobilebert.embeddings.word_embeddings.weight"][0].any()
+    assert (whole["mobilebert.embeddings.LayerNorm.weight"] == 1).all()
+    assert {w.name for w in table} == whole.keys() and all(whole[w.name].shape == w.shape for w in table)
+
+
+def test_every_row_comes_once_an_epoch_in_batches_of_like_length():
+    lengths = np.random.default_rng(0).integers(3, 60, 1003)
+    batches = epoch_batches(lengths, 8, 1, 0)
+    assert sorted(np.concatenate(batches).tolist()) == list(range(1003)) and len(batches) == 126
+    spread = np.mean([np.ptp(lengths[batch]) for batch in batches])
+    assert spread < 5 < np.mean([np.ptp(lengths[i : i + 8]) for i in range(0, 1000, 8)])
+    again, next_epoch = epoch_batches(lengths, 8, 1, 0), epoch_batches(lengths, 8, 1, 1)
+    assert all(np.array_equal(a, b) for a, b in zip(batches, again, strict=True))
+    assert not all(np.array_equal(a, b) for a, b in zip(batches, next_epoch, strict=True))
+
+
+def test_the_learning_rate_rises_and_falls():
+    recipe = Recipe(learning_rate=1.0, warmup=0.1)
+    rates = [recipe.learning_rate_at(step, 100) for step in range(100)]
+    assert rates[:10] == pytest.approx(np.arange(1, 11) / 10) and max(rates) == 1.0
+    assert np.all(np.diff(rates[10:]) < 0) and 0 < rates[-1] < 0.02
+    assert Recipe(warmup=0.0).learning_rate_at(0, 1) == np.float32(8e-5)
+
+
+def test_steps_of_a_recipe():
+    assert Recipe(batch_size=8, epochs=3).steps(20) == 9
+    assert Recipe(batch_size=8, accumulate=2, epochs=3).steps(20) == 6
+    assert Recipe(batch_size=8, epochs=3, max_steps=4).steps(20) == 4
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("learning_rate", 0, "learning_rate must be a number above 0"),
+        ("learning_rate", float("nan"), "learning_rate must be a number above 0"),
+        ("batch_size", 2.5, "batch_size must be a whole number of at least 1"),
+        ("epochs", 0, "epochs must be a whole number of at least 1"),
+        ("warmup", 1.0, "warmup must be a number from 0 to below 1"),
+        ("seed", -1, "seed must be a whole number of at least 0"),
+        ("seed", 2**32, "seed must be a whole number below"),
+        ("weight_decay", -0.1, "weight_decay must be a number of at least 0"),
+        ("clip_norm", 0, "clip_norm must be a number above 0"),
+    ],
+)
+def test_recipes_that_cannot_be(field, value, message):
+    with pytest.raises(ConfigError, match=message):
+        Recipe(**{field: value})
+
+
+class FakeTrainer:
+    def __init__(self, value):
+        self.value = value
+
+    def save(self, directory):
+        (directory / "model").write_text(str(self.value))
+
+    def state(self):
+        return {"steps": np.array([self.value])}
+
+
+def journal(tmp_path, resume=False):
+    return Journal(tmp_path / "out", {"recipe": {"seed": 1}}, resume)
+
+
+def test_curves_are_cut_back_to_the_saved_state(tmp_path):
+    first = journal(tmp_path)
+    first.begin(0)
+    for step in range(1, 6):
+        first.line(step, step / 10, 0.1, 1 / 3)
+        if step == 3:
+            first.save(FakeTrainer(3), {"step": 3, "best": {}})
+            first.scored(3, 0.3, {"f1": 0.5})
+    first.close()
+    with (tmp_path / "out" / "curves.csv").open("a") as curves:
+        curves.write("6,0.6")  # a line that a kill cut short
+    second = journal(tmp_path, resume=True)
+    state, progress = second.load()
+    assert state["steps"].tolist() == [3] and progress == {"step": 3, "best": {}}
+    second.begin(3)
+    second.line(4, 0.4, 0.1, 2.0)
+    second.close()
+    assert [row["step"] for row in read_curves(tmp_path / "out" / "curves.csv")] == ["1", "2", "3", "4"]
+    assert b"\r" not in (tmp_path / "out" / "curves.csv").read_bytes()
+    assert read_curves(tmp_path / "out" / "curves.csv")[0]["loss"] == repr(1 / 3)
+    assert read_curves(tmp_path / "out" / "scores.csv") == [{"step": "3", "epoch": "0.3", "f1": "0.5"}]
+
+
+@pytest.mark.parametrize("moment", ["before", "between", "after"])
+def test_a_kill_while_saving_leaves_a_whole_state(tmp_path, moment):
+    first = journal(tmp_path)
+    first.begin(0)
+    first.save(FakeTrainer(1), {"step": 1, "best": {}})
+    first.close()
+    place = tmp_path / "out" / "resume"
+    if moment == "before":  # the new state is half written
+        (tmp_path / "out" / ".resume-1234").mkdir()
+    elif moment == "between":  # the old one moved away, the new one not yet there
+        place.rename(tmp_path / "out" / ".resume-old-1234")
+        (tmp_path / "out" / ".resume-1234").mkdir()
+    else:  # the old one not yet removed
+        (tmp_path / "out" / ".resume-old-1234").mkdir()
+    again = journal(tmp_path, resume=True)
+    assert again.saved == place and again.load()[1]["step"] == 1
+    assert not list((tmp_path / "out").glob(".resume-*"))
+
+
+@pytest.mark.parametrize("nth", [1, 2])
+def test_an_interruption_between_the_renames_leaves_a_whole_state(tmp_path, monkeypatch, nth):
+    first = journal(tmp_path)
+    first.begin(0)
+    first.save(FakeTrainer(1), {"step": 1, "best": {}})
+    replace, calls = os.replace, []
+
+    def interrupted(source, target):
+        if "resume" in str(source):
+            calls.append(source)
+            if len(calls) == nth:
+                raise KeyboardInterrupt
+        replace(source, target)
+
+    monkeypatch.setattr("mobilebert_core.training.journal.os.replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        first.save(FakeTrainer(2), {"step": 2, "best": {}})
+    first.close()
+    assert journal(tmp_path, resume=True).load()[1]["step"] == 1
+    assert not list((tmp_path / "out").glob(".resume-*"))
+
+
+def test_a_damaged_state_is_told(tmp_path):
+    first = journal(tmp_path)
+    first.begin(0)
+    first.save(FakeTrainer(1), {"step": 1, "best": {}})
+    first.close()
+    (tmp_path / "out" / "resume" / "state.safetensors").write_bytes(b"x" * 20)
+    with pytest.raises(CheckpointError, match="the saved state cannot be read"):
+        journal(tmp_path, resume=True).load()
+
+
+def test_a_directory_with_other_files_is_left_alone(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.txt").write_text("x")
+    with pytest.raises(ConfigError, match="wanted a new or empty directory"):
+        journal(tmp_path)
+
+
+def test_a_training_that_saved_nothing_is_no_hindrance(tmp_path):
+    first = journal(tmp_path)
+    first.begin(0)
+    first.line(1, 0.1, 0.1, float("nan"))
+    first.close()
+    again = Journal(tmp_path / "out", {"recipe": {"seed": 2}}, resume=False)
+    assert again.saved is None
+    again.begin(0)
+    again.close()
+    assert read_curves(tmp_path / "out" / "curves.csv") == []
