@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 JOBS ?= 2
 
-.PHONY: parity test check format bench clean
+.PHONY: parity test check format bench demo-model clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -28,6 +28,12 @@ format: $(VENV)/.installed
 
 bench: $(VENV)/.installed
 	$(BIN)/python -m tests.benchmarks.bench_forward
+	$(BIN)/python -m tests.benchmarks.bench_training
+
+# GOEMOTIONS is a directory with train.tsv and dev.tsv of the data set; see recipes/demo_model.py.
+GOEMOTIONS ?= goemotions
+demo-model: $(VENV)/.installed
+	$(BIN)/python -m recipes.demo_model $(GOEMOTIONS) build/demo_model
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .mypy_cache

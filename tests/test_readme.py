@@ -23,7 +23,15 @@ def test_snippets_and_commands_run_in_order(tmp_path):
     assert snippets.count("import") >= 4
     run(["-W", "ignore", "-c", snippets], tmp_path)
     commands = [line for block in blocks("console") for line in block.splitlines() if line.startswith("mobilebert ")]
-    answers = ('"label": "LABEL_', "agrees", "1,113 float32", "parity   exact", "-of-0000")
+    answers = (
+        '"label": "love"',
+        '"label": "LABEL_',
+        "my-classifier: the model",
+        "agrees",
+        "1,113 float32",
+        "parity   exact",
+        "-of-0000",
+    )
     assert len(commands) == len(answers)
     for command, answer in zip(commands, answers, strict=True):
         words = [word.strip('"') for word in re.findall(r'"[^"]*"|\S+', command)]

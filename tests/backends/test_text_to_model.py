@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
-
 import numpy as np
 import pytest
 
 from mobilebert_core import AutoTokenizer, MobileBertTokenizer, MobileBertTokenizerFast
+from mobilebert_core.demo_model import DEMO_VOCABULARY
 
-VOCABULARY = str(files("mobilebert_core") / "data" / "vocab.txt")
+VOCABULARY = str(DEMO_VOCABULARY)
 TENSORS = {"torch": "pt", "keras": "tf"}
 
 

@@ -1,0 +1,67 @@
+"""The examples run as they stand, and several processes learn what one does."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from mobilebert_core import DEMO_MODEL, MobileBertTokenizerFast
+from tests.tiny import tiny_config
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def start(tmp_path):
+    """A small checkpoint with its tokenizer."""
+    import torch
+
+    from mobilebert_torch import MobileBertForSequenceClassification
+
+    torch.manual_seed(0)
+    config = tiny_config(vocab_size=8000, attention_probs_dropout_prob=0.0, initializer_range=0.1)
+    MobileBertForSequenceClassification(config).save_pretrained(tmp_path / "start")
+    tokenizer = MobileBertTokenizerFast(str(DEMO_MODEL / "vocab.txt"), model_max_length=37)
+    tokenizer.save_pretrained(tmp_path / "start")
+    return tmp_path / "start"
+
+
+def run(command: list[str]) -> str:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+@pytest.mark.parametrize("name", ["finetune_torch", "finetune_keras"])
+def test_an_example_writes_a_model_that_both_backends_read(name, start, tmp_path):
+    run([sys.executable, f"examples/{name}.py", str(start), str(tmp_path / "out")])
+    before, after = (load_file(folder / "model.safetensors") for folder in (start, tmp_path / "out"))
+    assert before.keys() == after.keys()
+    assert not np.array_equal(before["classifier.weight"], after["classifier.weight"])
+
+
+@pytest.mark.slow
+def test_processes_that_share_the_work_learn_what_one_does(start, tmp_path):
+    found = {}
+    for mode, processes in (("ddp", 1), ("ddp", 2), ("fsdp", 2)):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        out = tmp_path / f"{mode}{processes}"
+        launch = ["-m", "torch.distributed.run", "--nproc-per-node", str(processes), "--master-port", str(port)]
+        told = run([sys.executable, *launch, "examples/finetune_distributed.py", mode, str(start), str(out)])
+        found[mode, processes] = np.array([float(loss) for loss in re.findall(r"loss ([\d.]+)", told)])
+        assert load_file(out / "model.safetensors").keys() == load_file(start / "model.safetensors").keys()
+    assert len(found["ddp", 2]) == 12
+    assert np.abs(found["fsdp", 2] / found["ddp", 2] - 1).max() < 1e-6
+    # One process takes the same rows in smaller batches: the first loss is the mean over its first rows.
+    assert len(found["ddp", 1]) == 24
