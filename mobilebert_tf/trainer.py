@@ -15,7 +15,7 @@ import numpy as np
 
 from mobilebert_core.config import MobileBertConfig
 from mobilebert_core.errors import BackendMissingError, InputError
-from mobilebert_core.training.fresh import fresh_arrays
+from mobilebert_core.training.fresh import fresh_arrays, fresh_names
 from mobilebert_core.training.recipe import Recipe
 from mobilebert_core.training.state import FIRST, GENERATOR, SECOND, STEPS, check_precision
 
@@ -107,12 +107,12 @@ class Trainer:
         if source is None:
             assert config is not None
             model = MODEL_CLASSES[head](config, initializer="zeros", dtype=policy)
-            fresh = [weight.name for weight in model.weight_table() if weight.tied_to is None]
+            info = None
         else:
             model, info = MODEL_CLASSES[head].from_pretrained(
                 source, dtype=policy, output_loading_info=True, ignore_mismatched_sizes=True, **fields
             )
-            fresh = [*info["missing_keys"], *(name for name, *_ in info["mismatched_keys"])]
+        fresh = fresh_names(model.weight_table(), info)
         trainer = cls(model, recipe, precision=precision, device=device, compile=compile, fresh=fresh)
         trainer.assign(
             fresh_arrays((w for w in model.weight_table() if w.name in set(fresh)), model.config, recipe.seed)

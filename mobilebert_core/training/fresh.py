@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +20,13 @@ def fresh_arrays(weights: Iterable[Weight], config: MobileBertConfig, seed: int)
     seed and its own name, so that it does not matter which others are drawn.
     """
     return {w.name: _fresh(w, config, seed) for w in weights if w.tied_to is None}
+
+
+def fresh_names(table: Iterable[Weight], info: Mapping[str, Any] | None) -> list[str]:
+    """The weights that start fresh: without a checkpoint all of a table, else those that `info` of loading it names."""
+    if info is None:
+        return [weight.name for weight in table if weight.tied_to is None]
+    return [*info["missing_keys"], *(name for name, *_ in info["mismatched_keys"])]
 
 
 def _fresh(weight: Weight, config: MobileBertConfig, seed: int) -> np.ndarray:

@@ -13,10 +13,13 @@ from torch import nn
 from torch.nn.utils import parametrizations
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from mobilebert_core.heads import HEADS
+from mobilebert_core.training.recipe import Recipe
 from mobilebert_torch import layers
 from mobilebert_torch.gradients import DenseNoNorm, DroppedProduct, dropped_product
 from mobilebert_torch.layers import DenseNorm, Intermediate, SelfAttention, is_plain
-from tests.tiny import BRANCHES
+from mobilebert_torch.trainer import Trainer
+from tests.tiny import BRANCHES, tiny_batch, tiny_config
 from tests.torch_only.test_citizenship import model_and_batch
 
 
@@ -292,3 +295,12 @@ def test_the_output_matrix_is_not_joined():
     with Largest(3001 * 2) as seen:
         model(ids)
     assert seen.found == ["aten::addmm", "aten::addmm_"]  # the one array of logits, made and then added to
+
+
+@pytest.mark.parametrize("name", [name for name, head in HEADS.items() if head.tasks])
+def test_every_head_learns_64_examples_by_heart(name):
+    config = tiny_config(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, initializer_range=0.1)
+    batch = tiny_batch(config, name, batch=64, length=11)
+    trainer = Trainer.start(name, None, Recipe(clip_norm=1.0, classifier_dropout=0.0), config=config)
+    losses = [trainer.step([batch], 5e-3) for _ in range(200)]
+    assert losses[-1] < 0.02 * losses[0], (losses[0], losses[-1])
