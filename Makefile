@@ -30,10 +30,10 @@ bench: $(VENV)/.installed
 	$(BIN)/python -m tests.benchmarks.bench_forward
 	$(BIN)/python -m tests.benchmarks.bench_training
 
-# GOEMOTIONS is a directory with train.tsv and dev.tsv of the data set; see recipes/demo_model.py.
+# GOEMOTIONS is a directory with train.tsv and dev.tsv of the data set; see scripts/demo_model.py.
 GOEMOTIONS ?= goemotions
 demo-model: $(VENV)/.installed
-	$(BIN)/python -m recipes.demo_model $(GOEMOTIONS) build/demo_model
+	$(BIN)/python -m scripts.demo_model $(GOEMOTIONS) build/demo_model
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .mypy_cache

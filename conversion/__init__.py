@@ -11,14 +11,13 @@ from typing import Any
 _EXPORTS = {
     "Conversion": "converting",
     "Inspection": "inspection",
-    "Report": "parity",
-    "Training": "training",
-    "compare": "parity",
-    "compare_traces": "parity",
+    "Report": "parity.deviation",
+    "compare": "parity.deviation",
+    "compare_traces": "parity.deviation",
     "convert": "converting",
     "inspect_checkpoint": "inspection",
-    "random_checkpoint": "sample",
-    "trace": "traces",
+    "random_checkpoint": "parity.sample",
+    "trace": "parity.traces",
 }
 
 __all__ = sorted(_EXPORTS)

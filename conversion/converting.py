@@ -15,20 +15,20 @@ from pathlib import Path
 
 import numpy as np
 
-from mobilebert_core.checkpoints.half_precision import widest
-from mobilebert_core.checkpoints.heads_held import heads_held, natural_head
-from mobilebert_core.checkpoints.opening import open_checkpoint
+from mobilebert_core.checkpoints.detect_heads import heads_held, natural_head
+from mobilebert_core.checkpoints.dtypes import widest
+from mobilebert_core.checkpoints.formats import open_checkpoint
 from mobilebert_core.checkpoints.plan import DECODER, DECODER_BIAS, POOLER, PREDICTIONS_BIAS, WORDS, plan_loading
-from mobilebert_core.checkpoints.stored import Renamed, Stored
 from mobilebert_core.checkpoints.targets import Outgoing, Target, target_for
-from mobilebert_core.config import MobileBertConfig
-from mobilebert_core.config_fields import DTYPES
+from mobilebert_core.checkpoints.tensor_info import Renamed, Stored
+from mobilebert_core.configuration.config import MobileBertConfig
+from mobilebert_core.configuration.fields import DTYPES
 from mobilebert_core.errors import CheckpointError, ConfigError
 from mobilebert_core.heads import HEADS, Head
-from mobilebert_core.hub import resolve
+from mobilebert_core.hub.resolve import resolve
 from mobilebert_core.weights import parameter_count
 
-from .parity import ParityError, Report
+from .parity.deviation import ParityError, Report
 from .provenance import file_hashes, write_provenance
 from .staging import check_free, publish, staging
 from .verification import Verifier

@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from mobilebert_core.checkpoints.heads_held import heads_held
-from mobilebert_core.checkpoints.opening import Checkpoint, open_checkpoint
+from mobilebert_core.checkpoints.detect_heads import heads_held
+from mobilebert_core.checkpoints.formats import Checkpoint, open_checkpoint
 from mobilebert_core.checkpoints.plan import DECODER, DECODER_BIAS, PREDICTIONS_BIAS, WORDS
-from mobilebert_core.checkpoints.stored import FLOATING, Renamed
-from mobilebert_core.config import MobileBertConfig
+from mobilebert_core.checkpoints.tensor_info import FLOATING, Renamed
+from mobilebert_core.configuration.config import MobileBertConfig
+from mobilebert_core.configuration.presets import PRESETS
 from mobilebert_core.errors import CheckpointNotFoundError, ConfigError
-from mobilebert_core.hub import resolve
-from mobilebert_core.presets import PRESETS
+from mobilebert_core.hub.resolve import resolve
 from mobilebert_core.weights import every_weight, weight_table
 
 # The fields that say which architecture it is.

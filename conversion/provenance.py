@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mobilebert_core.checkpoints.opening import Checkpoint
+from mobilebert_core.checkpoints.formats import Checkpoint
 from mobilebert_core.files import write_text
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mobilebert_core.checkpoints.opening import Checkpoint
-from mobilebert_core.checkpoints.shards import family
+from mobilebert_core.checkpoints.containers.shards import family
+from mobilebert_core.checkpoints.formats import Checkpoint
 from mobilebert_core.checkpoints.targets import Target
 from mobilebert_core.errors import CheckpointError
 from mobilebert_core.files import CONFIG_FILE, INDEX_SUFFIX, TOKENIZER_FILES, WEIGHT_FILES

@@ -22,13 +22,13 @@ from typing import Any, Self
 import numpy as np
 
 from mobilebert_core.checkpoints.targets import Outgoing
-from mobilebert_core.config import MobileBertConfig
+from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.errors import BackendMissingError, ConfigError, MobileBertError
 from mobilebert_core.heads import HEADS, Head
 
-from .parity import TOLERANCES, ParityError, Report, compare_traces
-from .sample import labels_for
-from .traces import Trace, trace
+from .parity.deviation import TOLERANCES, ParityError, Report, compare_traces
+from .parity.sample import labels_for
+from .parity.traces import Trace, trace
 
 _BACKENDS = {"torch": "mobilebert_torch", "keras": "mobilebert_tf"}
 MODES = ("same", "cross", "none")

@@ -7,8 +7,8 @@ from typing import Any
 
 # Public name: the module of this package that holds it, imported when the name is first used.
 _EXPORTS = {
-    "MobileBertConfig": "config",
-    "PRESETS": "presets",
+    "MobileBertConfig": "configuration.config",
+    "PRESETS": "configuration.presets",
     "HEADS": "heads",
     "Head": "heads",
     "Weight": "weights",
@@ -42,7 +42,6 @@ _EXPORTS = {
     "MobileBertTokenizer": "text.tokenization",
     "MobileBertTokenizerFast": "text.tokenization_fast",
     "WordpieceTokenizer": "text.wordpiece",
-    "MobileBertPipeline": "tasks.pipeline",
     "TASKS": "tasks.table",
 }
 

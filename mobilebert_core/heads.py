@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import outputs as out
-from .config import MobileBertConfig
+from .configuration.config import MobileBertConfig
 from .errors import ConfigError
 
 IGNORE_INDEX = -100  # a label that is not learned from, as in PyTorch and transformers

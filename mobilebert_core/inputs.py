@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from .config import MobileBertConfig
+from .configuration.config import MobileBertConfig
 from .errors import InputError
 from .heads import IGNORE_INDEX, Head, Task
 

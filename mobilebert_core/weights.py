@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from .config import MobileBertConfig
+from .configuration.config import MobileBertConfig
 from .heads import HEADS, Head
 
 # Keras refuses these attribute names on layers; there they take another one.

@@ -13,12 +13,15 @@ except ModuleNotFoundError as e:
         "pip install 'mobilebert[tf]', or set KERAS_BACKEND to a backend that is installed."
     ) from e
 
-from mobilebert_core.config import MobileBertConfig
+from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.outputs import MobileBertForPreTrainingOutput as TFMobileBertForPreTrainingOutput
 from mobilebert_core.text.auto_tokenizer import AutoTokenizer
 from mobilebert_core.text.tokenization import MobileBertTokenizer
 from mobilebert_core.text.tokenization_fast import MobileBertTokenizerFast
 
+from .fit.metrics import MaskedAccuracy
+from .fit.resuming import ResumeTraining
+from .fit.text_data import TextPreprocessor, text_dataset
 from .heads import (
     MODEL_CLASSES,
     TFMobileBertForMaskedLM,
@@ -30,12 +33,9 @@ from .heads import (
     TFMobileBertForTokenClassification,
     TFMobileBertModel,
 )
-from .metrics import MaskedAccuracy
 from .modeling import TFMobileBertLayer, TFMobileBertMainLayer
 from .outputs import register as _register_outputs
 from .pretrained import TFMobileBertPreTrainedModel
-from .resuming import ResumeTraining
-from .text_data import TextPreprocessor, text_dataset
 
 _register_outputs()
 

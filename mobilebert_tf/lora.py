@@ -15,7 +15,7 @@ from keras import ops
 from mobilebert_core.errors import ConfigError
 from mobilebert_core.weights import Weight
 
-from .surgery import start_over
+from .resizing import start_over
 
 if TYPE_CHECKING:
     from .pretrained import TFMobileBertPreTrainedModel

@@ -11,12 +11,12 @@ from typing import Any
 import keras
 from keras import ops
 
-from mobilebert_core.config import MobileBertConfig
+from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.heads import IGNORE_INDEX, Head, Task, problem_type_of, takes_class_numbers
 from mobilebert_core.inputs import check_labels
 
+from .distributed import counted
 from .inputs import PROBE
-from .replicas import counted
 
 
 def head_loss(

@@ -12,8 +12,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from mobilebert_core.config import MobileBertConfig
-from mobilebert_core.config_fields import ACTIVATIONS
+from mobilebert_core.configuration.config import MobileBertConfig
+from mobilebert_core.configuration.fields import ACTIVATIONS
 from mobilebert_core.outputs import BaseModelOutputWithPooling
 from mobilebert_core.weights import query_reads_hidden
 

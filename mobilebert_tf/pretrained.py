@@ -18,17 +18,17 @@ from keras import ops
 from mobilebert_core.checkpoints.loading import prepare_loading
 from mobilebert_core.checkpoints.plan import LoadPlan
 from mobilebert_core.checkpoints.targets import TARGETS, Outgoing
-from mobilebert_core.config import MobileBertConfig
-from mobilebert_core.config_fields import DTYPES
+from mobilebert_core.configuration.config import MobileBertConfig
+from mobilebert_core.configuration.fields import DTYPES
 from mobilebert_core.errors import ConfigError, InputError
 from mobilebert_core.heads import Head, check_head
 from mobilebert_core.inputs import check_inputs
 from mobilebert_core.outputs import ModelOutput
 from mobilebert_core.weights import Weight, weight_table
 
-from . import lora, surgery
+from . import lora, resizing
+from .fit.loop import TrainedByKeras
 from .inputs import PROBE, named_inputs
-from .training import TrainedByKeras
 from .variables import variable_array
 
 MODEL_INPUTS = ("input_ids", "attention_mask", "token_type_ids", "position_ids", "head_mask", "inputs_embeds")
@@ -227,7 +227,7 @@ class TFMobileBertPreTrainedModel(TrainedByKeras, keras.Model):
         Returns the word embeddings; without arguments it changes nothing. Sets `config.vocab_size`. A compiled
         model is compiled again, with a fresh optimizer.
         """
-        return surgery.resize_token_embeddings(self, new_num_tokens, pad_to_multiple_of)
+        return resizing.resize_token_embeddings(self, new_num_tokens, pad_to_multiple_of)
 
     def prune_heads(self, heads_to_prune: Mapping[int, Iterable[int]]) -> None:
         """Removes attention heads: {layer: heads}, numbered as before any pruning.
@@ -235,7 +235,7 @@ class TFMobileBertPreTrainedModel(TrainedByKeras, keras.Model):
         Recorded in `config.pruned_heads`, so that a saved model is rebuilt with them removed. A compiled model
         is compiled again, with a fresh optimizer.
         """
-        surgery.prune_heads(self, heads_to_prune)
+        resizing.prune_heads(self, heads_to_prune)
 
     # ---------------------------------------------------------------------------------------- training
 

@@ -13,14 +13,14 @@ from typing import Any, Self
 import keras
 import numpy as np
 
-from mobilebert_core.config import MobileBertConfig
+from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.errors import BackendMissingError, InputError
-from mobilebert_core.training.fresh import fresh_arrays, fresh_names
+from mobilebert_core.training.initialization import fresh_arrays, fresh_names
 from mobilebert_core.training.recipe import Recipe
 from mobilebert_core.training.state import FIRST, GENERATOR, SECOND, STEPS, check_precision
 
+from .fit.optimization import fuse_updates
 from .heads import MODEL_CLASSES
-from .optimization import fuse_updates
 from .variables import variable_array
 
 POLICIES = {"float16": "mixed_float16", "bfloat16": "mixed_bfloat16"}  # by precision; others are their own policy

@@ -9,7 +9,7 @@ except ModuleNotFoundError as e:
         "mobilebert_torch needs PyTorch, which is not installed. Install it with pip install 'mobilebert[torch]'."
     ) from e
 
-from mobilebert_core.config import MobileBertConfig
+from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.text.auto_tokenizer import AutoTokenizer
 from mobilebert_core.text.tokenization import MobileBertTokenizer
 from mobilebert_core.text.tokenization_fast import MobileBertTokenizerFast

@@ -9,8 +9,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from mobilebert_core.config import MobileBertConfig
-from mobilebert_core.config_fields import ACTIVATIONS
+from mobilebert_core.configuration.config import MobileBertConfig
+from mobilebert_core.configuration.fields import ACTIVATIONS
 from mobilebert_core.heads import HEADS, IGNORE_INDEX, Head
 from mobilebert_core.inputs import check_labels
 from mobilebert_core.outputs import (

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mobilebert_core.config import MobileBertConfig
+from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.errors import InputError
 from mobilebert_core.heads import Head
 from mobilebert_core.inputs import Shape, check_inputs

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mobilebert_core.config import MobileBertConfig
+from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.heads import IGNORE_INDEX, Head, Task, problem_type_of, takes_class_numbers
 from mobilebert_core.inputs import check_labels
 

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from mobilebert_core.config import MobileBertConfig
-from mobilebert_core.config_fields import ACTIVATIONS
+from mobilebert_core.configuration.config import MobileBertConfig
+from mobilebert_core.configuration.fields import ACTIVATIONS
 from mobilebert_core.heads import HEADS
 from mobilebert_core.outputs import BaseModelOutputWithPooling
 from mobilebert_core.weights import query_reads_hidden

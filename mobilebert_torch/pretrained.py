@@ -14,18 +14,18 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from mobilebert_core.checkpoints.half_precision import widest
+from mobilebert_core.checkpoints.dtypes import widest
 from mobilebert_core.checkpoints.loading import prepare_loading
 from mobilebert_core.checkpoints.plan import LoadPlan
 from mobilebert_core.checkpoints.targets import TARGETS, Outgoing
-from mobilebert_core.config import MobileBertConfig
-from mobilebert_core.config_fields import DTYPES
+from mobilebert_core.configuration.config import MobileBertConfig
+from mobilebert_core.configuration.fields import DTYPES
 from mobilebert_core.errors import CheckpointError, ConfigError
 from mobilebert_core.heads import Head, check_head
 from mobilebert_core.outputs import ModelOutput
 from mobilebert_core.weights import Weight, weight_table
 
-from . import surgery
+from . import resizing
 from .layers import LMPredictionHead, NoNorm, truncated_normal_
 from .state_dict import StateDict
 
@@ -180,14 +180,14 @@ class MobileBertPreTrainedModel(nn.Module):
         Kept words keep their logits; new rows are drawn like fresh weights, new biases are 0.
         Returns the word embeddings; without arguments it changes nothing. Sets `config.vocab_size`.
         """
-        return surgery.resize_token_embeddings(self, new_num_tokens, pad_to_multiple_of)
+        return resizing.resize_token_embeddings(self, new_num_tokens, pad_to_multiple_of)
 
     def prune_heads(self, heads_to_prune: Mapping[int, Iterable[int]]) -> None:
         """Removes attention heads: {layer: heads}, numbered as before any pruning.
 
         Recorded in `config.pruned_heads`, so that a saved model is rebuilt with them removed.
         """
-        surgery.prune_heads(self, heads_to_prune)
+        resizing.prune_heads(self, heads_to_prune)
 
     # ---------------------------------------------------------------------------------------- training
 

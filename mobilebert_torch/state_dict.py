@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mobilebert_core.checkpoints.stored import Stored
+from mobilebert_core.checkpoints.tensor_info import Stored
 
 
 class StateDict:

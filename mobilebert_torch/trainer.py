@@ -14,13 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mobilebert_core.config import MobileBertConfig
-from mobilebert_core.training.fresh import fresh_arrays, fresh_names
+from mobilebert_core.configuration.config import MobileBertConfig
+from mobilebert_core.training.initialization import fresh_arrays, fresh_names
 from mobilebert_core.training.recipe import Recipe
 from mobilebert_core.training.state import FIRST, GENERATOR, SECOND, STEPS, check_precision
 
 from .heads import MODEL_CLASSES
-from .running import device_of
+from .inference import device_of
 
 
 class Trainer:

@@ -15,7 +15,7 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test asks the real hub
 os.environ["HF_HOME"] = os.path.join(tempfile.gettempdir(), "mobilebert-tests")  # nor finds a user's token
 
-from conversion.sample import random_checkpoint
+from conversion.parity.sample import random_checkpoint
 from mobilebert_core.heads import HEADS
 from tests.backends.backend import BACKENDS, Backend
 from tests.hub_stand_in import HubStandIn

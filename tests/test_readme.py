@@ -35,7 +35,7 @@ def test_snippets_and_commands_run_in_order(tmp_path):
     assert len(commands) == len(answers)
     for command, answer in zip(commands, answers, strict=True):
         words = [word.strip('"') for word in re.findall(r'"[^"]*"|\S+', command)]
-        assert answer in run(["-m", "conversion.cli", *words[1:]], tmp_path)
+        assert answer in run(["-m", "mobilebert.cli", *words[1:]], tmp_path)
     assert (tmp_path / "parity.json").stat().st_size and (tmp_path / "parity.png").stat().st_size
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from conversion.sample import labels_for
-from mobilebert_core.config import MobileBertConfig
+from conversion.parity.sample import labels_for
+from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.heads import HEADS, Head
 
 TINY: dict[str, Any] = {

@@ -6,16 +6,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..config import MobileBertConfig
+from ..configuration.config import MobileBertConfig
+from ..configuration.presets import PRESETS
 from ..errors import CheckpointError, CheckpointNotFoundError, ConfigError
 from ..files import CONFIG_FILE, read_json
 from ..heads import HEADS
-from ..presets import PRESETS
 from ..weights import BASE_PREFIX, every_weight, weight_table
-from .google_names import google_config, google_names, is_quantized
-from .model_garden_config import config_from_model_garden
-from .model_garden_names import model_garden_names
-from .stored import Renamed, WeightFile
+from .names.google import google_config, google_names, is_quantized
+from .names.model_garden import model_garden_names
+from .names.model_garden_config import config_from_model_garden
+from .tensor_info import Renamed, WeightFile
 
 MODEL_GARDEN_FILE = "params.yaml"
 _ENCODERS = ("bert/", "encoder/", "model/")  # where names of either of Google's codes begin

@@ -10,16 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from ..config import MobileBertConfig
+from ..configuration.config import MobileBertConfig
 from ..files import CONFIG_FILE
 from ..heads import Head, check_head
-from ..hub import resolve, take_hub_keywords
+from ..hub.resolve import resolve, take_hub_keywords
 from ..weights import every_weight
 from .configurations import configuration
-from .opening import open_checkpoint
+from .formats import open_checkpoint
+from .names.torch import torch_names
 from .plan import LoadPlan, plan_loading, resolve_ties
-from .stored import WeightFile
-from .torch_names import torch_names
+from .tensor_info import WeightFile
 
 # What users of transformers pass to `from_pretrained` and what has no meaning for a directory that is read whole,
 # by either framework, from any of its files. Accepted, so that switching is changing an import.

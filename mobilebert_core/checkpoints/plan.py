@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from ..config import MobileBertConfig
+from ..configuration.config import MobileBertConfig
 from ..errors import CheckpointError
 from ..heads import Head
 from ..weights import Weight, weight_table
-from .stored import FLOATING, Renamed, Stored
+from .tensor_info import FLOATING, Renamed, Stored
 
 logger = logging.getLogger("mobilebert")
 

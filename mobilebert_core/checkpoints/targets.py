@@ -10,20 +10,20 @@ from pathlib import Path
 
 import numpy as np
 
-from ..config import MobileBertConfig
+from ..configuration.config import MobileBertConfig
 from ..errors import CheckpointError
 from ..files import INDEX_SUFFIX, PICKLE_FILE, TENSORFLOW_FILE, WEIGHT_FILES, WEIGHTS_FILE, write_text
 from ..heads import Head
 from ..weights import Weight, weight_table
-from .google_names import GOOGLE_JSON, google_fields
-from .half_precision import cast
-from .keras_writer import write_keras_archive, write_keras_weights
-from .pickle_writer import write_pickle
+from .containers.keras_writer import write_keras_archive, write_keras_weights
+from .containers.pickle.pickle_writer import write_pickle
+from .containers.shards import remove_checkpoint, write_sharded
+from .containers.tensor_bundle.bundle_writer import write_bundle, write_checkpoint_state
+from .containers.tensorflow_writer import write_tensorflow
+from .dtypes import cast
+from .names.google import GOOGLE_JSON, google_fields
 from .plan import DECODER, DECODER_BIAS, PREDICTIONS_BIAS
-from .shards import remove_checkpoint, write_sharded
-from .stored import Stored
-from .tensor_bundle_writer import write_bundle, write_checkpoint_state
-from .tensorflow_writer import write_tensorflow
+from .tensor_info import Stored
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ..config import MobileBertConfig
+from ..configuration.config import MobileBertConfig
 from ..errors import DataError
 from .examples import BadRow, Examples, ReadOptions
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..config import MobileBertConfig
+from ..configuration.config import MobileBertConfig
 from ..errors import InputError
 from ..text.tokenization_base import TokenizerBase
 

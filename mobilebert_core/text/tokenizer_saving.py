@@ -6,7 +6,6 @@ from typing import Any, Self
 
 from mobilebert_core.errors import TokenizerError
 from mobilebert_core.files import write_text
-from mobilebert_core.hub import resolve, take_hub_keywords
 from mobilebert_core.text.special_tokens import ADDITIONAL, SPECIAL_TOKEN_NAMES
 from mobilebert_core.text.tokenization_base import TokenizerBase
 from mobilebert_core.text.tokenizer_files import (
@@ -22,6 +21,8 @@ from mobilebert_core.text.tokenizer_files import (
     vocabulary_text,
 )
 from mobilebert_core.text.tokenizer_state import GENERAL_DEFAULTS, WORDPIECE_DEFAULTS
+
+from ..hub.resolve import resolve, take_hub_keywords
 
 _WITHOUT_EFFECT = ("trust_remote_code", "use_fast")  # keywords of from_pretrained in transformers; see AutoTokenizer
 _ARGUMENTS = {

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mobilebert_core.config import MobileBertConfig
+from mobilebert_core.configuration.config import MobileBertConfig
 
 
 class TorchBackend:

@@ -1,4 +1,4 @@
-"""What the models do, in both backends: outputs, masks, losses, surgery, initialisation."""
+"""What the models do, in both backends: outputs, masks, losses, resizing, initialisation."""
 
 from __future__ import annotations
 
@@ -211,7 +211,7 @@ def test_one_label_for_a_batch_of_one_needs_no_axis(backend):
     assert np.isfinite(arrays(backend, model, batch)["loss"])
 
 
-# ------------------------------------------------------------------------------------------------- surgery
+# ------------------------------------------------------------------------------------------------- resizing
 
 
 @pytest.mark.parametrize("branch", ["released", "untied", "embedding_is_hidden"])

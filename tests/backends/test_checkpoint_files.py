@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from conversion.parity import TOLERANCES, relative_deviation
+from conversion.parity.deviation import TOLERANCES, relative_deviation
 from mobilebert_core.heads import HEADS
 
 FILES = Path(__file__).parents[1] / "golden" / "checkpoint_files"

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from mobilebert_core import MobileBertTokenizerFast
-from mobilebert_core.datasets.table import TRAINING_TASKS
 from mobilebert_core.heads import HEADS
+from mobilebert_core.training.tasks.table import TRAINING_TASKS
 from tests.core.data_files import CHOICES, QUESTIONS, TEXTS, WORDS, answered, read, squad
 from tests.core.test_tasks import VOCABULARY
 from tests.core.tokenizers import write_vocabulary

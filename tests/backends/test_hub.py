@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from conversion.cli import main
-from mobilebert_core import MobileBertConfig, MobileBertPipeline, MobileBertTokenizerFast
+from mobilebert import MobileBertPipeline
+from mobilebert.cli import main
+from mobilebert_core import MobileBertConfig, MobileBertTokenizerFast
 from mobilebert_core.errors import CheckpointError, CheckpointNotFoundError, ConfigError
-from mobilebert_core.hub import resolve
+from mobilebert_core.hub.resolve import resolve
 from tests.backends.test_tensorflow_files import ROOTS, tensorflow_arrays, write_h5
 from tests.core.test_tasks import VOCABULARY
 from tests.hub_stand_in import MEMBER

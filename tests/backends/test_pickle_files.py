@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.numpy import load_file, save_file
 
-from mobilebert_core.checkpoints.pickle_writer import write_pickle
+from mobilebert_core.checkpoints.containers.pickle.pickle_writer import write_pickle
 from mobilebert_core.errors import CheckpointError
 from mobilebert_torch import MobileBertForMaskedLM
 

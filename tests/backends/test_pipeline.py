@@ -7,16 +7,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mobilebert import MobileBertPipeline
+from mobilebert import pipeline as pipelines
 from mobilebert_core import (
     TASKS,
     BackendMissingError,
     CheckpointError,
     InputError,
-    MobileBertPipeline,
     MobileBertTokenizerFast,
     TokenizerError,
 )
-from mobilebert_core.tasks import pipeline as pipelines
 from tests.conftest import NAMED_BACKENDS
 from tests.core.test_tasks import VOCABULARY
 

@@ -7,7 +7,7 @@ from importlib import import_module
 import numpy as np
 import pytest
 
-from conversion.training import TRAINERS
+from mobilebert.training import TRAINERS
 from mobilebert_core import ConfigError
 from mobilebert_core.training.recipe import Recipe
 from mobilebert_core.training.state import GENERATOR, STEPS

@@ -24,8 +24,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 from conversion.converting import convert
-from conversion.sample import random_checkpoint
-from mobilebert_core.config import MobileBertConfig
+from conversion.parity.sample import random_checkpoint
+from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.heads import HEADS
 
 PEER = (
@@ -57,7 +57,7 @@ def main() -> None:
         drawn = random_checkpoint(MobileBertConfig(), HEADS["PreTraining"], Path(folder) / "drawn")
         source, result = Path(folder) / "source", Path(folder) / "result"
         convert(drawn, source, to="pytorch-bin", parity="none")
-        ours = [sys.executable, "-m", "conversion.cli", "convert", str(source), str(result), "--to", "tensorflow"]
+        ours = [sys.executable, "-m", "mobilebert.cli", "convert", str(source), str(result), "--to", "tensorflow"]
         sides = {
             "mobilebert convert": ours,
             "mobilebert convert --parity none": [*ours, "--parity", "none"],

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from mobilebert_core.checkpoints.bundle_entries import BundleEntry, encode_entry
-from mobilebert_core.checkpoints.crc32c import crc32c, masked
-from mobilebert_core.checkpoints.protobuf_wire import encode_field, encode_varint
-from mobilebert_core.checkpoints.sorted_table import write_table
-from mobilebert_core.checkpoints.tensor_bundle import TensorBundle
+from mobilebert_core.checkpoints.containers.tensor_bundle.bundle_entries import BundleEntry, encode_entry
+from mobilebert_core.checkpoints.containers.tensor_bundle.bundle_file import TensorBundle
+from mobilebert_core.checkpoints.containers.tensor_bundle.crc32c import crc32c, masked
+from mobilebert_core.checkpoints.containers.tensor_bundle.protobuf_wire import encode_field, encode_varint
+from mobilebert_core.checkpoints.containers.tensor_bundle.sorted_table import write_table
 
 HEADER = encode_field(1, 1)
 FLOAT32 = 1

@@ -8,7 +8,7 @@ from typing import Any
 
 from mobilebert_core import MobileBertConfig, MobileBertTokenizerFast
 from mobilebert_core.datasets.reading import Examples, ReadOptions, read_examples
-from mobilebert_core.datasets.table import TRAINING_TASKS, TrainingTask
+from mobilebert_core.training.tasks.table import TRAINING_TASKS, TrainingTask
 from tests.core.test_tasks import VOCABULARY
 from tests.core.tokenizers import write_vocabulary
 

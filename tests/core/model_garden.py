@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from mobilebert_core.checkpoints.model_garden_names import model_garden_names
-from mobilebert_core.checkpoints.object_graph import OBJECT_GRAPH, ObjectGraph
-from mobilebert_core.checkpoints.protobuf_wire import encode_field
-from mobilebert_core.checkpoints.stored import Renamed, Stored
-from mobilebert_core.checkpoints.tensor_bundle import TensorBundle
-from mobilebert_core.config import MobileBertConfig
+from mobilebert_core.checkpoints.containers.tensor_bundle.bundle_file import TensorBundle
+from mobilebert_core.checkpoints.containers.tensor_bundle.object_graph import OBJECT_GRAPH, ObjectGraph
+from mobilebert_core.checkpoints.containers.tensor_bundle.protobuf_wire import encode_field
+from mobilebert_core.checkpoints.names.model_garden import model_garden_names
+from mobilebert_core.checkpoints.tensor_info import Renamed, Stored
+from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.heads import HEADS
 from mobilebert_core.weights import Weight, weight_table
 from tests.golden.model_garden_cases import CASES, MINI, RELEASED

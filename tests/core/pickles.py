@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from mobilebert_core.checkpoints.pickle_file import PickleFile
+from mobilebert_core.checkpoints.containers.pickle.pickle_file import PickleFile
 from mobilebert_core.errors import CheckpointError
 
 NUMBERS = struct.pack("<6f", *range(6))  # of storage "0" in every file made here

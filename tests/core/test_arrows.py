@@ -53,7 +53,7 @@ def loaded_by(statement: str) -> set[str]:
 
 
 def test_core_and_conversion_load_no_framework():
-    everything = "import mobilebert_core as m, conversion, conversion.cli; [getattr(m, n) for n in m.__all__]"
+    everything = "import mobilebert_core as m, conversion, mobilebert.cli; [getattr(m, n) for n in m.__all__]"
     assert loaded_by(everything) == set()
 
 
@@ -74,7 +74,7 @@ def test_a_missing_framework_is_one_clear_error(framework, extra):
     assert f"pip install 'mobilebert[{extra}]'" in done.stdout
 
 
-TWINS = ("layers", "modeling", "heads", "losses", "inputs", "pretrained", "surgery", "outputs", "running",
+TWINS = ("layers", "modeling", "heads", "losses", "inputs", "pretrained", "resizing", "outputs", "inference",
          "trainer")  # fmt: skip
 # What one framework has and the other has no use for.
 ONLY_TORCH = {

@@ -6,11 +6,11 @@ import pickle
 
 import pytest
 
-from mobilebert_core.config import MobileBertConfig
-from mobilebert_core.config_fields import INERT_FIELDS
+from mobilebert_core.configuration.config import MobileBertConfig
+from mobilebert_core.configuration.fields import INERT_FIELDS
+from mobilebert_core.configuration.presets import PRESETS
 from mobilebert_core.errors import CheckpointNotFoundError, ConfigError
 from mobilebert_core.heads import HEADS
-from mobilebert_core.presets import PRESETS
 from mobilebert_core.weights import parameter_count, weight_table
 
 # config.json of google/mobilebert-uncased, as two independent copies of it agree.

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from mobilebert_core import InputError, MobileBertTokenizer, MobileBertTokenizerFast
-from mobilebert_core.datasets.table import TRAINING_TASKS, FeatureRow
 from mobilebert_core.heads import HEADS
 from mobilebert_core.tasks.table import TASKS
+from mobilebert_core.training.tasks.table import TRAINING_TASKS, FeatureRow
 from tests.core.data_files import CHOICES, QUESTIONS, TEXTS, WORDS, answered, made, read, squad
 
 CLASSES = (MobileBertTokenizer, MobileBertTokenizerFast)
@@ -149,7 +149,7 @@ def test_texts_in_several_parts_are_the_same(tmp_path, monkeypatch):
     examples = read(tmp_path, TEXTS, "a.csv", "text,label\n" + "".join(f"{'a ' * i}b,{i % 2}\n" for i in range(20)))
     task = made(examples, TEXTS, tmp_path, max_length=9)
     whole = task.features(examples)
-    monkeypatch.setattr("mobilebert_core.datasets.training_task.TEXTS_AT_ONCE", 3)
+    monkeypatch.setattr("mobilebert_core.training.tasks.training_task.TEXTS_AT_ONCE", 3)
     assert task.features(examples) == whole and whole.notes == ["13 of 20 texts longer than 9 tokens were cut"]
 
 

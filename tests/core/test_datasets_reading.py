@@ -7,7 +7,7 @@ import pytest
 from mobilebert_core import DataError
 from mobilebert_core.datasets.examples import ChoiceExample, QuestionExample, TextExample, WordsExample
 from mobilebert_core.datasets.reading import ReadOptions, read_examples, splits
-from mobilebert_core.datasets.table import TRAINING_TASKS
+from mobilebert_core.training.tasks.table import TRAINING_TASKS
 from tests.core.data_files import CHOICES, QUESTIONS, TEXTS, WORDS, answered, read, squad, written
 
 FIRST = TextExample(2, "hello cats", None, "good")

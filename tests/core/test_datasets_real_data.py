@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from mobilebert_core import MobileBertConfig, MobileBertTokenizerFast
-from mobilebert_core.datasets import metrics
 from mobilebert_core.datasets.reading import ReadOptions, read_examples, splits
-from mobilebert_core.datasets.table import TRAINING_TASKS
+from mobilebert_core.training.tasks import metrics
+from mobilebert_core.training.tasks.table import TRAINING_TASKS
 from tests.core.data_files import QUESTIONS, TEXTS, WORDS
 from tests.core.test_datasets_scores import perfect, reference
 from tests.core.tokenizers import real_data

@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conversion.sample import random_checkpoint
-from mobilebert_core.checkpoints.google_names import google_config, google_fields, google_names
-from mobilebert_core.checkpoints.heads_held import natural_head
-from mobilebert_core.checkpoints.opening import open_checkpoint
+from conversion.parity.sample import random_checkpoint
+from mobilebert_core.checkpoints.containers.tensor_bundle.bundle_writer import write_bundle
+from mobilebert_core.checkpoints.detect_heads import natural_head
+from mobilebert_core.checkpoints.formats import open_checkpoint
+from mobilebert_core.checkpoints.names.google import google_config, google_fields, google_names
 from mobilebert_core.checkpoints.plan import plan_loading
-from mobilebert_core.checkpoints.stored import Stored
-from mobilebert_core.checkpoints.tensor_bundle_writer import write_bundle
-from mobilebert_core.config import MobileBertConfig
+from mobilebert_core.checkpoints.tensor_info import Stored
+from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.errors import CheckpointError, CheckpointNotFoundError, ConfigError
 from mobilebert_core.heads import HEADS
 from mobilebert_core.weights import every_weight, weight_table

@@ -15,7 +15,7 @@ import pytest
 from mobilebert_core import MobileBertConfig
 from mobilebert_core.errors import BackendMissingError, CheckpointError, CheckpointNotFoundError
 from mobilebert_core.files import WEIGHT_FILES
-from mobilebert_core.hub import is_repository_name, resolve
+from mobilebert_core.hub.resolve import is_repository_name, resolve
 from tests.core.tokenizers import VOCABULARY
 from tests.hub_stand_in import MEMBER
 from tests.tiny import tiny_config
@@ -259,7 +259,7 @@ def test_revisions(hub):
 
 def test_files_are_of_one_commit_though_the_branch_moves(hub, monkeypatch):
     """A commit that is pushed between two downloads must not mix with the one before."""
-    from mobilebert_core.hub_repository import Repository
+    from mobilebert_core.hub.repository import Repository
 
     old = hub.publish(NAME, {"config.json": CONFIG, **weights("tf_model.h5")})
     find = Repository.find
@@ -320,7 +320,7 @@ def test_the_cache_serves_without_the_hub(hub, monkeypatch, caplog, how, marked)
 
 def test_a_hub_that_is_away_is_asked_in_vain_once(hub, monkeypatch):
     """huggingface_hub tries for half a minute: once a load, not once a file."""
-    from mobilebert_core import hub_repository
+    from mobilebert_core.hub.resolve import repository as hub_repository
 
     hub.publish(NAME, {"config.json": CONFIG, **weights("tf_model.h5")})
     first = resolve(NAME, config=True, weights=True)

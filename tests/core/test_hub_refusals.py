@@ -8,7 +8,7 @@ import pytest
 
 from mobilebert_core import MobileBertConfig, MobileBertTokenizer
 from mobilebert_core.errors import CheckpointNotFoundError, ConfigError
-from mobilebert_core.hub import resolve
+from mobilebert_core.hub.resolve import resolve
 from tests.core.test_hub import CONFIG, NAME, weights
 from tests.hub_stand_in import MEMBER
 
@@ -101,7 +101,7 @@ def test_a_listing_that_fails(hub, monkeypatch):
     def unreachable(*args, **kwargs):
         raise ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
 
-    monkeypatch.setattr("mobilebert_core.hub_repository.HfApi.list_repo_files", unreachable)
+    monkeypatch.setattr("mobilebert_core.hub.repository.HfApi.list_repo_files", unreachable)
     with pytest.raises(
         CheckpointNotFoundError, match=r"the list of its files: did not arrive whole \(ConnectionResetError"
     ):

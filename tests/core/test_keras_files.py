@@ -9,9 +9,9 @@ import h5py
 import numpy as np
 import pytest
 
-from mobilebert_core.checkpoints.keras_archive import KerasArchive
-from mobilebert_core.checkpoints.keras_names import keras_place
-from mobilebert_core.checkpoints.keras_writer import write_keras_archive, write_keras_weights
+from mobilebert_core.checkpoints.containers.keras_archive import KerasArchive
+from mobilebert_core.checkpoints.containers.keras_writer import write_keras_archive, write_keras_weights
+from mobilebert_core.checkpoints.names.keras import keras_place
 from mobilebert_core.checkpoints.plan import plan_loading
 from mobilebert_core.errors import CheckpointError, CheckpointNotFoundError, ConfigError
 from mobilebert_core.heads import HEADS

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mobilebert_core.checkpoints.keras_archive import KerasArchive
-from mobilebert_core.checkpoints.keras_writer import write_keras_archive, write_keras_weights
+from mobilebert_core.checkpoints.containers.keras_archive import KerasArchive
+from mobilebert_core.checkpoints.containers.keras_writer import write_keras_archive, write_keras_weights
 from mobilebert_core.checkpoints.plan import plan_loading
 from mobilebert_core.errors import CheckpointError, ConfigError
 from tests.core.keras_files import (

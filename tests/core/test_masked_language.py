@@ -7,9 +7,9 @@ import pytest
 
 from mobilebert_core import DEMO_MODEL, DataError, InputError, MobileBertTokenizerFast, TokenizerError
 from mobilebert_core.datasets.examples import ReadOptions
-from mobilebert_core.datasets.masked_language import FillMaskTraining, PretrainingTraining, Texts, read_texts
-from mobilebert_core.datasets.masking import Masking
 from mobilebert_core.heads import IGNORE_INDEX
+from mobilebert_core.training.tasks.masked_language import FillMaskTraining, PretrainingTraining, Texts, read_texts
+from mobilebert_core.training.tasks.masking import Masking
 from tests.tiny import tiny_config
 
 TEXTS = [

@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conversion.parity import TOLERANCES, relative_deviation
-from mobilebert_core.checkpoints.model_garden_config import config_from_model_garden
-from mobilebert_core.checkpoints.model_garden_names import model_garden_names
-from mobilebert_core.checkpoints.opening import open_checkpoint
+from conversion.parity.deviation import TOLERANCES, relative_deviation
+from mobilebert_core.checkpoints.containers.safetensors import save_weights
+from mobilebert_core.checkpoints.formats import open_checkpoint
+from mobilebert_core.checkpoints.names.model_garden import model_garden_names
+from mobilebert_core.checkpoints.names.model_garden_config import config_from_model_garden
 from mobilebert_core.checkpoints.plan import plan_loading
-from mobilebert_core.checkpoints.safetensors_file import save_weights
-from mobilebert_core.config import MobileBertConfig
+from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.errors import CheckpointNotFoundError
 from mobilebert_core.heads import HEADS
 from mobilebert_core.weights import weight_table

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from mobilebert_core.checkpoints.model_garden_config import config_from_model_garden
+from mobilebert_core.checkpoints.names.model_garden_config import config_from_model_garden
 from mobilebert_core.errors import BackendMissingError, CheckpointError, CheckpointNotFoundError, ConfigError
 from tests.core.model_garden import GOLDEN
 

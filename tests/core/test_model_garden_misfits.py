@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mobilebert_core.checkpoints.model_garden_objects import saved_models
-from mobilebert_core.checkpoints.object_graph import OBJECT_GRAPH, ObjectGraph
+from mobilebert_core.checkpoints.containers.tensor_bundle.object_graph import OBJECT_GRAPH, ObjectGraph
+from mobilebert_core.checkpoints.containers.tensor_bundle.protobuf_wire import encode_field
+from mobilebert_core.checkpoints.names.model_garden_objects import saved_models
 from mobilebert_core.checkpoints.plan import plan_loading
-from mobilebert_core.checkpoints.protobuf_wire import encode_field
-from mobilebert_core.checkpoints.stored import Renamed, Stored
+from mobilebert_core.checkpoints.tensor_info import Renamed, Stored
 from mobilebert_core.errors import CheckpointError
 from mobilebert_core.heads import HEADS
 from tests.core.model_garden import VARIABLES, GraphOnly, graph_bytes, names_of, opened, recorded_graph

@@ -14,9 +14,9 @@ from safetensors.numpy import load_file, save_file
 
 from conversion.converting import convert
 from conversion.inspection import inspect_checkpoint
-from conversion.sample import random_checkpoint
-from mobilebert_core.checkpoints.heads_held import natural_head
-from mobilebert_core.checkpoints.opening import open_checkpoint
+from conversion.parity.sample import random_checkpoint
+from mobilebert_core.checkpoints.detect_heads import natural_head
+from mobilebert_core.checkpoints.formats import open_checkpoint
 from mobilebert_core.checkpoints.plan import plan_loading
 from mobilebert_core.checkpoints.targets import TARGETS
 from mobilebert_core.errors import CheckpointError, CheckpointNotFoundError, ConfigError

@@ -13,7 +13,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mobilebert_core.checkpoints.pickle_file import PickleFile
+from mobilebert_core.checkpoints.containers.pickle.pickle_file import PickleFile
 from mobilebert_core.errors import CheckpointError
 from tests.core.pickles import MEGABYTE, NUMBERS, encode, legacy_file, program, refused, storage, tensor, zip_file
 

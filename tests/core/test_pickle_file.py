@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import torch
 
-from mobilebert_core.checkpoints.pickle_file import PickleFile
-from mobilebert_core.checkpoints.pickle_writer import write_pickle
+from mobilebert_core.checkpoints.containers.pickle.pickle_file import PickleFile
+from mobilebert_core.checkpoints.containers.pickle.pickle_writer import write_pickle
 from mobilebert_core.errors import CheckpointError, CheckpointNotFoundError
 from tests.core.pickles import program, tensor, zip_file
 

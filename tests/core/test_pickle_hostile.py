@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from mobilebert_core.checkpoints import inert_pickle
-from mobilebert_core.checkpoints.pickle_file import PickleFile
+from mobilebert_core.checkpoints.containers.pickle import unpickling as inert_pickle
+from mobilebert_core.checkpoints.containers.pickle.pickle_file import PickleFile
 from tests.core.pickles import (
     FORMATS,
     MEGABYTE,

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
-from mobilebert_core.checkpoints.shards import size_in_bytes, write_files, write_sharded
-from mobilebert_core.checkpoints.stored import Stored
+from mobilebert_core.checkpoints.containers.shards import size_in_bytes, write_files, write_sharded
+from mobilebert_core.checkpoints.tensor_info import Stored
 from mobilebert_core.errors import ConfigError
 
 ARRAYS = {name: np.full((5, 2), i, np.float32) for i, name in enumerate("abcde")}  # 40 bytes each

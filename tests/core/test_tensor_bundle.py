@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mobilebert_core.checkpoints import protobuf_wire as wire
-from mobilebert_core.checkpoints.bundle_entries import STRING, slice_key
-from mobilebert_core.checkpoints.crc32c import EXPONENTS, crc32c, masked
-from mobilebert_core.checkpoints.snappy import decompress
-from mobilebert_core.checkpoints.sorted_table import read_table, write_table
-from mobilebert_core.checkpoints.stored import Stored
-from mobilebert_core.checkpoints.tensor_bundle import TensorBundle
-from mobilebert_core.checkpoints.tensor_bundle_writer import write_bundle, write_checkpoint_state
+from mobilebert_core.checkpoints.containers.tensor_bundle import protobuf_wire as wire
+from mobilebert_core.checkpoints.containers.tensor_bundle.bundle_entries import STRING, slice_key
+from mobilebert_core.checkpoints.containers.tensor_bundle.bundle_file import TensorBundle
+from mobilebert_core.checkpoints.containers.tensor_bundle.bundle_writer import write_bundle, write_checkpoint_state
+from mobilebert_core.checkpoints.containers.tensor_bundle.crc32c import EXPONENTS, crc32c, masked
+from mobilebert_core.checkpoints.containers.tensor_bundle.snappy import decompress
+from mobilebert_core.checkpoints.containers.tensor_bundle.sorted_table import read_table, write_table
+from mobilebert_core.checkpoints.tensor_info import Stored
 from mobilebert_core.errors import CheckpointError, CheckpointNotFoundError
 from tests.core.bundles import HEADER, assert_same, block, entries, sample_arrays, table, write_one
 from tests.core.tokenizers import real_data

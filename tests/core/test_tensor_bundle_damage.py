@@ -11,13 +11,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mobilebert_core.checkpoints.bundle_entries import STRING, BundleEntry, encode_entry, slice_key
-from mobilebert_core.checkpoints.crc32c import crc32c, masked
-from mobilebert_core.checkpoints.protobuf_wire import encode_field, fields
-from mobilebert_core.checkpoints.snappy import decompress
-from mobilebert_core.checkpoints.sorted_table import read_table, write_table
-from mobilebert_core.checkpoints.tensor_bundle import TensorBundle
-from mobilebert_core.checkpoints.tensor_bundle_writer import write_bundle
+from mobilebert_core.checkpoints.containers.tensor_bundle.bundle_entries import (
+    STRING,
+    BundleEntry,
+    encode_entry,
+    slice_key,
+)
+from mobilebert_core.checkpoints.containers.tensor_bundle.bundle_file import TensorBundle
+from mobilebert_core.checkpoints.containers.tensor_bundle.bundle_writer import write_bundle
+from mobilebert_core.checkpoints.containers.tensor_bundle.crc32c import crc32c, masked
+from mobilebert_core.checkpoints.containers.tensor_bundle.protobuf_wire import encode_field, fields
+from mobilebert_core.checkpoints.containers.tensor_bundle.snappy import decompress
+from mobilebert_core.checkpoints.containers.tensor_bundle.sorted_table import read_table, write_table
 from mobilebert_core.errors import CheckpointError, CheckpointNotFoundError
 from tests.core.bundles import FLOAT32, HEADER, block, entries, handle, table, write_index, write_one
 

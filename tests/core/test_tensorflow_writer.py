@@ -13,10 +13,10 @@ import h5py
 import numpy as np
 import pytest
 
-from mobilebert_core.checkpoints.hdf5_file import H5File
-from mobilebert_core.checkpoints.tensorflow_names import tensorflow_names
-from mobilebert_core.checkpoints.tensorflow_writer import write_tensorflow
-from mobilebert_core.config import MobileBertConfig
+from mobilebert_core.checkpoints.containers.hdf5 import H5File
+from mobilebert_core.checkpoints.containers.tensorflow_writer import write_tensorflow
+from mobilebert_core.checkpoints.names.tensorflow import tensorflow_names
+from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.errors import BackendMissingError, CheckpointError, ConfigError
 from mobilebert_core.heads import HEADS
 from mobilebert_core.weights import weight_table

@@ -9,10 +9,10 @@ import pytest
 
 from mobilebert_core import CheckpointError, ConfigError
 from mobilebert_core.heads import HEADS
-from mobilebert_core.training.fresh import fresh_arrays
-from mobilebert_core.training.journal import Journal, read_curves
+from mobilebert_core.training.initialization import fresh_arrays
 from mobilebert_core.training.order import epoch_batches
 from mobilebert_core.training.recipe import Recipe
+from mobilebert_core.training.run_directory import Journal, read_curves
 from mobilebert_core.weights import weight_table
 from tests.tiny import tiny_config
 
@@ -150,7 +150,7 @@ def test_an_interruption_between_the_renames_leaves_a_whole_state(tmp_path, monk
                 raise KeyboardInterrupt
         replace(source, target)
 
-    monkeypatch.setattr("mobilebert_core.training.journal.os.replace", interrupted)
+    monkeypatch.setattr("mobilebert_core.training.run_directory.os.replace", interrupted)
     with pytest.raises(KeyboardInterrupt):
         first.save(FakeTrainer(2), {"step": 2, "best": {}})
     first.close()

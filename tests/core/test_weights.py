@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from mobilebert_core.config import MobileBertConfig
+from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.heads import HEADS
 from mobilebert_core.weights import KERAS_RENAMES, parameter_count, weight_table
 from tests.tiny import BRANCHES, tiny_config

@@ -24,13 +24,13 @@ from typing import Any
 
 import numpy as np
 
-from conversion.parity import TOLERANCES, relative_deviation
-from conversion.sample import random_checkpoint
-from mobilebert_core.checkpoints.safetensors_file import SafetensorsFile
-from mobilebert_core.checkpoints.shards import write_sharded
-from mobilebert_core.checkpoints.stored import Stored
-from mobilebert_core.checkpoints.tensorflow_writer import write_tensorflow
-from mobilebert_core.config import MobileBertConfig
+from conversion.parity.deviation import TOLERANCES, relative_deviation
+from conversion.parity.sample import random_checkpoint
+from mobilebert_core.checkpoints.containers.safetensors import SafetensorsFile
+from mobilebert_core.checkpoints.containers.shards import write_sharded
+from mobilebert_core.checkpoints.containers.tensorflow_writer import write_tensorflow
+from mobilebert_core.checkpoints.tensor_info import Stored
+from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.heads import HEADS
 from mobilebert_core.weights import weight_table
 from tests.golden.record_checkpoint_files import SHARD, SMALL, inputs_of, run_tensorflow, run_torch

@@ -30,9 +30,9 @@ from typing import Any
 
 import numpy as np
 
-from conversion.parity import TOLERANCES, relative_deviation
-from conversion.sample import random_checkpoint
-from mobilebert_core.checkpoints.safetensors_file import SafetensorsFile, save_weights
+from conversion.parity.deviation import TOLERANCES, relative_deviation
+from conversion.parity.sample import random_checkpoint
+from mobilebert_core.checkpoints.containers.safetensors import SafetensorsFile, save_weights
 from mobilebert_core.heads import HEADS
 from tests.golden.record_models import flat
 from tests.tiny import tiny_config

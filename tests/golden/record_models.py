@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from conversion.sample import random_checkpoint
+from conversion.parity.sample import random_checkpoint
 from mobilebert_core.heads import HEADS
 from tests.tiny import tiny_config
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from conversion.parity import TOLERANCES, relative_deviation
-from mobilebert_core.config import MobileBertConfig
+from conversion.parity.deviation import TOLERANCES, relative_deviation
+from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.heads import HEADS
 from mobilebert_core.weights import weight_table
 

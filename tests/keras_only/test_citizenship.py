@@ -15,7 +15,7 @@ from mobilebert_core.errors import InputError
 from mobilebert_core.heads import HEADS
 from mobilebert_core.outputs import ModelOutput
 from mobilebert_tf import MODEL_CLASSES, MaskedAccuracy
-from mobilebert_tf.optimization import fuse_updates
+from mobilebert_tf.fit.optimization import fuse_updates
 from tests.tiny import tiny_batch, tiny_config
 
 SMALL = {"num_hidden_layers": 1, "num_feedforward_networks": 1}

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mobilebert_tf.optimization import fuse_updates
+from mobilebert_tf.fit.optimization import fuse_updates
 from tests.keras_only.fitting import build, data, learnable, plain, weights_of
 
 EPSILON = 1e-3  # of Adam: with the default, gradients of the size of rounding errors move weights by a whole step

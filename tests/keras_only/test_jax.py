@@ -14,7 +14,7 @@ import sys, tempfile
 import keras, numpy as np
 from mobilebert_core.heads import HEADS
 from mobilebert_tf import MODEL_CLASSES
-from conversion.parity import compare
+from conversion.parity.deviation import compare
 from tests.tiny import tiny_batch
 import mobilebert_torch
 

@@ -11,8 +11,12 @@ import numpy as np
 import pytest
 
 import mobilebert_tf
-from mobilebert_core.checkpoints.keras_archive import KerasArchive
-from mobilebert_core.checkpoints.keras_writer import KERAS_VERSION, write_keras_archive, write_keras_weights
+from mobilebert_core.checkpoints.containers.keras_archive import KerasArchive
+from mobilebert_core.checkpoints.containers.keras_writer import (
+    KERAS_VERSION,
+    write_keras_archive,
+    write_keras_weights,
+)
 from mobilebert_core.checkpoints.plan import plan_loading
 from mobilebert_core.errors import CheckpointError
 from mobilebert_core.heads import HEADS

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from conversion.cli import main
+from mobilebert.cli import main
 from mobilebert_core import MobileBertTokenizerFast
 
 

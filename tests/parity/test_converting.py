@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from conversion.cli import main
 from conversion.converting import convert
-from conversion.parity import ParityError
-from mobilebert_core.checkpoints.opening import open_checkpoint
+from conversion.parity.deviation import ParityError
+from mobilebert.cli import main
+from mobilebert_core.checkpoints.formats import open_checkpoint
 from mobilebert_core.checkpoints.targets import TARGETS
 from mobilebert_core.errors import CheckpointError, ConfigError
 from mobilebert_core.heads import HEADS
@@ -415,7 +415,7 @@ def test_converting_and_inspecting_load_no_framework(checkpoint, tmp_path):
     source = checkpoint("MaskedLM")
     for target in TARGETS:
         code = (
-            "import sys; from conversion.cli import main\n"
+            "import sys; from mobilebert.cli import main\n"
             f"code = main(['convert', {str(source)!r}, {str(place(tmp_path, target))!r}, '--to', {target!r}, "
             "'--parity', 'none'])\n"
             f"code += main(['inspect', {str(place(tmp_path, target))!r}])\n"

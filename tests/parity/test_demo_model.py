@@ -8,10 +8,11 @@ import re
 import numpy as np
 import pytest
 
-from conversion.cli import main
-from mobilebert_core import DEMO_MODEL, MobileBertPipeline
-from mobilebert_core.datasets.metrics import multi_label
-from recipes.demo_model import EMOTIONS, read, student
+from mobilebert import MobileBertPipeline
+from mobilebert.cli import main
+from mobilebert_core import DEMO_MODEL
+from mobilebert_core.training.tasks.metrics import multi_label
+from scripts.demo_model import EMOTIONS, read, student
 from tests.core.tokenizers import real_data
 
 

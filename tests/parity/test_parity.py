@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from conversion.parity import ParityError, compare, compare_traces, relative_deviation
-from conversion.traces import Trace, trace
+from conversion.parity.deviation import ParityError, compare, compare_traces, relative_deviation
+from conversion.parity.traces import Trace, trace
 from mobilebert_core.heads import HEADS
 from tests.tiny import BRANCHES, tiny_batch, tiny_config
 
@@ -142,7 +142,7 @@ def test_other_heads_cannot_be_compared(checkpoint):
 
 
 def test_equal_seeds_give_equal_bytes(tmp_path):
-    from conversion.sample import random_checkpoint
+    from conversion.parity.sample import random_checkpoint
 
     files = [random_checkpoint(tiny_config(), HEADS["MaskedLM"], tmp_path / n, seed=3) for n in ("a", "b")]
     assert (files[0] / "model.safetensors").read_bytes() == (files[1] / "model.safetensors").read_bytes()

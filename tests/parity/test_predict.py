@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from conversion.cli import main
+from mobilebert import pipeline as pipelines
+from mobilebert.cli import main
 from mobilebert_core import MobileBertTokenizerFast
-from mobilebert_core.tasks import pipeline as pipelines
 from mobilebert_core.tasks.table import TASKS
 from tests.core.test_tasks import VOCABULARY
 
@@ -159,7 +159,7 @@ def test_options_that_do_not_fit(model, predict, tmp_path, monkeypatch):
 
 
 def test_the_command_as_a_process(model):
-    command = [sys.executable, "-m", "conversion.cli", "predict", "next-sentence", "--model", model("next-sentence")]
+    command = [sys.executable, "-m", "mobilebert.cli", "predict", "next-sentence", "--model", model("next-sentence")]
     lines = '{"text": "zola lives", "text_pair": "in paris"}\nbroken\n'
     done = subprocess.run(command, input=lines, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 1

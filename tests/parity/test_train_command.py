@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from conversion.cli import main
-from mobilebert_core import MobileBertPipeline
-from mobilebert_core.training.journal import read_curves
+from mobilebert import MobileBertPipeline
+from mobilebert.cli import main
+from mobilebert_core.training.run_directory import read_curves
 from tests.tiny import TINY, tiny_config
 
 NO_DROPOUT = ("hidden_dropout_prob=0", "attention_probs_dropout_prob=0", "classifier_dropout=0")

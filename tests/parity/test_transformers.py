@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import transformers
 
-from conversion.parity import compare
-from conversion.sample import random_checkpoint
+from conversion.parity.deviation import compare
+from conversion.parity.sample import random_checkpoint
 from mobilebert_core.heads import HEADS
 from tests.backends.backend import TorchBackend
 from tests.tiny import BRANCHES, tiny_batch, tiny_config

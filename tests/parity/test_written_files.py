@@ -8,9 +8,9 @@ from __future__ import annotations
 import pytest
 import transformers
 
-from conversion.parity import compare
-from mobilebert_core.checkpoints.safetensors_file import SafetensorsFile
-from mobilebert_core.checkpoints.shards import write_sharded
+from conversion.parity.deviation import compare
+from mobilebert_core.checkpoints.containers.safetensors import SafetensorsFile
+from mobilebert_core.checkpoints.containers.shards import write_sharded
 from mobilebert_core.heads import HEADS
 from tests.backends.backend import TorchBackend
 from tests.tiny import tiny_batch

@@ -1,0 +1,143 @@
+"""Something to compare when there is no checkpoint: seeded random weights and real sentences.
+
+The weights are drawn everywhere, norms and biases included, so that no two places can be confused, and their
+hidden states can be brought to any size: those of the released model reach 2.5e7.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mobilebert_core.checkpoints.containers.safetensors import save_weights
+from mobilebert_core.configuration.config import MobileBertConfig
+from mobilebert_core.heads import Head
+from mobilebert_core.weights import Weight, query_reads_hidden, weight_table
+
+# Sentences written for this package, of different lengths, so that a batch of them has padding.
+SENTENCES = (
+    "The river rose overnight, and by morning the lower road was gone.",
+    "Who keeps the bees?",
+    "She fixed the old radio with a paper clip and two wires from the lamp.",
+    "It rained.",
+)
+
+# Without layer norm nothing holds the hidden states back: these keep them of one size over 24 blocks. A network
+# that grows from block to block would amplify rounding just so, and hide real differences.
+_DENSE_GAIN = 0.5
+_NORM_RANGE = (0.6, 1.1)
+
+
+def random_checkpoint(
+    config: MobileBertConfig, head: Head, directory: Path, seed: int = 0, hidden_scale: float = 1.0
+) -> Path:
+    """Writes a checkpoint of random weights (float32) and returns its directory; equal seeds, equal bytes.
+
+    `hidden_scale` multiplies the hidden states. Heads read them as they are, so their weights shrink by as
+    much, and logits keep their size.
+    """
+    weights = {w.name: a for w, a in _drawn(config, head, np.random.default_rng(seed), hidden_scale)}
+    save_weights(directory / "model.safetensors", weights)
+    config.copy(architectures=[head.class_name], dtype="float32").save_pretrained(directory)
+    return directory
+
+
+def _drawn(
+    config: MobileBertConfig, head: Head, rng: np.random.Generator, scale: float
+) -> list[tuple[Weight, np.ndarray]]:
+    drawn = []
+    for weight in weight_table(config, head):
+        if weight.tied_to is not None:
+            continue
+        if weight.name.endswith("weight") and len(weight.shape) == 2:
+            fan_in = weight.shape[0] if weight.kind == "extra_output" else weight.shape[1]
+            gain = 1.0 if weight.kind.endswith("table") else _DENSE_GAIN / math.sqrt(max(1, fan_in))
+            array = rng.standard_normal(weight.shape, np.float32) * gain
+        elif weight.name.endswith("weight"):
+            array = rng.uniform(*_NORM_RANGE, weight.shape).astype(np.float32)
+        else:
+            array = rng.standard_normal(weight.shape, np.float32) * 0.1
+        if _reads_hidden(weight, config, head):
+            array /= np.float32(scale)
+        elif _writes_hidden(weight, config):
+            array *= np.float32(scale)
+        drawn.append((weight, array.astype(np.float32)))
+    return drawn
+
+
+# Where hidden states are read and written. Dividing the weights of every reader by s and multiplying all that is
+# written by s makes every hidden state s times as large and leaves the rest of the network as it was.
+_HEADS_READ = ("pooler.dense.weight", "predictions.transform.dense.weight")
+_QUERY_KEY = ("self.query.weight", "self.key.weight")
+
+
+def _reads_hidden(weight: Weight, config: MobileBertConfig, head: Head) -> bool:
+    """True for the matrices that multiply hidden states."""
+    name = weight.full_name
+    if weight.kind == "classifier":
+        after_tanh = config.classifier_activation and head.pooled
+        return name.endswith("weight") and not after_tanh
+    if name.endswith(_HEADS_READ):
+        return True
+    if not config.use_bottleneck:
+        return name.endswith((*_QUERY_KEY, "self.value.weight", "intermediate.dense.weight"))
+    if name.endswith(("bottleneck.input.dense.weight", "bottleneck.attention.dense.weight")):
+        return True
+    if name.endswith("self.value.weight"):
+        return not config.use_bottleneck_attention
+    return name.endswith(_QUERY_KEY) and query_reads_hidden(config)
+
+
+def _writes_hidden(weight: Weight, config: MobileBertConfig) -> bool:
+    """True for what is added into hidden states; a layer norm also loses their size and gives it back."""
+    name = weight.full_name
+    if name.startswith("mobilebert.embeddings.LayerNorm."):
+        return True
+    written = ".output.bottleneck." in name if config.use_bottleneck else ".output." in name
+    restores_size = config.normalization_type == "layer_norm" or not name.endswith("LayerNorm.weight")
+    return written and name.startswith("mobilebert.encoder.") and restores_size
+
+
+def batch_of(
+    tokenizer: Any, texts: Sequence[str], config: MobileBertConfig, head: Head, seed: int = 0
+) -> dict[str, Any]:
+    """A padded int32 batch of texts with labels for every task of the head, drawn with a seed."""
+    encoded = tokenizer(list(texts), padding=True, truncation=True, max_length=config.max_position_embeddings)
+    batch = {n: np.asarray(encoded[n], np.int32) for n in ("input_ids", "attention_mask", "token_type_ids")}
+    if head.per_choice:  # every text with each of two others as a choice
+        batch = {n: np.stack([a, np.roll(a, 1, axis=0)], axis=1) for n, a in batch.items()}
+    return {**batch, **labels_for(config, head, batch["input_ids"].shape, seed)}
+
+
+def labels_for(config: MobileBertConfig, head: Head, shape: tuple[int, ...], seed: int = 0) -> dict[str, np.ndarray]:
+    """Random labels for inputs of a shape, (B, S) or (B, choices, S)."""
+    rng = np.random.default_rng(seed)
+    size, length = shape[0], shape[-1]
+    labels: dict[str, np.ndarray] = {}
+    for task in head.tasks:
+        if task.kind == "span":
+            labels[task.label] = rng.integers(0, length, size)
+        elif head.per_choice:
+            labels[task.label] = rng.integers(0, shape[1], size)
+        elif task.label == "next_sentence_label" or head.name == "NextSentencePrediction":
+            labels[task.label] = rng.integers(0, 2, size)
+        elif "predictions" in head.modules:
+            labels[task.label] = np.where(rng.random(shape) < 0.5, rng.integers(0, config.vocab_size, shape), -100)
+        elif task.kind == "problem":
+            labels[task.label] = _problem_labels(config, rng, size)
+        else:
+            labels[task.label] = rng.integers(0, config.num_labels, shape)
+    return {name: a if a.dtype == np.float32 else a.astype(np.int32) for name, a in labels.items()}
+
+
+def _problem_labels(config: MobileBertConfig, rng: np.random.Generator, size: int) -> np.ndarray:
+    if config.problem_type == "multi_label_classification":
+        return rng.integers(0, 2, (size, config.num_labels)).astype(np.float32)
+    if config.problem_type == "regression" or (config.problem_type is None and config.num_labels == 1):
+        many = (size, config.num_labels) if config.num_labels > 1 else (size,)
+        return rng.standard_normal(many).astype(np.float32)
+    return rng.integers(0, config.num_labels, size)

@@ -1,0 +1,7 @@
+"""`python -m mobilebert` is the `mobilebert` command."""
+
+import sys
+
+from .cli import main
+
+sys.exit(main())

@@ -1,0 +1,121 @@
+"""`mobilebert parity`: from a checkpoint and texts to a table, a JSON file and a picture."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from conversion.parity.deviation import Report, compare
+from conversion.parity.report import plot, table
+from conversion.parity.sample import SENTENCES, batch_of, random_checkpoint
+from mobilebert_core.configuration.config import MobileBertConfig
+from mobilebert_core.configuration.presets import PRESETS
+from mobilebert_core.demo_model import DEMO_MODEL
+from mobilebert_core.errors import BackendMissingError, ConfigError
+from mobilebert_core.files import TOKENIZER_FILES
+from mobilebert_core.heads import HEADS, Head
+from mobilebert_core.hub.resolve import resolve
+from mobilebert_core.weights import parameter_count, weight_table
+
+PICTURES = (".png", ".svg", ".pdf", ".jpg")
+
+
+def run_parity(options: argparse.Namespace) -> int:
+    """Prints one table a dtype; returns 0 when all are within the tolerance, 1 otherwise."""
+    if options.plot and options.plot.suffix not in PICTURES:
+        raise ConfigError(f"--plot {options.plot}: wanted a file that ends in {', '.join(PICTURES)}.")
+    torch_classes, keras_classes = _backends()
+    reports: list[Report] = []
+    with tempfile.TemporaryDirectory() as scratch:
+        checkpoint, config, head = _checkpoint(options, Path(scratch))
+        batch = batch_of(_tokenizer(checkpoint), options.text or SENTENCES, config, head, options.seed)
+        count = parameter_count(weight_table(config, head))
+        source = options.checkpoint or "the demo model"
+        if checkpoint == Path(scratch):
+            source += f", random weights, seed {options.seed}"
+        print(f"{head.class_name}, {count:,} parameters, from {source}")
+        print(f"input_ids {batch['input_ids'].shape}, {int(batch['attention_mask'].sum())} tokens\n")
+        with tqdm(total=5 * len(options.dtype), disable=None, file=sys.stderr, leave=False) as bar:
+            for dtype in options.dtype:
+                reports.append(_measure(options, checkpoint, head, batch, dtype, torch_classes, keras_classes, bar))
+                tqdm.write(table(reports[-1]) + "\n", file=sys.stdout)
+    if options.json:
+        _save_json(reports, options.json)
+    if options.plot:
+        plot(reports, options.plot)
+    return 0 if all(report.ok for report in reports) else 1
+
+
+def _measure(
+    options: argparse.Namespace,
+    checkpoint: Path,
+    head: Head,
+    batch: dict[str, Any],
+    dtype: str,
+    torch_classes: dict[str, Any],
+    keras_classes: dict[str, Any],
+    bar: tqdm,
+) -> Report:
+    def step(name: str) -> None:
+        bar.set_description(f"{dtype} {name}")
+        bar.update()
+
+    step("PyTorch loads")
+    torch_model = torch_classes[head.name].from_pretrained(checkpoint, dtype=dtype)
+    step("Keras loads")
+    keras_model = keras_classes[head.name].from_pretrained(checkpoint, dtype=dtype)
+    gradients = not options.no_gradients
+    return compare(torch_model, keras_model, batch, options.tolerance, gradients=gradients, progress=step)
+
+
+def _backends() -> tuple[dict[str, Any], dict[str, Any]]:
+    try:
+        import mobilebert_torch
+    except ImportError as e:
+        raise BackendMissingError(
+            f"parity compares two frameworks and needs both ({e}). Install them: pip install 'mobilebert[all]'."
+        ) from e
+    import mobilebert_tf
+
+    return mobilebert_torch.MODEL_CLASSES, mobilebert_tf.MODEL_CLASSES
+
+
+def _checkpoint(options: argparse.Namespace, scratch: Path) -> tuple[Path, MobileBertConfig, Head]:
+    name = options.checkpoint
+    if name in PRESETS and not Path(name).exists():
+        head = HEADS[options.head or "PreTraining"]
+        config = MobileBertConfig.from_preset(name)
+        random_checkpoint(config, head, scratch, options.seed, options.hidden_scale)
+        return scratch, config, head
+    if options.hidden_scale != 1.0:
+        raise ConfigError(f"--hidden-scale is for the random weights of a preset, one of {', '.join(PRESETS)}.")
+    folder = resolve(DEMO_MODEL if name is None else name, config=True, weights=True, tokenizer=True)
+    config = MobileBertConfig.from_pretrained(folder)
+    return folder, config, HEADS[options.head or _head_of(config)]
+
+
+def _head_of(config: MobileBertConfig) -> str:
+    """The head that config.json names, or the bare model."""
+    named = {name.removeprefix("TF") for name in config.architectures or []}
+    return next((head.name for head in HEADS.values() if head.class_name in named), "Model")
+
+
+def _tokenizer(checkpoint: Path) -> Any:
+    from mobilebert_core.text.tokenization_fast import MobileBertTokenizerFast
+
+    own = any((checkpoint / name).is_file() for name in TOKENIZER_FILES[:2])
+    return MobileBertTokenizerFast.from_pretrained(checkpoint if own else DEMO_MODEL)
+
+
+def _save_json(reports: list[Report], path: Path) -> None:
+    if len(reports) == 1:
+        reports[0].save_json(path)
+        return
+    from mobilebert_core.files import write_text
+
+    write_text(path, "[\n" + ",\n".join(report.to_json().rstrip() for report in reports) + "\n]\n")

@@ -1,0 +1,222 @@
+"""`mobilebert predict`: texts in, JSON lines out."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections import deque
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from mobilebert_core.configuration.fields import DTYPES
+from mobilebert_core.demo_model import DEMO_MODEL, DEMO_TASK
+from mobilebert_core.errors import InputError, TokenizerError
+from mobilebert_core.tasks.table import TASKS, TextTask
+from mobilebert_core.tasks.task_text import options_of
+
+from ..pipeline import RUNNERS, MobileBertPipeline, Prepared
+from .prediction_files import FORMATS, STANDARD_INPUT, AnswerFile, Line, opened, read_lines
+
+_POSITIONAL = "text"  # the field that stands on the command line without a name
+
+
+def add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds the command with one subcommand a task, whose options are those of the table."""
+    parser = commands.add_parser(
+        "predict",
+        help="answer texts: words for [MASK], labels, entities, answers to questions, embeddings ...",
+        description="Runs a model on texts and writes one line of JSON for each. See `mobilebert predict TASK --help`.",
+    )
+    tasks = parser.add_subparsers(metavar="TASK", required=True, title="tasks")
+    for task in TASKS.values():
+        _add_task(tasks, task)
+
+
+def _add_task(tasks: argparse._SubParsersAction[argparse.ArgumentParser], task: TextTask) -> None:
+    names = {field.name for field in task.takes}
+    text = "[TEXT ...] " if _POSITIONAL in names else ""
+    model = "[--model PATH]" if task.name == DEMO_TASK else "--model PATH"
+    parser = tasks.add_parser(
+        task.name,
+        aliases=task.aliases,
+        help=task.about,
+        usage=f"mobilebert predict {task.name} {text}{model} [options]",
+        description=f"{task.about[0].upper()}{task.about[1:]}. {_input_help(task)} Each answer is a line of JSON, "
+        '{"line": its number, "result": the answer}; a line that cannot be read is reported and left out.',
+    )
+    options = {each.name for each in options_of(task.text)}
+    for field in task.takes:
+        if field.name == _POSITIONAL:
+            parser.add_argument("text", nargs="*", metavar="TEXT", help=field.help)
+        elif field.name not in options:
+            count: Any = "+" if field.several else None
+            help = field.help + ("; TEXT comes before them" if field.several else "")
+            parser.add_argument(_flag(field.name), dest=f"field_{field.name}", nargs=count, metavar="TEXT", help=help)
+    for each in options_of(task.text):
+        _add_option(parser, each)
+    own = task.name == DEMO_TASK
+    parser.add_argument(
+        "--model", required=not own, default=DEMO_MODEL if own else None, metavar="PATH",
+        help="directory of the checkpoint, or a name on the Hugging Face hub"
+        + " (default: the demo model, 28 emotions)" * own,
+    )  # fmt: skip
+    parser.add_argument("--backend", choices=list(RUNNERS), default="torch", help="default torch; answers are the same")
+    parser.add_argument("--input", metavar="FILE", help=f"{', '.join(FORMATS)}; - is standard input")
+    parser.add_argument("--format", choices=FORMATS, help="of the input (default: by its name; txt for standard input)")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="JSON lines (default: standard output)")
+    parser.add_argument("--resume", action="store_true", help="keep what --output holds and go on after it")
+    parser.add_argument("--batch-size", type=int, default=16, metavar="N", help="rows at once (default 16)")
+    parser.add_argument("--dtype", choices=DTYPES, default="float32", help="default float32")
+    parser.add_argument("--device", help="where PyTorch computes, such as cpu or cuda:1 (default: the GPU, if any)")
+    parser.add_argument(
+        "--padding-invariant", action="store_true", default=None, help="keep answers free of what shares their batch"
+    )
+    parser.set_defaults(run=run_predict, task=task)
+
+
+def _input_help(task: TextTask) -> str:
+    needed = [field.name for field in task.takes if not field.optional]
+    if len(needed) == 1:
+        return "Texts come as arguments, from --input, or a line each on standard input."
+    return (
+        f"One input comes as arguments; many from --input or standard input, as JSON lines or CSV with "
+        f"{' and '.join(needed)}, or, when all but one of them are arguments, as lines of text."
+    )
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _add_option(parser: argparse.ArgumentParser, each: Any) -> None:
+    kind, choices = each.metadata["kind"], each.metadata["choices"]
+    flags = [flag for flag in (each.metadata["flag"], _flag(each.name)) if flag]
+    help, common = each.metadata["help"], dict[str, Any](dest=f"option_{each.name}", default=argparse.SUPPRESS)
+    if kind is bool:
+        parser.add_argument(*flags, action="store_true", help=help, **common)
+        return
+    if each.default not in (None, ()):
+        shown = " ".join(each.default) if kind is tuple else each.default
+        help += f" (default {shown})"
+    if kind is tuple:
+        help += "; TEXT comes before them"
+    nargs: Any = "+" if kind is tuple else None
+    metavar = None if choices else {int: "N", float: "X"}.get(kind, "TEXT")
+    parser.add_argument(
+        *flags, type=str if kind is tuple else kind, nargs=nargs, choices=choices or None, metavar=metavar, help=help,
+        **common,
+    )  # fmt: skip
+
+
+def run_predict(options: argparse.Namespace) -> int:
+    """Writes the answers; returns 0, 1 when lines were broken, 130 when interrupted.
+
+    Raises:
+        InputError: when there is no input, or it and the options do not fit.
+    """
+    task: TextTask = options.task
+    if options.resume and options.output is None:
+        raise InputError("predict: --resume goes on with the file of --output, which is missing.")
+    fields = {name.removeprefix("field_"): v for name, v in vars(options).items() if name.startswith("field_") and v}
+    chosen = {n.removeprefix("option_"): v for n, v in vars(options).items() if n.startswith("option_")}
+    texts = getattr(options, _POSITIONAL, [])
+    source = _source(options, fields, texts)
+    pipeline = MobileBertPipeline.from_pretrained(
+        task.name, options.model, backend=options.backend, batch_size=options.batch_size, dtype=options.dtype,
+        device=options.device, padding_invariant=options.padding_invariant, **chosen,
+    )  # fmt: skip
+    with (
+        _lines(options, fields, texts, source) as lines,
+        closing(AnswerFile(options.output, options.resume)) as answers,
+    ):
+        at_once = options.batch_size if source == STANDARD_INPUT else None
+        return _answer(pipeline, source or "argument", lines, fields, answers, at_once, options.output is not None)
+
+
+def _source(options: argparse.Namespace, fields: dict[str, Any], texts: list[str]) -> str | None:
+    """The file to read, "-" for standard input, or None where the arguments are the input."""
+    given = {*fields, *([_POSITIONAL] if texts else [])}
+    missing = [field.name for field in options.task.takes if not field.optional and field.name not in given]
+    if texts and options.input:
+        raise InputError(f"{options.task.name}: text came as arguments and from --input. Give one of the two.")
+    if options.input:
+        return str(options.input)
+    if not missing:
+        return None
+    if texts or sys.stdin.isatty():
+        raise InputError(
+            f"{options.task.name}: {' and '.join(missing)} missing. Give texts as arguments, --input FILE, or "
+            "--input - for standard input."
+        )
+    return STANDARD_INPUT
+
+
+@contextmanager
+def _lines(
+    options: argparse.Namespace, fields: dict[str, Any], texts: list[str], source: str | None
+) -> Iterator[Iterator[Line]]:
+    if source is None:
+        yield iter([Line(n, {_POSITIONAL: text}) for n, text in enumerate(texts, 1)] or [Line(1)])
+        return
+    missing = [field.name for field in options.task.takes if not field.optional and field.name not in fields]
+    form = options.format or Path(source).suffix.removeprefix(".").lower()
+    if source == STANDARD_INPUT and not options.format:
+        form = "txt" if len(missing) <= 1 else "jsonl"
+    if form not in FORMATS:
+        raise InputError(f"{source}: wanted a file ending in {', '.join(FORMATS)}, or --format to say which it is.")
+    if form == "txt" and len(missing) > 1:
+        raise InputError(
+            f"{source}: lines of text are one field, wanted are {' and '.join(missing)}. Give all but one as options "
+            f"({', '.join(map(_flag, missing))}), or JSON lines or CSV."
+        )
+    with opened(source) as stream:
+        yield read_lines(stream, form, options.task.takes, fields)
+
+
+def _answer(
+    pipeline: MobileBertPipeline,
+    source: str,
+    lines: Iterator[Line],
+    fields: dict[str, Any],
+    answers: AnswerFile,
+    at_once: int | None,
+    progress: bool,
+) -> int:
+    waiting: deque[Line] = deque()
+    broken: list[int] = []
+
+    def prepared() -> Iterator[Prepared]:
+        for line in lines:
+            if line.number <= answers.done:
+                continue
+            reason = line.broken
+            if reason is None:
+                try:
+                    ready = pipeline.prepare(line.values, **fields)
+                except (InputError, TokenizerError) as e:
+                    reason = str(e)
+            if reason is not None:
+                broken.append(line.number)
+                where = "standard input" if source == STANDARD_INPUT else source
+                tqdm.write(f"mobilebert: {where}, line {line.number}: {reason}", file=sys.stderr)
+                continue
+            waiting.append(line)
+            yield ready
+
+    try:
+        for answer in tqdm(pipeline.answers(prepared(), at_once), disable=None if progress else True, unit=" lines"):
+            answers.write(waiting.popleft(), answer)
+    except KeyboardInterrupt:
+        print(f"mobilebert: interrupted; {answers.written} answers are written, --resume goes on", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of the output has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    if broken:
+        print(f"mobilebert: {len(broken)} broken lines, {answers.written} answered", file=sys.stderr)
+    return 1 if broken else 0

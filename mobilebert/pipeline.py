@@ -1,0 +1,219 @@
+"""MobileBertPipeline: texts in, answers out, on either framework.
+
+The backend is loaded by its name, so that this package imports no framework and needs none to be installed.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sized
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+import numpy as np
+from tqdm import tqdm
+
+from mobilebert_core.configuration.config import MobileBertConfig
+from mobilebert_core.errors import BackendMissingError, InputError, TokenizerError
+from mobilebert_core.heads import HEADS
+from mobilebert_core.hub.resolve import take_hub_keywords
+from mobilebert_core.tasks.batching import by_length, padded
+from mobilebert_core.tasks.table import TextTask, task_named
+from mobilebert_core.tasks.task_text import Row, TaskText, fields_of
+from mobilebert_core.text.auto_tokenizer import AutoTokenizer
+from mobilebert_core.text.tokenization_base import TokenizerBase
+
+# The module of each backend that has a `Runner`, and the extra that installs its framework.
+RUNNERS = {"torch": ("mobilebert_torch.inference", "torch"), "keras": ("mobilebert_tf.inference", "tf")}
+BATCHES_AT_ONCE = 8  # inputs worth so many batches are sorted by length together; no more are held
+
+
+class Runner(Protocol):
+    """A model of one framework that is ready to be run on numpy arrays."""
+
+    config: MobileBertConfig
+
+    def run(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The model's outputs by name, floats of at least 32 bits, from int32 inputs by name."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """One input with what it takes to be answered."""
+
+    values: dict[str, Any]
+    rows: list[Row]
+    text: TaskText
+
+
+class MobileBertPipeline:
+    """Answers inputs of one task; `from_pretrained` makes one from a checkpoint.
+
+    Attributes:
+        task: its row in the table of tasks.
+        text: the text side, with the options of the task.
+        runner: the model on its backend.
+        batch_size: rows that the model reads at once.
+        progress: True draws a progress bar on stderr, False none; None where stderr is a terminal and the input
+            takes more than one batch.
+    """
+
+    def __init__(
+        self,
+        task: str | TextTask,
+        tokenizer: TokenizerBase,
+        runner: Runner,
+        *,
+        batch_size: int = 16,
+        progress: bool | None = None,
+        **options: Any,
+    ) -> None:
+        self.task = task_named(task) if isinstance(task, str) else task
+        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+            raise InputError(f"{self.task.name}: batch_size must be a whole number of at least 1, got {batch_size!r}.")
+        words = runner.config.vocab_size
+        if len(tokenizer) > words:
+            raise TokenizerError(
+                f"{self.task.name}: wanted a tokenizer for the model's {words} words (vocab_size), came one with "
+                f"{len(tokenizer)}. Load both from one checkpoint."
+            )
+        text = self.task.text(self.task.name, self.task.takes, tokenizer, runner.config)
+        self.text = text.with_options(options)
+        self.runner = runner
+        self.batch_size = batch_size
+        self.progress = progress
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        task: str,
+        path: str | Path,
+        *,
+        backend: str = "torch",
+        batch_size: int = 16,
+        tokenizer: TokenizerBase | None = None,
+        padding_invariant: bool | None = None,
+        dtype: Any = None,
+        device: str | None = None,
+        progress: bool | None = None,
+        **options: Any,
+    ) -> Self:
+        """A pipeline from a directory of config.json, weights and tokenizer files, or a name on the Hugging Face hub.
+
+        Args:
+            task: a name of the table of tasks, such as "question-answering".
+            backend: "torch" or "keras"; answers are the same.
+            tokenizer: used in place of the directory's.
+            padding_invariant: overrides the configuration's: True makes an answer independent of what else is in
+                its batch.
+            dtype: of the model, such as "float32" (default) or "float64".
+            device: where PyTorch computes (default: the GPU if there is one); Keras places its models itself.
+            options: of the task, such as `top_k`; each call may change them. `revision`, `cache_dir` and the others
+                of `mobilebert_core.hub.resolve` say where the files are.
+
+        Raises:
+            BackendMissingError: when the framework is not installed.
+            InputError: for an unknown task, backend or option.
+            TokenizerError, CheckpointError, ConfigError: for files that do not serve.
+        """
+        row = task_named(task)
+        runner_class = load_runner(backend)
+        config = {} if padding_invariant is None else {"padding_invariant": padding_invariant}
+        hub = take_hub_keywords(options)
+        if tokenizer is None:
+            tokenizer = AutoTokenizer.from_pretrained(path, **hub)
+        runner = runner_class.from_pretrained(
+            row.head, path, dtype=dtype, device=device, **hub, **config, **dict(row.model_options)
+        )
+        return cls(row, tokenizer, runner, batch_size=batch_size, progress=progress, **options)
+
+    def __call__(self, inputs: Any = None, /, **values: Any) -> Any:
+        """The answer to one input, a list of answers to a list, or a generator of answers to any other iterable.
+
+        An input is a string, a tuple of texts in the order of the task's fields, or a mapping with their names.
+        Keywords are options of the task, or fields that all inputs share: `pipeline(question=..., context=...)`.
+        Answers come in the order of the inputs; of an iterable no more than a few batches are held.
+        """
+        names = {field.name for field in self.task.takes}
+        options = {name: value for name, value in values.items() if name not in names}
+        shared = {name: value for name, value in values.items() if name in names}
+        text = self.text.with_options(options)
+        if inputs is None:
+            inputs = shared
+        if isinstance(inputs, str | tuple | Mapping):
+            return next(self._answers([self._prepare(text, inputs, shared)]))
+        if not isinstance(inputs, Iterable):
+            raise InputError(
+                f"{self.task.name}: wanted a text, a mapping, a list or another iterable of them, came "
+                f"{type(inputs).__name__}."
+            )
+        total = len(inputs) if isinstance(inputs, Sized) else None
+        answers = self._shown(self._answers(self._prepare(text, item, shared) for item in inputs), total)
+        return list(answers) if isinstance(inputs, list) else answers
+
+    def prepare(self, item: Any, **shared: Any) -> Prepared:
+        """One input made ready for `answers`; raises InputError or TokenizerError where it is not one."""
+        return self._prepare(self.text, item, shared)
+
+    def answers(self, prepared: Iterable[Prepared], at_once: int | None = None) -> Iterator[Any]:
+        """Answers in the order of the inputs, of which `at_once` (default: some batches' worth) are held."""
+        return self._answers(prepared, at_once)
+
+    def _prepare(self, text: TaskText, item: Any, shared: Mapping[str, Any]) -> Prepared:
+        values = fields_of(self.task.name, self.task.takes, item, shared)
+        return Prepared(values, text.rows(values), text)
+
+    def _answers(self, prepared: Iterable[Prepared], at_once: int | None = None) -> Iterator[Any]:
+        source = iter(prepared)
+        while chunk := list(itertools.islice(source, at_once or self.batch_size * BATCHES_AT_ONCE)):
+            owners = [each for each in chunk for _ in each.rows]
+            rows = [row for each in chunk for row in each.rows]
+            parts: list[Any] = [None] * len(rows)
+            for batch in by_length(rows, self.batch_size):
+                outputs = self._run([rows[index] for index in batch])
+                for place, index in enumerate(batch):
+                    row_outputs = {name: array[place] for name, array in outputs.items()}
+                    parts[index] = owners[index].text.read(rows[index], row_outputs)
+            read = iter(parts)
+            for each in chunk:
+                yield each.text.combine(each.values, each.rows, list(itertools.islice(read, len(each.rows))))
+
+    def _run(self, rows: list[Row]) -> dict[str, np.ndarray]:
+        pad = self.text.tokenizer.pad_token_id
+        outputs = self.runner.run(padded(rows, pad or 0, HEADS[self.task.head].per_choice))
+        for name, array in outputs.items():
+            if not np.isfinite(array.sum(dtype=np.float64)):
+                raise InputError(
+                    f"{self.task.name}: wanted finite {name}, came NaN or infinity from a batch {array.shape}. "
+                    "In float16 MobileBERT's hidden states overflow: load it with dtype='float32'. Else its weights "
+                    "are damaged."
+                )
+        return outputs
+
+    def _shown(self, answers: Iterator[Any], total: int | None) -> Iterator[Any]:
+        small = total is not None and total <= self.batch_size
+        hidden = not self.progress if self.progress is not None else (True if small else None)
+        with tqdm(answers, total=total, disable=hidden, file=sys.stderr, desc=self.task.name, unit="") as bar:
+            yield from bar
+
+
+def load_runner(backend: str) -> Any:
+    """The class that runs models on a backend.
+
+    Raises:
+        InputError: for a name that is no backend.
+        BackendMissingError: when its framework is not installed.
+    """
+    if backend not in RUNNERS:
+        raise InputError(f"MobileBertPipeline: backend must be one of {', '.join(RUNNERS)}, got {backend!r}.")
+    module, extra = RUNNERS[backend]
+    try:
+        return import_module(module).Runner
+    except ImportError as e:
+        raise BackendMissingError(
+            f"MobileBertPipeline: backend {backend!r} is not installed ({e}). Install it: "
+            f"pip install 'mobilebert[{extra}]'."
+        ) from e

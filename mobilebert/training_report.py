@@ -1,0 +1,107 @@
+"""What a training tells people: its curves as a picture, and a model card with data, settings and scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mobilebert_core.configuration.config import MobileBertConfig
+from mobilebert_core.files import replacing, write_text
+from mobilebert_core.training.recipe import WITH_CLASSIFIER, Recipe
+from mobilebert_core.training.run_directory import CURVES_FILE, SCORES_FILE, read_curves
+
+PICTURE_FILE = "curves.png"
+CARD_FILE = "README.md"
+_SMOOTHED = 50  # steps over which the drawn loss is averaged, at most
+
+
+def draw_curves(output: Path) -> Path | None:
+    """Draws loss and scores against steps into curves.png; None without matplotlib, the numbers being in the CSV."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        return None
+    curve, scores = read_curves(output / CURVES_FILE), read_curves(output / SCORES_FILE)
+    names = [name for name in (scores[-1] if scores else {}) if name not in ("step", "epoch", "skipped")]
+    shares = [name for name in names if all(abs(float(row[name])) <= 1 for row in scores)]
+    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    panels = figure.subplots(1, 2 if shares else 1, squeeze=False)[0]
+    steps = np.array([int(row["step"]) for row in curve])
+    losses = np.array([float(row["loss"]) for row in curve])
+    panels[0].plot(steps, losses, color="tab:blue", alpha=0.25, linewidth=0.8)
+    width = max(1, min(_SMOOTHED, len(losses) // 10))
+    smooth = np.convolve(losses, np.ones(width) / width, mode="valid")
+    panels[0].plot(steps[width - 1 :], smooth, color="tab:blue", label=f"loss, mean of {width} steps")
+    panels[0].set(xlabel="step", ylabel="training loss")
+    panels[0].legend()
+    if shares:
+        for name in shares:
+            panels[1].plot([int(r["step"]) for r in scores], [float(r[name]) for r in scores], marker="o", label=name)
+        panels[1].set(xlabel="step", title="dev rows")
+        panels[1].legend()
+    path = output / PICTURE_FILE
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=120)
+    return path
+
+
+def write_card(training: Any, recipe: Recipe, config: MobileBertConfig, results: Mapping[str, Any]) -> Path:
+    """Writes README.md: what the model is, what it learned from, how, and how well. Only measured numbers."""
+    path: Path = training.output / CARD_FILE
+    write_text(path, card(training, recipe, config, results))
+    return path
+
+
+def card(training: Any, recipe: Recipe, config: MobileBertConfig, results: Mapping[str, Any]) -> str:
+    """The text of a model card."""
+    rows = results["rows"]
+    fresh = results["fresh_weights"]
+    start = f"`{training.model}`"
+    if fresh:
+        few = ", ".join(f"`{name}`" for name in fresh[:4]) + (f" and {len(fresh) - 4} more" if len(fresh) > 4 else "")
+        start += f"; fresh weights: {few}"
+    lines = [
+        "---",
+        "library_name: mobilebert",
+        f"pipeline_tag: {training.task}",
+        "---",
+        "",
+        f"# {training.output.resolve().name}",
+        "",
+        f"A MobileBERT (arXiv 2004.02984) trained for {training.task}.",
+        "",
+        f"- **Data:** {training.data}: " + ", ".join(f"{count:,} {name} rows" for name, count in rows.items()),
+        f"- **Start:** {start}",
+        f"- **Size:** {config.num_hidden_layers} blocks, hidden {config.hidden_size}, vocabulary {config.vocab_size:,}",
+        f"- **Trained with:** {training.backend}, {training.precision}, {recipe.steps(rows['train']):,} steps of "
+        f"{recipe.batch_size * recipe.accumulate} rows, learning rate {recipe.learning_rate:g} after "
+        f"{recipe.warmup:.0%} warm-up and falling to 0, weight decay {recipe.weight_decay:g}, gradients "
+        + ("not clipped" if recipe.clip_norm is None else f"clipped at {recipe.clip_norm:g}")
+        + (f", classifier dropout {config.head_dropout_prob:g}" if training.task in WITH_CLASSIFIER else "")
+        + f", seed {recipe.seed}",
+    ]
+    lines += [f"- **Note:** {note}" for note in results["notes"]]
+    if results["skipped"]:
+        lines.append(f"- **Left out:** {len(results['skipped']):,} rows that could not be used")
+    for split in ("dev", "test"):
+        if results.get(split):
+            lines += ["", *_scores(split, results, training.tune_thresholds)]
+    if training.task in ("text-classification", "token-classification") and config.problem_type != "regression":
+        labels = (config.id2label or {}).values()
+        lines += ["", f"Labels: {', '.join(labels)}."]
+    lines += ["", "The settings are in `training.json`, the curves in `curves.csv` and `scores.csv`.", ""]
+    return "\n".join(lines)
+
+
+def _scores(split: str, results: Mapping[str, Any], tuned: bool) -> list[str]:
+    scores = {n: v for n, v in results[split].items() if n not in ("step", "epoch")}
+    lines = [f"## Scores on {results['rows'][split]:,} {split} rows", ""]
+    if split == "dev":
+        said = f"Of the evaluation with the best {results['best_metric']}, after {results['dev']['epoch']:g} epochs."
+        if tuned:
+            said += " The thresholds of the labels were tuned on these very rows, so others will score lower."
+        lines += [said, ""]
+    return [*lines, "| score | value |", "|---|---|", *(f"| {name} | {value:.4f} |" for name, value in scores.items())]

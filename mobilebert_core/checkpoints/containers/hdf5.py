@@ -1,0 +1,94 @@
+"""HDF5 files, read one dataset at a time."""
+
+from __future__ import annotations
+
+import io
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...errors import BackendMissingError, CheckpointError
+from ..dtypes import widened
+from ..tensor_info import Stored
+
+# What reading a file that is damaged or crafted makes h5py raise.
+_H5PY_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError)
+_MOST_EXPANSION = 1032  # of deflate, by its format; a dataset that grows more holds no weights
+
+
+class H5File:
+    """The datasets of an HDF5 file by their path, wherever groups nest. Links out of the file are not followed.
+
+    Args:
+        path: of the file; with `content`, what messages call it.
+        content: the bytes, when they are not a file of their own.
+
+    Raises:
+        CheckpointError: when it is no HDF5 file, a damaged one, or one whose datasets are not simply in it.
+        BackendMissingError: without h5py, which Keras brings along.
+    """
+
+    def __init__(self, path: Path, content: io.RawIOBase | None = None) -> None:
+        h5py = import_h5py(path)
+        self.path = path
+        self.stored: dict[str, Stored] = {}
+        self._datasets: dict[str, Any] = {}
+        try:
+            self._file = h5py.File(path if content is None else content, "r")
+            self._collect(self._file, h5py, {h5py.h5o.get_info(self._file.id).addr})
+        except CheckpointError:
+            raise
+        except _H5PY_ERRORS as e:
+            raise CheckpointError(f"{path}: not a whole HDF5 file ({e}). Fetch or save it again.") from None
+
+    def _collect(self, group: Any, h5py: Any, seen: set[int]) -> None:
+        for name in group:
+            if not isinstance(name, str):  # h5py gives the bytes of a name that is not UTF-8
+                raise CheckpointError(f"{self.path}: {name!r} is no name, the file is damaged. Fetch or save it again.")
+            where = f"{self.path}: {group.name.rstrip('/')}/{name}"
+            if group.id.links.get_info(name.encode()).type != h5py.h5l.TYPE_HARD:
+                raise CheckpointError(f"{where} is a link out of its place; not followed.")
+            item = group[name]
+            address = h5py.h5o.get_info(item.id).addr
+            if address in seen:  # a file of few bytes can unfold without end
+                raise CheckpointError(f"{where} is a second name of another object; not followed.")
+            seen.add(address)
+            if isinstance(item, h5py.Group):
+                self._collect(item, h5py, seen)
+            elif isinstance(item, h5py.Dataset) and item.shape is not None:
+                path = item.name.lstrip("/")
+                self.stored[path], self._datasets[path] = _described(item, where), item
+            else:
+                raise CheckpointError(f"{where} holds no array, wanted groups and arrays alone.")
+
+    def read(self, name: str) -> np.ndarray:
+        """One array. bfloat16, which numpy lacks, comes exactly as float32."""
+        try:
+            array = np.asarray(self._datasets[name][()])
+        except _H5PY_ERRORS as e:
+            raise CheckpointError(f"{self.path}: {name} cannot be read ({e}).") from None
+        if self.stored[name].dtype == "bfloat16":
+            return widened(array.view("<u2"))
+        return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+def import_h5py(path: Path) -> Any:
+    """h5py, wanted for the file at `path`; raises BackendMissingError without it."""
+    try:
+        import h5py
+    except ImportError as e:
+        raise BackendMissingError(f"{path}: HDF5 needs h5py: pip install h5py.") from e
+    return h5py
+
+
+def _described(dataset: Any, where: str) -> Stored:
+    if dataset.external or dataset.is_virtual:
+        raise CheckpointError(f"{where} keeps its data in another file; not followed.")
+    declared, stored = math.prod(dataset.shape) * dataset.dtype.itemsize, dataset.id.get_storage_size()
+    if declared > _MOST_EXPANSION * stored:
+        raise CheckpointError(f"{where} is said to hold {declared:,} bytes, but {stored:,} are stored; not read.")
+    # h5py has no type for bfloat16: Keras stores two bytes without a type, and the name beside them.
+    marked = dataset.dtype.kind == "V" and dataset.dtype.itemsize == 2 and dataset.attrs.get("dtype") == "bfloat16"
+    return Stored(tuple(dataset.shape), "bfloat16" if marked else dataset.dtype.name)

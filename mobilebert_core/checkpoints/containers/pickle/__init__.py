@@ -1,0 +1,1 @@
+"""Pickled PyTorch state dicts, read and written without PyTorch and without running what is in them."""

@@ -1,0 +1,60 @@
+"""Checkpoints in several files under an index, as transformers splits large ones, read as one file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from ...errors import CheckpointError, CheckpointNotFoundError
+from ...files import weight_map
+from ..tensor_info import Stored, WeightFile
+
+
+class ShardedFile:
+    """The shards that an index names, as one reader; `shards` are their paths, `first` is the first of them, opened.
+
+    An index is `{"weight_map": {weight: file}}`. The files lie beside it: a name with a path in it is refused.
+
+    Raises:
+        CheckpointNotFoundError: when a shard is not there.
+        CheckpointError: when index and shards do not say the same, or a shard is damaged.
+    """
+
+    def __init__(self, path: Path, open_shard: Callable[[Path], WeightFile]) -> None:
+        self.path = path
+        places = weight_map(path)
+        self.shards = [path.parent / name for name in sorted(set(places.values()))]
+        if gone := [shard.name for shard in self.shards if not shard.is_file()]:
+            raise CheckpointNotFoundError(
+                f"{path}: {len(gone)} of {len(self.shards)} shards are not there: {', '.join(gone[:4])}. Fetch them; "
+                "nothing was loaded."
+            )
+        self._files: dict[str, WeightFile] = {}
+        self.stored: dict[str, Stored] = {}
+        opened = [open_shard(shard) for shard in self.shards]
+        self.first = opened[0]
+        for shard, file in zip(self.shards, opened, strict=True):
+            for name, found in file.stored.items():
+                if name in self.stored:
+                    raise CheckpointError(f"{path}: {name} stands in two shards, {self._files[name].path} and {shard}.")
+                self._files[name], self.stored[name] = file, found
+        _check_index(path, places, {name: file.path.name for name, file in self._files.items()})
+
+    def read(self, name: str) -> np.ndarray:
+        return self._files[name].read(name)
+
+
+def _check_index(path: Path, indexed: dict[str, str], found: dict[str, str]) -> None:
+    """TensorFlow's index has names with their root and `:0`, its shards without: there only the count can tell."""
+    if path.name.endswith(".h5.index.json"):
+        if len(indexed) != len(found):
+            raise CheckpointError(f"{path}: the index names {len(indexed)} weights, the shards hold {len(found)}.")
+        return
+    for name, file in indexed.items():
+        if found.get(name) != file:
+            where = f"it is in {found[name]}" if name in found else "it is in no shard"
+            raise CheckpointError(f"{path}: {name} is said to be in {file}, but {where}. Nothing was loaded.")
+    if more := sorted(found.keys() - indexed.keys()):
+        raise CheckpointError(f"{path}: the shards hold {len(more)} weights the index does not name: {more[:4]}.")

@@ -1,0 +1,129 @@
+"""Checkpoints written to one file, or to several of bounded size with an index of what lies where.
+
+The names, sizes and index are those of transformers, which reads the result: `model.safetensors`, or
+`model-00001-of-00002.safetensors` and so on with `model.safetensors.index.json`; likewise for other suffixes.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+
+from ...errors import ConfigError
+from ...files import INDEX_SUFFIX, replacing
+from ..tensor_info import Stored
+from .safetensors import write_safetensors
+
+_UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+_SPELLINGS = {unit.upper(): size for unit, size in _UNITS.items()}
+
+
+def size_in_bytes(size: int | str) -> int:
+    """A number of bytes, or a whole number with a unit in any case: "5GB" is 5 * 10**9, "1GiB" is 2**30.
+
+    As in transformers "Gb", with a small b, means bits: an eighth of that.
+
+    Raises:
+        ConfigError: for anything else, or less than one byte.
+    """
+    if isinstance(size, str):
+        parts = re.fullmatch(r"(\d+) *([KMG]i?B)", size.strip(), re.ASCII | re.IGNORECASE)
+        found = int(parts[1]) * _SPELLINGS[parts[2].upper()] if parts else 0
+        if parts and parts[2].endswith("b") and "I" not in parts[2].upper():
+            found //= 8
+    else:
+        found = size
+    if found < 1:
+        raise ConfigError(
+            f"max_shard_size: wanted a number of bytes or a text such as '5GB' ({', '.join(_UNITS)}), got {size!r}."
+        )
+    return found
+
+
+def write_sharded(
+    path: Path,
+    stored: Mapping[str, Stored],
+    read: Callable[[str], np.ndarray],
+    max_shard_size: int | str | None = None,
+) -> None:
+    """Writes a safetensors checkpoint in PyTorch's layout to `path`, or to shards beside it; see `write_files`.
+
+    `stored` says what is written, `read` gives one array at a time.
+    """
+
+    def save(file: Path, names: Sequence[str]) -> None:
+        write_safetensors(file, {name: stored[name] for name in names}, read)
+
+    write_files(path, {name: s.nbytes for name, s in stored.items()}, save, max_shard_size)
+
+
+def write_files(
+    path: Path,
+    sizes: Mapping[str, int],
+    save: Callable[[Path, Sequence[str]], None],
+    max_shard_size: int | str | None = None,
+) -> None:
+    """Writes weights to `path` when they fit `max_shard_size`, else to shards beside it and `<path>.index.json`.
+
+    `sizes` are bytes by the name that stands in the index, in the order of writing; `save` writes the weights of
+    some names to a file. A weight that is larger than `max_shard_size` gets a shard of its own; None means one file.
+
+    Nothing takes its place before everything is written, and the index comes last. Only then what an earlier
+    save left under `path` goes: shards, index or the one file. If shards of the same names are replaced, their old
+    index goes before, so that an interruption leaves a checkpoint that does not load, never a mixture of two.
+
+    Raises:
+        ConfigError: for a size that is none.
+    """
+    shards = _filled(sizes, None if max_shard_size is None else size_in_bytes(max_shard_size))
+    index = path.with_name(path.name + INDEX_SUFFIX)
+    if len(shards) == 1:
+        with replacing(path) as temporary:
+            save(temporary, shards[0])
+        remove_checkpoint(path, keep={path})
+        return
+    files = [
+        path.with_name(f"{path.stem}-{i:05d}-of-{len(shards):05d}{path.suffix}") for i in range(1, len(shards) + 1)
+    ]
+    weight_map = {name: file.name for file, names in zip(files, shards, strict=True) for name in names}
+    content = {"metadata": {"total_size": sum(sizes.values())}, "weight_map": weight_map}
+    with ExitStack() as stack:
+        # Entered first, replaced last.
+        temporary_index = stack.enter_context(replacing(index))
+        temporary_index.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        for file, names in zip(files, shards, strict=True):
+            save(stack.enter_context(replacing(file)), names)
+        if any(file.exists() for file in files):
+            index.unlink(missing_ok=True)
+    remove_checkpoint(path, keep={index, *files})  # the one file would be read first, with other weights
+
+
+def _filled(sizes: Mapping[str, int], limit: int | None) -> list[list[str]]:
+    """Names in their order, as many to a shard as fit."""
+    shards: list[list[str]] = [[]]
+    filled = 0
+    for name, size in sizes.items():
+        if limit is not None and shards[-1] and filled + size > limit:
+            shards.append([])
+            filled = 0
+        shards[-1].append(name)
+        filled += size
+    return shards
+
+
+def family(path: Path) -> list[Path]:
+    """What stands for `path` in its directory: the file itself, the index of its shards, and the shards."""
+    shard = re.compile(rf"{re.escape(path.stem)}-\d{{5}}-of-\d{{5}}{re.escape(path.suffix)}")
+    beside = sorted(path.parent.iterdir()) if path.parent.is_dir() else []
+    return [p for p in beside if p.name in (path.name, path.name + INDEX_SUFFIX) or shard.fullmatch(p.name)]
+
+
+def remove_checkpoint(path: Path, keep: Iterable[Path] = ()) -> None:
+    """Removes `path`, its index and its shards, but for what is to stay."""
+    for file in set(family(path)).difference(keep):
+        file.unlink()

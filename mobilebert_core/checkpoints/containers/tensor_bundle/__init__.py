@@ -1,0 +1,1 @@
+"""TensorFlow checkpoints (an index and data files), read and written without TensorFlow."""

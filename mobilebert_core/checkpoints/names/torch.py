@@ -1,0 +1,44 @@
+"""State dicts of PyTorch, with the prefixes and old names under which people hold them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ...weights import BASE_PREFIX, Weight
+from ..tensor_info import Renamed, WeightFile
+
+# What wraps a whole model: DataParallel and DistributedDataParallel, torch.compile, and modules of training loops.
+_WRAPPERS = ("module.", "_orig_mod.", "model.")
+# The root of models that were converted from Google's names by hand.
+_OLD_ROOT = "bert."
+# The names of norms until 2019, which come from TensorFlow.
+_OLD_LEAVES = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
+# A buffer that older releases stored: 0, 1, 2, ...
+_POSITION_IDS = BASE_PREFIX + "embeddings.position_ids"
+
+
+def torch_names(file: WeightFile, weights: Iterable[Weight]) -> Renamed:
+    """A state dict under full names: with the base prefix, without wrappers, old names renewed."""
+    known = {weight.full_name: weight for weight in weights}
+    dropped = {}
+    found = {}
+    for name in file.stored:
+        full_name = _full_name(name, known)
+        if full_name in known:
+            found[name] = known[full_name]
+        elif full_name == _POSITION_IDS:
+            dropped[name] = "positions 0, 1, 2, ..., which need no storing"
+    return Renamed(file, "torch", found, dropped)
+
+
+def _full_name(name: str, known: Iterable[str]) -> str:
+    stripped = name
+    while stripped.startswith(_WRAPPERS):
+        stripped = stripped.partition(".")[2]
+    if stripped.startswith(_OLD_ROOT):
+        stripped = BASE_PREFIX + stripped.removeprefix(_OLD_ROOT)
+    for old, new in _OLD_LEAVES.items():
+        if stripped.endswith(old):
+            stripped = stripped.removesuffix(old) + new
+    prefixed = BASE_PREFIX + stripped
+    return prefixed if prefixed in known or prefixed == _POSITION_IDS else stripped

@@ -1,0 +1,1 @@
+"""The configuration: its fields, its checks, the published architectures, and Hugging Face's JSON of it."""

@@ -1,0 +1,1 @@
+"""Names on the Hugging Face hub to directories on this machine."""

@@ -1,0 +1,131 @@
+"""The training loop: reads rows in the drawn order, steps, saves, evaluates, and keeps the best model."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from tqdm import tqdm
+
+from ..errors import TrainingError
+from .order import epoch_batches
+from .recipe import Recipe
+from .run_directory import Journal
+
+EVALUATION = 1_000_003  # in place of an epoch, where masks for an evaluation are drawn
+
+
+class Trainer(Protocol):
+    """A model of one framework under training; `mobilebert_torch.trainer` and `mobilebert_tf.trainer` have one."""
+
+    config: Any
+    fresh: Sequence[str]
+
+    def step(self, batches: Sequence[dict[str, np.ndarray]], learning_rate: float) -> float: ...
+    def run(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]: ...
+    def array(self, name: str) -> np.ndarray: ...
+    def assign(self, arrays: dict[str, np.ndarray]) -> None: ...
+    def state(self) -> dict[str, np.ndarray]: ...
+    def restore(self, state: dict[str, np.ndarray]) -> None: ...
+    def save(self, directory: Path) -> None: ...
+
+
+@dataclass
+class Run:
+    """One training.
+
+    Attributes:
+        rows: what is learned from, each with its `length`.
+        batch: makes arrays of rows; what is random in them comes from the generator.
+        best_metric: the score by which the best model is chosen; a higher one is better unless `lower_is_better`.
+        evaluate: scores of the trainer's model now, by name; None where there is nothing to evaluate on.
+        keep: writes the model to the output directory, as the best so far.
+        save_every: steps between two saved states; a kill loses at most so many.
+        progress: True draws a bar on stderr, False none; None where stderr is a terminal.
+    """
+
+    trainer: Trainer
+    rows: Sequence[Any]
+    batch: Callable[[list[Any], np.random.Generator], dict[str, np.ndarray]]
+    recipe: Recipe
+    journal: Journal
+    keep: Callable[[], None]
+    evaluate: Callable[[], dict[str, float]] | None = None
+    best_metric: str = "loss"
+    lower_is_better: bool = True
+    save_every: int = 500
+    progress: bool | None = None
+    best: dict[str, float] = field(default_factory=dict)
+
+    def go(self) -> dict[str, float]:
+        """Trains to the end, from the last saved state if there is one; returns the best evaluation's scores.
+
+        Raises:
+            TrainingError: when a loss is not finite.
+        """
+        steps = self.recipe.steps(len(self.rows))
+        done = self._continue()
+        self.journal.begin(done)
+        hidden = None if self.progress is None else not self.progress
+        try:
+            with tqdm(total=steps, initial=done, disable=hidden, file=sys.stderr, desc="train", unit="step") as bar:
+                while done < steps:
+                    done = self._epoch(done, steps, bar)
+        finally:
+            self.journal.close()
+        if self.evaluate is None:
+            self.keep()
+        return self.best
+
+    def _continue(self) -> int:
+        """Steps already done. The trainer's weights must be those of the saved state."""
+        if self.journal.saved is None:
+            return 0
+        state, progress = self.journal.load()
+        self.trainer.restore(state)
+        self.trainer.fresh = tuple(progress["fresh"])  # of the start: a saved state has every weight
+        self.best = progress["best"]
+        return int(progress["step"])
+
+    def _epoch(self, done: int, steps: int, bar: Any) -> int:
+        each = self.recipe.steps_per_epoch(len(self.rows))
+        epoch, at = divmod(done, each)
+        lengths = [row.length for row in self.rows]
+        batches = epoch_batches(lengths, self.recipe.batch_size, self.recipe.seed, epoch)
+        for place in range(at, min(each, steps - epoch * each)):
+            group = batches[place * self.recipe.accumulate : (place + 1) * self.recipe.accumulate]
+            draw = np.random.default_rng([self.recipe.seed, epoch, place])
+            rate = self.recipe.learning_rate_at(done, steps)
+            loss = self.trainer.step([self.batch([self.rows[i] for i in rows], draw) for rows in group], rate)
+            done += 1
+            if not math.isfinite(loss):
+                saved = "the last saved state is left as it is" if self.journal.saved else "nothing is saved yet"
+                raise TrainingError(
+                    f"{self.journal.output}: the loss of step {done} is {loss}, wanted a finite one; {saved}. "
+                    f"Lower the learning rate ({self.recipe.learning_rate:g}), or use float32."
+                )
+            self.journal.line(done, done / each, rate, loss)
+            bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
+            bar.update()
+            if done == steps or place + 1 == each:
+                self._evaluate(done, done / each)
+            if done % self.save_every == 0 or done == steps or place + 1 == each:
+                progress = {"step": done, "best": self.best, "fresh": list(self.trainer.fresh)}
+                self.journal.save(self.trainer, progress)
+        return done
+
+    def _evaluate(self, step: int, epoch: float) -> None:
+        if self.evaluate is None:
+            return
+        scores = self.evaluate()
+        self.journal.scored(step, epoch, scores)
+        name = self.best_metric
+        sign = -1 if self.lower_is_better else 1
+        if not self.best or sign * scores[name] > sign * self.best[name]:
+            self.best = {"step": step, "epoch": epoch, **scores}
+            self.keep()

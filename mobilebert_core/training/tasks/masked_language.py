@@ -1,0 +1,284 @@
+"""Pretraining on plain text: masked words, and for `pretraining` whether a sentence follows another.
+
+Sources: arXiv 1810.04805, section 3.1 and appendix A.2, and the data script of BERT's released code.
+B rows, S tokens of a row.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ...configuration.config import MobileBertConfig
+from ...datasets.columns import TEXT, column, text_of
+from ...datasets.examples import BadRows, ReadOptions
+from ...datasets.table_files import ending, is_utf8, read_table, read_text
+from ...errors import DataError, InputError
+from ...heads import IGNORE_INDEX
+from ...tasks.batching import padded
+from ...tasks.task_text import Row
+from ...text.tokenization_base import TokenizerBase
+from .masking import Masking
+
+SHORTER = 0.1  # share of the pairs that are cut to a random length, so that short texts are seen too
+AT_ONCE = 1000  # texts tokenized together
+
+
+@dataclass(frozen=True, slots=True)
+class TextRow:
+    """Token ids of one row, and for pairs whether the second text is a random one (1) or follows (0)."""
+
+    input_ids: list[int]
+    token_type_ids: list[int]
+    random_next: int | None = None
+
+    @property
+    def length(self) -> int:
+        return len(self.input_ids)
+
+
+@dataclass(frozen=True)
+class Texts:
+    """The texts of a file in its order, a blank one where a document ends, and a message for each row skipped."""
+
+    items: list[str]
+    skipped: list[str]
+    path: Path
+
+
+def read_texts(path: Path, options: ReadOptions = ReadOptions()) -> Texts:  # noqa: B008
+    """Texts of a .txt file, one a line, or of a column of CSV, TSV or JSON lines.
+
+    Raises:
+        DataError: for a file that cannot be read, an option that does not apply, a column that is not there; and for
+            the first bad row, unless the options say `skip_bad_rows`.
+    """
+    for name, each in ReadOptions.__dataclass_fields__.items():
+        if getattr(options, name) != each.default and name not in ("text_column", "header", "skip_bad_rows"):
+            raise DataError(f"{path}: plain text has no use for the option {name}. Leave it out.")
+    bad = BadRows(path, options.skip_bad_rows)
+    if ending(path) not in (".txt", ".csv", ".tsv", ".jsonl"):
+        raise DataError(f"{path}: text is read from .txt, .csv, .tsv, .jsonl, came {path.suffix or 'no ending'}.")
+    items: list[str] = []
+    if ending(path) == ".txt":
+        for number, line in enumerate(read_text(path).split("\n"), 1):
+            if is_utf8(line):
+                items.append(line.strip())
+            else:
+                bad.add(number, "wanted UTF-8 text, came other bytes.")
+    else:
+        table = read_table(path, options, bad)
+        key = column(table, "text_column", options.text_column, TEXT)
+        for number, row in table.rows:
+            with bad.row(number):
+                items.append(text_of(row, key, "text"))
+    return Texts(items, bad.messages, path)
+
+
+@dataclass(frozen=True)
+class TextRows:
+    """Rows to read, and what a reader should know about how they came to be."""
+
+    rows: list[TextRow]
+    notes: list[str]
+    skipped: list[str]
+
+
+class FillMaskTraining:
+    """Masked words of texts, each a row of its own or, packed, as many to a row as it holds.
+
+    Raises:
+        InputError: for a `max_length` that holds no word or more than the model has, a `mask_share` that is none.
+    """
+
+    name: ClassVar[str] = "fill-mask"
+    head: ClassVar[str] = "MaskedLM"
+    options: ClassVar[tuple[str, ...]] = ("mask_share", "whole_words", "pack")
+    shortest: ClassVar[int] = 3  # tokens of a row that holds a word
+    best_metric = "loss"
+    lower_is_better = True
+
+    def __init__(
+        self,
+        tokenizer: TokenizerBase,
+        config: MobileBertConfig,
+        max_length: int | None = None,
+        *,
+        mask_share: float = 0.15,
+        whole_words: bool = True,
+        pack: bool = False,
+        seed: int = 0,
+    ) -> None:
+        limit = config.max_position_embeddings
+        self.max_length = limit if max_length is None else max_length
+        if not self.shortest <= self.max_length <= limit:
+            raise InputError(
+                f"training {self.name}: max_length must be from {self.shortest} to {limit}, the model's positions, "
+                f"got {self.max_length}."
+            )
+        if not 0 < mask_share <= 1:
+            raise InputError(f"training {self.name}: mask_share must be above 0 and at most 1, got {mask_share!r}.")
+        self.tokenizer = tokenizer
+        self.masking = Masking.for_tokenizer(tokenizer, mask_share, whole_words)
+        self.pack = pack
+        self.seed = seed
+
+    @classmethod
+    def config_fields(cls, examples: Texts, options: ReadOptions) -> dict[str, Any]:
+        """Nothing: text says nothing about the configuration."""
+        return {}
+
+    def features(self, examples: Texts) -> TextRows:
+        """Rows [CLS] text [SEP]. Longer texts go on in further rows, so that nothing is left out.
+
+        A blank text separates documents: packed rows do not cross it.
+        """
+        room = self.max_length - 2
+        rows: list[list[int]] = []
+        longer = 0
+        for pieces in self._pieces(examples.items):
+            if self.pack and not pieces:
+                rows.append([])  # a document ends: the next text begins a row
+            longer += len(pieces) > room
+            for start in range(0, len(pieces), room):
+                part = pieces[start : start + room]
+                if self.pack and rows and rows[-1] and len(rows[-1]) + 1 + len(part) <= room:
+                    rows[-1] += [self.tokenizer.sep_token_id, *part]
+                else:
+                    rows.append(part)
+        rows = [row for row in rows if row]
+        if not any(self.masking.hideable[row].any() for row in rows):  # [UNK] is no word to predict
+            raise DataError(
+                f"{self.name}: no words in the {len(examples.items)} lines of {examples.path}; wanted a text on each."
+            )
+        notes = [f"{longer} texts longer than {self.max_length} tokens go on in further rows"] if longer else []
+        ends = self.tokenizer.cls_token_id, self.tokenizer.sep_token_id
+        found = [TextRow([ends[0], *row, ends[1]], [0] * (len(row) + 2)) for row in rows]
+        return TextRows(found, notes, examples.skipped)
+
+    def batch(self, rows: Sequence[TextRow], draw: np.random.Generator) -> dict[str, np.ndarray]:
+        """int32 input_ids, attention_mask, token_type_ids and labels (B, S), masked anew by `draw`."""
+        batch = padded([Row(row.input_ids, row.token_type_ids) for row in rows], self.tokenizer.pad_token_id or 0)
+        batch["input_ids"], batch["labels"] = self.masking(batch["input_ids"], draw)
+        return batch
+
+    def judged(self, batch: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> list[dict[str, float]]:
+        """What `scores` needs of each row's outputs: sums, not the scores of every word of the vocabulary."""
+        labels = batch["labels"]
+        logits = outputs["prediction_logits" if "prediction_logits" in outputs else "logits"]
+        known = labels != IGNORE_INDEX  # (B, S)
+        scores = np.asarray(logits[known] if logits.ndim == 3 else logits, np.float64)  # (N, V)
+        right = labels[known]
+        top = scores.max(axis=-1, keepdims=True, initial=0.0)
+        norm = top[:, 0] + np.log(np.exp(scores - top).sum(axis=-1))
+        sums = {"loss": norm - scores[np.arange(len(right)), right], "right": scores.argmax(axis=-1) == right}
+        rows = np.nonzero(known)[0]
+        by_row = {name: np.bincount(rows, values, minlength=len(labels)) for name, values in sums.items()}
+        by_row["words"] = known.sum(axis=1)
+        return [{name: float(values[i]) for name, values in by_row.items()} for i in range(len(labels))]
+
+    def scores(self, examples: Texts, features: TextRows, judged: Sequence[Mapping[str, float]]) -> dict[str, float]:
+        """Cross-entropy of the hidden words in nats, its exponential, and the share of words found.
+
+        Raises:
+            InputError: for NaN or infinity in what was judged.
+        """
+        words = sum(each["words"] for each in judged)
+        loss = sum(each["loss"] for each in judged) / max(words, 1.0)
+        if not math.isfinite(loss):
+            raise InputError(
+                "scores: wanted finite scores of words, came NaN or infinity: the training has diverged, or a number "
+                "overflowed in half precision. Lower the learning rate, or compute in float32."
+            )
+        right = sum(each["right"] for each in judged) / max(words, 1.0)
+        return {"loss": loss, "perplexity": float(np.exp(min(loss, 700.0))), "masked_accuracy": right}
+
+    def _pieces(self, texts: Sequence[str]) -> Iterable[list[int]]:
+        for start in range(0, len(texts), AT_ONCE):
+            encoded = self.tokenizer(
+                list(texts[start : start + AT_ONCE]), add_special_tokens=False, return_attention_mask=False,
+                return_token_type_ids=False, verbose=False,
+            )  # fmt: skip
+            yield from encoded["input_ids"]
+
+
+class PretrainingTraining(FillMaskTraining):
+    """Masked words in pairs of texts, of which the second follows the first or comes from another document."""
+
+    name = "pretraining"
+    head = "PreTraining"
+    options = ("mask_share", "whole_words")
+    shortest = 5  # a word of each text
+
+    def features(self, examples: Texts) -> TextRows:
+        """Rows [CLS] first [SEP] second [SEP] from documents of sentences; a blank text separates documents.
+
+        As in the released code: consecutive sentences are gathered up to the length of a row, divided at random, and
+        for every second row the rest is taken from another document, its own unused sentences going back.
+
+        Raises:
+            DataError: for fewer than two documents, of which no other text could be taken.
+        """
+        documents = [list(group) for some, group in itertools.groupby(self._pieces(examples.items), bool) if some]
+        if len(documents) < 2:
+            raise DataError(
+                f"{examples.path}: wanted at least 2 documents separated by blank lines, came {len(documents)}. "
+                "Separate them, or train fill-mask, which needs no pairs of sentences."
+            )
+        draw = np.random.default_rng([self.seed, len(documents)])
+        rows = [row for place in range(len(documents)) for row in self._pairs(documents, place, draw)]
+        return TextRows(rows, [], examples.skipped)
+
+    def _pairs(self, documents: list[list[list[int]]], place: int, draw: np.random.Generator) -> Iterable[TextRow]:
+        sentences, room = documents[place], self.max_length - 3
+        start = 0
+        while start < len(sentences):
+            target = int(draw.integers(2, room + 1)) if draw.random() < SHORTER else room
+            end, length = start, 0
+            while end < len(sentences) and (end == start or length < target):
+                length += len(sentences[end])
+                end += 1
+            division = int(draw.integers(start + 1, end)) if end - start > 1 else end
+            first = list(itertools.chain(*sentences[start:division]))
+            random_next = end - start == 1 or draw.random() < 0.5
+            if random_next:
+                other = documents[(place + int(draw.integers(1, len(documents)))) % len(documents)]
+                begin = int(draw.integers(len(other)))
+                second = list(itertools.islice(itertools.chain(*other[begin:]), max(1, target - len(first))))
+                start = division
+            else:
+                second = list(itertools.chain(*sentences[division:end]))
+                start = end
+            yield self._pair(first, second, room, int(random_next), draw)
+
+    def _pair(
+        self, first: list[int], second: list[int], room: int, random_next: int, draw: np.random.Generator
+    ) -> TextRow:
+        while len(first) + len(second) > room:  # cut the longer, at either end, as the released code does
+            longer = first if len(first) > len(second) else second
+            longer.pop(0 if draw.random() < 0.5 else -1)
+        cls, sep = self.tokenizer.cls_token_id, self.tokenizer.sep_token_id
+        types = [0] * (len(first) + 2) + [1] * (len(second) + 1)
+        return TextRow([cls, *first, sep, *second, sep], types, random_next)
+
+    def batch(self, rows: Sequence[TextRow], draw: np.random.Generator) -> dict[str, np.ndarray]:
+        """As `FillMaskTraining.batch`, with next_sentence_label (B,): 0: the second follows, 1: it is random."""
+        labels = np.array([row.random_next for row in rows], np.int32)
+        return {**super().batch(rows, draw), "next_sentence_label": labels}
+
+    def judged(self, batch: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> list[dict[str, float]]:
+        found = outputs["seq_relationship_logits"].argmax(axis=-1) == batch["next_sentence_label"]
+        return [
+            {**each, "pair": float(right)} for each, right in zip(super().judged(batch, outputs), found, strict=True)
+        ]
+
+    def scores(self, examples: Texts, features: TextRows, judged: Sequence[Mapping[str, float]]) -> dict[str, float]:
+        """As `FillMaskTraining.scores`, with the share of pairs judged rightly."""
+        right = sum(each["pair"] for each in judged) / len(judged)
+        return {**super().scores(examples, features, judged), "next_sentence_accuracy": right}

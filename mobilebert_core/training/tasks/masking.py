@@ -1,0 +1,74 @@
+"""Words hidden at random for masked language modelling, anew at every reading (arXiv 1810.04805, section 3.1).
+
+B rows, S tokens of a row, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...errors import TokenizerError
+from ...heads import IGNORE_INDEX
+from ...text.tokenization_base import TokenizerBase
+
+CONTINUATION = "##"  # begins the pieces of a word after the first
+
+
+@dataclass(frozen=True)
+class Masking:
+    """Chooses tokens to predict and hides most of them.
+
+    Attributes:
+        begins_word: (V,) True for pieces that do not continue a word.
+        hideable: (V,) True for all but special tokens.
+        mask_id: what a hidden token shows.
+        share: of the words (or tokens) of a row to predict, at least one where there is one.
+        whole_words: a word is chosen with all its pieces; else each piece alone, as the released model was trained.
+    """
+
+    begins_word: np.ndarray
+    hideable: np.ndarray
+    mask_id: int
+    share: float = 0.15
+    whole_words: bool = True
+
+    @classmethod
+    def for_tokenizer(cls, tokenizer: TokenizerBase, share: float = 0.15, whole_words: bool = True) -> Masking:
+        """The masking of a tokenizer's vocabulary; raises TokenizerError where it has no mask token."""
+        if tokenizer.mask_token_id is None:
+            raise TokenizerError("masking: wanted a tokenizer with a mask token, came one without. Pass mask_token=.")
+        tokens = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
+        hideable = np.ones(len(tokens), bool)
+        hideable[list(tokenizer.all_special_ids)] = False
+        begins = np.array([not str(token).startswith(CONTINUATION) for token in tokens])
+        return cls(begins, hideable, int(tokenizer.mask_token_id), share, whole_words)
+
+    def __call__(self, ids: np.ndarray, draw: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Inputs and labels (B, S) of rows (B, S): labels are -100 but at the tokens to predict.
+
+        Of those 80 % show the mask, 10 % a random token and 10 % themselves. The same draw gives the same answer;
+        the rows are left as they are.
+        """
+        chosen = self._chosen(ids, draw)
+        fate = draw.random(ids.shape)
+        inputs = ids.copy()
+        inputs[chosen & (fate < 0.8)] = self.mask_id
+        random = chosen & (fate >= 0.9)
+        inputs[random] = draw.choice(np.flatnonzero(self.hideable), int(random.sum()))
+        return inputs, np.where(chosen, ids, IGNORE_INDEX).astype(ids.dtype)
+
+    def _chosen(self, ids: np.ndarray, draw: np.random.Generator) -> np.ndarray:
+        hideable = self.hideable[ids]  # (B, S)
+        first = hideable & self.begins_word[ids] if self.whole_words else hideable
+        first |= hideable & ~np.pad(hideable, ((0, 0), (1, 0)))[:, :-1]  # a row cut inside a word
+        words = first.sum(axis=1)  # (B,)
+        wanted = np.minimum(np.maximum(1, np.round(self.share * words)), words)
+        luck = np.where(first, draw.random(ids.shape), np.inf)
+        rank = luck.argsort(axis=1).argsort(axis=1)  # of each word's first piece among its row's
+        word = np.maximum(np.cumsum(first, axis=1) - 1, 0)  # (B, S) the word of each token
+        rows, places = np.nonzero(first)
+        lucky = np.zeros((len(ids), int(words.max(initial=0)) or 1), bool)
+        lucky[rows, word[rows, places]] = rank[rows, places] < wanted[rows]
+        return hideable & np.take_along_axis(lucky, word, axis=1)

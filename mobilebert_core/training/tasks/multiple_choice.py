@@ -1,0 +1,50 @@
+"""Training on texts with several choices to go on, one of them right.
+
+B batch, S tokens of the longest choice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from typing import Any
+
+import numpy as np
+
+from ...datasets.examples import ChoiceExample, Examples, ReadOptions
+from . import metrics
+from .training_task import FeatureRow, Features, TrainingTask, bad_rows, features_of, flat, items_of
+
+
+class MultipleChoiceTraining(TrainingTask):
+    """A row has all choices of an example, each behind the text. Scores: `accuracy`."""
+
+    name = "multiple-choice"
+
+    @classmethod
+    def config_fields(cls, examples: Examples, options: ReadOptions) -> dict[str, Any]:
+        return {"problem_type": None}  # each choice has one score, whatever num_labels is
+
+    def features(self, examples: Examples) -> Features:
+        items = items_of(examples, ChoiceExample)
+        pairs = [(item.text, choice) for item in items for choice in item.choices]
+        ids, cut = self.encoded([text for text, _ in pairs], [choice for _, choice in pairs])
+        each, rows = iter(ids), []
+        for place, item in enumerate(items):
+            some = [next(each) for _ in item.choices]
+            rows.append(FeatureRow([row for row, _ in some], [types for _, types in some], item.label, place))
+        return features_of(examples, rows, self.cut_note(cut, len(pairs), "texts with a choice"), bad_rows(examples))
+
+    def _padded(self, rows: Sequence[Any], length: int) -> dict[str, np.ndarray]:
+        inputs = super()._padded(list(chain.from_iterable(map(flat, rows))), length)
+        return {name: array.reshape(len(rows), -1, length) for name, array in inputs.items()}
+
+    def score(
+        self, examples: Examples, rows: Sequence[FeatureRow], outputs: Sequence[Mapping[str, np.ndarray]]
+    ) -> dict[str, float]:
+        chosen = [
+            int(self.logits(output, (len(row.input_ids),), place).argmax())
+            for place, (row, output) in enumerate(zip(rows, outputs, strict=True))
+        ]
+        found = metrics.single_label(np.array(chosen), np.array([row.labels for row in rows]))
+        return {"accuracy": found["accuracy"]}

@@ -1,0 +1,192 @@
+"""What `fit`, `evaluate` and the calls on one batch take, checked and brought to one form before Keras sees it.
+
+Labels among the inputs become y, because Keras drops sample weights where it sees no y, and class weights become
+sample weights, because Keras takes labels of (B, S) for one-hot. Arrays are checked by value; of a `tf.data.Dataset`
+its specification is checked; generators and `keras.utils.PyDataset` are looked at batch by batch, by the model itself.
+
+B batch, S sequence, C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from mobilebert_core.errors import InputError
+from mobilebert_core.heads import problem_type_of, scores_shape, takes_class_numbers
+from mobilebert_core.inputs import check_labels
+
+from ..inputs import PROBE
+
+Prepared = tuple[Any, Any, Any]  # x, y, sample weights
+
+
+def prepared(model: Any, x: Any, y: Any = None, sample_weight: Any = None, class_weight: Any = None) -> Prepared:
+    """The data of one call: arrays as a dict of inputs by name and labels apart; a dataset in the same form.
+
+    Raises:
+        InputError: for what the model cannot read or learn from.
+    """
+    if hasattr(x, "element_spec") and hasattr(x, "map"):
+        return _prepared_dataset(model, x, class_weight), y, sample_weight
+    if not isinstance(x, Mapping | list | tuple) and not hasattr(x, "__array__"):
+        return x, y, sample_weight
+    x = model._checked((x,), {})
+    if y is None:
+        x, y = _split(model, x)
+    y = _single(model, _label_arrays(model, y))
+    check_targets(model, x, y)
+    if class_weight is not None:
+        if sample_weight is not None:
+            raise InputError(f"{type(model).__name__}: wanted class_weight or sample_weight, got both.")
+        labels = _class_numbers(model, x, y, class_weight)
+        sample_weight = np.ones(np.shape(labels), np.float32)
+        for number, weight in class_weight.items():
+            sample_weight[np.asarray(labels) == number] = weight
+    return x, y, sample_weight
+
+
+def remaining_class_weight(model: Any, x: Any, class_weight: Any) -> Any:
+    """The class weights that are left to Keras: those of generators, where labels are one number a text."""
+    if class_weight is None or hasattr(x, "element_spec") or hasattr(x, "__array__"):
+        return None
+    if isinstance(x, Mapping | list | tuple):
+        return None
+    head = model.head
+    if len(head.tasks) != 1 or not head.pooled:
+        raise InputError(
+            f"{type(model).__name__}: class_weight works on arrays and on tf.data.Dataset; from {type(x).__name__} "
+            "give sample weights with each batch."
+        )
+    return class_weight
+
+
+def check_targets(model: Any, x: Mapping[str, Any], y: Any) -> None:
+    """Labels against the scores that the inputs will give; with a loss of Keras's, that loss is the judge."""
+    if not model.head.tasks or model._compile_loss is not None:
+        return
+    labels = model._labels(x, y)
+    shape = tuple(x.get("input_ids", x.get("inputs_embeds")).shape)
+    for task in model.head.tasks:
+        given = task.given(labels)
+        if given is None:
+            continue
+        scores = scores_shape(model.config, model.head, task, shape[:3] if model.head.per_choice else shape[:2])
+        problem = problem_type_of(model.config, task, scores[-1], PROBE.is_integer(given))
+        check_labels(model.config, model.head, task, given, scores, takes_class_numbers(problem), PROBE)
+
+
+def _split(model: Any, x: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
+    """Inputs and labels apart; None when there are no labels."""
+    names = model.head.label_names
+    labels = {name: value for name, value in x.items() if name in names and value is not None}
+    return {name: value for name, value in x.items() if name not in names}, labels or None
+
+
+def _single(model: Any, y: Any) -> Any:
+    """The labels of a head with one task as they are, without their name."""
+    if not isinstance(y, Mapping) or len(model.head.tasks) != 1:
+        return y
+    given = model.head.tasks[0].given(model._labels(None, y))
+    return y if given is None else given
+
+
+def _label_arrays(model: Any, y: Any) -> Any:
+    """Lists of numbers made arrays, one for each task."""
+    if isinstance(y, Mapping):
+        return {name: np.asarray(value) if isinstance(value, list) else value for name, value in y.items()}
+    if isinstance(y, list | tuple) and len(model.head.tasks) > 1:
+        return tuple(np.asarray(value) if isinstance(value, list) else value for value in y)
+    return np.asarray(y) if isinstance(y, list) and not any(hasattr(item, "shape") for item in y) else y
+
+
+def _prepared_dataset(model: Any, dataset: Any, class_weight: Any) -> Any:
+    element = dataset.element_spec
+    parts = element if isinstance(element, tuple) else (element,)
+    if len(parts) > 3:
+        raise InputError(
+            f"{type(model).__name__}: an element of the dataset is a tuple of {len(parts)}, wanted x, (x, y) or "
+            "(x, y, sample_weight). Several inputs go into a dict or an inner tuple."
+        )
+    x, y = (_outline(model, part) for part in (*parts, None)[:2])
+    if any(item is None for item in keras.tree.flatten(x)):
+        raise InputError(
+            f"{type(model).__name__}: the dataset does not know the rank of its inputs ({parts[0]}). Tell it by "
+            "tf.ensure_shape in dataset.map, or by output_signature."
+        )
+    ids = next((item for item in keras.tree.flatten(x) if "int" in str(item.dtype)), None)
+    if ids is not None and len(ids.shape) == (2 if model.head.per_choice else 1):
+        raise InputError(
+            f"{type(model).__name__}: an element of the dataset has ids of shape {ids.shape}, wanted a batch of them. "
+            "Pass dataset.batch(batch_size)."
+        )
+    named = model._checked((x,), {})
+    apart = y is None and isinstance(x, Mapping) and _split(model, x)[1] is not None
+    _, y = _split(model, named) if apart else (named, y)
+    y = _single(model, y)
+    check_targets(model, named, y)
+    if class_weight is not None:
+        if len(parts) == 3:
+            raise InputError(f"{type(model).__name__}: wanted class_weight or sample weights in the dataset, got both.")
+        _class_numbers(model, named, y, class_weight)
+    if not apart and class_weight is None:
+        return dataset
+
+    def arranged(*parts: Any) -> Any:
+        import tensorflow as tf
+
+        x, y = _split(model, parts[0]) if apart else parts[:2]
+        y = _single(model, y)
+        if class_weight is None:
+            return (x, y, *parts[2:])
+        weights = tf.ones(tf.shape(y), tf.float32)
+        for number, weight in class_weight.items():
+            weights = tf.where(tf.equal(y, tf.cast(number, y.dtype)), tf.cast(weight, tf.float32), weights)
+        return x, y, weights
+
+    return dataset.map(arranged)
+
+
+def _outline(model: Any, spec: Any) -> Any:
+    """A part of a dataset's specification as arrays without values, which the checks can read."""
+
+    def outline(found: Any) -> Any:
+        kind = type(found).__name__
+        if kind != "TensorSpec":
+            if kind in ("RaggedTensorSpec", "SparseTensorSpec"):
+                raise InputError(
+                    f"{type(model).__name__}: the dataset holds a {kind.removesuffix('Spec')}, wanted padded arrays. "
+                    "Pad with dataset.map or padded_batch."
+                )
+            return None
+        if found.shape.rank is None:
+            return None
+        return keras.KerasTensor(tuple(found.shape), dtype=found.dtype.name)
+
+    return keras.tree.map_structure(outline, spec)
+
+
+def _class_numbers(model: Any, x: Mapping[str, Any], y: Any, class_weight: Any) -> Any:
+    """The labels that class weights are looked up for, when the head has such."""
+    head = model.head
+    name = type(model).__name__
+    if not isinstance(class_weight, Mapping):
+        raise InputError(f"{name}: class_weight must be a dict of weights by class, got {type(class_weight).__name__}.")
+    task = head.tasks[0] if len(head.tasks) == 1 else None
+    labels = None if task is None else task.given(model._labels(x, y))
+    problem = None
+    if labels is not None:
+        shape = tuple(x.get("input_ids", x.get("inputs_embeds")).shape)
+        classes = scores_shape(model.config, head, task, shape)[-1]
+        problem = problem_type_of(model.config, task, classes, PROBE.is_integer(labels))
+    if task is None or labels is None or not takes_class_numbers(problem):
+        why = f"labels of {problem}" if problem else f"{len(head.tasks)} outputs" if task is None else "no labels"
+        raise InputError(
+            f"{name}: class_weight is for one output whose labels are class numbers, got {why}. Pass sample_weight."
+        )
+    if strange := [number for number in class_weight if number not in range(classes)]:
+        raise InputError(f"{name}: class_weight has {strange}, wanted classes in 0..{classes - 1}.")
+    return labels

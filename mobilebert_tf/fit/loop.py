@@ -1,0 +1,282 @@
+"""How Keras trains the models: `compile`, `fit`, `evaluate` and `predict` on every form of inputs and labels.
+
+Labels may come as y or among the inputs; the loss may be Keras's own or, without one in `compile`, the
+model's. Of the loop only `compile`, `compute_loss`, `compute_metrics` and `export` are overridden, so that every
+backend of Keras keeps its own; all else looks at the data first: `fit`, `evaluate` and `predict` to check it, a step
+to put labels among the inputs for `sparse_prediction`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+from keras import ops
+
+from mobilebert_core.errors import ConfigError, InputError
+
+from ..distributed import for_one_replica
+from ..inputs import named_inputs
+from ..losses import head_loss, labelled_only, weight_of
+from .data import prepared, remaining_class_weight
+from .metrics import by_output, losses_by_output, metrics_by_output
+from .optimization import fuse_updates
+from .prediction import predict_arrays
+
+
+class TrainedByKeras:
+    """The part of a model that Keras's training loop sees."""
+
+    config: Any
+    head: Any
+
+    # --------------------------------------------------------------------------------------- compiling
+
+    def compile(
+        self,
+        optimizer: Any = "rmsprop",
+        loss: Any = None,
+        loss_weights: Any = None,
+        metrics: Any = None,
+        weighted_metrics: Any = None,
+        jit_compile: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        """As `keras.Model.compile`. Without a loss the model computes its own from the labels.
+
+        Metrics given for a head with several outputs are counted for each. "accuracy" leaves out labels of
+        -100. `jit_compile` is off by default: with lengths that vary it would compile each anew. The optimizer
+        is built here and, on TensorFlow, Adam and AdamW update each weight in one operation, which brings the
+        first step from minutes to seconds; what they compute, and what is saved, stays Keras's.
+        """
+        name = type(self).__name__
+        if loss is None and loss_weights is not None:
+            raise ConfigError(f"{name}.compile: loss_weights came without a loss; the model's own loss has no weights.")
+        if loss_weights is not None and self.head.tasks:
+            loss_weights = by_output(name, self.head, loss_weights)
+            loss_weights = list(loss_weights.values()) if len(self.head.tasks) == 1 else loss_weights
+        self._compile_loss = self._compile_metrics = self.loss = None  # Keras would keep those of an earlier call
+        super().compile(  # type: ignore[misc]
+            optimizer=optimizer,
+            loss=losses_by_output(name, self.head, loss),
+            loss_weights=loss_weights,
+            metrics=metrics_by_output(name, self.head, metrics),
+            weighted_metrics=metrics_by_output(name, self.head, weighted_metrics),
+            jit_compile=jit_compile,
+            **kwargs,
+        )
+        if self.optimizer is not None:
+            self.optimizer.build(self.trainable_variables)
+            fuse_updates(self.optimizer)
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        self.compile(**keras.saving.deserialize_keras_object(config))
+
+    # ------------------------------------------------------------------------------------ loss, metrics
+
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> Any:
+        """Keras's loss on the head's scores, or the model's own when `compile` was given none."""
+        if self._compile_loss is not None:
+            labels, scores = self._targets(x, y, y_pred)
+            sample_weight = self._by_output(sample_weight)
+            return super().compute_loss(x, labels, scores, sample_weight, training=training)  # type: ignore[misc]
+        if isinstance(y_pred, tuple):
+            raise ConfigError(f"{type(self).__name__}: fit and evaluate need return_dict=True in the configuration.")
+        loss = y_pred.get("loss") if y is None and sample_weight is None else None
+        if loss is None:
+            loss = head_loss(self.config, self.head, y_pred, self._labels(x, y), sample_weight)
+        if loss is None:
+            labels = " and ".join(task.label for task in self.head.tasks)
+            wanted = f"{labels}, as y or among the inputs, or a loss to compile()" if labels else "a loss to compile()"
+            raise InputError(f"{type(self).__name__}: no loss to train with. Pass {wanted}.")
+        for extra in self.losses:
+            loss = loss + ops.sum(ops.cast(extra, loss.dtype))
+        return for_one_replica(loss)
+
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        labels, scores = self._targets(x, y, y_pred)
+        if labels is None:
+            return self.get_metrics_result()
+        sample_weight = self._by_output(sample_weight)
+        return super().compute_metrics(x, labels, scores, sample_weight=sample_weight)  # type: ignore[misc]
+
+    def _by_output(self, sample_weight: Any) -> Any:
+        """Weights named by label in the form Keras's losses and metrics take: as `_targets` gives the labels."""
+        if not isinstance(sample_weight, Mapping):
+            return sample_weight
+        found = {task.logits: weight_of(task, i, sample_weight) for i, task in enumerate(self.head.tasks)}
+        return found if len(found) > 1 else next(iter(found.values()), None)
+
+    def train_step(self, *arguments: Any) -> Any:
+        *state, data = arguments  # on JAX a state comes first
+        return super().train_step(*state, self._labelled_only(data))  # type: ignore[misc]
+
+    def test_step(self, *arguments: Any) -> Any:
+        *state, data = arguments
+        return super().test_step(*state, self._labelled_only(data))  # type: ignore[misc]
+
+    def _labelled_only(self, data: Any) -> Any:
+        """A batch for `sparse_prediction`: its labels also among the inputs, where the model picks tokens by them, and
+        labels and weights of words as (N,), as the scores will be. Without that option the batch as it came.
+        """
+        if not self.config.sparse_prediction or self.head.words is None or keras.backend.backend() != "tensorflow":
+            return data
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        labels = self._labels(x, y)
+        if self.head.words.given(labels) is None:
+            return data
+        x = named_inputs(type(self).__name__, self._argument_names(), (x,), {}) | labels
+        return x, *labelled_only(self.head, labels, sample_weight)
+
+    def _labels(self, x: Any, y: Any) -> dict[str, Any]:
+        """Labels by argument name, from y or from the inputs.
+
+        y is one array, a list in the order of the head's labels, or a mapping by label or output name.
+        """
+        names = self.head.label_names
+        by_output = {task.logits: task.label for task in self.head.tasks}
+        if y is None:
+            inputs = named_inputs(type(self).__name__, self._argument_names(), (x,), {})
+            return {n: inputs.get(n) for n in names}
+        if isinstance(y, Mapping):
+            found = {by_output.get(n, n): value for n, value in y.items()}
+            if unknown := [n for n in found if n not in names]:
+                raise InputError(f"{type(self).__name__}: y has {unknown}, wanted {list(names)}.")
+            return found
+        tasks = self.head.tasks
+        items = list(y) if isinstance(y, list | tuple) else [y]
+        if len(items) != len(tasks):
+            raise InputError(
+                f"{type(self).__name__}: y has {len(items)} arrays, wanted {len(tasks)}: {[t.label for t in tasks]}."
+            )
+        return {task.label: item for task, item in zip(tasks, items, strict=True)}
+
+    def _targets(self, x: Any, y: Any, y_pred: Any) -> tuple[Any, Any]:
+        """Labels and scores in the form Keras's losses and metrics take: plain arrays, or dicts by output."""
+        if isinstance(y_pred, tuple):
+            raise ConfigError(f"{type(self).__name__}: fit and evaluate need return_dict=True in the configuration.")
+        if not self.head.tasks:  # the bare model: whatever the caller compares
+            scores = dict(y_pred)
+            if y is not None and not isinstance(y, Mapping | list | tuple):
+                if len(scores) > 1:
+                    raise InputError(
+                        f"{type(self).__name__}: y is one array, wanted a mapping by output: {', '.join(scores)}."
+                    )
+                return y, next(iter(scores.values()))
+            return y, scores
+        labels = self._labels(x, y)
+        found = {task.logits: task.given(labels) for task in self.head.tasks}
+        if any(value is None for value in found.values()):
+            return None, None
+        if len(found) == 1:
+            name, value = next(iter(found.items()))
+            return value, y_pred[name]
+        return found, {name: y_pred[name] for name in found}
+
+    # ------------------------------------------------------------------------------------------ running
+
+    def fit(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """As `keras.Model.fit`, on arrays, datasets, generators and labels in y or among the inputs.
+
+        Arrays, and the specification of a dataset, are checked first: what the model cannot read is an InputError.
+        `class_weight` is for heads with one output whose labels are class numbers, one a text or one a token.
+        """
+        given = self._prepared(super().fit, x, y, args, kwargs)  # type: ignore[misc]
+        validation = given.get("validation_data")
+        if isinstance(validation, tuple | list) and 0 < len(validation) <= 3:
+            given["validation_data"] = tuple(prepared(self, *validation))
+        elif validation is not None:
+            given["validation_data"] = prepared(self, validation)[0]
+        with self._explained():
+            return super().fit(**given)  # type: ignore[misc]
+
+    def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """As `keras.Model.evaluate`, with the checks of `fit`."""
+        given = self._prepared(super().evaluate, x, y, args, kwargs)  # type: ignore[misc]
+        with self._explained():
+            return super().evaluate(**given)  # type: ignore[misc]
+
+    def train_on_batch(self, x: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """As `keras.Model.train_on_batch`, with the checks of `fit`."""
+        return super().train_on_batch(**self._prepared(super().train_on_batch, x, y, args, kwargs))  # type: ignore[misc]
+
+    def test_on_batch(self, x: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """As `keras.Model.test_on_batch`, with the checks of `fit`."""
+        return super().test_on_batch(**self._prepared(super().test_on_batch, x, y, args, kwargs))  # type: ignore[misc]
+
+    def _prepared(self, method: Any, x: Any, y: Any, args: Any, kwargs: Any) -> dict[str, Any]:
+        """The arguments of one of Keras's methods by name, the data among them as `prepared` gives it."""
+        given = inspect.signature(method).bind(x, y, *args, **kwargs).arguments
+        given |= given.pop("kwargs", {})
+        class_weight = given.pop("class_weight", None)
+        given["x"], given["y"], given["sample_weight"] = prepared(self, x, y, given.get("sample_weight"), class_weight)
+        if left := remaining_class_weight(self, x, class_weight):
+            given["class_weight"] = left
+        return given
+
+    def predict(
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: Any = "auto",
+        steps: int | None = None,
+        callbacks: Any = None,
+    ) -> Any:
+        """As `keras.Model.predict`: the outputs of all batches joined. Labels among the inputs are not used.
+
+        On TensorFlow, arrays with `verbose=0` and nothing else to do skip Keras's input pipeline, whose start takes
+        as long as the model itself on one short text.
+        """
+        x = prepared(self, x)[0]
+        with self._explained():
+            if isinstance(x, Mapping) and verbose == 0 and steps is None and not callbacks and self._runs_arrays():
+                return predict_arrays(self, x, batch_size or 32)
+            return super().predict(x, batch_size, verbose, steps, callbacks)  # type: ignore[misc]
+
+    def predict_on_batch(self, x: Any) -> Any:
+        """As `keras.Model.predict_on_batch`, with the checks of `fit`."""
+        return super().predict_on_batch(prepared(self, x)[0])  # type: ignore[misc]
+
+    def _runs_arrays(self) -> bool:
+        eager_or_shared = self.run_eagerly or getattr(self, "_distribute_strategy", None) is not None
+        return keras.backend.backend() == "tensorflow" and not eager_or_shared
+
+    def _symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
+        """Under a strategy Keras averages the replicas' batches to learn their kind, which makes float64 of ids."""
+        if data_batch is not None:
+            data_batch = keras.tree.map_structure(
+                lambda v: ops.cast(v, "int32") if "float64" in str(getattr(v, "dtype", "")) else v, data_batch
+            )
+        super()._symbolic_build(iterator=iterator, data_batch=data_batch)  # type: ignore[misc]
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turns TensorFlow's complaint about an index, raised while a graph runs, into an error of ours."""
+        try:
+            yield
+        except Exception as e:
+            reasons = [line.strip() for line in str(e).splitlines() if "[0, " in line]
+            if type(e).__name__ == "InvalidArgumentError" and reasons:
+                raise InputError(
+                    f"{type(self).__name__}: a batch of the dataset holds an id, a segment, a position or a label that "
+                    f"is out of range (TensorFlow: {reasons[0]})."
+                ) from e
+            raise
+
+    def export(self, filepath: Any, format: str = "tf_saved_model", input_signature: Any = None, **kwargs: Any) -> Any:
+        """As `keras.Model.export`, with int32 input_ids, attention_mask and token_type_ids of any size.
+
+        LiteRT needs fixed sizes: there the default is (1, 128).
+        """
+        if input_signature is None:
+            shape: tuple[int | None, ...] = (1, 128) if format == "litert" else (None, None)
+            if self.head.per_choice:
+                shape = (shape[0], 2 if format == "litert" else None, shape[1])
+            names = ("input_ids", "attention_mask", "token_type_ids")
+            input_signature = [{n: keras.InputSpec(shape=shape, dtype="int32", name=n) for n in names}]
+        return super().export(filepath, format=format, input_signature=input_signature, **kwargs)  # type: ignore[misc]

@@ -1,0 +1,139 @@
+"""Training that goes on where it was interrupted, at the very batch.
+
+Keras's own `BackupAndRestore` restarts the epoch that was interrupted: with `save_freq` in batches its weights have
+then seen the first batches twice. Here they have not.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from mobilebert_core.errors import CheckpointError, ConfigError
+from mobilebert_core.files import write_text
+
+from ..variables import variable_array
+
+_STATE = "state.json"
+
+
+class ResumeTraining(keras.callbacks.Callback):
+    """Backs a run up and, after an interruption, goes on with the batch that comes next.
+
+    Saved are weights, optimizer, the states of random numbers and the place in the epoch. When the same script is
+    started again with the same `backup_dir`, the batches that were trained on are drawn from the data and left out.
+    The loss of that epoch counts all its batches, other metrics those that were left. The weights become those of a
+    run without interruption, if the data come in the same order again: `shuffle=False`, or a dataset whose order
+    follows from the epoch alone, like `text_dataset` with a seed and
+    `first_pass=ResumeTraining.epoch_in(backup_dir)`. A backup appears whole or not at all.
+
+    Args:
+        save_freq: "epoch", or a number of batches.
+        delete_checkpoint: removes the backup when training is over.
+    """
+
+    def __init__(
+        self, backup_dir: str | os.PathLike[str], save_freq: str | int = "epoch", delete_checkpoint: bool = True
+    ) -> None:
+        super().__init__()
+        whole = isinstance(save_freq, int) and not isinstance(save_freq, bool) and save_freq > 0
+        if save_freq != "epoch" and not whole:
+            raise ConfigError(f"ResumeTraining: save_freq must be 'epoch' or a number of batches, got {save_freq!r}.")
+        self.backup_dir = Path(backup_dir)
+        self.save_freq = save_freq
+        self.delete_checkpoint = delete_checkpoint
+        self._epoch = 0
+        self._trained = 0  # batches of the epoch so far
+        self._saved_at = 0
+        self._to_skip = 0
+        self._loss: list[np.ndarray] = []
+
+    @staticmethod
+    def epoch_in(backup_dir: str | os.PathLike[str]) -> int:
+        """The number of the epoch, from 0, with which a run on this backup goes on; 0 without one."""
+        return _state(Path(backup_dir)).get("epoch", 0)
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        state = _state(self.backup_dir)
+        if not state:
+            return
+        path = self.backup_dir / state["weights"]
+        self.model.load_weights(path)
+        with np.load(path.with_suffix(".npz")) as arrays:
+            stored = [arrays[str(i)] for i in range(len(arrays.files))]
+        seeds = _seeds(self.model)
+        for variable, array in zip(seeds, stored, strict=False):
+            variable.assign(array)
+        self._loss = stored[len(seeds) :]
+        self.model._initial_epoch = state["epoch"]  # as Keras's own callback does it
+        self._to_skip = state["batch"]
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self._epoch = epoch
+        self._trained = self._saved_at = self._to_skip
+        if not self._to_skip:
+            return
+        train = self.model.train_function
+        for variable, array in zip(self.model.metrics[0].variables, self._loss, strict=False):
+            variable.assign(array)
+
+        def skip(iterator: Any) -> dict[str, Any]:
+            for _ in range(min(self.model.steps_per_execution, self._to_skip)):
+                next(iterator, None)
+                self._to_skip -= 1
+            if not self._to_skip:
+                self.model.train_function = train
+            loss = self.model.metrics[0]  # the others have seen nothing yet
+            return {loss.name: loss.result()}
+
+        self.model.train_function = skip
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        if batch < self._trained:
+            return
+        self._trained = batch + 1
+        if self.save_freq != "epoch" and self._trained - self._saved_at >= self.save_freq:
+            self._save(self._epoch, self._trained)
+            self._saved_at = self._trained
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        if self.save_freq == "epoch":
+            self._save(epoch + 1, 0)
+
+    def on_train_end(self, logs: Any = None) -> None:
+        self.model._initial_epoch = None  # the next call of fit is another run
+        if self.delete_checkpoint and self.backup_dir.is_dir():
+            shutil.rmtree(self.backup_dir)
+
+    def _save(self, epoch: int, batch: int) -> None:
+        """Writes beside the last backup, which `state.json` goes on naming until this one is whole."""
+        self.backup_dir.mkdir(parents=True, exist_ok=True)
+        path = self.backup_dir / f"epoch-{epoch}-batch-{batch}.weights.h5"
+        self.model.save_weights(path)
+        beside = [*_seeds(self.model), *self.model.metrics[0].variables]  # Keras's files of weights have neither
+        np.savez(path.with_suffix(".npz"), **{str(i): variable_array(v) for i, v in enumerate(beside)})
+        write_text(self.backup_dir / _STATE, json.dumps({"epoch": epoch, "batch": batch, "weights": path.name}))
+        for old in self.backup_dir.glob("epoch-*"):
+            if old.name not in (path.name, path.with_suffix(".npz").name):
+                old.unlink()
+
+
+def _state(backup_dir: Path) -> dict[str, Any]:
+    path = backup_dir / _STATE
+    if not path.is_file():
+        return {}
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as e:
+        raise CheckpointError(f"{path}: wanted a backup of ResumeTraining, got no JSON ({e}). Remove it.") from e
+
+
+def _seeds(model: Any) -> list[Any]:
+    """The states of the random numbers that a model draws."""
+    return [layer.seed_generator.state for layer in model._flatten_layers() if hasattr(layer, "seed_generator")]
