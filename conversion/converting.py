@@ -15,12 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
-from mobilebert_core.checkpoints.detect_heads import heads_held, natural_head
+from mobilebert_core.checkpoints.detect_heads import detect_heads, natural_head
 from mobilebert_core.checkpoints.dtypes import widest
 from mobilebert_core.checkpoints.formats import open_checkpoint
 from mobilebert_core.checkpoints.plan import DECODER, DECODER_BIAS, POOLER, PREDICTIONS_BIAS, WORDS, plan_loading
-from mobilebert_core.checkpoints.targets import Outgoing, Target, target_for
-from mobilebert_core.checkpoints.tensor_info import Renamed, Stored
+from mobilebert_core.checkpoints.targets import ModelToWrite, OutputFormat, target_for
+from mobilebert_core.checkpoints.tensor_info import MappedCheckpoint, TensorInfo
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.configuration.fields import DTYPES
 from mobilebert_core.errors import CheckpointError, ConfigError
@@ -54,7 +54,7 @@ class Conversion:
     source: Path
     source_format: str
     destination: Path
-    target: Target
+    target: OutputFormat
     config: MobileBertConfig
     head: Head
     dtype: str
@@ -87,7 +87,7 @@ def convert(
     Args:
         source: whatever `open_checkpoint` takes, or a name on the Hugging Face hub.
         destination: a directory, or a file whose ending names its format.
-        to: key of TARGETS; by default what the ending of `destination` says.
+        to: key of OUTPUT_FORMATS; by default what the ending of `destination` says.
         dtype: of the destination; "auto" keeps the source's, of several the widest.
         head: key of HEADS; by default the one the source was saved from.
         config: of the source, where it has none of its own.
@@ -110,10 +110,10 @@ def convert(
         verifier = None if parity == "none" else stack.enter_context(Verifier(parity))
         checkpoint = open_checkpoint(resolve(source, config=config is None, weights=True, tokenizer=True))
         check_free(path, target, checkpoint, overwrite)
-        given = checkpoint.config(config)
-        file = checkpoint.weights(given)
-        chosen = natural_head(file, given) if head is None else _named_head(head)
-        done = Conversion(checkpoint.path, checkpoint.description, path, target, given, chosen, dtype)
+        passed = checkpoint.config(config)
+        file = checkpoint.weights(passed)
+        chosen = natural_head(file, passed) if head is None else _named_head(head)
+        done = Conversion(checkpoint.path, checkpoint.description, path, target, passed, chosen, dtype)
         model = _settle(done, file, dtype, drop, head is not None, say)
         if verifier is not None:
             verifier.run_source(checkpoint.path, model, drop)
@@ -157,8 +157,8 @@ def _named_head(name: str) -> Head:
 
 
 def _settle(
-    done: Conversion, file: Renamed, dtype: str, drop: Sequence[str], asked: bool, say: Callable[[str], None]
-) -> Outgoing:
+    done: Conversion, file: MappedCheckpoint, dtype: str, drop: Sequence[str], asked: bool, say: Callable[[str], None]
+) -> ModelToWrite:
     """Where every weight of the destination comes from, and what becomes of every name in the source."""
     file.leave_out(drop)
     done.dropped |= file.dropped
@@ -166,16 +166,17 @@ def _settle(
     if "predictions" in head.modules and config.tie_word_embeddings and _apart(file, DECODER, WORDS):
         config = config.copy(tie_word_embeddings=False)
         done.notes.append("the decoder differs from the word embeddings: both are kept, tie_word_embeddings is False")
-    if head not in heads_held(file, config):
-        held = ", ".join(h.name for h in heads_held(file, config))
+    if head not in detect_heads(file, config):
+        held = ", ".join(h.name for h in detect_heads(file, config))
         raise CheckpointError(f"{file.path}: the weights of {head.name} are not all there; it holds {held}.")
     bare = head.name == "Model" and POOLER not in file.stored and config.classifier_activation
     if bare:
         done.notes.append("the source has no pooler, nor has the destination (add_pooling_layer=False)")
     plan = plan_loading(file, config, head, pooler=False if bare else None)
-    if plan.fresh:
+    if plan.newly_initialized:
         raise CheckpointError(
-            f"{file.path}: {', '.join(w.name for w in plan.fresh)} are not in it; a conversion starts nothing fresh."
+            f"{file.path}: {', '.join(w.name for w in plan.newly_initialized)} are not in it; "
+            "a conversion initializes no weights."
         )
     if plan.unused and not asked:
         raise CheckpointError(
@@ -197,10 +198,10 @@ def _settle(
         say(full_name)
         return file.read(sources[full_name])
 
-    return Outgoing(config, head, done.dtype, read, pooler=False if bare else None)
+    return ModelToWrite(config, head, done.dtype, read, pooler=False if bare else None)
 
 
-def _account_for_aliases(done: Conversion, file: Renamed, sources: dict[str, str]) -> None:
+def _account_for_aliases(done: Conversion, file: MappedCheckpoint, sources: dict[str, str]) -> None:
     """A source may hold a tied weight twice. Equal copies are stored once; of two biases the scores read one."""
     for alias, original in ((DECODER, WORDS), (PREDICTIONS_BIAS, DECODER_BIAS)):
         if alias not in file.stored or original not in file.stored or alias in sources.values():
@@ -211,19 +212,21 @@ def _account_for_aliases(done: Conversion, file: Renamed, sources: dict[str, str
             done.tied.append((file.places[alias], original))
 
 
-def _apart(file: Renamed, first: str, second: str) -> bool:
+def _apart(file: MappedCheckpoint, first: str, second: str) -> bool:
     there = first in file.stored and second in file.stored
     return there and not np.array_equal(file.read(first), file.read(second))
 
 
-def _check_space(stage: Path, path: Path, model: Outgoing) -> None:
+def _check_space(stage: Path, path: Path, model: ModelToWrite) -> None:
     """Raises CheckpointError where the disk has no room, which HDF5 would not survive."""
-    needed = sum(Stored(w.shape, model.dtype).nbytes for w in model.weights) + _OVERHEAD * len(model.weights)
+    needed = sum(TensorInfo(w.shape, model.dtype).nbytes for w in model.weights) + _OVERHEAD * len(model.weights)
     if (free := shutil.disk_usage(stage).free) < needed:
         raise CheckpointError(f"{path}: about {needed:,} bytes are needed, the disk has {free:,}. Nothing was written.")
 
 
-def _write(target: Target, staged: Path, path: Path, model: Outgoing, max_shard_size: int | str | None) -> None:
+def _write(
+    target: OutputFormat, staged: Path, path: Path, model: ModelToWrite, max_shard_size: int | str | None
+) -> None:
     """Writes, and speaks of the destination where something is wrong, not of its stage."""
     try:
         target.write(staged, model, max_shard_size)
@@ -231,7 +234,7 @@ def _write(target: Target, staged: Path, path: Path, model: Outgoing, max_shard_
         raise type(e)(str(e).replace(str(staged), str(path))) from None
 
 
-def _noting(model: Outgoing, digests: dict[str, bytes]) -> Outgoing:
+def _noting(model: ModelToWrite, digests: dict[str, bytes]) -> ModelToWrite:
     """The same model, which leaves a digest of every array it gives away."""
 
     def source(full_name: str) -> np.ndarray:
@@ -248,14 +251,14 @@ def _digest(array: np.ndarray) -> bytes:
     return digest.digest()
 
 
-def _read_back(path: Path, model: Outgoing, written: dict[str, bytes]) -> None:
+def _read_back(path: Path, model: ModelToWrite, written: dict[str, bytes]) -> None:
     """Raises CheckpointError unless the checkpoint says what was to be said, and holds every weight bit by bit."""
     checkpoint = open_checkpoint(path)
     config = checkpoint.config()
     file = checkpoint.weights(config)
     plan = plan_loading(file, config, model.head, model.pooler)
     wrong = [w.name for w, name in plan.sources.items() if _digest(file.read(name)) != written[w.full_name]]
-    wrong += [w.name for w in plan.fresh]
+    wrong += [w.name for w in plan.newly_initialized]
     expected = model.config.copy(architectures=[model.head.class_name], dtype=model.dtype)
     fields = {f for f, v in expected.to_dict().items() if f != "torch_dtype" and config.to_dict().get(f) != v}
     if wrong or fields or plan.dtype != model.dtype:

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from mobilebert_core.checkpoints.detect_heads import heads_held
+from mobilebert_core.checkpoints.detect_heads import detect_heads
 from mobilebert_core.checkpoints.formats import Checkpoint, open_checkpoint
 from mobilebert_core.checkpoints.plan import DECODER, DECODER_BIAS, PREDICTIONS_BIAS, WORDS
-from mobilebert_core.checkpoints.tensor_info import FLOATING, Renamed
+from mobilebert_core.checkpoints.tensor_info import FLOATING, MappedCheckpoint
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.configuration.presets import PRESETS
 from mobilebert_core.errors import CheckpointNotFoundError, ConfigError
@@ -71,7 +71,7 @@ def inspect_checkpoint(path: str | Path, config: MobileBertConfig | str | Path |
     described, file = _described(checkpoint, config, found)
     found.architecture = {name: getattr(described, name) for name in _ARCHITECTURE}
     found.preset, found.differences = _nearest(found.architecture)
-    held = heads_held(file, described)
+    held = detect_heads(file, described)
     found.heads = [head.name for head in held]
     found.dtypes = dict(Counter(stored.dtype for stored in file.stored.values()).most_common())
     found.dropped = dict(Counter(file.dropped.values()))
@@ -94,17 +94,17 @@ def _fetched(path: str | Path, config: bool) -> Path:
 
 
 def _described(
-    checkpoint: Checkpoint, given: MobileBertConfig | str | Path | None, found: Inspection
-) -> tuple[MobileBertConfig, Renamed]:
+    checkpoint: Checkpoint, passed: MobileBertConfig | str | Path | None, found: Inspection
+) -> tuple[MobileBertConfig, MappedCheckpoint]:
     try:
-        described = checkpoint.config(given)
+        described = checkpoint.config(passed)
     except (CheckpointNotFoundError, ConfigError) as e:
         if not isinstance(e, CheckpointNotFoundError):
             found.odd.append(f"configuration: {e}")
         described = sizes_in(checkpoint)
         found.config_source = "read off the shapes; hidden_act, num_attention_heads and norms are assumed"
     else:
-        found.config_source = "given" if given is not None else "found with the checkpoint"
+        found.config_source = "passed" if passed is not None else "found with the checkpoint"
     return described, checkpoint.weights(described)
 
 
@@ -164,7 +164,7 @@ def _nearest(architecture: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     return nearest, differences[nearest]
 
 
-def _count(found: Inspection, file: Renamed, config: MobileBertConfig) -> None:
+def _count(found: Inspection, file: MappedCheckpoint, config: MobileBertConfig) -> None:
     known = [n for n in file.stored if n not in file.unknown]
     aliases = {DECODER} if config.tie_word_embeddings and WORDS in file.stored else set()
     aliases |= {DECODER_BIAS} if PREDICTIONS_BIAS in file.stored else set()
@@ -174,7 +174,7 @@ def _count(found: Inspection, file: Renamed, config: MobileBertConfig) -> None:
     found.encoder_parameters = sum(size for name, size in sizes.items() if name.startswith(encoder))
 
 
-def _ties(found: Inspection, file: Renamed, config: MobileBertConfig) -> None:
+def _ties(found: Inspection, file: MappedCheckpoint, config: MobileBertConfig) -> None:
     for alias, original, what in (
         (DECODER, WORDS, "decoder and word embeddings"),
         (PREDICTIONS_BIAS, DECODER_BIAS, "the two names of the decoder's bias"),
@@ -188,8 +188,8 @@ def _ties(found: Inspection, file: Renamed, config: MobileBertConfig) -> None:
             found.ties.append(f"{what}: one, stored once")
 
 
-def _fit(found: Inspection, file: Renamed, config: MobileBertConfig) -> None:
-    head = heads_held(file, config)[0]
+def _fit(found: Inspection, file: MappedCheckpoint, config: MobileBertConfig) -> None:
+    head = detect_heads(file, config)[0]
     table = [w for w in weight_table(config, head) if w.tied_to is None]
     missing = [w.full_name for w in table if w.full_name not in file.stored]
     shapes = [
@@ -202,7 +202,7 @@ def _fit(found: Inspection, file: Renamed, config: MobileBertConfig) -> None:
             found.odd.append(f"{len(names)} weights {what}: {_some(names)}")
 
 
-def _values(found: Inspection, file: Renamed) -> None:
+def _values(found: Inspection, file: MappedCheckpoint) -> None:
     """Looks at every number once: what is not finite, all zero, or beyond float16."""
     broken, zero, large = [], [], []
     for name, stored in file.stored.items():

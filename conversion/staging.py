@@ -13,21 +13,21 @@ from pathlib import Path
 
 from mobilebert_core.checkpoints.containers.shards import family
 from mobilebert_core.checkpoints.formats import Checkpoint
-from mobilebert_core.checkpoints.targets import Target
+from mobilebert_core.checkpoints.targets import OutputFormat
 from mobilebert_core.errors import CheckpointError
 from mobilebert_core.files import CONFIG_FILE, INDEX_SUFFIX, TOKENIZER_FILES, WEIGHT_FILES
 
 _WEIGHTS = (".safetensors", ".bin", ".h5", ".keras", ".index", INDEX_SUFFIX)  # endings of checkpoints
 
 
-def check_free(path: Path, target: Target, source: Checkpoint, overwrite: bool) -> None:
+def check_free(path: Path, target: OutputFormat, source: Checkpoint, overwrite: bool) -> None:
     """Raises CheckpointError when writing to `path` would replace something, or would not be read afterwards."""
     own = [] if target.ending else family(path / target.file)
     if _resolved([path, _index(path), *own]) & _resolved((*source.parts, source.path)):
         raise CheckpointError(f"{path}: is the source itself; choose another destination.")
     if path.exists() and path.is_dir() != (not target.ending):
-        wanted, came = ("a file", "a directory") if target.ending else ("written into a directory", "a file")
-        raise CheckpointError(f"{path}: {target.name} is {wanted}, this is {came}.")
+        wanted, got = ("a file", "a directory") if target.ending else ("written into a directory", "a file")
+        raise CheckpointError(f"{path}: {target.name} is {wanted}, this is {got}.")
     if target.ending:
         there = [p for p in (path, _index(path)) if p.exists()]
     else:
@@ -66,7 +66,7 @@ def staging(path: Path) -> Iterator[Path]:
                 folder.rmdir()
 
 
-def publish(stage: Path, path: Path, target: Target, source: Checkpoint, overwrite: bool) -> list[Path]:
+def publish(stage: Path, path: Path, target: OutputFormat, source: Checkpoint, overwrite: bool) -> list[Path]:
     """Moves what was finished to its place, and the tokenizer along, so that it answers texts; returns the files.
 
     A new directory appears at once. Into an existing one files move one by one, weights first; where shards are

@@ -21,7 +21,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from mobilebert_core.checkpoints.targets import Outgoing
+from mobilebert_core.checkpoints.targets import ModelToWrite
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.errors import BackendMissingError, ConfigError, MobileBertError
 from mobilebert_core.heads import HEADS, Head
@@ -58,7 +58,7 @@ def frameworks_for(mode: str) -> tuple[str, str]:
 
 
 class Verifier:
-    """A process that imports its framework at once, runs the source when it is told of it, and then the destination.
+    """A process that imports its framework at once, runs the source when it gets its path, and then the destination.
 
     `mode` is "same" or "cross"; see `frameworks_for`.
     """
@@ -84,7 +84,7 @@ class Verifier:
         self._process.communicate()
         self._complaints.close()
 
-    def run_source(self, source: Path, model: Outgoing, drop: Sequence[str]) -> None:
+    def run_source(self, source: Path, model: ModelToWrite, drop: Sequence[str]) -> None:
         """Runs a checkpoint, read as the configuration of `model` says, without the names in `drop`."""
         self._tolerance = TOLERANCES[model.dtype]
         request = {

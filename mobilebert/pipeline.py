@@ -77,7 +77,7 @@ class MobileBertPipeline:
         words = runner.config.vocab_size
         if len(tokenizer) > words:
             raise TokenizerError(
-                f"{self.task.name}: wanted a tokenizer for the model's {words} words (vocab_size), came one with "
+                f"{self.task.name}: wanted a tokenizer for the model's {words} words (vocab_size), got one with "
                 f"{len(tokenizer)}. Load both from one checkpoint."
             )
         text = self.task.text(self.task.name, self.task.takes, tokenizer, runner.config)
@@ -147,7 +147,7 @@ class MobileBertPipeline:
             return next(self._answers([self._prepare(text, inputs, shared)]))
         if not isinstance(inputs, Iterable):
             raise InputError(
-                f"{self.task.name}: wanted a text, a mapping, a list or another iterable of them, came "
+                f"{self.task.name}: wanted a text, a mapping, a list or another iterable of them, got "
                 f"{type(inputs).__name__}."
             )
         total = len(inputs) if isinstance(inputs, Sized) else None
@@ -187,7 +187,7 @@ class MobileBertPipeline:
         for name, array in outputs.items():
             if not np.isfinite(array.sum(dtype=np.float64)):
                 raise InputError(
-                    f"{self.task.name}: wanted finite {name}, came NaN or infinity from a batch {array.shape}. "
+                    f"{self.task.name}: wanted finite {name}, got NaN or infinity from a batch {array.shape}. "
                     "In float16 MobileBERT's hidden states overflow: load it with dtype='float32'. Else its weights "
                     "are damaged."
                 )

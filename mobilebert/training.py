@@ -23,9 +23,9 @@ from mobilebert_core.files import TOKENIZER_FILES, WEIGHTS_FILE
 from mobilebert_core.heads import HEADS
 from mobilebert_core.text.auto_tokenizer import AutoTokenizer
 from mobilebert_core.text.padding_truncation import NO_LIMIT
-from mobilebert_core.training.loop import EVALUATION, Run
+from mobilebert_core.training.loop import EVALUATION, TrainingLoop
 from mobilebert_core.training.recipe import RECIPES, WITH_CLASSIFIER, Recipe
-from mobilebert_core.training.run_directory import Journal
+from mobilebert_core.training.run_directory import RunDirectory
 from mobilebert_core.training.tasks.masked_language import FillMaskTraining, PretrainingTraining, read_texts
 from mobilebert_core.training.tasks.metrics import tuned_thresholds
 from mobilebert_core.training.tasks.table import TRAINING_TASKS
@@ -43,12 +43,12 @@ _CLASSIFIER_BIAS = "classifier.bias"
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """What to train, on what, and how. Paths are kept as given.
+    """What to train, on what, and how. Paths are kept as passed.
 
     Attributes:
         task: a key of `TASKS`.
         data: a file, or a directory with train.*, and dev.* or test.* if there are.
-        model: a checkpoint, or a preset's name or the path of a configuration for fresh weights.
+        model: a checkpoint, or a preset's name or the path of a configuration for random weights.
         output: a new directory for the model, its curves and its card.
         dev: a file to evaluate on, in place of the directory's.
         tokenizer: where it is, if not with the model; presets get the vocabulary of the package.
@@ -93,13 +93,13 @@ class Training:
         recipe = self.recipe or RECIPES[self.task]
         places = self._places()
         examples = {name: self._examples(path) for name, path in places.items()}
-        journal = Journal(self.output, self._settings(recipe, places), self.resume)
-        if journal.finished:
-            return journal.results()
+        run_directory = RunDirectory(self.output, self._settings(recipe, places), self.resume)
+        if run_directory.finished:
+            return run_directory.results()
         fields = kind.config_fields(examples["train"], self.read) | dict(self.fields)
         self._check_thresholds(fields, examples)
         tokenizer = self._tokenizer()
-        trainer = self._trainer(recipe, fields, len(tokenizer), journal.saved, kind.head)
+        trainer = self._trainer(recipe, fields, len(tokenizer), run_directory.saved, kind.head)
         if tokenizer.model_max_length >= NO_LIMIT:
             tokenizer.model_max_length = trainer.config.max_position_embeddings
         masked = issubclass(kind, FillMaskTraining)
@@ -114,28 +114,31 @@ class Training:
             if name != "train"
         }
         dev = evaluations.get("dev")
-        best = Run(
+        best = TrainingLoop(
             trainer,
             features["train"].rows,
-            (lambda some, draw: task.batch(some, draw)) if masked else (lambda some, draw: task.batch(some)),
+            (lambda some, rng: task.batch(some, rng)) if masked else (lambda some, rng: task.batch(some)),
             recipe,
-            journal,
+            run_directory,
             lambda: self._keep(trainer, tokenizer, dev),
             evaluate=dev,
             best_metric=task.best_metric,
             lower_is_better=getattr(task, "lower_is_better", False),
             save_every=self.save_every,
             progress=self.progress,
-        ).go()
-        results = _results(examples, features) | {"fresh_weights": list(trainer.fresh), "best_metric": task.best_metric}
+        ).run()
+        results = _results(examples, features) | {
+            "newly_initialized": list(trainer.newly_initialized),
+            "best_metric": task.best_metric,
+        }
         results["dev"] = best
         if "test" in evaluations:
             trainer.assign(load_file(self.output / WEIGHTS_FILE))
             results["test"] = evaluations["test"].plain()
         draw_curves(self.output)
         write_card(self, recipe, trainer.config, results)
-        journal.end(**results)
-        return journal.results()
+        run_directory.end(**results)
+        return run_directory.results()
 
     # ------------------------------------------------------------------------------------------ parts
 
@@ -208,10 +211,11 @@ class Training:
         else:
             trainer = trainer_class.start(head, self.model, recipe, **common, **fields)
             encoder = [w.name for w in weight_table(trainer.config, HEADS[head]) if w.group is None]
-            if changed := sorted({*encoder} & {*trainer.fresh}):
+            if changed := sorted({*encoder} & {*trainer.newly_initialized}):
                 raise ConfigError(
-                    f"{self.model}: {len(changed)} of the encoder's weights have another shape under the fields given, "
-                    f"the first {changed[0]}. Leave the sizes as they are; for fresh weights pass the config.json."
+                    f"{self.model}: {len(changed)} of the encoder's weights have another shape under the fields "
+                    f"passed, the first {changed[0]}. Leave the sizes as they are; for random weights pass the "
+                    "config.json."
                 )
             self._check_words(words, trainer.config)
             return trainer
@@ -259,7 +263,7 @@ class Evaluation:
         outputs = self._outputs()
         if self.tune:
             logits = np.stack([output["logits"] for output in outputs])
-            gold = self.task.batch(self.features.rows)["labels"] >= 0.5  # as `scores` counts shares of labels
+            gold = self.task.batch(self.features.rows)["labels"] >= 0.5  # as `scores` counts probabilities of labels
             self.thresholds = tuned_thresholds(logits, gold)
             outputs = [{"logits": row - self.thresholds} for row in logits]
         return self.task.scores(self.examples, self.features, outputs)
@@ -277,7 +281,7 @@ class Evaluation:
             chosen = [rows[i] for i in some]
             if isinstance(self.task, FillMaskTraining):
                 batch = self.task.batch(chosen, np.random.default_rng([self.seed, EVALUATION, start]))
-                parts = self.task.judged(batch, self.trainer.run(batch))
+                parts = self.task.row_metrics(batch, self.trainer.run(batch))
             else:
                 outputs = self.trainer.run(self.task.batch(chosen, training=False))
                 parts = [{name: array[i] for name, array in outputs.items()} for i in range(len(chosen))]
@@ -294,7 +298,7 @@ def _check_segments(config: MobileBertConfig, features: Mapping[str, Any]) -> No
                 types = row.token_type_ids
                 if any(1 in choice for choice in types) if isinstance(types[0], list) else 1 in types:
                     raise ConfigError(
-                        f"train: the rows hold pairs of texts, wanted a model with type_vocab_size of at least 2, came "
+                        f"train: the rows hold pairs of texts, wanted a model with type_vocab_size of at least 2, got "
                         f"{config.type_vocab_size}. Choose another model, or leave the second text out."
                     )
 

@@ -26,9 +26,9 @@ def draw_curves(output: Path) -> Path | None:
         return None
     curve, scores = read_curves(output / CURVES_FILE), read_curves(output / SCORES_FILE)
     names = [name for name in (scores[-1] if scores else {}) if name not in ("step", "epoch", "skipped")]
-    shares = [name for name in names if all(abs(float(row[name])) <= 1 for row in scores)]
+    bounded = [name for name in names if all(abs(float(row[name])) <= 1 for row in scores)]
     figure = Figure(figsize=(9, 3.4), layout="constrained")
-    panels = figure.subplots(1, 2 if shares else 1, squeeze=False)[0]
+    panels = figure.subplots(1, 2 if bounded else 1, squeeze=False)[0]
     steps = np.array([int(row["step"]) for row in curve])
     losses = np.array([float(row["loss"]) for row in curve])
     panels[0].plot(steps, losses, color="tab:blue", alpha=0.25, linewidth=0.8)
@@ -37,8 +37,8 @@ def draw_curves(output: Path) -> Path | None:
     panels[0].plot(steps[width - 1 :], smooth, color="tab:blue", label=f"loss, mean of {width} steps")
     panels[0].set(xlabel="step", ylabel="training loss")
     panels[0].legend()
-    if shares:
-        for name in shares:
+    if bounded:
+        for name in bounded:
             panels[1].plot([int(r["step"]) for r in scores], [float(r[name]) for r in scores], marker="o", label=name)
         panels[1].set(xlabel="step", title="dev rows")
         panels[1].legend()
@@ -58,11 +58,13 @@ def write_card(training: Any, recipe: Recipe, config: MobileBertConfig, results:
 def card(training: Any, recipe: Recipe, config: MobileBertConfig, results: Mapping[str, Any]) -> str:
     """The text of a model card."""
     rows = results["rows"]
-    fresh = results["fresh_weights"]
+    newly_initialized = results["newly_initialized"]
     start = f"`{training.model}`"
-    if fresh:
-        few = ", ".join(f"`{name}`" for name in fresh[:4]) + (f" and {len(fresh) - 4} more" if len(fresh) > 4 else "")
-        start += f"; fresh weights: {few}"
+    if newly_initialized:
+        few = ", ".join(f"`{name}`" for name in newly_initialized[:4]) + (
+            f" and {len(newly_initialized) - 4} more" if len(newly_initialized) > 4 else ""
+        )
+        start += f"; newly initialized weights: {few}"
     lines = [
         "---",
         "library_name: mobilebert",

@@ -1,6 +1,6 @@
 """The errors this package raises for what a user can get wrong.
 
-Each says where it happened, what was wanted, what came and what to do. Each is also the built-in
+Each says where it happened, what was wanted, what it got and what to do. Each is also the built-in
 exception that users of transformers, Keras and PyTorch already catch in the same situation.
 """
 

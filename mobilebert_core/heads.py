@@ -33,7 +33,7 @@ class Task:
     kind: str = "class"
     aliases: tuple[str, ...] = ()
 
-    def given(self, labels: Mapping[str, Any]) -> Any:
+    def passed(self, labels: Mapping[str, Any]) -> Any:
         """The labels of this task among those of a call, under any of its names; None if absent."""
         return next((labels[n] for n in (self.label, *self.aliases) if labels.get(n) is not None), None)
 
@@ -43,7 +43,7 @@ class Head:
     """One model class.
 
     `modules` names rows of the weight table beyond the encoder. `reduction` says how the losses of several
-    tasks become one: "sum" or "mean". All labels must be given for a loss to be computed.
+    tasks become one: "sum" or "mean". All labels must be passed for a loss to be computed.
     """
 
     name: str

@@ -2,7 +2,7 @@
 
 A backend hands over its arrays with a `Probe` that reads their shape, dtype and extremes. Axes whose size
 is not known yet (while a graph is traced) are None and pass. Every failure is one InputError that says
-which argument, what was wanted, what came and what to do.
+which argument, what was wanted, what it got and what to do.
 
 B batch, S sequence, E embedding, N heads, L layers, C labels or choices.
 """
@@ -32,11 +32,11 @@ class Probe(Protocol):
 
 
 def check_inputs(config: MobileBertConfig, head: Head, inputs: Mapping[str, Any], probe: Probe) -> None:
-    """Checks the model inputs of one call, given by their argument names; None stands for absent."""
+    """Checks the model inputs of one call, passed by their argument names; None stands for absent."""
     ids, embeds = inputs.get("input_ids"), inputs.get("inputs_embeds")
     if (ids is None) == (embeds is None):
-        came = "neither" if ids is None else "both"
-        raise InputError(f"{head.class_name}: wanted either input_ids or inputs_embeds, got {came}.")
+        got = "neither" if ids is None else "both"
+        raise InputError(f"{head.class_name}: wanted either input_ids or inputs_embeds, got {got}.")
     name, main = ("input_ids", ids) if embeds is None else ("inputs_embeds", embeds)
     lead = ("batch", "choices", "sequence") if head.per_choice else ("batch", "sequence")
     wanted = (*lead, "embedding_size") if embeds is not None else lead

@@ -21,7 +21,7 @@ from mobilebert_core.outputs import BaseModelOutputWithPooling
 from .inputs import PROBE
 from .layers import Brick, LMPredictionHead
 from .losses import head_loss, labelled_rows
-from .modeling import Read, TFMobileBertMainLayer
+from .modeling import TFMobileBertMainLayer, TokenSelection
 from .pretrained import TFMobileBertPreTrainedModel, serializable
 
 
@@ -61,8 +61,8 @@ class TFTaskModel(TFMobileBertPreTrainedModel):
             inputs, choices = fold_choices(inputs)
         options = self.output_options(output_attentions, output_hidden_states)
         labelled, labels = labelled_tokens(self.config, self.head, inputs, labels)
-        read = labelled if not self.head.pooled else first_token if self.head.words is None else None
-        encoded = self.mobilebert(**inputs, **options, read=read, training=training)
+        select = labelled if not self.head.pooled else first_token if self.head.words is None else None
+        encoded = self.mobilebert(**inputs, **options, select=select, training=training)
         if labelled is not None and self.head.pooled:  # pretraining reads the first token as well
             states = ops.reshape(encoded.last_hidden_state, (-1, self.config.hidden_size))  # (T, H)
             encoded = BaseModelOutputWithPooling(encoded, last_hidden_state=labelled(states, None))
@@ -97,18 +97,18 @@ def first_token(x: Any, length: Any) -> Any:
 
 def labelled_tokens(
     config: MobileBertConfig, head: Head, inputs: dict[str, Any], labels: dict[str, Any]
-) -> tuple[Read | None, dict[str, Any]]:
+) -> tuple[TokenSelection | None, dict[str, Any]]:
     """With `sparse_prediction`, what picks the N tokens with a word label, and the labels with only theirs, (N,).
 
     On TensorFlow alone: JAX knows no sizes that depend on values, and there all tokens are scored.
     """
-    given = None if head.words is None else head.words.given(labels)
-    if not config.sparse_prediction or given is None or keras.backend.backend() != "tensorflow":
+    passed = None if head.words is None else head.words.passed(labels)
+    if not config.sparse_prediction or passed is None or keras.backend.backend() != "tensorflow":
         return None, labels
     main = inputs["inputs_embeds"] if inputs["input_ids"] is None else inputs["input_ids"]
-    check_labels(config, head, head.words, given, (*main.shape[:2], config.vocab_size), True, PROBE)
-    rows = labelled_rows(given)
-    labels = {**labels, head.words.label: ops.take(ops.reshape(given, (-1,)), rows)}
+    check_labels(config, head, head.words, passed, (*main.shape[:2], config.vocab_size), True, PROBE)
+    rows = labelled_rows(passed)
+    labels = {**labels, head.words.label: ops.take(ops.reshape(passed, (-1,)), rows)}
     return lambda x, length: ops.take(x, rows, axis=0), labels
 
 
@@ -267,7 +267,7 @@ class TFMobileBertForMaskedLM(TFTaskModel):
     ) -> Any:
         """`labels` (B, S) of word ids, -100 where nothing is to be predicted; logits are (B, S, V).
 
-        With `sparse_prediction` in the configuration and labels given, logits are (N, V) of the N tokens whose label
+        With `sparse_prediction` in the configuration and labels passed, logits are (N, V) of the N tokens whose label
         is not -100, text by text in their order. The loss is the same. On JAX all tokens are scored.
         """
         inputs = input_dict(input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)

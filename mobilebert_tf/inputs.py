@@ -48,26 +48,26 @@ def named_inputs(
     The first argument may be one array, a list or tuple of arrays in the order of the signature, or a mapping;
     the others follow by position or keyword.
     """
-    args, given = list(args), dict(kwargs)
-    first = args.pop(0) if args else given.pop(names[0], None)
+    args, passed = list(args), dict(kwargs)
+    first = args.pop(0) if args else passed.pop(names[0], None)
     rest = list(names[1:])
     if isinstance(first, Mapping):
         packed = dict(first)
     elif isinstance(first, list | tuple) and any(_is_array(item) and item.ndim > 0 for item in first):
         if len(first) > len(names):
             raise InputError(
-                f"{class_name}: a list of {len(first)} inputs came, there are {len(names)}: {list(names)}."
+                f"{class_name}: a list of {len(first)} inputs were passed, there are {len(names)}: {list(names)}."
             )
         packed = dict(zip(names, first, strict=False))
     else:
         packed = {names[0]: first}
     if len(args) > len(rest):
         raise InputError(
-            f"{class_name}: {len(args) + 1} positional inputs came, there are {len(names)}: {list(names)}."
+            f"{class_name}: {len(args) + 1} positional inputs were passed, there are {len(names)}: {list(names)}."
         )
-    for source in (dict(zip(rest, args, strict=False)), given):
+    for source in (dict(zip(rest, args, strict=False)), passed):
         if twice := [n for n in source if source[n] is not None and packed.get(n) is not None]:
-            raise InputError(f"{class_name}: {', '.join(twice)} came twice.")
+            raise InputError(f"{class_name}: {', '.join(twice)} passed twice.")
         packed |= {n: value for n, value in source.items() if value is not None or n not in packed}
     if unknown := [n for n in packed if n not in names]:
         raise InputError(

@@ -3,7 +3,7 @@
 B batch, S sequence, T tokens, H hidden, W width inside a block, F feed-forward, N heads, D head size.
 Twin: mobilebert_torch/layers.py. Attributes that Keras refuses are renamed as the table of weights says.
 
-Every brick builds its parts from sizes it was given, so that weights exist before the first call. Bricks
+Every brick builds its parts from sizes it was passed, so that weights exist before the first call. Bricks
 that only pass arrays on do not autocast: the mask must keep its float32 range under mixed precision.
 
 Inside the blocks all tokens of a batch lie in one axis, T = B * S: TensorFlow spends some fifteen graph

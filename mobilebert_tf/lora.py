@@ -123,5 +123,5 @@ def _targeted(model: TFMobileBertPreTrainedModel, targets: Sequence[str]) -> dic
             )
         adapted |= hit
     if not adapted:
-        raise ConfigError(f"{type(model).__name__}.enable_lora: no targets were given.")
+        raise ConfigError(f"{type(model).__name__}.enable_lora: no targets were passed.")
     return adapted

@@ -33,11 +33,11 @@ def head_loss(
     """
     losses = []
     for index, task in enumerate(head.tasks):
-        given = task.given(labels)
-        if given is None:
+        passed = task.passed(labels)
+        if passed is None:
             return None
         weight = weight_of(task, index, sample_weight)
-        losses.append(task_loss(config, head, task, outputs[task.logits], given, weight))
+        losses.append(task_loss(config, head, task, outputs[task.logits], passed, weight))
     if not losses:
         return None
     total = sum(losses[1:], losses[0])
@@ -59,15 +59,15 @@ def labelled_rows(labels: Any) -> Any:
 def labelled_only(head: Head, labels: Mapping[str, Any], sample_weight: Any) -> tuple[dict[str, Any], Any]:
     """Labels and sample weights by label, those of words as (N,) of the tokens that have a label."""
     words = head.words
-    given = words.given(labels)
-    rows = labelled_rows(given)
-    labels = {**labels, words.label: ops.take(ops.reshape(given, (-1,)), rows)}
+    passed = words.passed(labels)
+    rows = labelled_rows(passed)
+    labels = {**labels, words.label: ops.take(ops.reshape(passed, (-1,)), rows)}
     if sample_weight is None:
         return labels, None
     weights = {task.label: weight_of(task, i, sample_weight) for i, task in enumerate(head.tasks)}
     if (weight := weights[words.label]) is not None:
         weight = weight[:, None] if len(weight.shape) == 1 else weight  # (B, 1) or (B, S)
-        tokens = ops.broadcast_to(weight, ops.shape(ops.reshape(given, (ops.shape(given)[0], -1))))
+        tokens = ops.broadcast_to(weight, ops.shape(ops.reshape(passed, (ops.shape(passed)[0], -1))))
         weights[words.label] = ops.take(ops.reshape(tokens, (-1,)), rows)
     return labels, weights
 

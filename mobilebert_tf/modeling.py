@@ -21,8 +21,8 @@ from .inputs import attention_bias, head_masks
 from .layers import Attention, BlockOutput, Bottleneck, Brick, FeedForward, Intermediate, Pooler, make_norm
 from .pretrained import padded_initializer
 
-# Picks of (T, size), given the length S, the tokens that are read later: (tokens, size).
-Read = Callable[[Any, Any], Any]
+# Picks of (T, size), and the length S, the tokens that are read later: (tokens, size).
+TokenSelection = Callable[[Any, Any], Any]
 
 
 class TFMobileBertEmbeddings(Brick):
@@ -91,7 +91,7 @@ class TFMobileBertEmbeddings(Brick):
 class TFMobileBertLayer(Brick):
     """One block: into the bottleneck, attention, stacked feed-forward networks, and out again.
 
-    Behind attention tokens no longer meet: where `read` picks some of them, the others are left out from there.
+    Behind attention tokens no longer meet: where `select` picks some of them, the others are left out from there.
     """
 
     def __init__(self, config: MobileBertConfig, num_heads: int, *, initializer: Any, **kwargs: Any) -> None:
@@ -150,15 +150,15 @@ class TFMobileBertLayer(Brick):
         attention_bias: Any = None,
         head_mask: Any = None,
         length: Any = -1,
-        read: Read | None = None,
+        select: TokenSelection | None = None,
         training: bool = False,
     ) -> Any:
         query, value, residual = self._sources(x)
         attended, probs = self.attention(
             query, value, residual, attention_bias, head_mask, length=length, training=training
         )
-        if read is not None:
-            attended, x = read(attended, length), read(x, length)  # (tokens, W), (tokens, H)
+        if select is not None:
+            attended, x = select(attended, length), select(x, length)  # (tokens, W), (tokens, H)
         y = attended  # (T, W)
         for ffn in self.ffn:
             y = ffn(y)
@@ -179,7 +179,7 @@ class TFMobileBertLayer(Brick):
 class TFMobileBertEncoder(Brick):
     """L blocks in a row: (B, S, H) -> (B, S, H). Inside, all tokens lie in one axis, T = B * S.
 
-    With `read` the last state is (tokens, H), and unless all states are kept the last block computes no other tokens.
+    With `select` the last state is (tokens, H), and unless all states are kept the last block computes no other tokens.
     """
 
     def __init__(self, config: MobileBertConfig, *, initializer: Any, **kwargs: Any) -> None:
@@ -202,7 +202,7 @@ class TFMobileBertEncoder(Brick):
         attention_bias: Any = None,
         head_mask: Any = None,
         keep_states: bool = False,
-        read: Read | None = None,
+        select: TokenSelection | None = None,
         training: bool = False,
     ) -> Any:
         length, hidden = ops.shape(x)[1], x.shape[-1]
@@ -210,7 +210,7 @@ class TFMobileBertEncoder(Brick):
         x = ops.reshape(x, (-1, hidden))  # (T, H)
         last = None if keep_states or not self.layer else self.layer[-1]
         for layer, layer_head_mask in zip(self.layer, head_mask or [None] * len(self.layer), strict=True):
-            options = {"length": length, "read": read if layer is last else None, "training": training}
+            options = {"length": length, "select": select if layer is last else None, "training": training}
             if self.gradient_checkpointing and training:
                 x, probs = _rematerialized(layer, options, x, attention_bias, layer_head_mask)
             else:
@@ -218,8 +218,8 @@ class TFMobileBertEncoder(Brick):
             attentions.append(probs)
             if keep_states:
                 states.append(ops.reshape(x, (-1, length, hidden)))
-        if read is not None:
-            x = x if last is not None else read(x, length)
+        if select is not None:
+            x = x if last is not None else select(x, length)
         else:
             x = states[-1] if keep_states else ops.reshape(x, (-1, length, hidden))
         return x, tuple(states), tuple(attentions)
@@ -235,8 +235,8 @@ def _rematerialized(layer: TFMobileBertLayer, options: dict[str, Any], x: Any, *
     seeds = [part.seed_generator for part in layer._flatten_layers() if getattr(part, "seed_generator", None)]
     states = [(seed.state, ops.copy(seed.state)) for seed in seeds]
 
-    def run(x: Any, *given: Any) -> Any:
-        values = iter(given)
+    def run(x: Any, *passed: Any) -> Any:
+        values = iter(passed)
         arguments = [next(values) if here else None for here in present]
         with keras.StatelessScope(state_mapping=states):
             return layer(x, *arguments, **options)
@@ -269,12 +269,12 @@ class TFMobileBertMainLayer(Brick):
         inputs_embeds: Any = None,
         output_attentions: bool = False,
         output_hidden_states: bool = False,
-        read: Read | None = None,
+        select: TokenSelection | None = None,
         training: bool = False,
     ) -> BaseModelOutputWithPooling:
         """The forward pass on inputs that were checked.
 
-        `read` picks the tokens whose last state a head reads, for a pooler the first of each text: then
+        `select` picks the tokens whose last state a head reads, for a pooler the first of each text: then
         last_hidden_state is (tokens, H).
         """
         x = self.embeddings(input_ids, token_type_ids, position_ids, inputs_embeds, attention_mask, training=training)
@@ -283,11 +283,11 @@ class TFMobileBertMainLayer(Brick):
         bias = None if attention_mask is None else attention_bias(attention_mask, dtype)
         masks = None if head_mask is None else head_masks(head_mask, len(self.encoder.layer), x.dtype)
         x, states, attentions = self.encoder(
-            x, bias, masks, keep_states=output_hidden_states, read=read, training=training
+            x, bias, masks, keep_states=output_hidden_states, select=select, training=training
         )
         return BaseModelOutputWithPooling(
             last_hidden_state=x,
-            pooler_output=None if self.pooler is None else self.pooler(x if read is None else x[:, None]),
+            pooler_output=None if self.pooler is None else self.pooler(x if select is None else x[:, None]),
             hidden_states=states if output_hidden_states else None,
             attentions=attentions if output_attentions else None,
         )

@@ -17,7 +17,7 @@ from keras import ops
 
 from mobilebert_core.checkpoints.loading import prepare_loading
 from mobilebert_core.checkpoints.plan import LoadPlan
-from mobilebert_core.checkpoints.targets import TARGETS, Outgoing
+from mobilebert_core.checkpoints.targets import OUTPUT_FORMATS, ModelToWrite
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.configuration.fields import DTYPES
 from mobilebert_core.errors import ConfigError, InputError
@@ -52,7 +52,7 @@ class PaddedInitializer(keras.initializers.Initializer):
         return {"initializer": keras.initializers.serialize(self.initializer), "row": self.row}
 
 
-def fresh_initializer(config: MobileBertConfig) -> Any:
+def weight_initializer(config: MobileBertConfig) -> Any:
     """A normal distribution cut at two standard deviations, drawn anew for every matrix.
 
     With a plain seed Keras would give matrices of one shape the same numbers.
@@ -82,9 +82,9 @@ class TFMobileBertPreTrainedModel(TrainedByKeras, keras.Model):
 
     def __init__(self, config: MobileBertConfig, *, initializer: Any = None, **kwargs: Any) -> None:
         if not isinstance(config, MobileBertConfig):
-            came = f"{type(config).__module__}.{type(config).__name__}"
+            got = f"{type(config).__module__}.{type(config).__name__}"
             raise ConfigError(
-                f"{type(self).__name__}: wanted a mobilebert_core.MobileBertConfig, got {came}. Another library's "
+                f"{type(self).__name__}: wanted a mobilebert_core.MobileBertConfig, got {got}. Another library's "
                 "becomes one by MobileBertConfig.from_dict(config.to_dict())."
             )
         config.validate()
@@ -93,7 +93,7 @@ class TFMobileBertPreTrainedModel(TrainedByKeras, keras.Model):
         self.config = config
         self.lora = None  # what enable_lora was called with
         if initializer is None:
-            initializer = fresh_initializer(config)
+            initializer = weight_initializer(config)
         self.build_parts(config, initializer=initializer, dtype=self.dtype_policy)
         self.build()
 
@@ -223,9 +223,9 @@ class TFMobileBertPreTrainedModel(TrainedByKeras, keras.Model):
     ) -> keras.layers.Embedding:
         """Changes the vocabulary everywhere it shows: embeddings, decoder, extra output matrix and bias.
 
-        Kept words keep their logits; new rows are drawn like fresh weights, new biases are 0.
+        Kept words keep their logits; new rows are drawn like newly initialized weights, new biases are 0.
         Returns the word embeddings; without arguments it changes nothing. Sets `config.vocab_size`. A compiled
-        model is compiled again, with a fresh optimizer.
+        model is compiled again, with a new optimizer.
         """
         return resizing.resize_token_embeddings(self, new_num_tokens, pad_to_multiple_of)
 
@@ -233,7 +233,7 @@ class TFMobileBertPreTrainedModel(TrainedByKeras, keras.Model):
         """Removes attention heads: {layer: heads}, numbered as before any pruning.
 
         Recorded in `config.pruned_heads`, so that a saved model is rebuilt with them removed. A compiled model
-        is compiled again, with a fresh optimizer.
+        is compiled again, with a new optimizer.
         """
         resizing.prune_heads(self, heads_to_prune)
 
@@ -252,7 +252,7 @@ class TFMobileBertPreTrainedModel(TrainedByKeras, keras.Model):
         `targets` are ends of names in the table of weights: "query", "ffn.0.intermediate.dense", "word_embeddings", of
         which a tied decoder reads the adapted table too. Products of the factors are scaled by `alpha / rank`; default
         alpha is rank. `save_pretrained` writes merged weights; a .keras file keeps the adapters apart. A compiled model
-        is compiled again, with a fresh optimizer.
+        is compiled again, with a new optimizer.
 
         Raises:
             ConfigError: for adapters a second time, a target that no layer has, or a quantized layer.
@@ -322,8 +322,8 @@ class TFMobileBertPreTrainedModel(TrainedByKeras, keras.Model):
             config: used in place of config.json.
             dtype: a dtype or Keras policy such as "mixed_float16"; default Keras's global policy; "auto" keeps
                 the dtype of the file. `torch_dtype` is the same.
-            ignore_mismatched_sizes: mis-shaped weights start fresh instead of being an error.
-            allow_missing: names of weights that may start fresh.
+            ignore_mismatched_sizes: mis-shaped weights are newly initialized instead of being an error.
+            allow_missing: names of weights that may be newly initialized.
             allow_unknown: names in the file that are no weights of the model and may stay there.
             output_loading_info: also return a dict of missing, unexpected and mismatched keys.
             kwargs: fields of the configuration to override, such as `num_labels`; `add_pooling_layer` for
@@ -355,13 +355,13 @@ class TFMobileBertPreTrainedModel(TrainedByKeras, keras.Model):
         for weight, name in plan.sources.items():
             array = read(name)
             self.variable_of(weight).assign(array.T if "keras" in weight.transposed else array)
-        fresh = fresh_initializer(self.config)
-        for weight in [*plan.fresh, *(weight for weight, _ in plan.mismatched)]:
+        initializer = weight_initializer(self.config)
+        for weight in [*plan.newly_initialized, *(weight for weight, _ in plan.mismatched)]:
             variable = self.variable_of(weight)
             if len(weight.shape) > 1:
-                start = fresh
+                start = initializer
                 if weight.kind == "word_table":
-                    start = padded_initializer(fresh, self.mobilebert.embeddings.pad_token_id)
+                    start = padded_initializer(initializer, self.mobilebert.embeddings.pad_token_id)
                 variable.assign(start(variable.shape, dtype=variable.dtype))
             elif weight.kind.endswith("norm") and weight.name.endswith("weight"):
                 variable.assign(ops.ones(variable.shape, variable.dtype))
@@ -390,8 +390,10 @@ class TFMobileBertPreTrainedModel(TrainedByKeras, keras.Model):
             found = found.astype("float32" if self.variable_dtype == "bfloat16" else self.variable_dtype, copy=False)
             return found.T if "keras" in weight.transposed else found
 
-        model = Outgoing(self.config, self.head, self.variable_dtype, array, pooler=self.mobilebert.pooler is not None)
-        target = TARGETS["pytorch" if safe_serialization else "tensorflow"]
+        model = ModelToWrite(
+            self.config, self.head, self.variable_dtype, array, pooler=self.mobilebert.pooler is not None
+        )
+        target = OUTPUT_FORMATS["pytorch" if safe_serialization else "tensorflow"]
         target.write(Path(save_directory), model, max_shard_size)
 
 

@@ -36,8 +36,12 @@ def resize_token_embeddings(
     def resized(old: Any, axis: int, bias: bool = False) -> np.ndarray:
         array = variable_array(old)
         shape = tuple(size if i == axis else n for i, n in enumerate(array.shape))
-        fresh = keras.initializers.TruncatedNormal(stddev=model.config.initializer_range)
-        new = np.zeros(shape, array.dtype) if bias else np.array(ops.convert_to_numpy(fresh(shape, dtype="float32")))
+        initializer = keras.initializers.TruncatedNormal(stddev=model.config.initializer_range)
+        new = (
+            np.zeros(shape, array.dtype)
+            if bias
+            else np.array(ops.convert_to_numpy(initializer(shape, dtype="float32")))
+        )
         kept = [slice(0, min(size, n)) if i == axis else slice(None) for i, n in enumerate(array.shape)]
         new[tuple(kept)] = array[tuple(kept)]
         return new

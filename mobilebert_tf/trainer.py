@@ -15,7 +15,7 @@ import numpy as np
 
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.errors import BackendMissingError, InputError
-from mobilebert_core.training.initialization import fresh_arrays, fresh_names
+from mobilebert_core.training.initialization import initial_arrays, newly_initialized_names
 from mobilebert_core.training.recipe import Recipe
 from mobilebert_core.training.state import FIRST, GENERATOR, SECOND, STEPS, check_precision
 
@@ -31,7 +31,7 @@ class Trainer:
 
     Attributes:
         model: the model that is trained.
-        fresh: names of the weights that no checkpoint had.
+        newly_initialized: names of the weights that no checkpoint had.
 
     Raises:
         BackendMissingError: when Keras does not run on TensorFlow.
@@ -45,11 +45,11 @@ class Trainer:
         precision: str = "float32",
         device: Any = None,
         compile: bool = False,
-        fresh: Sequence[str] = (),
+        newly_initialized: Sequence[str] = (),
     ) -> None:
         if keras.backend.backend() != "tensorflow":
             raise BackendMissingError(
-                f"Trainer: wanted Keras on TensorFlow, came {keras.backend.backend()}. Unset KERAS_BACKEND, or train "
+                f"Trainer: wanted Keras on TensorFlow, got {keras.backend.backend()}. Unset KERAS_BACKEND, or train "
                 "with compile() and fit()."
             )
         if device is not None:
@@ -57,7 +57,7 @@ class Trainer:
         self.model = model
         self.config = model.config
         self.recipe = recipe
-        self.fresh = tuple(fresh)
+        self.newly_initialized = tuple(newly_initialized)
         self.compile = compile
         self.optimizer = keras.optimizers.AdamW(
             recipe.learning_rate,
@@ -94,7 +94,7 @@ class Trainer:
         compile: bool = False,
         **fields: Any,
     ) -> Self:
-        """A trainer of a checkpoint, or without a source of a fresh model under `config`.
+        """A trainer of a checkpoint, or without a source of a new model under `config`.
 
         Weights that the checkpoint lacks are drawn from the recipe's seed, the same on every backend. `fields`
         override the configuration's.
@@ -112,10 +112,14 @@ class Trainer:
             model, info = MODEL_CLASSES[head].from_pretrained(
                 source, dtype=policy, output_loading_info=True, ignore_mismatched_sizes=True, **fields
             )
-        fresh = fresh_names(model.weight_table(), info)
-        trainer = cls(model, recipe, precision=precision, device=device, compile=compile, fresh=fresh)
+        newly_initialized = newly_initialized_names(model.weight_table(), info)
+        trainer = cls(
+            model, recipe, precision=precision, device=device, compile=compile, newly_initialized=newly_initialized
+        )
         trainer.assign(
-            fresh_arrays((w for w in model.weight_table() if w.name in set(fresh)), model.config, recipe.seed)
+            initial_arrays(
+                (w for w in model.weight_table() if w.name in set(newly_initialized)), model.config, recipe.seed
+            )
         )
         return trainer
 

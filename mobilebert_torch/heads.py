@@ -27,7 +27,7 @@ from mobilebert_core.outputs import (
 from .inputs import PROBE, check_tensors, checked_inputs, checking
 from .layers import LMPredictionHead
 from .losses import head_loss
-from .modeling import MobileBertModel, Read
+from .modeling import MobileBertModel, TokenSelection
 from .pretrained import MobileBertPreTrainedModel
 
 Tuple = tuple[Any, ...]
@@ -64,9 +64,9 @@ class TaskModel(MobileBertPreTrainedModel):
         if self.head.per_choice:
             inputs, choices = fold_choices(inputs)
         labelled, labels = labelled_tokens(self.config, self.head, inputs, labels)
-        read = labelled if not self.head.pooled else first_token if self.head.words is None else None
+        select = labelled if not self.head.pooled else first_token if self.head.words is None else None
         options = self.output_options(output_attentions, output_hidden_states)
-        encoded = self.mobilebert.encode(**inputs, **options, read=read)
+        encoded = self.mobilebert.encode(**inputs, **options, select=select)
         if labelled is not None and self.head.pooled:  # pretraining reads the first token as well
             encoded = BaseModelOutputWithPooling(encoded, last_hidden_state=labelled(encoded.last_hidden_state))
         scores = self.logits(encoded)
@@ -99,20 +99,20 @@ def first_token(x: Tensor) -> Tensor:
 
 def labelled_tokens(
     config: MobileBertConfig, head: Head, inputs: dict[str, Tensor | None], labels: dict[str, Tensor | None]
-) -> tuple[Read | None, dict[str, Tensor | None]]:
+) -> tuple[TokenSelection | None, dict[str, Tensor | None]]:
     """With `sparse_prediction`, what picks the N tokens with a word label, and the labels with only theirs, (N,).
 
     How many they are is known only when the labels are read: `torch.compile` breaks its graph here unless
     `torch._dynamo.config.capture_dynamic_output_shape_ops` is set, and a GPU is waited for.
     """
-    given = None if head.words is None else head.words.given(labels)
-    if not config.sparse_prediction or given is None:
+    passed = None if head.words is None else head.words.passed(labels)
+    if not config.sparse_prediction or passed is None:
         return None, labels
     if checking():
         main = inputs["inputs_embeds"] if inputs["input_ids"] is None else inputs["input_ids"]
-        check_labels(config, head, head.words, given, (*main.shape[:2], config.vocab_size), True, PROBE)
-    rows = (given.flatten() != IGNORE_INDEX).nonzero()[:, 0]
-    return lambda x: x.flatten(0, 1)[rows], {**labels, head.words.label: given.flatten()[rows]}
+        check_labels(config, head, head.words, passed, (*main.shape[:2], config.vocab_size), True, PROBE)
+    rows = (passed.flatten() != IGNORE_INDEX).nonzero()[:, 0]
+    return lambda x: x.flatten(0, 1)[rows], {**labels, head.words.label: passed.flatten()[rows]}
 
 
 class PreTrainingHeads(nn.Module):
@@ -196,7 +196,7 @@ class MobileBertForMaskedLM(TaskModel):
     ) -> MaskedLMOutput | Tuple:
         """`labels` (B, S) of word ids, -100 where nothing is to be predicted; logits are (B, S, V).
 
-        With `sparse_prediction` in the configuration and labels given, logits are (N, V) of the N tokens whose label
+        With `sparse_prediction` in the configuration and labels passed, logits are (N, V) of the N tokens whose label
         is not -100, text by text in their order. The loss is the same.
         """
         inputs = input_dict(input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)

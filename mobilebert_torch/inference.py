@@ -45,7 +45,7 @@ class Runner:
         """Loads a head, by its name in the table, as the model's own `from_pretrained` does.
 
         Raises:
-            CheckpointError: also when the checkpoint has no such head, which would start fresh.
+            CheckpointError: also when the checkpoint has no such head, which would be newly initialized.
         """
         model, info = MODEL_CLASSES[head].from_pretrained(path, output_loading_info=True, **kwargs)
         require_trained(head, path, info)

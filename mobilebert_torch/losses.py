@@ -24,10 +24,10 @@ def head_loss(
     """The scalar loss of a head, or None unless all its labels are there."""
     losses = []
     for task in head.tasks:
-        given = task.given(labels)
-        if given is None:
+        passed = task.passed(labels)
+        if passed is None:
             return None
-        losses.append(task_loss(config, head, task, outputs[task.logits], given))
+        losses.append(task_loss(config, head, task, outputs[task.logits], passed))
     if not losses:
         return None
     total = torch.stack(losses).sum()

@@ -25,7 +25,7 @@ from .layers import Attention, BlockOutput, Bottleneck, FeedForward, Intermediat
 from .pretrained import MobileBertPreTrainedModel
 
 # Picks of (B, S, size) the tokens that are read later: (tokens, size).
-Read = Callable[[Tensor], Tensor]
+TokenSelection = Callable[[Tensor], Tensor]
 
 
 class MobileBertEmbeddings(nn.Module):
@@ -80,7 +80,7 @@ class MobileBertEmbeddings(nn.Module):
 class MobileBertLayer(nn.Module):
     """One block: into the bottleneck, attention, stacked feed-forward networks, and out again.
 
-    Behind attention tokens no longer meet: where `read` picks some of them, the others are left out from there.
+    Behind attention tokens no longer meet: where `select` picks some of them, the others are left out from there.
     """
 
     def __init__(self, config: MobileBertConfig, num_heads: int) -> None:
@@ -119,12 +119,12 @@ class MobileBertLayer(nn.Module):
         attention_bias: Tensor | None = None,
         head_mask: Tensor | None = None,
         need_probs: bool = False,
-        read: Read | None = None,
+        select: TokenSelection | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         query, value, residual = self._sources(x)
         attended, probs = self.attention(query, value, residual, attention_bias, head_mask, need_probs)
-        if read is not None:
-            attended, x = read(attended), read(x)  # (tokens, W), (tokens, H)
+        if select is not None:
+            attended, x = select(attended), select(x)  # (tokens, W), (tokens, H)
         y = attended  # (B, S, W)
         for ffn in self.ffn:
             y = ffn(y)
@@ -145,7 +145,7 @@ class MobileBertLayer(nn.Module):
 class MobileBertEncoder(nn.Module):
     """L blocks in a row.
 
-    With `read` the last state is (tokens, H), and unless all states are kept the last block computes no other tokens.
+    With `select` the last state is (tokens, H), and unless all states are kept the last block computes no other tokens.
     """
 
     def __init__(self, config: MobileBertConfig) -> None:
@@ -163,12 +163,12 @@ class MobileBertEncoder(nn.Module):
         head_mask: list[Tensor | None],
         need_probs: bool,
         keep_states: bool,
-        read: Read | None = None,
+        select: TokenSelection | None = None,
     ) -> tuple[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]:
         states, attentions = [x], []
         last = None if keep_states or not self.layer else self.layer[-1]
         for layer, layer_head_mask in zip(self.layer, head_mask, strict=True):
-            arguments = (x, attention_bias, layer_head_mask, need_probs, read if layer is last else None)
+            arguments = (x, attention_bias, layer_head_mask, need_probs, select if layer is last else None)
             if self.gradient_checkpointing and self.training:
                 x, probs = checkpoint(layer, *arguments, **self.checkpoint_options)
             else:
@@ -177,7 +177,7 @@ class MobileBertEncoder(nn.Module):
                 states.append(x)
             if probs is not None:
                 attentions.append(probs)
-        return x if last is not None or read is None else read(x), tuple(states), tuple(attentions)
+        return x if last is not None or select is None else select(x), tuple(states), tuple(attentions)
 
 
 class MobileBertModel(MobileBertPreTrainedModel):
@@ -245,11 +245,11 @@ class MobileBertModel(MobileBertPreTrainedModel):
         inputs_embeds: Tensor | None,
         output_attentions: bool,
         output_hidden_states: bool,
-        read: Read | None = None,
+        select: TokenSelection | None = None,
     ) -> BaseModelOutputWithPooling:
         """The forward pass on inputs that were checked.
 
-        `read` picks the tokens whose last state a head reads, for a pooler the first of each text: then
+        `select` picks the tokens whose last state a head reads, for a pooler the first of each text: then
         last_hidden_state is (tokens, H).
         """
         x = self.embeddings(input_ids, token_type_ids, position_ids, inputs_embeds, attention_mask)
@@ -261,11 +261,11 @@ class MobileBertModel(MobileBertPreTrainedModel):
             head_masks(head_mask, self.config.num_hidden_layers, x.dtype),
             need_probs=output_attentions or self.config.attn_implementation == "eager",
             keep_states=output_hidden_states,
-            read=read,
+            select=select,
         )
         return BaseModelOutputWithPooling(
             last_hidden_state=x,
-            pooler_output=None if self.pooler is None else self.pooler(x if read is None else x[:, None]),
+            pooler_output=None if self.pooler is None else self.pooler(x if select is None else x[:, None]),
             hidden_states=states if output_hidden_states else None,
             attentions=attentions if output_attentions else None,
         )

@@ -17,7 +17,7 @@ from torch.overrides import TorchFunctionMode
 from mobilebert_core.checkpoints.dtypes import widest
 from mobilebert_core.checkpoints.loading import prepare_loading
 from mobilebert_core.checkpoints.plan import LoadPlan
-from mobilebert_core.checkpoints.targets import TARGETS, Outgoing
+from mobilebert_core.checkpoints.targets import OUTPUT_FORMATS, ModelToWrite
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.configuration.fields import DTYPES
 from mobilebert_core.errors import CheckpointError, ConfigError
@@ -53,9 +53,9 @@ class MobileBertPreTrainedModel(nn.Module):
     def __init__(self, config: MobileBertConfig) -> None:
         super().__init__()
         if not isinstance(config, MobileBertConfig):
-            came = f"{type(config).__module__}.{type(config).__name__}"
+            got = f"{type(config).__module__}.{type(config).__name__}"
             raise ConfigError(
-                f"{type(self).__name__}: wanted a mobilebert_core.MobileBertConfig, got {came}. Another library's "
+                f"{type(self).__name__}: wanted a mobilebert_core.MobileBertConfig, got {got}. Another library's "
                 "becomes one by MobileBertConfig.from_dict(config.to_dict())."
             )
         config.validate()
@@ -177,7 +177,7 @@ class MobileBertPreTrainedModel(nn.Module):
     ) -> nn.Embedding:
         """Changes the vocabulary everywhere it shows: embeddings, decoder, extra output matrix and bias.
 
-        Kept words keep their logits; new rows are drawn like fresh weights, new biases are 0.
+        Kept words keep their logits; new rows are drawn like newly initialized weights, new biases are 0.
         Returns the word embeddings; without arguments it changes nothing. Sets `config.vocab_size`.
         """
         return resizing.resize_token_embeddings(self, new_num_tokens, pad_to_multiple_of)
@@ -258,8 +258,8 @@ class MobileBertPreTrainedModel(nn.Module):
             config: used in place of config.json.
             state_dict: used in place of the weights file.
             dtype: of the weights, default float32; "auto" keeps that of the file. `torch_dtype` is the same.
-            ignore_mismatched_sizes: mis-shaped weights start fresh instead of being an error.
-            allow_missing: names of weights that may start fresh.
+            ignore_mismatched_sizes: mis-shaped weights are newly initialized instead of being an error.
+            allow_missing: names of weights that may be newly initialized.
             allow_unknown: names in the file that are no weights of the model and may stay there.
             output_loading_info: also return a dict of missing, unexpected and mismatched keys.
             kwargs: fields of the configuration to override, such as `num_labels`; `add_pooling_layer` for
@@ -289,14 +289,14 @@ class MobileBertPreTrainedModel(nn.Module):
     @classmethod
     def _load(cls, config: MobileBertConfig, plan: LoadPlan, read: Any, dtype: torch.dtype, kwargs: Any) -> Self:
         arrays = {w.name: torch.as_tensor(read(name)).to(dtype) for w, name in plan.sources.items()}
-        fresh = [*plan.fresh, *(weight for weight, _ in plan.mismatched)]
-        arrays |= {w.name: torch.empty(w.shape, dtype=dtype) for w in fresh}
+        newly_initialized = [*plan.newly_initialized, *(weight for weight, _ in plan.mismatched)]
+        arrays |= {w.name: torch.empty(w.shape, dtype=dtype) for w in newly_initialized}
         with torch.device("meta"), _Unfilled():
             model = cls(config, **kwargs)
         model.load_state_dict(arrays, strict=False, assign=True)
         model.tie_weights()
         with torch.no_grad():
-            for weight in fresh:
+            for weight in newly_initialized:
                 path, _, leaf = weight.name.rpartition(".")
                 module = model.get_submodule(path)
                 model._init_parameter(module, leaf, getattr(module, leaf))
@@ -331,14 +331,14 @@ class MobileBertPreTrainedModel(nn.Module):
                 f"{save_directory}: state_dict lacks {len(absent)} weights of {type(self).__name__}, the first "
                 f"{absent[0]}; nothing was written. Gather the whole state dict first."
             )
-        model = Outgoing(
+        model = ModelToWrite(
             self.config,
             self.head,
             widest(values.stored[name].dtype for name in names.values()),
             lambda full_name: values.read(names[full_name]),
             pooler=self._has_pooler,
         )
-        target = TARGETS["pytorch" if safe_serialization else "pytorch-bin"]
+        target = OUTPUT_FORMATS["pytorch" if safe_serialization else "pytorch-bin"]
         target.write(Path(save_directory), model, max_shard_size)
 
 

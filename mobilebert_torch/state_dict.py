@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mobilebert_core.checkpoints.tensor_info import Stored
+from mobilebert_core.checkpoints.tensor_info import TensorInfo
 
 
 class StateDict:
@@ -18,7 +18,7 @@ class StateDict:
     def __init__(self, path: Path, tensors: Mapping[str, Tensor]) -> None:
         self.path = path
         self._tensors = tensors
-        self.stored = {n: Stored(tuple(t.shape), str(t.dtype).removeprefix("torch.")) for n, t in tensors.items()}
+        self.stored = {n: TensorInfo(tuple(t.shape), str(t.dtype).removeprefix("torch.")) for n, t in tensors.items()}
 
     def read(self, name: str) -> Any:
         """A copy of one array as numpy; bfloat16, which numpy lacks, comes exactly as float32."""

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from mobilebert_core.configuration.config import MobileBertConfig
-from mobilebert_core.training.initialization import fresh_arrays, fresh_names
+from mobilebert_core.training.initialization import initial_arrays, newly_initialized_names
 from mobilebert_core.training.recipe import Recipe
 from mobilebert_core.training.state import FIRST, GENERATOR, SECOND, STEPS, check_precision
 
@@ -28,7 +28,7 @@ class Trainer:
 
     Attributes:
         model: the model that is trained.
-        fresh: names of the weights that no checkpoint had.
+        newly_initialized: names of the weights that no checkpoint had.
     """
 
     def __init__(
@@ -39,14 +39,14 @@ class Trainer:
         precision: str = "float32",
         device: Any = None,
         compile: bool = False,
-        fresh: Sequence[str] = (),
+        newly_initialized: Sequence[str] = (),
     ) -> None:
         device = device_of(device)
         self.model = model.to(device)
         self.config = model.config
         self.recipe = recipe
         self.device = device
-        self.fresh = tuple(fresh)
+        self.newly_initialized = tuple(newly_initialized)
         self.autocast = getattr(torch, precision) if precision in ("float16", "bfloat16") else None
         self.scaler = torch.amp.GradScaler(device.type, enabled=precision == "float16")
         self.parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
@@ -77,7 +77,7 @@ class Trainer:
         compile: bool = False,
         **fields: Any,
     ) -> Self:
-        """A trainer of a checkpoint, or without a source of a fresh model under `config`.
+        """A trainer of a checkpoint, or without a source of a new model under `config`.
 
         Weights that the checkpoint lacks are drawn from the recipe's seed, the same on every backend. `fields`
         override the configuration's.
@@ -96,10 +96,14 @@ class Trainer:
                 model, info = MODEL_CLASSES[head].from_pretrained(
                     source, dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True, **fields
                 )
-        fresh = fresh_names(model.weight_table(), info)
-        trainer = cls(model, recipe, precision=precision, device=device, compile=compile, fresh=fresh)
+        newly_initialized = newly_initialized_names(model.weight_table(), info)
+        trainer = cls(
+            model, recipe, precision=precision, device=device, compile=compile, newly_initialized=newly_initialized
+        )
         trainer.assign(
-            fresh_arrays((w for w in model.weight_table() if w.name in set(fresh)), model.config, recipe.seed)
+            initial_arrays(
+                (w for w in model.weight_table() if w.name in set(newly_initialized)), model.config, recipe.seed
+            )
         )
         return trainer
 

@@ -3,7 +3,7 @@
 DIR holds train.tsv and dev.tsv of https://github.com/google-research/google-research/tree/master/goemotions/data
 (Demszky et al. 2020, arXiv 2005.00547; Apache-2.0): text, numbers of labels separated by commas, and a comment's id.
 
-1. Masked words of the training texts, from fresh weights.
+1. Masked words of the training texts, from random weights.
 2. A teacher: logistic regression on words and pairs of words, asked about texts that it has not learned from.
 3. Emotions, partly from the people who labelled the texts, partly from the teacher, which knows rare emotions by their
    words better than a small network does. Thresholds are tuned on dev and folded into the classifier's bias.
@@ -138,7 +138,10 @@ def main() -> None:
     convert(work / "trained", output, dtype="float16", overwrite=True)
     for name in ("tokenizer.json", "provenance.json"):  # the vocabulary says it all
         (output / name).unlink(missing_ok=True)
-    scores = {"demo model": judged(student(output, dev[0]), dev[1]), "TF-IDF": judged(baseline(train, dev[0]), dev[1])}
+    scores = {
+        "demo model": scored(student(output, dev[0]), dev[1]),
+        "TF-IDF": scored(baseline(train, dev[0]), dev[1]),
+    }
     parameters = sum(array.size for array in load_file(output / WEIGHTS_FILE).values())
     write_text(output / "README.md", card(scores, parameters, (output / WEIGHTS_FILE).stat().st_size))
     print(json.dumps(scores, indent=2))
@@ -156,8 +159,8 @@ def read(path: Path) -> tuple[list[str], np.ndarray]:
 def write_rows(path: Path, texts: list[str], labels: np.ndarray) -> None:
     """JSON lines of texts with the probabilities of their labels."""
     rows = []
-    for text, shares in zip(texts, labels, strict=True):
-        named = {EMOTIONS[i]: round(float(shares[i]), 4) for i in np.flatnonzero(shares)}
+    for text, probabilities in zip(texts, labels, strict=True):
+        named = {EMOTIONS[i]: round(float(probabilities[i]), 4) for i in np.flatnonzero(probabilities)}
         rows.append(json.dumps({"text": text, "labels": named}) + "\n")
     write_text(path, "".join(rows))
 
@@ -204,15 +207,15 @@ def student(model: Path, texts: list[str]) -> np.ndarray:
     return logits
 
 
-def judged(logits: np.ndarray, gold: np.ndarray) -> dict[str, dict[str, float]]:
+def scored(logits: np.ndarray, gold: np.ndarray) -> dict[str, dict[str, float]]:
     """Scores with thresholds tuned on these very rows, and, as an estimate for others, tuned on one half for the other.
 
     The estimate is the mean over 20 random halvings.
     """
-    draw = np.random.default_rng(SEED)
+    rng = np.random.default_rng(SEED)
     estimates = []
     for _ in range(20):
-        half = draw.random(len(gold)) < 0.5
+        half = rng.random(len(gold)) < 0.5
         shifted = np.zeros_like(logits)
         for part in (half, ~half):
             shifted[~part] = logits[~part] - tuned_thresholds(logits[part], gold[part])

@@ -58,8 +58,8 @@ def test_processes_that_share_the_work_learn_what_one_does(start, tmp_path):
             port = free.getsockname()[1]
         out = tmp_path / f"{mode}{processes}"
         launch = ["-m", "torch.distributed.run", "--nproc-per-node", str(processes), "--master-port", str(port)]
-        told = run([sys.executable, *launch, "examples/finetune_distributed.py", mode, str(start), str(out)])
-        found[mode, processes] = np.array([float(loss) for loss in re.findall(r"loss ([\d.]+)", told)])
+        output = run([sys.executable, *launch, "examples/finetune_distributed.py", mode, str(start), str(out)])
+        found[mode, processes] = np.array([float(loss) for loss in re.findall(r"loss ([\d.]+)", output)])
         assert load_file(out / "model.safetensors").keys() == load_file(start / "model.safetensors").keys()
     assert len(found["ddp", 2]) == 12
     assert np.abs(found["fsdp", 2] / found["ddp", 2] - 1).max() < 1e-6

@@ -11,7 +11,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from conversion.verification import MODES
-from mobilebert_core.checkpoints.targets import TARGETS
+from mobilebert_core.checkpoints.targets import OUTPUT_FORMATS
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.configuration.fields import DTYPES
 from mobilebert_core.configuration.presets import PRESETS
@@ -21,7 +21,7 @@ _SHOWN = 12  # dropped names of one reason that are printed; all of them stand i
 
 
 def add_convert(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    formats = "\n".join(f"  {t.name:14} {t.description}" for t in TARGETS.values())
+    formats = "\n".join(f"  {t.name:14} {t.description}" for t in OUTPUT_FORMATS.values())
     parser = commands.add_parser(
         "convert",
         help="move a checkpoint from one format into another, and measure that it computes the same",
@@ -35,7 +35,9 @@ def add_convert(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     )
     parser.add_argument("source", metavar="SRC", help="directory, file, prefix of a TensorFlow checkpoint, or hub name")
     parser.add_argument("destination", type=Path, metavar="DST", help="directory, or file that ends as its format does")
-    parser.add_argument("--to", choices=list(TARGETS), metavar="FORMAT", help="default: what the ending of DST says")
+    parser.add_argument(
+        "--to", choices=list(OUTPUT_FORMATS), metavar="FORMAT", help="default: what the ending of DST says"
+    )
     parser.add_argument("--dtype", choices=["auto", *DTYPES], default="auto", help="default: that of the source")
     parser.add_argument("--head", choices=list(HEADS), help="model class (default: the one the source was saved from)")
     parser.add_argument(
@@ -122,7 +124,7 @@ def _size(text: str) -> int | str:
     return int(text) if text.isdecimal() else text
 
 
-def _config(given: str | None) -> MobileBertConfig | Path | None:
-    if given is None:
+def _config(passed: str | None) -> MobileBertConfig | Path | None:
+    if passed is None:
         return None
-    return MobileBertConfig.from_preset(given) if given in PRESETS else Path(given)
+    return MobileBertConfig.from_preset(passed) if passed in PRESETS else Path(passed)

@@ -27,8 +27,8 @@ def run_inspect(options: argparse.Namespace) -> int:
     """Returns 0, or 1 when something is odd about the checkpoint."""
     from conversion.inspection import inspect_checkpoint
 
-    given = options.config
-    config = MobileBertConfig.from_preset(given) if given in PRESETS else given
+    passed = options.config
+    config = MobileBertConfig.from_preset(passed) if passed in PRESETS else passed
     found = inspect_checkpoint(options.checkpoint, config)
     if options.json:
         print(found.to_json(), end="")

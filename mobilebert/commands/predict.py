@@ -140,10 +140,10 @@ def run_predict(options: argparse.Namespace) -> int:
 
 def _source(options: argparse.Namespace, fields: dict[str, Any], texts: list[str]) -> str | None:
     """The file to read, "-" for standard input, or None where the arguments are the input."""
-    given = {*fields, *([_POSITIONAL] if texts else [])}
-    missing = [field.name for field in options.task.takes if not field.optional and field.name not in given]
+    passed = {*fields, *([_POSITIONAL] if texts else [])}
+    missing = [field.name for field in options.task.takes if not field.optional and field.name not in passed]
     if texts and options.input:
-        raise InputError(f"{options.task.name}: text came as arguments and from --input. Give one of the two.")
+        raise InputError(f"{options.task.name}: text was passed as arguments and from --input. Give one of the two.")
     if options.input:
         return str(options.input)
     if not missing:

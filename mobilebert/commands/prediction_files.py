@@ -43,10 +43,10 @@ def opened(path: str) -> Iterator[TextIO]:
         yield sys.stdin
 
 
-def read_lines(stream: TextIO, form: str, fields: Sequence[Field], given: Iterable[str]) -> Iterator[Line]:
+def read_lines(stream: TextIO, form: str, fields: Sequence[Field], passed: Iterable[str]) -> Iterator[Line]:
     """The inputs of a stream in one of the formats; empty lines are left out, broken ones say why.
 
-    A line of text is the field that is not `given` otherwise. JSON lines are objects with the fields, or such a
+    A line of text is the field that is not `passed` otherwise. JSON lines are objects with the fields, or such a
     text alone; of other keys `id` is kept. A CSV file names its columns in its first row; a column for several
     texts holds a JSON list, or texts with | between.
 
@@ -54,7 +54,7 @@ def read_lines(stream: TextIO, form: str, fields: Sequence[Field], given: Iterab
         InputError: when the whole file cannot be used: a CSV file without the needed columns.
     """
     known = {f.name: f for f in fields}
-    missing = [f.name for f in fields if not f.optional and f.name not in set(given)]
+    missing = [f.name for f in fields if not f.optional and f.name not in set(passed)]
     alone = missing[0] if missing else fields[0].name
     if form == "csv":
         yield from _csv_lines(stream, known, missing)

@@ -60,7 +60,7 @@ def _add_task(tasks: argparse._SubParsersAction[argparse.ArgumentParser], name: 
         "--dev", type=Path, metavar="FILE", help="what to evaluate on, in place of the directory's dev.*"
     )
     parser.add_argument("--model", required=True, metavar="PATH|PRESET",
-                        help="a checkpoint or a name on the Hugging Face hub to go on from; for fresh weights a "
+                        help="a checkpoint or a name on the Hugging Face hub to go on from; for random weights a "
                         f"config.json or a preset: {', '.join(PRESETS)}")  # fmt: skip
     parser.add_argument(
         "--tokenizer", metavar="PATH", help="default: the model's; of presets, the package's vocabulary"
@@ -125,7 +125,7 @@ _HELP = {
     "weight_decay": "of matrices and embeddings",
     "clip_norm": "largest norm of all gradients together",
     "classifier_dropout": "share of the classifier's input that is dropped",
-    "seed": "of fresh weights, order, masks and dropout",
+    "seed": "of newly initialized weights, order, masks and dropout",
 }
 
 
@@ -195,7 +195,7 @@ def _label_names(path: Path) -> tuple[str, ...]:
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise DataError(f"{path}: wanted different labels, one on each line; {repeated[0]!r} stands there twice.")
     if not names:
-        raise DataError(f"{path}: wanted labels, one on each line, came none.")
+        raise DataError(f"{path}: wanted labels, one on each line, got none.")
     return names
 
 
@@ -218,6 +218,6 @@ def _report(output: Path, results: dict[str, Any]) -> None:
         print(f"note      {note}")
     for split in ("dev", "test"):
         if scores := results.get(split):
-            told = ", ".join(f"{n} {v:.4f}" for n, v in scores.items() if n not in ("step", "epoch"))
-            print(f"{split:<9} {told}")
+            line = ", ".join(f"{n} {v:.4f}" for n, v in scores.items() if n not in ("step", "epoch"))
+            print(f"{split:<9} {line}")
     print(f"{output}: the model, with its card in README.md")

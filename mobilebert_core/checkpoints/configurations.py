@@ -15,18 +15,18 @@ from ..weights import BASE_PREFIX, every_weight, weight_table
 from .names.google import google_config, google_names, is_quantized
 from .names.model_garden import model_garden_names
 from .names.model_garden_config import config_from_model_garden
-from .tensor_info import Renamed, WeightFile
+from .tensor_info import MappedCheckpoint, WeightFile
 
 MODEL_GARDEN_FILE = "params.yaml"
 _ENCODERS = ("bert/", "encoder/", "model/")  # where names of either of Google's codes begin
 _CLASSIFIER = "output_weights"  # of Google's run_classifier: its rows are the labels, which their JSON does not tell
 
 
-def configuration(given: MobileBertConfig | str | Path, **overrides: Any) -> MobileBertConfig:
+def configuration(passed: MobileBertConfig | str | Path, **overrides: Any) -> MobileBertConfig:
     """A configuration itself, or the one in a directory or file, with fields replaced."""
-    if isinstance(given, MobileBertConfig):
-        return given.copy(**overrides) if overrides else given
-    return MobileBertConfig.from_pretrained(given, **overrides)
+    if isinstance(passed, MobileBertConfig):
+        return passed.copy(**overrides) if overrides else passed
+    return MobileBertConfig.from_pretrained(passed, **overrides)
 
 
 def google_config_of(file: WeightFile, directory: Path, **overrides: Any) -> MobileBertConfig:
@@ -88,7 +88,7 @@ def _google_json(directory: Path) -> Path | None:
     return found[0] if found else None
 
 
-def _published(file: Any, directory: Path, names: Callable[..., Renamed]) -> MobileBertConfig:
+def _published(file: Any, directory: Path, names: Callable[..., MappedCheckpoint]) -> MobileBertConfig:
     """The preset whose encoder has the names and shapes of the file, all of them and no others."""
     for name, preset in PRESETS.items():
         if is_quantized(file) != (name == "mobilebert-qat"):

@@ -6,13 +6,13 @@ from ..configuration.config import MobileBertConfig
 from ..errors import CheckpointError
 from ..heads import HEADS, Head
 from ..weights import head_weights
-from .tensor_info import Renamed
+from .tensor_info import MappedCheckpoint
 
 
-def heads_held(file: Renamed, config: MobileBertConfig) -> list[Head]:
+def detect_heads(file: MappedCheckpoint, config: MobileBertConfig) -> list[Head]:
     """The heads of which every weight is there, the fullest first; the bare model comes last.
 
-    Weights alone do not tell three classifiers apart: all of them are given whose shapes agree.
+    Weights alone do not tell three classifiers apart: all of them are returned whose shapes agree.
     """
     found = []
     for head in HEADS.values():
@@ -22,13 +22,13 @@ def heads_held(file: Renamed, config: MobileBertConfig) -> list[Head]:
     return sorted(found, key=lambda head: -len(head.modules))
 
 
-def natural_head(file: Renamed, config: MobileBertConfig) -> Head:
+def natural_head(file: MappedCheckpoint, config: MobileBertConfig) -> Head:
     """The head a checkpoint was saved from: what its configuration names, or the one head that uses all of it.
 
     Raises:
         CheckpointError: when several heads have these weights and the configuration names none of them.
     """
-    held = heads_held(file, config)
+    held = detect_heads(file, config)
     fullest = [head for head in held if _used(head, file, config) == max(_used(h, file, config) for h in held)]
     named = {name.removeprefix("TF") for name in config.architectures or ()}
     by_name = [head for head in fullest if head.class_name in named]
@@ -43,7 +43,7 @@ def natural_head(file: Renamed, config: MobileBertConfig) -> Head:
     return chosen[0]
 
 
-def _used(head: Head, file: Renamed, config: MobileBertConfig) -> int:
+def _used(head: Head, file: MappedCheckpoint, config: MobileBertConfig) -> int:
     """How many of the file's weights beyond the encoder a head uses; a head without pooler does not use a pooler."""
     pooler = sum(name.startswith("mobilebert.pooler.") for name in file.stored) if head.pooled else 0
     return pooler + sum(w.full_name in file.stored for w in head_weights(config, head))

@@ -10,7 +10,7 @@ from ..errors import CheckpointError
 
 
 def widened(halves: np.ndarray) -> np.ndarray:
-    """bfloat16, given as its 16 bits, as the float32 of the same value."""
+    """bfloat16, stored as its 16 bits, as the float32 of the same value."""
     bits = halves.astype(np.uint32)
     bits <<= 16
     return bits.view(np.float32)

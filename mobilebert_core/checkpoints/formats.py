@@ -31,7 +31,7 @@ from .names.keras import keras_names
 from .names.model_garden import model_garden_names
 from .names.tensorflow import tensorflow_names
 from .names.torch import torch_names
-from .tensor_info import Renamed, WeightFile
+from .tensor_info import MappedCheckpoint, WeightFile
 
 _ZIP_END = 1 << 16  # bytes in which the directory of a small archive lies
 _PLAUSIBLE = 1000  # feed-forward networks in all blocks; the released model has 96
@@ -43,7 +43,7 @@ class Naming:
 
     name: str
     description: str
-    names: Callable[[Any, tuple[Weight, ...], MobileBertConfig], Renamed]
+    names: Callable[[Any, tuple[Weight, ...], MobileBertConfig], MappedCheckpoint]
 
 
 NAMINGS = {
@@ -132,17 +132,17 @@ class Checkpoint:
         above = self.path.parent.parent
         return above if (above / "saved_model.pb").is_file() else self.path.parent
 
-    def config(self, given: MobileBertConfig | str | Path | None = None, **overrides: Any) -> MobileBertConfig:
-        """The model it describes: as `given` (a configuration, its file or directory), or as found beside it.
+    def config(self, passed: MobileBertConfig | str | Path | None = None, **overrides: Any) -> MobileBertConfig:
+        """The model it describes: as `passed` (a configuration, its file or directory), or as found beside it.
 
         Raises:
             CheckpointNotFoundError: when no configuration is found.
             ConfigError: when it is not that of a MobileBERT, or an override is none of its fields.
         """
-        if given is not None:
-            if self.naming.name == "google" and not isinstance(given, MobileBertConfig) and Path(given).is_file():
-                given = read_google_json(Path(given))
-            return configuration(given, **overrides)
+        if passed is not None:
+            if self.naming.name == "google" and not isinstance(passed, MobileBertConfig) and Path(passed).is_file():
+                passed = read_google_json(Path(passed))
+            return configuration(passed, **overrides)
         folder = self.folder
         if isinstance(self.file, KerasArchive):
             return configuration(self.file.config, **{"architectures": [self.file.head.class_name], **overrides})
@@ -152,7 +152,7 @@ class Checkpoint:
             return model_garden_config_of(self.file, folder, **overrides)
         return configuration(folder, **overrides)
 
-    def weights(self, config: MobileBertConfig) -> Renamed:
+    def weights(self, config: MobileBertConfig) -> MappedCheckpoint:
         """The file under PyTorch's full names and orientation.
 
         Raises:

@@ -68,10 +68,10 @@ def prepare_loading(
     """
     overrides = {name: value for name, value in keywords.items() if name not in WITHOUT_EFFECT}
     hub = take_hub_keywords(overrides)
-    given = name_or_path or ""
-    path = resolve(given, config=config is None, weights=state_dict is None, **hub)
+    passed = name_or_path or ""
+    path = resolve(passed, config=config is None, weights=state_dict is None, **hub)
     if not isinstance(config, MobileBertConfig):
-        overrides = {"name_or_path": os.fspath(given), **overrides}
+        overrides = {"name_or_path": os.fspath(passed), **overrides}
         config = None if config is None else resolve(config, config=True, **{**hub, "subfolder": None})
     if config is None and os.path.isfile(path / CONFIG_FILE):
         configuration(path, **overrides)  # that it is of another model says more than anything about its weights

@@ -17,7 +17,7 @@ from ..configuration.config import MobileBertConfig
 from ..errors import CheckpointError
 from ..heads import Head
 from ..weights import Weight, weight_table
-from .tensor_info import FLOATING, Renamed, Stored
+from .tensor_info import FLOATING, MappedCheckpoint, TensorInfo
 
 logger = logging.getLogger("mobilebert")
 
@@ -35,14 +35,14 @@ class LoadPlan:
 
     Attributes:
         sources: weight of the model -> the full name it is read by.
-        fresh: weights that keep their random start: heads the file does not have, or what the caller allowed.
-        mismatched: (weight, shape in the file) left fresh because the caller asked for it.
+        newly_initialized: weights that start at random: of heads the file does not have, or those the caller allowed.
+        mismatched: (weight, shape in the file) newly initialized because the caller asked for it.
         unused: names in the file that belong to other heads.
         dtype: the floating dtype that the file stores most of.
     """
 
     sources: dict[Weight, str] = field(default_factory=dict)
-    fresh: list[Weight] = field(default_factory=list)
+    newly_initialized: list[Weight] = field(default_factory=list)
     mismatched: list[tuple[Weight, tuple[int, ...]]] = field(default_factory=list)
     unused: list[str] = field(default_factory=list)
     dtype: str = "float32"
@@ -50,7 +50,7 @@ class LoadPlan:
     def loading_info(self) -> dict[str, Any]:
         """The `output_loading_info` of transformers."""
         return {
-            "missing_keys": [weight.name for weight in self.fresh],
+            "missing_keys": [weight.name for weight in self.newly_initialized],
             "unexpected_keys": list(self.unused),
             "mismatched_keys": [(weight.name, shape, weight.shape) for weight, shape in self.mismatched],
             "error_msgs": [],
@@ -58,7 +58,7 @@ class LoadPlan:
 
 
 def plan_loading(
-    file: Renamed,
+    file: MappedCheckpoint,
     config: MobileBertConfig,
     head: Head,
     pooler: bool | None = None,
@@ -67,8 +67,8 @@ def plan_loading(
 ) -> LoadPlan:
     """Matches what a file holds with what a model needs.
 
-    A tied weight may stand under either of its names. A head that is wholly absent starts fresh, which is logged
-    as a warning; anything else amiss is an error.
+    A tied weight may stand under either of its names. A head that is wholly absent is newly initialized, which is
+    logged as a warning; anything else amiss is an error.
 
     Raises:
         CheckpointError: listing every missing, unknown and mis-shaped weight with its shape.
@@ -89,7 +89,7 @@ def plan_loading(
             continue
         name = _source_of(weight, stored, config)
         if name is None:
-            (plan.fresh if weight.name in allowed else missing).append(weight)
+            (plan.newly_initialized if weight.name in allowed else missing).append(weight)
         elif stored[name].shape != weight.shape:
             mismatched.append((weight, stored[name].shape))
         else:
@@ -101,7 +101,7 @@ def plan_loading(
     for weight in list(missing):
         if weight.group is not None and weight.group not in present_groups:
             missing.remove(weight)
-            plan.fresh.append(weight)
+            plan.newly_initialized.append(weight)
     if ignore_mismatched_sizes:
         plan.mismatched, mismatched = mismatched, []
     if numbers:
@@ -118,7 +118,7 @@ def plan_loading(
     return plan
 
 
-def resolve_ties(file: Renamed, config: MobileBertConfig, head: Head) -> MobileBertConfig:
+def resolve_ties(file: MappedCheckpoint, config: MobileBertConfig, head: Head) -> MobileBertConfig:
     """The configuration under which nothing of a file is lost, when the head decodes and the file has a decoder.
 
     TensorFlow models of transformers never tied the decoder, whatever their configuration says: such a file is
@@ -141,7 +141,7 @@ def resolve_ties(file: Renamed, config: MobileBertConfig, head: Head) -> MobileB
     )
 
 
-def _source_of(weight: Weight, found: Mapping[str, Stored], config: MobileBertConfig) -> str | None:
+def _source_of(weight: Weight, found: Mapping[str, TensorInfo], config: MobileBertConfig) -> str | None:
     """The name under which a file holds a weight. The decoder's bias is the one the released models use."""
     if weight.full_name == PREDICTIONS_BIAS and DECODER_BIAS in found:
         return DECODER_BIAS
@@ -160,7 +160,7 @@ _SHOWN = 12  # rows of each kind in a message
 def _report(
     source: str,
     table: Iterable[Weight],
-    stored: Mapping[str, Stored],
+    stored: Mapping[str, TensorInfo],
     missing: list[Weight],
     unknown: list[str],
     mismatched: list[tuple[Weight, tuple[int, ...]]],
@@ -179,22 +179,23 @@ def _report(
         lines += rows[:_SHOWN] + ([f"  ... and {len(rows) - _SHOWN} more"] if len(rows) > _SHOWN else [])
     advice = []
     if mismatched:
-        advice.append("Pass ignore_mismatched_sizes=True to start mis-shaped weights fresh, or correct the config.")
+        advice.append("Pass ignore_mismatched_sizes=True to initialize mis-shaped weights anew, or correct the config.")
     if foreign:
         advice.append("None of the names is MobileBERT's: this looks like the checkpoint of another model.")
     elif missing:
-        advice.append("Pass allow_missing=[...] to start missing weights fresh.")
+        advice.append("Pass allow_missing=[...] to initialize missing weights anew.")
     elif unknown:
         advice.append("Pass allow_unknown=[...] to leave what is unknown in the file.")
     return "\n".join(lines + advice)
 
 
 def _log(source: str, head: Head, plan: LoadPlan) -> None:
-    fresh = [w.name for w in plan.fresh] + [w.name for w, _ in plan.mismatched]
-    if fresh:
+    names = [w.name for w in plan.newly_initialized] + [w.name for w, _ in plan.mismatched]
+    if names:
+        few = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
         logger.warning(
-            "%s: %d weights of %s are not in the checkpoint and start fresh; train them before use: %s",
-            source, len(fresh), head.class_name, ", ".join(fresh[:8]) + (", ..." if len(fresh) > 8 else ""),
+            "%s: %d weights of %s are not in the checkpoint and are newly initialized; train them before use: %s",
+            source, len(names), head.class_name, few,
         )  # fmt: skip
     if plan.unused:
         logger.info("%s: %d weights of other heads were not used: %s", source, len(plan.unused), plan.unused)

@@ -23,11 +23,11 @@ from .containers.tensorflow_writer import write_tensorflow
 from .dtypes import cast
 from .names.google import GOOGLE_JSON, google_fields
 from .plan import DECODER, DECODER_BIAS, PREDICTIONS_BIAS
-from .tensor_info import Stored
+from .tensor_info import TensorInfo
 
 
 @dataclass(frozen=True)
-class Outgoing:
+class ModelToWrite:
     """A model on its way into a file.
 
     Attributes:
@@ -61,9 +61,9 @@ class Outgoing:
     def _shapes(self) -> dict[str, tuple[int, ...]]:
         return {weight.full_name: weight.shape for weight in self.weights}
 
-    def state_dict(self) -> dict[str, tuple[str, Stored]]:
+    def state_dict(self) -> dict[str, tuple[str, TensorInfo]]:
         """What PyTorch's file holds: name in it -> full name to read by, and shape. Tied weights stand there once."""
-        names = {w.name: (w.full_name, Stored(w.shape, self.dtype)) for w in self.weights if w.tied_to is None}
+        names = {w.name: (w.full_name, TensorInfo(w.shape, self.dtype)) for w in self.weights if w.tied_to is None}
         if not self.config.tie_word_embeddings and DECODER in names:
             # transformers 5 reads this one when untied
             names[DECODER_BIAS] = names[PREDICTIONS_BIAS]
@@ -75,7 +75,7 @@ class Outgoing:
 
 
 @dataclass(frozen=True)
-class Target:
+class OutputFormat:
     """A format to write.
 
     Attributes:
@@ -88,18 +88,18 @@ class Target:
     description: str
     ending: str
     file: str
-    write: Callable[[Path, Outgoing, int | str | None], None]
+    write: Callable[[Path, ModelToWrite, int | str | None], None]
     naming: Callable[[Weight], str | None]
 
 
-def _write_safetensors(directory: Path, model: Outgoing, max_shard_size: int | str | None) -> None:
+def _write_safetensors(directory: Path, model: ModelToWrite, max_shard_size: int | str | None) -> None:
     held = model.state_dict()
     stored = {name: s for name, (_, s) in held.items()}
     write_sharded(directory / WEIGHTS_FILE, stored, lambda name: model.read(held[name][0]), max_shard_size)
     model.save_config(directory)
 
 
-def _write_pickle(directory: Path, model: Outgoing, max_shard_size: int | str | None) -> None:
+def _write_pickle(directory: Path, model: ModelToWrite, max_shard_size: int | str | None) -> None:
     if max_shard_size is not None:
         raise CheckpointError(f"{directory}: {PICKLE_FILE} is written in one file; leave max_shard_size out.")
     arrays = {w.full_name: model.read(w.full_name) for w in model.weights if w.tied_to is None}
@@ -111,7 +111,7 @@ def _write_pickle(directory: Path, model: Outgoing, max_shard_size: int | str | 
     model.save_config(directory)
 
 
-def _write_tensorflow(directory: Path, model: Outgoing, max_shard_size: int | str | None) -> None:
+def _write_tensorflow(directory: Path, model: ModelToWrite, max_shard_size: int | str | None) -> None:
     if model.config.pruned_heads:
         raise CheckpointError(
             f"{directory}: TensorFlow's models of transformers have no pruned heads, this one has "
@@ -122,18 +122,18 @@ def _write_tensorflow(directory: Path, model: Outgoing, max_shard_size: int | st
     model.save_config(directory)
 
 
-def _write_keras_weights(path: Path, model: Outgoing, max_shard_size: int | str | None) -> None:
+def _write_keras_weights(path: Path, model: ModelToWrite, max_shard_size: int | str | None) -> None:
     _whole(path, model, max_shard_size)
     write_keras_weights(path, model.config, model.head, model.read, model.pooler)
     model.save_config(path.parent)
 
 
-def _write_keras_archive(path: Path, model: Outgoing, max_shard_size: int | str | None) -> None:
+def _write_keras_archive(path: Path, model: ModelToWrite, max_shard_size: int | str | None) -> None:
     _whole(path, model, max_shard_size)
     write_keras_archive(path, model.config, model.head, model.read, model.pooler, policy=model.dtype)
 
 
-def _write_google(path: Path, model: Outgoing, max_shard_size: int | str | None) -> None:
+def _write_google(path: Path, model: ModelToWrite, max_shard_size: int | str | None) -> None:
     _whole(path, model, max_shard_size)
     if lost := [w.full_name for w in model.weights if w.tf1 is None and w.tied_to is None]:
         raise CheckpointError(
@@ -153,7 +153,7 @@ def _write_google(path: Path, model: Outgoing, max_shard_size: int | str | None)
     model.save_config(path.parent)
 
 
-def _whole(path: Path, model: Outgoing, max_shard_size: int | str | None) -> None:
+def _whole(path: Path, model: ModelToWrite, max_shard_size: int | str | None) -> None:
     """Raises CheckpointError for what a format of one file, without bfloat16, cannot do."""
     if model.dtype == "bfloat16":
         raise CheckpointError(
@@ -170,30 +170,30 @@ def remove_preferred(directory: Path, file: str) -> None:
             remove_checkpoint(directory / name)
 
 
-TARGETS: dict[str, Target] = {
+OUTPUT_FORMATS: dict[str, OutputFormat] = {
     target.name: target
     for target in (
-        Target(
+        OutputFormat(
             "pytorch", "config.json and model.safetensors, for both backends and transformers", "", WEIGHTS_FILE,
             _write_safetensors, lambda weight: weight.name,
         ),
-        Target(
+        OutputFormat(
             "pytorch-bin", "config.json and pytorch_model.bin", "", PICKLE_FILE, _write_pickle,
             lambda weight: weight.name,
         ),
-        Target(
+        OutputFormat(
             "tensorflow", "config.json and tf_model.h5, for the TensorFlow models of transformers", "",
             TENSORFLOW_FILE, _write_tensorflow, lambda weight: weight.h5,
         ),
-        Target(
+        OutputFormat(
             "keras", "one .keras file, for keras.models.load_model", ".keras", "", _write_keras_archive,
             lambda weight: weight.keras,
         ),
-        Target(
+        OutputFormat(
             "keras-weights", "a .weights.h5 file, for load_weights, and config.json", ".weights.h5", "",
             _write_keras_weights, lambda weight: weight.keras,
         ),
-        Target(
+        OutputFormat(
             "google", "a TF1 checkpoint (.ckpt.index, .ckpt.data-...) and its JSON, for Google's code", ".ckpt", "",
             _write_google, lambda weight: weight.tf1,
         ),
@@ -206,28 +206,30 @@ _OTHER_ENDINGS = (".safetensors", ".bin", ".pt", ".pth", ".h5", ".index", ".json
 
 
 def _endings() -> tuple[str, ...]:
-    return tuple(target.ending for target in TARGETS.values() if target.ending)
+    return tuple(target.ending for target in OUTPUT_FORMATS.values() if target.ending)
 
 
-def target_for(path: Path, name: str | None) -> Target:
+def target_for(path: Path, name: str | None) -> OutputFormat:
     """The format to write: by its name, or by the ending of the path, where none means a PyTorch directory.
 
     Raises:
         CheckpointError: for an unknown name, or a path that does not end as the format does.
     """
-    if name is not None and name not in TARGETS:
-        raise CheckpointError(f"No format {name!r} to write; there are {', '.join(TARGETS)}.")
+    if name is not None and name not in OUTPUT_FORMATS:
+        raise CheckpointError(f"No format {name!r} to write; there are {', '.join(OUTPUT_FORMATS)}.")
     if name is None and path.name.endswith(_OTHER_ENDINGS) and not path.name.endswith(_endings()):
-        directories = ", ".join(t.name for t in TARGETS.values() if not t.ending)
+        directories = ", ".join(t.name for t in OUTPUT_FORMATS.values() if not t.ending)
         raise CheckpointError(
             f"{path}: no format is written to such a file. {directories} "
             f"are written into a directory (see --to), files end in {', '.join(_endings())}."
         )
     if name is None:
-        return next((t for t in TARGETS.values() if t.ending and path.name.endswith(t.ending)), TARGETS["pytorch"])
-    target = TARGETS[name]
+        return next(
+            (t for t in OUTPUT_FORMATS.values() if t.ending and path.name.endswith(t.ending)), OUTPUT_FORMATS["pytorch"]
+        )
+    target = OUTPUT_FORMATS[name]
     if target.ending and not path.name.endswith(target.ending):
         raise CheckpointError(f"{path}: {name} is a file that ends in {target.ending}.")
-    if not target.ending and any(t.ending and path.name.endswith(t.ending) for t in TARGETS.values()):
+    if not target.ending and any(t.ending and path.name.endswith(t.ending) for t in OUTPUT_FORMATS.values()):
         raise CheckpointError(f"{path}: {name} is written into a directory, this is the name of a file.")
     return target

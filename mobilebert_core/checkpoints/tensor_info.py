@@ -17,7 +17,7 @@ FLOATING = ("float64", "float32", "float16", "bfloat16")
 
 
 @dataclass(frozen=True)
-class Stored:
+class TensorInfo:
     """A tensor as a file describes it: shape, and dtype in numpy's spelling ("bfloat16" included)."""
 
     shape: tuple[int, ...]
@@ -32,12 +32,12 @@ class WeightFile(Protocol):
     """A description of every array in a file, and one array at a time."""
 
     path: Path
-    stored: dict[str, Stored]
+    stored: dict[str, TensorInfo]
 
     def read(self, name: str) -> np.ndarray: ...
 
 
-class Renamed:
+class MappedCheckpoint:
     """A file seen under PyTorch's full names and orientation.
 
     `stored` and `read` go by those names. What is no weight of a MobileBERT keeps the name it has in the file and
@@ -67,7 +67,7 @@ class Renamed:
         self.layout = layout
         self.dropped = {**getattr(file, "dropped", {}), **dropped}  # what the reader passes over, too
         self.places: dict[str, str] = {}  # name here -> name in the file
-        self.stored: dict[str, Stored] = {}
+        self.stored: dict[str, TensorInfo] = {}
         self.unknown = [name for name in file.stored if name not in weights and name not in dropped]
         self._file = file
         self._weights: dict[str, Weight] = {}
@@ -81,10 +81,10 @@ class Renamed:
             self.places[full_name] = name
             if weight is not None:
                 self._weights[full_name] = weight
-                found = Stored(_shape_from(found.shape, weight, layout), found.dtype)
+                found = TensorInfo(_shape_from(found.shape, weight, layout), found.dtype)
             self.stored[full_name] = found
         self._empty = {weight.full_name: np.zeros(weight.shape, np.float32) for weight in empty}
-        self.stored |= {name: Stored(array.shape, str(array.dtype)) for name, array in self._empty.items()}
+        self.stored |= {name: TensorInfo(array.shape, str(array.dtype)) for name, array in self._empty.items()}
 
     def leave_out(self, names: Iterable[str]) -> None:
         """Moves unknown names to `dropped`. Raises CheckpointError for a name that is none of them."""

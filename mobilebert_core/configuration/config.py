@@ -71,7 +71,7 @@ class MobileBertConfig:
     output_attentions: bool = False
     torchscript: bool = False  # True makes every output a tuple, which is what `torch.jit.trace` takes
     gradient_checkpointing: bool = False  # True builds models that recompute their blocks in training
-    sparse_prediction: bool = False  # True scores words only where a label is, if labels are given; as in ModernBERT
+    sparse_prediction: bool = False  # True scores words only where a label is, if labels are passed; as in ModernBERT
     architectures: list[str] | None = None
     dtype: str | None = None
     name_or_path: str = ""
@@ -86,28 +86,28 @@ class MobileBertConfig:
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         known = [f.name for f in fields(self)]
         if len(args) > len(known):
-            raise ConfigError(f"MobileBertConfig takes at most {len(known)} positional values, {len(args)} came.")
-        given = dict(zip(known, args, strict=False))
+            raise ConfigError(f"MobileBertConfig takes at most {len(known)} positional values, got {len(args)}.")
+        passed = dict(zip(known, args, strict=False))
         for name, value in kwargs.items():
             target = ALIASES.get(name, name)
-            if target in given and given[target] != value:
-                raise ConfigError(f"MobileBertConfig: {target} was given twice, as {given[target]!r} and {value!r}.")
-            given[target] = value
-        given.pop("true_hidden_size", None)
-        if given.pop("model_type", self.model_type) != self.model_type:
+            if target in passed and passed[target] != value:
+                raise ConfigError(f"MobileBertConfig: {target} was passed twice, as {passed[target]!r} and {value!r}.")
+            passed[target] = value
+        passed.pop("true_hidden_size", None)
+        if passed.pop("model_type", self.model_type) != self.model_type:
             raise ConfigError(
                 f"MobileBertConfig: model_type is {kwargs['model_type']!r}, wanted 'mobilebert'. "
                 "This is the configuration of another model."
             )
-        num_labels = given.pop("num_labels", None)
+        num_labels = passed.pop("num_labels", None)
         object.__setattr__(self, "_ready", False)
-        object.__setattr__(self, "extra", {n: given.pop(n) for n in list(given) if n in INERT_FIELDS})
-        if unknown := [n for n in given if n not in known]:
+        object.__setattr__(self, "extra", {n: passed.pop(n) for n in list(passed) if n in INERT_FIELDS})
+        if unknown := [n for n in passed if n not in known]:
             raise ConfigError(_unknown_fields(unknown, known))
         for f in fields(self):
             default = f.default_factory() if f.default_factory is not MISSING else f.default
-            setattr(self, f.name, copy.deepcopy(given.get(f.name, default)))
-        self._set_labels(given.get("id2label"), given.get("label2id"), num_labels)
+            setattr(self, f.name, copy.deepcopy(passed.get(f.name, default)))
+        self._set_labels(passed.get("id2label"), passed.get("label2id"), num_labels)
         self.validate(building=False)
         object.__setattr__(self, "_ready", True)
 

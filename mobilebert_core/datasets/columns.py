@@ -63,14 +63,14 @@ def cell(row: Any, key: Any) -> Any:
     try:
         return row[key]
     except KeyError:
-        raise BadRow(f"wanted the key {key!r}, came {', '.join(map(repr, row)) or 'none'}.") from None
+        raise BadRow(f"wanted the key {key!r}, got {', '.join(map(repr, row)) or 'none'}.") from None
 
 
 def text_of(row: Any, key: Any, name: str) -> str:
     """A text that is not empty; raises BadRow."""
     value = cell(row, key)
     if not isinstance(value, str):
-        raise BadRow(f"{name} must be text, came {type(value).__name__} {brief(value)}.")
+        raise BadRow(f"{name} must be text, got {type(value).__name__} {brief(value)}.")
     if not value.strip():
         raise BadRow(f"{name} is empty.")
     return value
@@ -86,14 +86,14 @@ def label_of(value: Any, name: str = "label") -> str:
         return str(int(value))
     if isinstance(value, bool | int | float):
         return json.dumps(value)
-    raise BadRow(f"{name} must be a name or a number, came {type(value).__name__} {brief(value)}.")
+    raise BadRow(f"{name} must be a name or a number, got {type(value).__name__} {brief(value)}.")
 
 
-def shares_of(value: dict[str, Any]) -> tuple[float, ...]:
+def probabilities_of(value: dict[str, Any]) -> tuple[float, ...]:
     """The probabilities of an object of labels; raises BadRow."""
     for name, share in value.items():
         if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
-            raise BadRow(f"the share of label {name!r} must be a number from 0 to 1, came {brief(share)}.")
+            raise BadRow(f"the share of label {name!r} must be a number from 0 to 1, got {brief(share)}.")
     return tuple(map(float, value.values()))
 
 

@@ -33,14 +33,14 @@ class ReadOptions:
 class TextExample:
     """A text, or two, with the label as it stands in the file; a tuple where a row may have several.
 
-    `shares` are probabilities of those several, where the file gives them (soft labels, as of a teacher).
+    `probabilities` are probabilities of those several, where the file gives them (soft labels, as of a teacher).
     """
 
     line: int
     text: str
     pair: str | None
     label: str | tuple[str, ...]
-    shares: tuple[float, ...] | None = None
+    probabilities: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

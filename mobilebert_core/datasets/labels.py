@@ -59,7 +59,7 @@ def label_fields(found: Iterable[str], examples: Examples, options: ReadOptions,
         raise DataError(f"label_names: {twice!r} stands twice. Name each label once.")
     if len(names) < least:
         raise DataError(
-            f"{examples.path}: wanted at least {least} different labels to learn from, came "
+            f"{examples.path}: wanted at least {least} different labels to learn from, got "
             f"{', '.join(map(repr, names)) or 'none'}. Is it the right label_column? Else give label_names."
         )
     return {

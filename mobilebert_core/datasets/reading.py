@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError
-from .columns import LABEL, PAIR, TEXT, cell, column, label_of, labels_of, shares_of, text_of
+from .columns import LABEL, PAIR, TEXT, cell, column, label_of, labels_of, probabilities_of, text_of
 from .examples import PROBLEM_TYPES, BadRow, BadRows, ChoiceExample, Example, Examples, ReadOptions, TextExample
 from .squad_file import read_squad
 from .table_files import Table, ending, read_table
@@ -76,13 +76,13 @@ def read_examples(task: str, path: Path, options: ReadOptions = ReadOptions()) -
     _check_options(task, options)
     if ending(path) not in ENDINGS[task]:
         raise DataError(
-            f"{path}: {task} reads {', '.join(ENDINGS[task])}, came {path.suffix or 'no ending'}. Rename or convert it."
+            f"{path}: {task} reads {', '.join(ENDINGS[task])}, got {path.suffix or 'no ending'}. Rename or convert it."
         )
     bad = BadRows(path, options.skip_bad_rows)
     items = list(_items(task, path, options, bad))
     if not items:
-        came = f"{len(bad.messages)} that are no use. The first: {bad.messages[0]}" if bad.messages else "none."
-        raise DataError(f"{path}: wanted rows of data, came {came}")
+        got = f"{len(bad.messages)} that are no use. The first: {bad.messages[0]}" if bad.messages else "none."
+        raise DataError(f"{path}: wanted rows of data, got {got}")
     return Examples(items, bad.messages, path, options)
 
 
@@ -99,10 +99,10 @@ def _check_options(task: str, options: ReadOptions) -> None:
         if getattr(options, name) != each.default and name not in (*_OPTIONS[task], "skip_bad_rows"):
             raise DataError(f"{task}: the option {name} does not apply. Leave it out.")
     if options.problem_type not in (None, *PROBLEM_TYPES):
-        raise DataError(f"problem_type must be one of {', '.join(PROBLEM_TYPES)}, came {options.problem_type!r}.")
+        raise DataError(f"problem_type must be one of {', '.join(PROBLEM_TYPES)}, got {options.problem_type!r}.")
     if options.label_separator is not None:
         if not options.label_separator:
-            raise DataError("label_separator must be the text between two labels, came an empty one.")
+            raise DataError("label_separator must be the text between two labels, got an empty one.")
         if options.problem_type not in (None, "multi_label_classification"):
             raise DataError(
                 f"label_separator means several labels a row, problem_type is {options.problem_type!r}. Leave one out."
@@ -123,7 +123,7 @@ def _texts(table: Table, options: ReadOptions, bad: BadRows) -> Iterator[TextExa
             value = cell(row, label_key)
             whole = several or isinstance(value, list | dict)
             label = labels_of(value, options.label_separator) if whole else label_of(value)
-            yield TextExample(line, text, pair, label, shares_of(value) if isinstance(value, dict) else None)
+            yield TextExample(line, text, pair, label, probabilities_of(value) if isinstance(value, dict) else None)
 
 
 def _choices(table: Table, options: ReadOptions, bad: BadRows) -> Iterator[ChoiceExample]:
@@ -139,13 +139,13 @@ def _choices(table: Table, options: ReadOptions, bad: BadRows) -> Iterator[Choic
             text = text_of(row, text_key, "text")
             found = cell(row, single) if single is not None else [cell(row, key) for key in keys]
             if not isinstance(found, list):
-                raise BadRow(f"choices must be a list of texts, came {type(found).__name__}.")
+                raise BadRow(f"choices must be a list of texts, got {type(found).__name__}.")
             choices = tuple(text_of(found, i, f"choice {i}") for i in range(len(found)))
             if begins is not None and isinstance(cell(row, begins), str) and row[begins].strip():
                 choices = tuple(f"{row[begins].strip()} {choice}" for choice in choices)
             if len(choices) < 2 or (count and len(choices) != count):
                 wanted = f"{count} choices as in the rows before" if count else "at least 2 choices"
-                raise BadRow(f"wanted {wanted}, came {len(choices)}.")
+                raise BadRow(f"wanted {wanted}, got {len(choices)}.")
             label = _right_choice(label_of(cell(row, label_key)), len(choices), options.label_names)
             count = len(choices)
             yield ChoiceExample(line, text, choices, label)
@@ -171,4 +171,4 @@ def _right_choice(label: str, count: int, names: tuple[str, ...] | None) -> int:
         return names.index(label)
     if label.isdecimal() and int(label) < count:
         return int(label)
-    raise BadRow(f"label must be the number of the right choice, 0 to {count - 1}, came {label!r}.")
+    raise BadRow(f"label must be the number of the right choice, 0 to {count - 1}, got {label!r}.")

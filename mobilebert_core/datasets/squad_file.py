@@ -25,18 +25,18 @@ def read_squad(path: Path, bad: BadRows) -> Iterator[QuestionExample]:
     try:
         data = json.loads(text)
     except ValueError as e:
-        raise DataError(f"{path}:{getattr(e, 'lineno', 1)}: wanted JSON, came text that breaks off ({e}).") from None
+        raise DataError(f"{path}:{getattr(e, 'lineno', 1)}: wanted JSON, got text that breaks off ({e}).") from None
     except RecursionError:
-        raise DataError(f"{path}: wanted SQuAD's JSON, came one that is nested too deeply.") from None
+        raise DataError(f"{path}: wanted SQuAD's JSON, got one that is nested too deeply.") from None
     articles = data.get("data") if isinstance(data, dict) else None
     if not isinstance(articles, list):
-        came = f"the keys {', '.join(map(repr, data)) or 'none'}" if isinstance(data, dict) else type(data).__name__
-        raise DataError(f'{path}: wanted SQuAD\'s JSON, {{"data": [{{"paragraphs": [...]}}]}}, came {came}.')
+        got = f"the keys {', '.join(map(repr, data)) or 'none'}" if isinstance(data, dict) else type(data).__name__
+        raise DataError(f'{path}: wanted SQuAD\'s JSON, {{"data": [{{"paragraphs": [...]}}]}}, got {got}.')
     for a, article in enumerate(articles):
         where = f"data[{a}].paragraphs"
         paragraphs = article.get("paragraphs") if isinstance(article, dict) else None
         if not isinstance(paragraphs, list):
-            bad.add(where, f"wanted a list, came {brief(paragraphs)}.")
+            bad.add(where, f"wanted a list, got {brief(paragraphs)}.")
             continue
         for p, paragraph in enumerate(paragraphs):
             with bad.row(f"{where}[{p}]"):
@@ -46,7 +46,7 @@ def read_squad(path: Path, bad: BadRows) -> Iterator[QuestionExample]:
 def _paragraph(paragraph: Any, where: str, bad: BadRows) -> Iterator[QuestionExample]:
     context, questions = _text(paragraph, "context"), paragraph.get("qas")
     if not isinstance(questions, list):
-        raise BadRow(f"qas must be a list, came {brief(questions)}.")
+        raise BadRow(f"qas must be a list, got {brief(questions)}.")
     for number, item in enumerate(questions):
         name = item.get("id") if isinstance(item, dict) else None
         name = str(name) if name is not None else f"{where}[{number}]"
@@ -57,7 +57,7 @@ def _paragraph(paragraph: Any, where: str, bad: BadRows) -> Iterator[QuestionExa
 def _text(item: Any, name: str) -> str:
     value = item.get(name) if isinstance(item, dict) else None
     if not isinstance(value, str) or not value.strip():
-        raise BadRow(f"{name} must be text that is not empty, came {brief(value)}.")
+        raise BadRow(f"{name} must be text that is not empty, got {brief(value)}.")
     return value
 
 
@@ -67,7 +67,7 @@ def _answers(item: Any, context: str) -> tuple[tuple[int, str], ...]:
     if item.get("is_impossible") is True:
         return ()
     if not isinstance(answers, list) or (not answers and "is_impossible" in item):
-        raise BadRow(f"answers must be a list with the answers in it, came {brief(answers)}.")
+        raise BadRow(f"answers must be a list with the answers in it, got {brief(answers)}.")
     found = []
     for answer in answers:
         text, start = _text(answer, "text"), answer.get("answer_start")

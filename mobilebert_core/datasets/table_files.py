@@ -14,7 +14,7 @@ from typing import Any
 from ..errors import DataError
 from .examples import BadRows, ReadOptions, brief
 
-NOT_UTF8 = "wanted UTF-8 text, came other bytes."
+NOT_UTF8 = "wanted UTF-8 text, got other bytes."
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def read_text(path: Path) -> str:
     except OSError as e:
         raise DataError(f"{path}: wanted a data file, cannot read it ({e.strerror}).") from None
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise DataError(f"{path}: wanted UTF-8 text, came UTF-16. Save it as UTF-8.")
+        raise DataError(f"{path}: wanted UTF-8 text, got UTF-16. Save it as UTF-8.")
     text = data.decode("utf-8-sig", "surrogateescape")
     if not text.strip():
         raise DataError(f"{path}: wanted rows of data, the file is empty.")
@@ -74,7 +74,7 @@ def read_table(path: Path, options: ReadOptions, bad: BadRows) -> Table:
     first = next(rows, None)
     if first is None:
         why = f" The first: {bad.messages[0]}" if bad.messages else ""
-        raise DataError(f"{path}: wanted rows of data, came none that can be read.{why}")
+        raise DataError(f"{path}: wanted rows of data, got none that can be read.{why}")
     if ending(path) == ".jsonl":
         return Table(path, {name: name for name in first[1]}, chain([first], rows))
     width = len(first[1])
@@ -100,7 +100,7 @@ def _csv_rows(path: Path, text: str, bad: BadRows) -> Iterator[tuple[int, list[s
                     f"{path}:{line}: a quotation mark opens a cell that never ends. Close it, or write a mark inside "
                     "a cell twice."
                 ) from None
-            bad.add(line, f"wanted comma-separated values, came a row that breaks off: {e}.")
+            bad.add(line, f"wanted comma-separated values, got a row that breaks off: {e}.")
             continue
         if not cells:
             continue
@@ -131,15 +131,15 @@ def _json_rows(text: str, bad: BadRows) -> Iterator[tuple[int, dict[str, Any]]]:
         try:
             row = json.loads(line)
         except ValueError as e:
-            bad.add(number, f"wanted a JSON object on the line, came text that is not JSON ({e}).")
+            bad.add(number, f"wanted a JSON object on the line, got text that is not JSON ({e}).")
             continue
         except RecursionError:
-            bad.add(number, "wanted a JSON object on the line, came one that is nested too deeply.")
+            bad.add(number, "wanted a JSON object on the line, got one that is nested too deeply.")
             continue
         if isinstance(row, dict):
             yield number, row
         else:
-            bad.add(number, f"wanted a JSON object on the line, came {type(row).__name__} {brief(row)}.")
+            bad.add(number, f"wanted a JSON object on the line, got {type(row).__name__} {brief(row)}.")
 
 
 def _of_width(rows: Iterator[tuple[int, list[str]]], width: int, bad: BadRows) -> Iterator[tuple[int, list[str]]]:
@@ -147,4 +147,4 @@ def _of_width(rows: Iterator[tuple[int, list[str]]], width: int, bad: BadRows) -
         if len(cells) == width:
             yield line, cells
         else:
-            bad.add(line, f"wanted {width} columns, came {len(cells)}: {brief(cells)}.")
+            bad.add(line, f"wanted {width} columns, got {len(cells)}: {brief(cells)}.")

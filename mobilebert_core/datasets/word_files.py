@@ -28,11 +28,11 @@ def read_columns(path: Path, options: ReadOptions, bad: BadRows) -> Iterator[Wor
     split = {number: _cells(line) for number, line in lines if line.strip()}
     sure = [cells for cells in split.values() if not cells[0].startswith(("#", _NEW_DOCUMENT))]
     if not sure:
-        raise DataError(f"{path}: wanted a word and its tag on each line, came no such line.")
+        raise DataError(f"{path}: wanted a word and its tag on each line, got no such line.")
     width = len(sure[0])
     if width < 2:
         raise DataError(
-            f"{path}: wanted a word and its tag on each line, in columns with a tab or spaces between, came one "
+            f"{path}: wanted a word and its tag on each line, in columns with a tab or spaces between, got one "
             f"column: {brief(sure[0])}."
         )
     word = _place(path, "text_column", options.text_column, width, 0)
@@ -74,7 +74,7 @@ def _place(path: Path, option: str, wanted: str | None, width: int, usual: int) 
     if wanted is None:
         return usual
     if not wanted.isdecimal() or not 1 <= int(wanted) <= width:
-        raise DataError(f"{path}: {option} must be the number of a column, 1 to {width}, came {wanted!r}.")
+        raise DataError(f"{path}: {option} must be the number of a column, 1 to {width}, got {wanted!r}.")
     return int(wanted) - 1
 
 
@@ -83,7 +83,7 @@ def _sentence(lines: list[tuple[int, list[str]]], width: int, word: int, tag: in
         if not is_utf8("".join(cells)):
             raise _BadLine(number, NOT_UTF8)
         if len(cells) != width:
-            raise _BadLine(number, f"wanted {width} columns as in the other lines, came {len(cells)}: {brief(cells)}.")
+            raise _BadLine(number, f"wanted {width} columns as in the other lines, got {len(cells)}: {brief(cells)}.")
         if not cells[word] or not cells[tag].strip():
             raise _BadLine(number, f"wanted a word and its tag, one is empty: {brief(cells)}.")
     words = tuple(cells[word] for _, cells in lines)
@@ -100,12 +100,12 @@ def read_lists(path: Path, options: ReadOptions, bad: BadRows) -> Iterator[Words
             words, tags = cell(row, words_key), cell(row, tags_key)
             for name, value in ((words_key, words), (tags_key, tags)):
                 if not isinstance(value, list):
-                    raise BadRow(f"{name} must be a list, came {type(value).__name__} {brief(value)}.")
+                    raise BadRow(f"{name} must be a list, got {type(value).__name__} {brief(value)}.")
             if len(words) != len(tags):
-                raise BadRow(f"wanted a tag for each word, came {len(words)} words and {len(tags)} tags.")
+                raise BadRow(f"wanted a tag for each word, got {len(words)} words and {len(tags)} tags.")
             if not words:
                 raise BadRow(f"{words_key} is empty.")
             for each in words:
                 if not isinstance(each, str) or not each:
-                    raise BadRow(f"{words_key} must be words that are not empty, came {brief(each)}.")
+                    raise BadRow(f"{words_key} must be words that are not empty, got {brief(each)}.")
             yield WordsExample(line, tuple(words), tuple(label_of(each, "tag") for each in tags))

@@ -79,7 +79,7 @@ class Repository:
         """Whether there is such a file, which is then in `folder`.
 
         Raises:
-            CheckpointNotFoundError: when the repository or revision is not there or not given out, or the file
+            CheckpointNotFoundError: when the repository or revision is not there or not accessible, or the file
                 cannot be fetched or written.
         """
         path = f"{self.subfolder}/{file}" if self.subfolder else file

@@ -26,7 +26,7 @@ class FillMask(TaskText):
         if not (places := [place for place, token in enumerate(row.input_ids) if token == mask]):
             cut = " within the first tokens" if len(row.input_ids) >= self.row_limit else ""
             raise InputError(
-                f"{self.name}: wanted {self.tokenizer.mask_token}{cut} in the text, came {values['text'][:60]!r}. "
+                f"{self.name}: wanted {self.tokenizer.mask_token}{cut} in the text, got {values['text'][:60]!r}. "
                 f"Write {self.tokenizer.mask_token} where a word is to be found."
             )
         return [Row(row.input_ids, row.token_type_ids, places)]
@@ -35,8 +35,8 @@ class FillMask(TaskText):
         """For each mask the best words' ids and probabilities, from logits (S, V)."""
         found = []
         for place in row.about:
-            shares = softmax(outputs["logits"][place])  # (V,)
-            found.append([(token, float(shares[token])) for token in best_first(shares, self.top_k)])
+            probabilities = softmax(outputs["logits"][place])  # (V,)
+            found.append([(token, float(probabilities[token])) for token in best_first(probabilities, self.top_k)])
         return found
 
     def combine(self, values: Mapping[str, Any], rows: list[Row], parts: list[Any]) -> Any:

@@ -24,7 +24,7 @@ class MultipleChoice(TaskText):
         return float(outputs["logits"][0])  # of (1,): the row is the only choice
 
     def combine(self, values: Mapping[str, Any], rows: list[Row], parts: list[Any]) -> dict[str, Any]:
-        shares = softmax(parts)
-        best = best_first(shares, 1)[0]
+        probabilities = softmax(parts)
+        best = best_first(probabilities, 1)[0]
         answer = values["choices"][best]
-        return {"choice": best, "answer": answer, "score": float(shares[best]), "scores": shares.tolist()}
+        return {"choice": best, "answer": answer, "score": float(probabilities[best]), "scores": probabilities.tolist()}

@@ -68,7 +68,7 @@ class QuestionAnswering(TaskText):
         return self.windows(question, pieces)
 
     def windows(self, question: list[int], pieces: Any) -> list[Row]:
-        """The rows of a question, given by its ids, over a text, given by its `ids` (and `offsets`, for `combine`)."""
+        """The rows of a question, as ids, over a text, as its `ids` (and `offsets`, for `combine`)."""
         room = self.row_limit - len(question) - self.tokenizer.num_special_tokens_to_add(pair=True)
         if room < 1:
             raise InputError(
@@ -102,8 +102,8 @@ class QuestionAnswering(TaskText):
         difference = null - candidates[0][0]
         if self.threshold is not None:
             candidates.append((null, 0, 0))
-        shares = softmax([score for score, _, _ in candidates])
-        order = best_first(shares)
+        probabilities = softmax([score for score, _, _ in candidates])
+        order = best_first(probabilities)
         if self.threshold is not None:  # the threshold, not the share, says where no answer stands
             nothing = len(candidates) - 1
             by_share = order.index(nothing)
@@ -112,7 +112,7 @@ class QuestionAnswering(TaskText):
         answers = []
         for place in order[: self.top_k]:
             _, start, end = candidates[place]
-            found = {"score": float(shares[place]), "start": start, "end": end, "answer": context[start:end]}
+            found = {"score": float(probabilities[place]), "start": start, "end": end, "answer": context[start:end]}
             answers.append(found if self.threshold is None else found | {"null_difference": difference})
         return answers[0] if self.top_k == 1 else answers
 
@@ -122,7 +122,7 @@ def best_spans(
 ) -> list[Span]:
     """The best spans of a window, best first, from scores (S,) of a row whose text begins at token `first`.
 
-    Starts and ends are sought among the `n_best` highest of the row. A span must start where this window knows the
+    Starts and ends are sought among the `n_best` highest of the row. A span must start where this window gives the
     text best. Where that leaves none, all starts and ends of the text are looked at.
     """
     size = window.end - window.start
@@ -136,7 +136,7 @@ def best_spans(
         return np.where(highest[text], scores[text], -np.inf)
 
     for prune in (True, False):
-        begin = np.where(window.knows, kept(starts, prune), -np.inf)  # (size,)
+        begin = np.where(window.is_max_context, kept(starts, prune), -np.inf)  # (size,)
         end = np.concatenate([kept(ends, prune), np.full(max_answer_length, -np.inf)])
         totals = begin[:, None] + np.lib.stride_tricks.sliding_window_view(end, max_answer_length)[:size]
         order = [i for i in best_first(totals.ravel(), n_best) if np.isfinite(totals.flat[i])]

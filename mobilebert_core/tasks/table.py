@@ -103,7 +103,7 @@ TASKS: dict[str, TextTask] = {
             "zero-shot-classification",
             "SequenceClassification",
             ZeroShotClassification,
-            "labels chosen freely, judged by a model of entailment",
+            "labels chosen freely, scored by a model of entailment",
             (_TEXT, Field("candidate_labels", "labels for this text alone", several=True, optional=True)),
             ("sequence", "labels", "scores"),
         ),

@@ -76,7 +76,7 @@ class TaskText:
             )
 
     def rows(self, values: Mapping[str, Any]) -> list[Row]:
-        """The rows that the model must read for one input, given by its fields."""
+        """The rows that the model must read for one input, by its fields."""
         raise NotImplementedError
 
     def read(self, row: Row, outputs: Outputs) -> Any:
@@ -94,7 +94,7 @@ class TaskText:
             if name not in known:
                 near = difflib.get_close_matches(name, known, 1)
                 hint = f" Did you mean {near[0]!r}?" if near else f" It knows {', '.join(known)}."
-                raise InputError(f"{self.name}: wanted options it knows, came {name!r}.{hint}")
+                raise InputError(f"{self.name}: wanted options it knows, got {name!r}.{hint}")
         listed: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in options.items()}
         return dataclasses.replace(self, **listed) if listed else self
 
@@ -113,7 +113,7 @@ class TaskText:
         return Row(encoded["input_ids"], encoded["token_type_ids"])
 
     def row_of_ids(self, first: list[int], second: list[int] | None = None, about: Any = None) -> Row:
-        """Word pieces given by their ids, with the special tokens put around."""
+        """Word pieces, as their ids, with the special tokens put around."""
         return Row(
             self.tokenizer.build_inputs_with_special_tokens(first, second),
             self.tokenizer.create_token_type_ids_from_sequences(first, second),
@@ -158,14 +158,14 @@ def fields_of(name: str, fields: Sequence[Field], item: Any, shared: Mapping[str
     """The fields of one input, checked: a string is the first field, a tuple several in order, a mapping by name.
 
     Raises:
-        InputError: saying what was wanted and what came.
+        InputError: saying what was wanted and what it got.
     """
     wanted = " and ".join(f.name for f in fields if not f.optional)
     if isinstance(item, Mapping):
         values = dict(item)
     elif isinstance(item, tuple):
         if len(item) > len(fields):
-            raise InputError(f"{name}: wanted at most {len(fields)} values ({wanted}), a tuple of {len(item)} came.")
+            raise InputError(f"{name}: wanted at most {len(fields)} values ({wanted}), got a tuple of {len(item)}.")
         values = dict(zip((f.name for f in fields), item, strict=False))
     else:
         values = {fields[0].name: item}
@@ -173,7 +173,7 @@ def fields_of(name: str, fields: Sequence[Field], item: Any, shared: Mapping[str
     known = {f.name: f for f in fields}
     for key, value in values.items():
         if key not in known:
-            raise InputError(f"{name}: wanted an input with {', '.join(known)}, came {key!r} too. Leave it out.")
+            raise InputError(f"{name}: wanted an input with {', '.join(known)}, got {key!r} too. Leave it out.")
         if known[key].several:
             if isinstance(value, str) or not isinstance(value, Sequence) or not value:
                 raise InputError(f"{name}: {key} must be a list of texts, got {_brief(value)}.")
@@ -185,8 +185,8 @@ def fields_of(name: str, fields: Sequence[Field], item: Any, shared: Mapping[str
                 raise InputError(f"{name}: {key} must be text, got {_brief(text)}.")
     missing = [f.name for f in fields if not f.optional and f.name not in values]
     if missing:
-        came = ", ".join(values) or "nothing"
-        raise InputError(f"{name}: wanted {wanted}, came {came}; {' and '.join(missing)} missing.")
+        got = ", ".join(values) or "nothing"
+        raise InputError(f"{name}: wanted {wanted}, got {got}; {' and '.join(missing)} missing.")
     return values
 
 

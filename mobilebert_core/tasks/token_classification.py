@@ -49,7 +49,7 @@ class TokenClassification(TaskText):
         scores = np.zeros((len(pieces.ids), self.config.num_labels))
         for row, part in zip(rows, parts, strict=True):
             window = row.about[0]
-            scores[window.start : window.end][window.knows] = part[window.knows]
+            scores[window.start : window.end][window.is_max_context] = part[window.is_max_context]
         tokens = [
             {"index": place + 1, "word": word, "start": start, "end": end, "scores": scores[place], "word_id": word_id}
             for place, (word, (start, end), word_id) in enumerate(

@@ -11,7 +11,7 @@ from ..heads import HEADS
 
 
 def require_trained(head: str, path: str | Path, loading_info: Mapping[str, Any]) -> None:
-    """Raises CheckpointError when weights started fresh, as a head does that the checkpoint has not."""
+    """Raises CheckpointError when weights were newly initialized, as a head does that the checkpoint has not."""
     missing = loading_info["missing_keys"]
     if missing:
         shown = ", ".join(missing[:4]) + (", ..." if len(missing) > 4 else "")

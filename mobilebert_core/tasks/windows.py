@@ -1,4 +1,4 @@
-"""Long texts in overlapping windows, and which window knows a token best (released code, run_squad.py).
+"""Long texts in overlapping windows, and which window gives a token its largest context (released code, run_squad.py).
 
 T tokens of the text.
 """
@@ -12,11 +12,14 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Window:
-    """Tokens `start` up to, not including, `end` of a text; `knows` says for each whether no window knows it better."""
+    """Tokens `start` up to, not including, `end` of a text.
+
+    `is_max_context`: whether this window gives the token its largest context (BERT\'s max-context rule).
+    """
 
     start: int
     end: int
-    knows: np.ndarray  # (end - start,) of booleans
+    is_max_context: np.ndarray  # (end - start,) of booleans
 
 
 def windows_over(length: int, room: int, step: int) -> list[Window]:

@@ -42,7 +42,7 @@ class ZeroShotClassification(TaskText):
     def rows(self, values: Mapping[str, Any]) -> list[Row]:
         labels = self._labels(values)
         if not labels:
-            raise InputError(f"{self.name}: wanted candidate_labels, came none. Pass a list of labels.")
+            raise InputError(f"{self.name}: wanted candidate_labels, got none. Pass a list of labels.")
         return [self.row_of(values["text"], self.hypothesis_template.replace("{}", label)) for label in labels]
 
     def _labels(self, values: Mapping[str, Any]) -> list[str]:

@@ -31,7 +31,7 @@ class AddedToken:
 
     def __post_init__(self) -> None:
         if not isinstance(self.content, str):
-            raise TokenizerError(f"AddedToken: wanted text, came {type(self.content).__name__} ({self.content!r}).")
+            raise TokenizerError(f"AddedToken: wanted text, got {type(self.content).__name__} ({self.content!r}).")
         if self.normalized is None:
             object.__setattr__(self, "normalized", not self.special)
 
@@ -49,13 +49,13 @@ class AddedToken:
         fields = ("content", "single_word", "lstrip", "rstrip", "normalized", "special")
         if isinstance(token, Mapping):
             if "content" not in token:
-                raise TokenizerError(f"AddedToken: wanted a dictionary with 'content', came {dict(token)!r}.")
+                raise TokenizerError(f"AddedToken: wanted a dictionary with 'content', got {dict(token)!r}.")
             values = {name: token[name] for name in fields if name in token}
         elif hasattr(token, "content"):
             values = {name: getattr(token, name) for name in fields if hasattr(token, name)}
         else:
             raise TokenizerError(
-                f"added token: wanted a string or an AddedToken, came {type(token).__name__} ({token!r})."
+                f"added token: wanted a string or an AddedToken, got {type(token).__name__} ({token!r})."
             )
         if special:
             values["special"] = True

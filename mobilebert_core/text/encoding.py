@@ -26,7 +26,7 @@ class TokenSpan(NamedTuple):
 class Encoding:
     """One encoded sequence or pair: per token its id, text, place and origin.
 
-    `offsets` count characters of the original text (of the word, when words were given); they are (0, 0) at special
+    `offsets` count characters of the original text (of the word, when words were passed); they are (0, 0) at special
     and padding tokens, whose `word_ids` and `sequence_ids` are None. Same attributes and look-ups as the `tokenizers`
     library's `Encoding`.
     """
@@ -192,7 +192,7 @@ class BatchEncoding(dict[str, Any]):
         """The row's encoding and the index in it, from (row, index) or (index,)."""
         row, index = (0, first) if second is None else (first, second)
         if index < 0:
-            raise TokenizerError(f"BatchEncoding: wanted an index of a character or word from 0 on, came {index}.")
+            raise TokenizerError(f"BatchEncoding: wanted an index of a character or word from 0 on, got {index}.")
         return self._row(row), index
 
     def _locate_token(self, first: int, second: int | None) -> tuple[Any, int]:
@@ -255,7 +255,7 @@ class BatchEncoding(dict[str, Any]):
                 kind = getattr(tensor_type, "value", tensor_type)
                 raise TokenizerError(
                     f"{key}: wanted rows of equal length for return_tensors={kind!r},"
-                    f" came lengths {', '.join(map(str, lengths)) or 'that differ'}."
+                    f" got lengths {', '.join(map(str, lengths)) or 'that differ'}."
                     " Pass padding=True, and truncation=True with max_length where texts are long."
                 )
             self[key] = as_tensor(rows, tensor_type)
@@ -266,7 +266,7 @@ class BatchEncoding(dict[str, Any]):
         for key, value in self.items():
             if not hasattr(value, "to"):
                 raise TokenizerError(
-                    f"BatchEncoding.to: wanted PyTorch tensors, came {type(value).__name__} for {key!r}."
+                    f"BatchEncoding.to: wanted PyTorch tensors, got {type(value).__name__} for {key!r}."
                     " Ask the tokenizer for return_tensors='pt'."
                 )
             self[key] = value.to(device=device)

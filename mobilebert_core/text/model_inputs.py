@@ -57,7 +57,7 @@ class ModelInputs(SpecialTokens):
         if already_has_special_tokens:
             if token_ids_1 is not None:
                 raise TokenizerError(
-                    "get_special_tokens_mask: wanted one sequence with already_has_special_tokens=True, came two."
+                    "get_special_tokens_mask: wanted one sequence with already_has_special_tokens=True, got two."
                     " Pass the built pair as token_ids_0."
                 )
             special = set(self.all_special_ids)
@@ -118,9 +118,9 @@ class ModelInputs(SpecialTokens):
             encoded_inputs = {key: [example[key] for example in encoded_inputs] for key in encoded_inputs[0]}
         name = self.model_input_names[0]
         if not isinstance(encoded_inputs, Mapping) or name not in encoded_inputs:
-            came = ", ".join(encoded_inputs) if isinstance(encoded_inputs, Mapping) else type(encoded_inputs).__name__
+            got = ", ".join(encoded_inputs) if isinstance(encoded_inputs, Mapping) else type(encoded_inputs).__name__
             raise TokenizerError(
-                f"pad: wanted encodings with {name!r}, came {came or 'nothing'}. Pass what the tokenizer returned."
+                f"pad: wanted encodings with {name!r}, got {got or 'nothing'}. Pass what the tokenizer returned."
             )
         data = {key: as_lists(value) for key, value in encoded_inputs.items()}
         if return_tensors is None:
@@ -147,13 +147,13 @@ class ModelInputs(SpecialTokens):
         for key, value in data.items():
             if len(value) != len(ids):
                 raise TokenizerError(
-                    f"pad: wanted {len(ids)} rows in every column as in {name!r}, came {len(value)} in {key!r}."
+                    f"pad: wanted {len(ids)} rows in every column as in {name!r}, got {len(value)} in {key!r}."
                     " Drop the column or complete it."
                 )
         rows = [{key: value[index] for key, value in data.items()} for index in range(len(ids))]
         return BatchEncoding(self._pad_rows(rows, options), tensor_type=return_tensors)
 
-    def _options(self, **given: Any) -> EncodingOptions:
+    def _options(self, **passed: Any) -> EncodingOptions:
         raise NotImplementedError
 
     def _arrange(
@@ -163,7 +163,7 @@ class ModelInputs(SpecialTokens):
         pair = pair_ids is not None
         if options.return_overflowing_tokens and pair and options.truncation == "longest_first":
             raise TokenizerError(
-                "return_overflowing_tokens: wanted a truncation of one text, came 'longest_first' for a pair."
+                "return_overflowing_tokens: wanted a truncation of one text, got 'longest_first' for a pair."
                 " Use truncation='only_first' or 'only_second'."
             )
         special = self.num_special_tokens_to_add(pair) if options.add_special_tokens else 0

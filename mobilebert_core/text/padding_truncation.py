@@ -52,13 +52,13 @@ def resolve_strategies(
     _choose("truncation", truncation, TRUNCATION)
     for name, number in (("max_length", max_length), ("pad_to_multiple_of", pad_to_multiple_of)):
         if number is not None and (isinstance(number, bool) or not hasattr(number, "__index__") or number < 1):
-            raise TokenizerError(f"{name}: wanted a whole number above 0 or None, came {number!r}.")
+            raise TokenizerError(f"{name}: wanted a whole number above 0 or None, got {number!r}.")
     if max_length is None and (padding == "max_length" or truncation != "do_not_truncate"):
         if model_max_length <= _LIMITLESS:
             max_length = model_max_length
         else:
             logger.warning(
-                "no max_length was given and the tokenizer has no model_max_length: nothing is truncated or padded to"
+                "no max_length was passed and the tokenizer has no model_max_length: nothing is truncated or padded to"
                 " a length. Pass max_length, or model_max_length when the tokenizer is made."
             )
             truncation = "do_not_truncate"
@@ -73,14 +73,14 @@ def resolve_strategies(
         nearest = max(1, max_length // pad_to_multiple_of) * pad_to_multiple_of
         raise TokenizerError(
             f"max_length: wanted a multiple of pad_to_multiple_of ({pad_to_multiple_of}) when both truncating and"
-            f" padding, came {max_length}. Use {nearest}."
+            f" padding, got {max_length}. Use {nearest}."
         )
     return padding, truncation, max_length
 
 
 def _choose(name: str, value: Any, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
-        raise TokenizerError(f"{name}: wanted True, False or one of {', '.join(allowed)}; came {value!r}.")
+        raise TokenizerError(f"{name}: wanted True, False or one of {', '.join(allowed)}; got {value!r}.")
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ def cut_lengths(first: int, second: int | None, remove: int, strategy: str, side
         return Cut(_kept(first, from_first, side), _kept(second, from_second, side))
     if strategy == "only_second" and second is None:
         raise TokenizerError(
-            "truncation='only_second': wanted a second text to shorten, came only one."
+            "truncation='only_second': wanted a second text to shorten, got only one."
             " Use truncation='only_first' or True."
         )
     index, length = (1, second or 0) if strategy == "only_second" else (0, first)

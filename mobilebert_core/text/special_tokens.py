@@ -79,7 +79,7 @@ class SpecialTokens:
         index = self._find_id(token)
         if index is None:
             raise TokenizerError(
-                f"{name}: wanted a token of the vocabulary, came {token!r}, which has no id."
+                f"{name}: wanted a token of the vocabulary, got {token!r}, which has no id."
                 f" Add it with add_special_tokens({{{name!r}: {token!r}}})."
             )
         return index
@@ -169,7 +169,7 @@ class SpecialTokens:
         unknown = [name for name in special_tokens_dict if name not in known]
         if unknown:
             raise TokenizerError(
-                f"add_special_tokens: wanted names among {', '.join(known)}; came {', '.join(map(repr, unknown))}."
+                f"add_special_tokens: wanted names among {', '.join(known)}; got {', '.join(map(repr, unknown))}."
                 f" Put tokens without such a name under {ADDITIONAL!r}."
             )
         new: list[AddedToken] = []
@@ -231,5 +231,5 @@ class SpecialTokens:
 
 def _listed(name: str, tokens: Any) -> list[Any]:
     if isinstance(tokens, str) or hasattr(tokens, "content"):
-        raise TokenizerError(f"{name}: wanted a list of tokens, came one token ({str(tokens)!r}). Put it in a list.")
+        raise TokenizerError(f"{name}: wanted a list of tokens, got one token ({str(tokens)!r}). Put it in a list.")
     return list(tokens.values()) if isinstance(tokens, Mapping) else list(tokens)

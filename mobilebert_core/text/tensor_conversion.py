@@ -20,7 +20,7 @@ def as_tensor(value: Any, kind: Any) -> Any:
     """`value` as a NumPy array ("np"), PyTorch tensor ("pt") or TensorFlow tensor ("tf", int32 like its models)."""
     kind = getattr(kind, "value", kind)
     if kind not in ("np", "pt", "tf"):
-        raise TokenizerError(f"return_tensors: wanted 'np', 'pt' or 'tf', came {kind!r}.")
+        raise TokenizerError(f"return_tensors: wanted 'np', 'pt' or 'tf', got {kind!r}.")
     if tensor_kind(value) == kind:
         return value
     array = np.asarray(as_lists(value))
@@ -52,7 +52,7 @@ def tensor_kind(value: Any) -> str | None:
 
 
 def as_lists(value: Any) -> Any:
-    """Arrays and tensors as (nested) Python lists or numbers; what holds none is returned as it came."""
+    """Arrays and tensors as (nested) Python lists or numbers; what holds none is returned unchanged."""
     if isinstance(value, list | tuple):
         if value and (hasattr(value[0], "shape") or (isinstance(value[0], list | tuple) and value[0])):
             return [as_lists(item) for item in value]

@@ -127,7 +127,7 @@ class MobileBertTokenizer(SavedTokenizer):
         offsets: list[tuple[Any, Any]] = []
         if options.return_offsets_mapping:
             if not of_text:
-                raise TokenizerError("return_offsets_mapping: wanted text, came tokens or ids. Pass the text itself.")
+                raise TokenizerError("return_offsets_mapping: wanted text, got tokens or ids. Pass the text itself.")
             split = self._splitter.text_or_words
             special = options.split_special_tokens
             pieces = [(split(a, special), None if b is None else split(b, special)) for a, b in rows]

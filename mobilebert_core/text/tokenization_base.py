@@ -60,7 +60,7 @@ class TokenizerBase(TokenizerState):
             "verbose": verbose,
         }
         if text is None and text_target is None:
-            raise TokenizerError("tokenizer: wanted text, came None. Pass a string or a list of strings.")
+            raise TokenizerError("tokenizer: wanted text, got None. Pass a string or a list of strings.")
         target = None
         if text_target is not None:
             target = self._call(text_target, text_pair_target, return_tensors, options)
@@ -77,9 +77,9 @@ class TokenizerBase(TokenizerState):
             return self.encode_plus(text, text_pair, return_tensors=return_tensors, **options)
         if text_pair is not None:
             if isinstance(text_pair, str) or not isinstance(text_pair, list | tuple) or len(text_pair) != len(text):
-                came = len(text_pair) if isinstance(text_pair, list | tuple) else f"one {type(text_pair).__name__}"
+                got = len(text_pair) if isinstance(text_pair, list | tuple) else f"one {type(text_pair).__name__}"
                 raise TokenizerError(
-                    f"text_pair: wanted a list of {len(text)} texts as in `text`, came {came}."
+                    f"text_pair: wanted a list of {len(text)} texts as in `text`, got {got}."
                     " Pass one second text for every first one."
                 )
             text = list(zip(text, text_pair, strict=True))
@@ -88,7 +88,7 @@ class TokenizerBase(TokenizerState):
         return self._encode_batch(text, return_tensors, self._options(**options))
 
     def encode(self, text: Any, text_pair: Any = None, **options: Any) -> Any:
-        """The input ids alone of one text or pair (given as text, tokens or ids); takes the options of a call."""
+        """The input ids alone of one text or pair (passed as text, tokens or ids); takes the options of a call."""
         return self.encode_plus(text, text_pair, **options)["input_ids"]
 
     def encode_plus(
@@ -112,7 +112,7 @@ class TokenizerBase(TokenizerState):
         resolved = self._options(**options)
         if isinstance(batch_text_or_text_pairs, str) or not isinstance(batch_text_or_text_pairs, list | tuple):
             raise TokenizerError(
-                f"batch_encode_plus: wanted a list, came {type(batch_text_or_text_pairs).__name__}."
+                f"batch_encode_plus: wanted a list, got {type(batch_text_or_text_pairs).__name__}."
                 " Use encode_plus for one text."
             )
         rows = [_split_pair(item, resolved.is_split_into_words) for item in batch_text_or_text_pairs]
@@ -140,7 +140,7 @@ class TokenizerBase(TokenizerState):
         unknown = [name for name in options if name not in EncodingOptions.__dataclass_fields__]
         if unknown:
             raise TokenizerError(
-                f"tokenizer: wanted options it knows, came {', '.join(map(repr, unknown))}."
+                f"tokenizer: wanted options it knows, got {', '.join(map(repr, unknown))}."
                 f" It knows {', '.join(EncodingOptions.__dataclass_fields__)} and return_tensors."
             )
         resolved = EncodingOptions(
@@ -163,7 +163,7 @@ class TokenizerBase(TokenizerState):
         special = self.num_special_tokens_to_add(any(second is not None for _, second in rows))
         if options.max_length < special:
             raise TokenizerError(
-                f"max_length: wanted room for the {special} special tokens, came {options.max_length}."
+                f"max_length: wanted room for the {special} special tokens, got {options.max_length}."
                 " Raise it or pass add_special_tokens=False."
             )
 
@@ -200,7 +200,7 @@ class TokenizerBase(TokenizerState):
         ids = [ids] if isinstance(ids, int) else ids
         if any(not hasattr(index, "__index__") for index in ids):
             raise TokenizerError(
-                f"decode: wanted ids of one sequence, came {type(ids[0]).__name__} items. Use batch_decode for several."
+                f"decode: wanted ids of one sequence, got {type(ids[0]).__name__} items. Use batch_decode for several."
             )
         text = self._decode(ids, skip_special_tokens)
         if clean_up_tokenization_spaces is None:
@@ -245,5 +245,5 @@ def check_rows(rows: list[tuple[Any, Any]], options: EncodingOptions) -> None:
             wanted = "a list of words" if options.is_split_into_words else "a string"
             hint = "Drop is_split_into_words" if options.is_split_into_words else "Convert it to text"
             raise TokenizerError(
-                f"tokenizer, row {number}: wanted {wanted}, came {type(text).__name__} ({str(text)[:60]!r}). {hint}."
+                f"tokenizer, row {number}: wanted {wanted}, got {type(text).__name__} ({str(text)[:60]!r}). {hint}."
             )

@@ -49,7 +49,7 @@ class MobileBertTokenizerFast(SavedTokenizer):
         if never_split or not do_basic_tokenize:
             name = "never_split" if never_split else "do_basic_tokenize=False"
             raise TokenizerError(
-                f"MobileBertTokenizerFast: wanted options that the tokenizers library has, came {name}."
+                f"MobileBertTokenizerFast: wanted options that the tokenizers library has, got {name}."
                 " Use MobileBertTokenizer (AutoTokenizer with use_fast=False)."
             )
         super().__init__(
@@ -121,7 +121,7 @@ class MobileBertTokenizerFast(SavedTokenizer):
     def _decode(self, ids: list[int], skip_special_tokens: bool) -> str:
         if ids and min(ids) < 0:
             raise TokenizerError(
-                f"decode: wanted ids from 0 on, came {min(ids)}. Replace labels that are to be ignored before decoding."
+                f"decode: wanted ids from 0 on, got {min(ids)}. Replace labels that are to be ignored before decoding."
             )
         if any(index in self._added and not self._added[index].special for index in ids):
             # tokenizers 0.23, unlike 0.15, writes such tokens as they are matched: in lower case
@@ -136,7 +136,7 @@ class MobileBertTokenizerFast(SavedTokenizer):
             room = (options.max_length or 0) - self.num_special_tokens_to_add()
             if options.stride and options.stride >= room:
                 raise TokenizerError(
-                    f"stride: wanted less than max_length without the special tokens ({room}), came {options.stride}."
+                    f"stride: wanted less than max_length without the special tokens ({room}), got {options.stride}."
                     " Raise max_length or lower stride."
                 )
         if options.padding != "do_not_pad":
@@ -178,7 +178,7 @@ class MobileBertTokenizerFast(SavedTokenizer):
             if type(error).__name__ == "PanicException" and "`stride`" in message:
                 raise TokenizerError(
                     f"stride: wanted less than what max_length={options.max_length} leaves of a text besides the"
-                    f" special tokens and the other text, came {options.stride}. Raise max_length or lower stride."
+                    f" special tokens and the other text, got {options.stride}. Raise max_length or lower stride."
                 ) from error
             if "Truncation error" not in message:
                 raise

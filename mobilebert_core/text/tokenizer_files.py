@@ -54,7 +54,7 @@ def read_vocabulary(
     """The vocabulary of a vocab.txt, of a tokenizer.json, or of both when they agree."""
     if vocab_file is None and tokenizer_file is None:
         raise TokenizerError(
-            "tokenizer: wanted vocab_file or tokenizer_file, came neither."
+            "tokenizer: wanted vocab_file or tokenizer_file, got neither."
             " Pass the path of a vocab.txt or a tokenizer.json, or use from_pretrained(directory)."
         )
     if tokenizer_file is None:
@@ -72,7 +72,7 @@ def _read_tokenizer_json(path: str | os.PathLike[str]) -> VocabularySource:
     kinds = (model.get("type", "WordPiece"), normalizer.get("type"))
     if kinds != ("WordPiece", "BertNormalizer") or not isinstance(model.get("vocab"), dict):
         raise TokenizerError(
-            f"{os.fspath(path)}: wanted a WordPiece model behind a BertNormalizer, came {kinds[0]} behind {kinds[1]}."
+            f"{os.fspath(path)}: wanted a WordPiece model behind a BertNormalizer, got {kinds[0]} behind {kinds[1]}."
             " This is not a BERT tokenizer; use the one that belongs to MobileBERT."
         )
     arguments = {ours: normalizer[theirs] for theirs, ours in _NORMALIZER_KEYS.items() if theirs in normalizer}
@@ -89,7 +89,7 @@ def _check_agreement(vocabulary: dict[str, int], path: str | os.PathLike[str], s
     differing = [token for token, index in vocabulary.items() if source.vocabulary.get(token) != index]
     example = next(iter(differing or [token for token in source.vocabulary if token not in vocabulary]))
     raise TokenizerError(
-        f"{os.fspath(path)} and {source.path}: wanted the same vocabulary in both, came {len(vocabulary)} and"
+        f"{os.fspath(path)} and {source.path}: wanted the same vocabulary in both, got {len(vocabulary)} and"
         f" {len(source.vocabulary)} tokens, which differ for example at {example!r}"
         f" (ids {vocabulary.get(example)} and {source.vocabulary.get(example)})."
         " Delete the file that is out of date."

@@ -41,7 +41,7 @@ class SavedTokenizer(TokenizerBase):
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike[str], **overrides: Any) -> Self:
-        """The tokenizer of a directory, of a vocab.txt or tokenizer.json whose path is given, or of a name on the hub.
+        """The tokenizer of a directory, of a vocab.txt or tokenizer.json whose path is passed, or of a name on the hub.
 
         Reads what transformers 4 and 5 write. Keyword arguments of the constructor override what the files say;
         `subfolder`, `revision` and the others of `mobilebert_core.hub.resolve` say where the files are.
@@ -72,11 +72,11 @@ class SavedTokenizer(TokenizerBase):
         """
         directory = Path(save_directory)
         if directory.exists() and not directory.is_dir():
-            raise TokenizerError(f"{directory}: wanted a directory to save in, came a file. Pass another path.")
+            raise TokenizerError(f"{directory}: wanted a directory to save in, got a file. Pass another path.")
         describable = not self._arguments.get("never_split") and self._arguments.get("do_basic_tokenize", True)
         if legacy_format is False and not describable:
             raise TokenizerError(
-                f"{directory}: wanted a tokenizer that {TOKENIZER} can describe, came one with never_split or without"
+                f"{directory}: wanted a tokenizer that {TOKENIZER} can describe, got one with never_split or without"
                 " basic tokenization. Save it with legacy_format=None."
             )
         directory.mkdir(parents=True, exist_ok=True)

@@ -89,13 +89,13 @@ class TokenizerState(ModelInputs):
         self.model_input_names = list(self.model_input_names)
         for name in ("padding_side", "truncation_side"):
             if getattr(self, name) not in ("right", "left"):
-                raise TokenizerError(f"{name}: wanted 'right' or 'left', came {getattr(self, name)!r}.")
+                raise TokenizerError(f"{name}: wanted 'right' or 'left', got {getattr(self, name)!r}.")
         if keywords:
             name = next(iter(keywords))
             known = (*GENERAL_DEFAULTS, *self._arguments, ADDITIONAL, *SPECIAL_TOKEN_NAMES)
             near = difflib.get_close_matches(name, known, 1)
             raise TokenizerError(
-                f"{type(self).__name__}: wanted arguments it knows, came {', '.join(map(repr, keywords))}."
+                f"{type(self).__name__}: wanted arguments it knows, got {', '.join(map(repr, keywords))}."
                 + (f" Did you mean {near[0]!r}?" if near else f" It knows {', '.join(sorted(known))}.")
             )
 
@@ -112,7 +112,7 @@ class TokenizerState(ModelInputs):
     def _check_unknown_token(self, token: str, path: str = "add_special_tokens") -> None:
         if token not in self._vocabulary:
             raise TokenizerError(
-                f"{path}: wanted a vocabulary that holds the unk_token, came {len(self._vocabulary)} tokens without"
+                f"{path}: wanted a vocabulary that holds the unk_token, got {len(self._vocabulary)} tokens without"
                 f" {token!r}. Pass the right file, or unk_token=... as this vocabulary calls it."
             )
 

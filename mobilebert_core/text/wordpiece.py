@@ -25,11 +25,11 @@ def load_vocabulary(path: str | os.PathLike[str]) -> dict[str, int]:
         ) from error
     except UnicodeDecodeError as error:
         raise TokenizerError(
-            f"{path}: wanted UTF-8 text with one token a line, came other bytes ({error.reason} at byte {error.start})."
+            f"{path}: wanted UTF-8 text with one token a line, got other bytes ({error.reason} at byte {error.start})."
             " Save the vocabulary as UTF-8."
         ) from error
     if not vocabulary:
-        raise TokenizerError(f"{path}: wanted one token a line, came an empty file. Copy the vocabulary again.")
+        raise TokenizerError(f"{path}: wanted one token a line, got an empty file. Copy the vocabulary again.")
     return vocabulary
 
 

@@ -12,7 +12,7 @@ from ..configuration.config import MobileBertConfig
 from ..weights import Weight
 
 
-def fresh_arrays(weights: Iterable[Weight], config: MobileBertConfig, seed: int) -> dict[str, np.ndarray]:
+def initial_arrays(weights: Iterable[Weight], config: MobileBertConfig, seed: int) -> dict[str, np.ndarray]:
     """Float32 arrays by name, for the weights that are not tied to another.
 
     Matrices come from a normal distribution cut at two standard deviations (`initializer_range`), norms start at the
@@ -22,8 +22,8 @@ def fresh_arrays(weights: Iterable[Weight], config: MobileBertConfig, seed: int)
     return {w.name: _fresh(w, config, seed) for w in weights if w.tied_to is None}
 
 
-def fresh_names(table: Iterable[Weight], info: Mapping[str, Any] | None) -> list[str]:
-    """The weights that start fresh: without a checkpoint all of a table, else those that `info` of loading it names."""
+def newly_initialized_names(table: Iterable[Weight], info: Mapping[str, Any] | None) -> list[str]:
+    """The newly initialized weights: without a checkpoint all, else those that `info` of loading it names."""
     if info is None:
         return [weight.name for weight in table if weight.tied_to is None]
     return [*info["missing_keys"], *(name for name, *_ in info["mismatched_keys"])]
@@ -34,10 +34,10 @@ def _fresh(weight: Weight, config: MobileBertConfig, seed: int) -> np.ndarray:
         return np.zeros(weight.shape, np.float32)
     if weight.kind.endswith("norm"):
         return np.ones(weight.shape, np.float32)
-    draw = np.random.default_rng([seed, zlib.crc32(weight.name.encode())])
-    array = draw.standard_normal(weight.shape, np.float32)
+    rng = np.random.default_rng([seed, zlib.crc32(weight.name.encode())])
+    array = rng.standard_normal(weight.shape, np.float32)
     while (beyond := np.abs(array) > 2).any():
-        array[beyond] = draw.standard_normal(int(beyond.sum()), np.float32)
+        array[beyond] = rng.standard_normal(int(beyond.sum()), np.float32)
     array *= np.float32(config.initializer_range)
     if weight.kind == "word_table" and config.pad_token_id is not None:
         array[config.pad_token_id] = 0

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from ..errors import TrainingError
 from .order import epoch_batches
 from .recipe import Recipe
-from .run_directory import Journal
+from .run_directory import RunDirectory
 
 EVALUATION = 1_000_003  # in place of an epoch, where masks for an evaluation are drawn
 
@@ -24,7 +24,7 @@ class Trainer(Protocol):
     """A model of one framework under training; `mobilebert_torch.trainer` and `mobilebert_tf.trainer` have one."""
 
     config: Any
-    fresh: Sequence[str]
+    newly_initialized: Sequence[str]
 
     def step(self, batches: Sequence[dict[str, np.ndarray]], learning_rate: float) -> float: ...
     def run(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]: ...
@@ -36,7 +36,7 @@ class Trainer(Protocol):
 
 
 @dataclass
-class Run:
+class TrainingLoop:
     """One training.
 
     Attributes:
@@ -53,7 +53,7 @@ class Run:
     rows: Sequence[Any]
     batch: Callable[[list[Any], np.random.Generator], dict[str, np.ndarray]]
     recipe: Recipe
-    journal: Journal
+    run_directory: RunDirectory
     keep: Callable[[], None]
     evaluate: Callable[[], dict[str, float]] | None = None
     best_metric: str = "loss"
@@ -62,7 +62,7 @@ class Run:
     progress: bool | None = None
     best: dict[str, float] = field(default_factory=dict)
 
-    def go(self) -> dict[str, float]:
+    def run(self) -> dict[str, float]:
         """Trains to the end, from the last saved state if there is one; returns the best evaluation's scores.
 
         Raises:
@@ -70,25 +70,27 @@ class Run:
         """
         steps = self.recipe.steps(len(self.rows))
         done = self._continue()
-        self.journal.begin(done)
+        self.run_directory.begin(done)
         hidden = None if self.progress is None else not self.progress
         try:
             with tqdm(total=steps, initial=done, disable=hidden, file=sys.stderr, desc="train", unit="step") as bar:
                 while done < steps:
                     done = self._epoch(done, steps, bar)
         finally:
-            self.journal.close()
+            self.run_directory.close()
         if self.evaluate is None:
             self.keep()
         return self.best
 
     def _continue(self) -> int:
         """Steps already done. The trainer's weights must be those of the saved state."""
-        if self.journal.saved is None:
+        if self.run_directory.saved is None:
             return 0
-        state, progress = self.journal.load()
+        state, progress = self.run_directory.load()
         self.trainer.restore(state)
-        self.trainer.fresh = tuple(progress["fresh"])  # of the start: a saved state has every weight
+        self.trainer.newly_initialized = tuple(
+            progress["newly_initialized"]
+        )  # of the start: a saved state has every weight
         self.best = progress["best"]
         return int(progress["step"])
 
@@ -99,31 +101,31 @@ class Run:
         batches = epoch_batches(lengths, self.recipe.batch_size, self.recipe.seed, epoch)
         for place in range(at, min(each, steps - epoch * each)):
             group = batches[place * self.recipe.accumulate : (place + 1) * self.recipe.accumulate]
-            draw = np.random.default_rng([self.recipe.seed, epoch, place])
+            rng = np.random.default_rng([self.recipe.seed, epoch, place])
             rate = self.recipe.learning_rate_at(done, steps)
-            loss = self.trainer.step([self.batch([self.rows[i] for i in rows], draw) for rows in group], rate)
+            loss = self.trainer.step([self.batch([self.rows[i] for i in rows], rng) for rows in group], rate)
             done += 1
             if not math.isfinite(loss):
-                saved = "the last saved state is left as it is" if self.journal.saved else "nothing is saved yet"
+                saved = "the last saved state is left as it is" if self.run_directory.saved else "nothing is saved yet"
                 raise TrainingError(
-                    f"{self.journal.output}: the loss of step {done} is {loss}, wanted a finite one; {saved}. "
+                    f"{self.run_directory.output}: the loss of step {done} is {loss}, wanted a finite one; {saved}. "
                     f"Lower the learning rate ({self.recipe.learning_rate:g}), or use float32."
                 )
-            self.journal.line(done, done / each, rate, loss)
+            self.run_directory.line(done, done / each, rate, loss)
             bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
             bar.update()
             if done == steps or place + 1 == each:
                 self._evaluate(done, done / each)
             if done % self.save_every == 0 or done == steps or place + 1 == each:
-                progress = {"step": done, "best": self.best, "fresh": list(self.trainer.fresh)}
-                self.journal.save(self.trainer, progress)
+                progress = {"step": done, "best": self.best, "newly_initialized": list(self.trainer.newly_initialized)}
+                self.run_directory.save(self.trainer, progress)
         return done
 
     def _evaluate(self, step: int, epoch: float) -> None:
         if self.evaluate is None:
             return
         scores = self.evaluate()
-        self.journal.scored(step, epoch, scores)
+        self.run_directory.scored(step, epoch, scores)
         name = self.best_metric
         sign = -1 if self.lower_is_better else 1
         if not self.best or sign * scores[name] > sign * self.best[name]:

@@ -11,12 +11,12 @@ SORTED_TOGETHER = 50  # batches' worth of rows that are sorted by length togethe
 
 def epoch_batches(lengths: Sequence[int], batch_size: int, seed: int, epoch: int) -> list[np.ndarray]:
     """The rows of each batch of one epoch. Every row comes once; the same seed and epoch give the same batches."""
-    draw = np.random.default_rng([seed, epoch])
-    order = draw.permutation(len(lengths))
+    rng = np.random.default_rng([seed, epoch])
+    order = rng.permutation(len(lengths))
     sizes = np.asarray(lengths)[order]
     span = batch_size * SORTED_TOGETHER
     for start in range(0, len(order), span):
         chunk = order[start : start + span]
         order[start : start + span] = chunk[np.argsort(sizes[start : start + span], kind="stable")]
     batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
-    return [batches[place] for place in draw.permutation(len(batches))]
+    return [batches[place] for place in rng.permutation(len(batches))]

@@ -31,7 +31,7 @@ class Recipe:
         weight_decay: of matrices and embeddings; biases and norms do not decay.
         clip_norm: the largest norm of all gradients together; None does not clip.
         classifier_dropout: share of the classifier's input that is dropped.
-        seed: of fresh weights, the order of the rows, masks and dropout.
+        seed: of newly initialized weights, the order of the rows, masks and dropout.
     """
 
     learning_rate: float = 8e-5
@@ -57,10 +57,10 @@ class Recipe:
             kind = int if whole else (int, float)
             bound = least.get(name)
             good = isinstance(value, kind) and not isinstance(value, bool) and math.isfinite(value)
-            if bound is None:  # shares lie from 0 to 1, the others are above 0
-                shares = name in ("warmup", "classifier_dropout", "beta_1", "beta_2")
-                good = good and (0 <= value < 1 if shares else value > 0)
-                wanted = "from 0 to below 1" if shares else "above 0"
+            if bound is None:  # fractions lie from 0 to 1, the others are above 0
+                fraction = name in ("warmup", "classifier_dropout", "beta_1", "beta_2")
+                good = good and (0 <= value < 1 if fraction else value > 0)
+                wanted = "from 0 to below 1" if fraction else "above 0"
             else:
                 good = good and value >= bound
                 wanted = f"of at least {bound}"

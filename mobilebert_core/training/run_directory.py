@@ -34,7 +34,7 @@ _PROGRESS_FILE = "progress.json"
 _CURVES = ("step", "epoch", "learning_rate", "loss")
 
 
-class Journal:
+class RunDirectory:
     """The files of one training in its output directory. Nothing is written before `begin`.
 
     Args:
@@ -52,7 +52,7 @@ class Journal:
         self.finished = False
         there = output / SETTINGS_FILE
         if output.exists() and not output.is_dir():
-            raise ConfigError(f"{output}: wanted a directory for the model, came a file. Choose another --output.")
+            raise ConfigError(f"{output}: wanted a directory for the model, got a file. Choose another --output.")
         self._restore_interrupted()
         begun = {SETTINGS_FILE, CURVES_FILE, SCORES_FILE}
         if there.exists() and {path.name for path in output.iterdir()} <= begun:
@@ -64,15 +64,15 @@ class Journal:
             self._check_same(found.get("settings", {}))
             self.finished = bool(found.get("finished"))
         elif output.is_dir() and any(output.iterdir()):
-            raise ConfigError(f"{output}: wanted a new or empty directory, came one that holds files. Choose another.")
+            raise ConfigError(f"{output}: wanted a new or empty directory, got one that holds files. Choose another.")
 
     def _check_same(self, before: Mapping[str, Any]) -> None:
         names = sorted({*before, *self.settings})
         if others := [name for name in names if before.get(name) != self.settings.get(name)]:
-            told = "; ".join(f"{n} was {before.get(n)!r}, now {self.settings.get(n)!r}" for n in others)
+            differences = "; ".join(f"{n} was {before.get(n)!r}, now {self.settings.get(n)!r}" for n in others)
             raise ConfigError(
-                f"{self.output}: was trained with other settings ({told}). Resume with the same, or choose another "
-                "--output."
+                f"{self.output}: was trained with other settings ({differences}). Resume with the same, or choose "
+                "another --output."
             )
 
     # ------------------------------------------------------------------------------------------- state

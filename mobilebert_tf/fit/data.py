@@ -71,12 +71,12 @@ def check_targets(model: Any, x: Mapping[str, Any], y: Any) -> None:
     labels = model._labels(x, y)
     shape = tuple(x.get("input_ids", x.get("inputs_embeds")).shape)
     for task in model.head.tasks:
-        given = task.given(labels)
-        if given is None:
+        passed = task.passed(labels)
+        if passed is None:
             continue
         scores = scores_shape(model.config, model.head, task, shape[:3] if model.head.per_choice else shape[:2])
-        problem = problem_type_of(model.config, task, scores[-1], PROBE.is_integer(given))
-        check_labels(model.config, model.head, task, given, scores, takes_class_numbers(problem), PROBE)
+        problem = problem_type_of(model.config, task, scores[-1], PROBE.is_integer(passed))
+        check_labels(model.config, model.head, task, passed, scores, takes_class_numbers(problem), PROBE)
 
 
 def _split(model: Any, x: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
@@ -90,8 +90,8 @@ def _single(model: Any, y: Any) -> Any:
     """The labels of a head with one task as they are, without their name."""
     if not isinstance(y, Mapping) or len(model.head.tasks) != 1:
         return y
-    given = model.head.tasks[0].given(model._labels(None, y))
-    return y if given is None else given
+    passed = model.head.tasks[0].passed(model._labels(None, y))
+    return y if passed is None else passed
 
 
 def _label_arrays(model: Any, y: Any) -> Any:
@@ -176,7 +176,7 @@ def _class_numbers(model: Any, x: Mapping[str, Any], y: Any, class_weight: Any) 
     if not isinstance(class_weight, Mapping):
         raise InputError(f"{name}: class_weight must be a dict of weights by class, got {type(class_weight).__name__}.")
     task = head.tasks[0] if len(head.tasks) == 1 else None
-    labels = None if task is None else task.given(model._labels(x, y))
+    labels = None if task is None else task.passed(model._labels(x, y))
     problem = None
     if labels is not None:
         shape = tuple(x.get("input_ids", x.get("inputs_embeds")).shape)

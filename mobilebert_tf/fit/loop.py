@@ -47,14 +47,16 @@ class TrainedByKeras:
     ) -> None:
         """As `keras.Model.compile`. Without a loss the model computes its own from the labels.
 
-        Metrics given for a head with several outputs are counted for each. "accuracy" leaves out labels of
+        Metrics passed for a head with several outputs are counted for each. "accuracy" leaves out labels of
         -100. `jit_compile` is off by default: with lengths that vary it would compile each anew. The optimizer
         is built here and, on TensorFlow, Adam and AdamW update each weight in one operation, which brings the
         first step from minutes to seconds; what they compute, and what is saved, stays Keras's.
         """
         name = type(self).__name__
         if loss is None and loss_weights is not None:
-            raise ConfigError(f"{name}.compile: loss_weights came without a loss; the model's own loss has no weights.")
+            raise ConfigError(
+                f"{name}.compile: loss_weights was passed without a loss; the model's own loss has no weights."
+            )
         if loss_weights is not None and self.head.tasks:
             loss_weights = by_output(name, self.head, loss_weights)
             loss_weights = list(loss_weights.values()) if len(self.head.tasks) == 1 else loss_weights
@@ -80,7 +82,7 @@ class TrainedByKeras:
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
     ) -> Any:
-        """Keras's loss on the head's scores, or the model's own when `compile` was given none."""
+        """Keras's loss on the head's scores, or the model's own when `compile` got none."""
         if self._compile_loss is not None:
             labels, scores = self._targets(x, y, y_pred)
             sample_weight = self._by_output(sample_weight)
@@ -122,13 +124,13 @@ class TrainedByKeras:
 
     def _labelled_only(self, data: Any) -> Any:
         """A batch for `sparse_prediction`: its labels also among the inputs, where the model picks tokens by them, and
-        labels and weights of words as (N,), as the scores will be. Without that option the batch as it came.
+        labels and weights of words as (N,), as the scores will be. Without that option the batch unchanged.
         """
         if not self.config.sparse_prediction or self.head.words is None or keras.backend.backend() != "tensorflow":
             return data
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         labels = self._labels(x, y)
-        if self.head.words.given(labels) is None:
+        if self.head.words.passed(labels) is None:
             return data
         x = named_inputs(type(self).__name__, self._argument_names(), (x,), {}) | labels
         return x, *labelled_only(self.head, labels, sample_weight)
@@ -170,7 +172,7 @@ class TrainedByKeras:
                 return y, next(iter(scores.values()))
             return y, scores
         labels = self._labels(x, y)
-        found = {task.logits: task.given(labels) for task in self.head.tasks}
+        found = {task.logits: task.passed(labels) for task in self.head.tasks}
         if any(value is None for value in found.values()):
             return None, None
         if len(found) == 1:
@@ -186,20 +188,20 @@ class TrainedByKeras:
         Arrays, and the specification of a dataset, are checked first: what the model cannot read is an InputError.
         `class_weight` is for heads with one output whose labels are class numbers, one a text or one a token.
         """
-        given = self._prepared(super().fit, x, y, args, kwargs)  # type: ignore[misc]
-        validation = given.get("validation_data")
+        passed = self._prepared(super().fit, x, y, args, kwargs)  # type: ignore[misc]
+        validation = passed.get("validation_data")
         if isinstance(validation, tuple | list) and 0 < len(validation) <= 3:
-            given["validation_data"] = tuple(prepared(self, *validation))
+            passed["validation_data"] = tuple(prepared(self, *validation))
         elif validation is not None:
-            given["validation_data"] = prepared(self, validation)[0]
+            passed["validation_data"] = prepared(self, validation)[0]
         with self._explained():
-            return super().fit(**given)  # type: ignore[misc]
+            return super().fit(**passed)  # type: ignore[misc]
 
     def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """As `keras.Model.evaluate`, with the checks of `fit`."""
-        given = self._prepared(super().evaluate, x, y, args, kwargs)  # type: ignore[misc]
+        passed = self._prepared(super().evaluate, x, y, args, kwargs)  # type: ignore[misc]
         with self._explained():
-            return super().evaluate(**given)  # type: ignore[misc]
+            return super().evaluate(**passed)  # type: ignore[misc]
 
     def train_on_batch(self, x: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """As `keras.Model.train_on_batch`, with the checks of `fit`."""
@@ -211,13 +213,15 @@ class TrainedByKeras:
 
     def _prepared(self, method: Any, x: Any, y: Any, args: Any, kwargs: Any) -> dict[str, Any]:
         """The arguments of one of Keras's methods by name, the data among them as `prepared` gives it."""
-        given = inspect.signature(method).bind(x, y, *args, **kwargs).arguments
-        given |= given.pop("kwargs", {})
-        class_weight = given.pop("class_weight", None)
-        given["x"], given["y"], given["sample_weight"] = prepared(self, x, y, given.get("sample_weight"), class_weight)
+        passed = inspect.signature(method).bind(x, y, *args, **kwargs).arguments
+        passed |= passed.pop("kwargs", {})
+        class_weight = passed.pop("class_weight", None)
+        passed["x"], passed["y"], passed["sample_weight"] = prepared(
+            self, x, y, passed.get("sample_weight"), class_weight
+        )
         if left := remaining_class_weight(self, x, class_weight):
-            given["class_weight"] = left
-        return given
+            passed["class_weight"] = left
+        return passed
 
     def predict(
         self,

@@ -15,7 +15,7 @@ from keras import ops
 from mobilebert_core.errors import ConfigError
 from mobilebert_core.heads import IGNORE_INDEX, Head
 
-# What Keras computes from probabilities unless told otherwise, by the names of its functions and classes.
+# What Keras computes from probabilities by default, by the names of its functions and classes.
 _FROM_LOGITS = {
     "sparse_categorical_crossentropy": "SparseCategoricalCrossentropy",
     "categorical_crossentropy": "CategoricalCrossentropy",
@@ -82,22 +82,24 @@ def metrics_by_output(class_name: str, head: Head, metrics: Any) -> Any:
     return {name: [m.__class__.from_config(m.get_config()) for m in made] for name in logits}
 
 
-def by_output(class_name: str, head: Head, given: Any) -> dict[str, Any]:
-    """What came by output or label, in the order of the outputs, or once for all, by output."""
+def by_output(class_name: str, head: Head, passed: Any) -> dict[str, Any]:
+    """Values by output or label, in the order of the outputs, or once for all, by output."""
     outputs = [task.logits for task in head.tasks]
-    if isinstance(given, list | tuple):
-        if len(given) != len(outputs):
-            raise ConfigError(f"{class_name}.compile: {len(given)} losses or weights came for the outputs {outputs}.")
-        return dict(zip(outputs, given, strict=True))
-    if not isinstance(given, Mapping):
-        return dict.fromkeys(outputs, given)
+    if isinstance(passed, list | tuple):
+        if len(passed) != len(outputs):
+            raise ConfigError(
+                f"{class_name}.compile: {len(passed)} losses or weights were passed for the outputs {outputs}."
+            )
+        return dict(zip(outputs, passed, strict=True))
+    if not isinstance(passed, Mapping):
+        return dict.fromkeys(outputs, passed)
     names = {label: task.logits for task in head.tasks for label in (task.logits, task.label, *task.aliases)}
-    if unknown := [name for name in given if name not in names]:
+    if unknown := [name for name in passed if name not in names]:
         raise ConfigError(
             f"{class_name}.compile: losses and metrics are for {', '.join(t.logits for t in head.tasks)}, got "
             f"{', '.join(map(repr, unknown))}."
         )
-    return {names[name]: value for name, value in given.items()}
+    return {names[name]: value for name, value in passed.items()}
 
 
 def _for_logits(class_name: str, loss: Any) -> Any:

@@ -30,7 +30,7 @@ class TextPreprocessor:
 
     Called with texts it returns a dict of int32 arrays, (*shape of the texts, S); tensors give tensors. Called with
     more, as `map` does for elements of (texts, labels) or (texts, labels, sample_weight), it returns a tuple with the
-    rest as it came. Pairs come as one tuple of two: ((first, second), labels). Texts of (B, choices) become inputs of
+    rest unchanged. Pairs come as one tuple of two: ((first, second), labels). Texts of (B, choices) become inputs of
     (B, choices, S). A graph that holds it runs in this process only and cannot be exported.
 
     Args:
@@ -68,7 +68,7 @@ class TextPreprocessor:
         pair = None
         if isinstance(texts, tuple):
             if len(texts) != 2:
-                raise InputError(f"TextPreprocessor: a tuple of {len(texts)} came, wanted (first, second) texts.")
+                raise InputError(f"TextPreprocessor: wanted (first, second) texts, got a tuple of {len(texts)}.")
             texts, pair = texts
         if rest and _is_text(rest[0]):
             raise InputError(
@@ -102,19 +102,19 @@ class TextPreprocessor:
     def _of_tensors(self, texts: Any, pair: Any) -> dict[str, Any]:
         import tensorflow as tf
 
-        given = [tf.convert_to_tensor(part) for part in (texts, pair) if part is not None]
-        if any(part.dtype != tf.string for part in given):
-            raise InputError(f"TextPreprocessor: wanted texts, got {given[0].dtype.name} {given[0].shape}.")
+        passed = [tf.convert_to_tensor(part) for part in (texts, pair) if part is not None]
+        if any(part.dtype != tf.string for part in passed):
+            raise InputError(f"TextPreprocessor: wanted texts, got {passed[0].dtype.name} {passed[0].shape}.")
 
         def run(*parts: np.ndarray) -> list[np.ndarray]:
             columns = self._of_arrays(parts[0], parts[1] if len(parts) > 1 else None)
             return [columns[name] for name in COLUMNS]
 
-        columns = tf.numpy_function(run, given, [tf.int32] * len(COLUMNS), stateful=False)
+        columns = tf.numpy_function(run, passed, [tf.int32] * len(COLUMNS), stateful=False)
         length = self.max_length if self.pad == "max_length" else None
         for column in columns:
-            if given[0].shape.rank is not None:
-                column.set_shape((*given[0].shape, length))
+            if passed[0].shape.rank is not None:
+                column.set_shape((*passed[0].shape, length))
         return dict(zip(COLUMNS, columns, strict=True))
 
     def get_config(self) -> dict[str, Any]:
@@ -183,7 +183,7 @@ def text_dataset(
         if not isinstance(number, int) or number < least:
             raise InputError(f"text_dataset: {name} must be a whole number from {least}, got {number!r}.")
     if sample_weight is not None and labels is None:
-        raise InputError("text_dataset: sample_weight came without labels; Keras would ignore it.")
+        raise InputError("text_dataset: sample_weight was passed without labels; Keras would ignore it.")
     answers = tuple(
         keras.tree.map_structure_up_to(_arrays_in(part), np.asarray, part)
         for part in (labels, sample_weight)
@@ -236,7 +236,7 @@ def _is_text(value: Any) -> bool:
 
 
 def _text_array(texts: Any, name: str) -> np.ndarray:
-    """Texts as an array of objects, of whatever form and shape they came."""
+    """Texts as an array of objects, of whatever form and shape."""
     if isinstance(texts, dict | set) or texts is None:
         raise InputError(f"TextPreprocessor: {name} must be strings, got {type(texts).__name__}.")
     try:

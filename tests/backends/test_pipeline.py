@@ -168,13 +168,13 @@ def test_fields_and_options_in_a_call(recorded):
     assert [each["score"] for each in pipeline(["a", ("a", "b")], max_length=8)] == [3, 5]
     assert len(pipeline("a", top_k=2)) == 2 and isinstance(pipeline("a"), dict)
     assert pipeline([]) == []
-    for item, message in ((3, "came int"), ({"txt": "a"}, "came 'txt' too"), ([3], "text must be text, got int 3")):
+    for item, message in ((3, "got int"), ({"txt": "a"}, "got 'txt' too"), ([3], "text must be text, got int 3")):
         with pytest.raises(InputError, match=message):
             pipeline(item)
-    with pytest.raises(InputError, match="wanted options it knows, came 'topk'"):
+    with pytest.raises(InputError, match="wanted options it knows, got 'topk'"):
         pipeline("a", topk=3)
     runner.run = lambda batch: {"logits": np.full((len(batch["input_ids"]), 2), np.nan)}
-    with pytest.raises(InputError, match="wanted finite logits, came NaN"):
+    with pytest.raises(InputError, match="wanted finite logits, got NaN"):
         pipeline("a")
 
 
@@ -203,7 +203,7 @@ def test_what_cannot_be_loaded_says_so(model, monkeypatch, tmp_path):
         load("text-classification", path, NAMED_BACKENDS[0], batch_size=0)
     large = tmp_path / "large.txt"
     large.write_text("".join(f"{token}\n" for token in [*VOCABULARY, *(f"w{i}" for i in range(99))]))
-    with pytest.raises(TokenizerError, match=r"tokenizer for the model's 97 words \(vocab_size\), came one with"):
+    with pytest.raises(TokenizerError, match=r"tokenizer for the model's 97 words \(vocab_size\), got one with"):
         load("text-classification", path, NAMED_BACKENDS[0], tokenizer=MobileBertTokenizerFast(large))
     monkeypatch.setitem(pipelines.RUNNERS, "torch", ("no_such_package.running", "torch"))
     with pytest.raises(

@@ -11,7 +11,7 @@ from mobilebert_core.checkpoints.containers.tensor_bundle.bundle_file import Ten
 from mobilebert_core.checkpoints.containers.tensor_bundle.object_graph import OBJECT_GRAPH, ObjectGraph
 from mobilebert_core.checkpoints.containers.tensor_bundle.protobuf_wire import encode_field
 from mobilebert_core.checkpoints.names.model_garden import model_garden_names
-from mobilebert_core.checkpoints.tensor_info import Renamed, Stored
+from mobilebert_core.checkpoints.tensor_info import MappedCheckpoint, TensorInfo
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.heads import HEADS
 from mobilebert_core.weights import Weight, weight_table
@@ -26,7 +26,7 @@ def weights_of_all_heads(config: MobileBertConfig) -> list[Weight]:
     return [weight for head in HEADS.values() for weight in weight_table(with_pooler, head)]
 
 
-def opened(name: str, model: str | None = None, **overrides) -> tuple[Renamed, MobileBertConfig]:
+def opened(name: str, model: str | None = None, **overrides) -> tuple[MappedCheckpoint, MobileBertConfig]:
     """A recorded checkpoint under PyTorch's names, with fields of its configuration changed."""
     config = MobileBertConfig(**{**CASES[name].fields, **overrides})
     bundle = TensorBundle(GOLDEN / name / ("ckpt-1" if (GOLDEN / name / "ckpt-1.index").exists() else "ckpt"))
@@ -40,8 +40,8 @@ class GraphOnly:
         self.path = Path("ckpt.index")
         self.graph = graph
         keys = {item.key: item.full_name for item in ObjectGraph(graph).objects if item.key is not None}
-        self.stored = {key: Stored((shapes or {}).get(name, ()), "float32") for key, name in keys.items()}
-        self.strings = {OBJECT_GRAPH: Stored((), "string")}
+        self.stored = {key: TensorInfo((shapes or {}).get(name, ()), "float32") for key, name in keys.items()}
+        self.strings = {OBJECT_GRAPH: TensorInfo((), "string")}
 
     def read_bytes(self, name: str) -> bytes:
         assert name == OBJECT_GRAPH
@@ -53,7 +53,7 @@ def recorded_graph(branch: str) -> bytes:
         return graphs[branch].tobytes()
 
 
-def names_of(bundle: GraphOnly, model: str | None = None, **fields) -> Renamed:
+def names_of(bundle: GraphOnly, model: str | None = None, **fields) -> MappedCheckpoint:
     config = MobileBertConfig(**{**MINI, **RELEASED, **fields})
     return model_garden_names(bundle, weights_of_all_heads(config), config, model)
 

@@ -46,7 +46,7 @@ def test_backends_do_not_import_each_others_framework():
 
 
 def loaded_by(statement: str) -> set[str]:
-    """Frameworks in a fresh interpreter after a statement."""
+    """Frameworks in a new interpreter after a statement."""
     code = f"{statement}; import sys; print(*(m for m in {sorted(FRAMEWORKS)} if m in sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     return set(done.stdout.split())

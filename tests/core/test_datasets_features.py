@@ -73,20 +73,20 @@ def test_rows_that_are_no_batch(tmp_path, bad):
     examples = read(tmp_path, TEXTS, *ROWS[TEXTS])
     task = made(examples, TEXTS, tmp_path)
     rows = bad.get("rows", task.features(examples).rows)
-    with pytest.raises(InputError, match="batch: wanted rows of at most (3|some) tokens, came (one of 4 tokens|none)"):
+    with pytest.raises(InputError, match="batch: wanted rows of at most (3|some) tokens, got (one of 4 tokens|none)"):
         task.batch(rows, bad.get("pad_to"))
 
 
 def test_options_that_a_task_has_not(tmp_path):
     examples = read(tmp_path, TEXTS, *ROWS[TEXTS])
-    with pytest.raises(InputError, match="training text-classification: wanted options it knows, came 'doc_stride'"):
+    with pytest.raises(InputError, match="training text-classification: wanted options it knows, got 'doc_stride'"):
         made(examples, TEXTS, tmp_path, doc_stride=3)
     with pytest.raises(InputError, match="max_length is 513, the model has max_position_embeddings 512"):
         made(examples, TEXTS, tmp_path, max_length=513)
     questions = read(tmp_path, QUESTIONS, *ROWS[QUESTIONS])
     with pytest.raises(InputError, match="doc_stride must be at least 1, got 0"):
         made(questions, QUESTIONS, tmp_path, doc_stride=0)
-    with pytest.raises(InputError, match="wanted each example to be a TextExample, came QuestionExample"):
+    with pytest.raises(InputError, match="wanted each example to be a TextExample, got QuestionExample"):
         made(examples, TEXTS, tmp_path).features(questions)
 
 
@@ -247,7 +247,7 @@ def test_an_answer_within_a_token_and_one_that_is_long(tmp_path):
     features = task.features(examples)
     found = [tokens(task, row)[row.labels[0] : row.labels[1] + 1] for row in features.rows]
     assert found == [["york"], ["zola", ",", "paris"], ["[CLS]"]]
-    assert features.notes == ["1 of 3 answers longer than 2 word pieces cannot be given whole (max_answer_length)"]
+    assert features.notes == ["1 of 3 answers longer than 2 word pieces cannot be returned whole (max_answer_length)"]
 
 
 def test_texts_without_words_are_bad_rows(tmp_path):

@@ -196,9 +196,9 @@ def test_a_tuned_threshold(scores, gold, threshold):
 @pytest.mark.parametrize(
     ("logits", "labels", "message"),
     [
-        (np.zeros((2, 3)), np.zeros((3, 2)), r"one shape \(N, C\), at least one row, came \(2, 3\) and \(3, 2\)"),
-        (np.zeros(2), np.zeros(2), r"came \(2,\) and \(2,\)"),
-        (np.zeros((0, 2)), np.zeros((0, 2)), r"came \(0, 2\)"),
+        (np.zeros((2, 3)), np.zeros((3, 2)), r"one shape \(N, C\), at least one row, got \(2, 3\) and \(3, 2\)"),
+        (np.zeros(2), np.zeros(2), r"got \(2,\) and \(2,\)"),
+        (np.zeros((0, 2)), np.zeros((0, 2)), r"got \(0, 2\)"),
         (np.full((1, 1), np.nan), np.zeros((1, 1)), "wanted finite logits and labels of 0 and 1"),
         (np.zeros((1, 1)), np.full((1, 1), 2), "wanted finite logits and labels of 0 and 1"),
     ],
@@ -336,20 +336,20 @@ def test_tags_of_other_schemes(tmp_path):
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
-        (TEXTS, lambda outputs: outputs[:-1], "wanted one output for each of 2 rows, at least one, came 1"),
-        (TEXTS, lambda outputs: [{}, *outputs[1:]], "wanted logits of row 0, came nothing"),
+        (TEXTS, lambda outputs: outputs[:-1], "wanted one output for each of 2 rows, at least one, got 1"),
+        (TEXTS, lambda outputs: [{}, *outputs[1:]], "wanted logits of row 0, got nothing"),
         (TEXTS, lambda outputs: [outputs[0], {"logits": np.zeros(3)}],
-         r"logits of row 1 must have shape \(2,\), came \(3,\)"),
-        (TEXTS, lambda outputs: [outputs[0], {"logits": np.zeros((1, 2))}], r"must have shape \(2,\), came \(1, 2\)"),
+         r"logits of row 1 must have shape \(2,\), got \(3,\)"),
+        (TEXTS, lambda outputs: [outputs[0], {"logits": np.zeros((1, 2))}], r"must have shape \(2,\), got \(1, 2\)"),
         (TEXTS, lambda outputs: [outputs[0], {"logits": [0, np.nan]}],
-         "finite logits, came NaN or infinity in row 1: the tr"),
+         "finite logits, got NaN or infinity in row 1: the tr"),
         (TEXTS, lambda outputs: [outputs[0], {"logits": [0, np.inf]}],
          "Lower the learning rate, or compute in float32"),
-        (WORDS, lambda outputs: [outputs[0], {"logits": np.zeros((2, 2))}], r"shape \(3, 2\) or longer, came \(2, 2\)"),
-        (WORDS, lambda outputs: [outputs[0], {"logits": np.zeros((3, 1))}], r"shape \(3, 2\) or longer, came \(3, 1\)"),
+        (WORDS, lambda outputs: [outputs[0], {"logits": np.zeros((2, 2))}], r"shape \(3, 2\) or longer, got \(2, 2\)"),
+        (WORDS, lambda outputs: [outputs[0], {"logits": np.zeros((3, 1))}], r"shape \(3, 2\) or longer, got \(3, 1\)"),
         (QUESTIONS, lambda outputs: [outputs[0], {**outputs[1], "end_logits": np.zeros(3)}],
-         r"end_logits of row 1 must have shape \(18,\) or longer, came \(3,\)"),
-        (CHOICES, lambda outputs: [outputs[0], {"logits": np.zeros((2, 1))}], r"must have shape \(2,\), came \(2, 1\)"),
+         r"end_logits of row 1 must have shape \(18,\) or longer, got \(3,\)"),
+        (CHOICES, lambda outputs: [outputs[0], {"logits": np.zeros((2, 1))}], r"must have shape \(2,\), got \(2, 1\)"),
     ],
 )  # fmt: skip
 def test_outputs_that_do_not_fit(tmp_path, name, change, message):

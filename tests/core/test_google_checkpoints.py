@@ -15,7 +15,7 @@ from mobilebert_core.checkpoints.detect_heads import natural_head
 from mobilebert_core.checkpoints.formats import open_checkpoint
 from mobilebert_core.checkpoints.names.google import google_config, google_fields, google_names
 from mobilebert_core.checkpoints.plan import plan_loading
-from mobilebert_core.checkpoints.tensor_info import Stored
+from mobilebert_core.checkpoints.tensor_info import TensorInfo
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.errors import CheckpointError, CheckpointNotFoundError, ConfigError
 from mobilebert_core.heads import HEADS
@@ -37,7 +37,7 @@ class Listed:
         for line in path.read_text().splitlines():
             name, shape, *_ = line.split("\t")
             sizes = () if shape == "-" else tuple(int(size) for size in shape.split("x"))
-            self.stored[name] = Stored(sizes, "float32")
+            self.stored[name] = TensorInfo(sizes, "float32")
 
     def read(self, name: str) -> np.ndarray:
         raise AssertionError("nothing is to be read")
@@ -64,7 +64,12 @@ def test_googles_real_checkpoints_are_covered(kind, dropped):
     assert len(file.stored) == 1113 and not file.unknown and len(file.dropped) == dropped
     head = natural_head(file, config)
     plan = plan_loading(file, config, head)
-    assert head.name == "QuestionAnswering" and len(plan.sources) == 1113 and not plan.fresh and not plan.unused
+    assert (
+        head.name == "QuestionAnswering"
+        and len(plan.sources) == 1113
+        and not plan.newly_initialized
+        and not plan.unused
+    )
     assert file.dropped["global_step"] == "training step"
     reasons = {reason for name, reason in file.dropped.items() if name != "global_step"}
     assert reasons == ({"range of quantization-aware training"} if kind == "qat" else set())

@@ -250,7 +250,7 @@ def test_revisions(hub):
     old = hub.publish(NAME, {"config.json": CONFIG}, branch="v1")
     new = hub.publish(NAME, {"config.json": tiny_config(num_labels=7).to_json_string().encode()})
     labels = {
-        given: MobileBertConfig.from_pretrained(NAME, revision=given).num_labels for given in ("v1", old, new, None)
+        passed: MobileBertConfig.from_pretrained(NAME, revision=passed).num_labels for passed in ("v1", old, new, None)
     }
     assert list(labels.values()) == [3, 3, 7, 7]
     with pytest.raises(CheckpointNotFoundError, match=r"the repository is at .* but it has no revision 'v2'"):

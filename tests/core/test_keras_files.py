@@ -54,7 +54,7 @@ def check_both_ways(path, config, head, dtype):
         assert (names.stored[name].shape, names.stored[name].dtype) == (array.shape, dtype)
         assert np.array_equal(names.read(name), array) and names.read(name).dtype == dtype
     plan = plan_loading(names, found.config, head, found.pooler)
-    assert not plan.fresh and not plan.unused and len(plan.sources) == len(expected) and plan.dtype == dtype
+    assert not plan.newly_initialized and not plan.unused and len(plan.sources) == len(expected) and plan.dtype == dtype
 
 
 @pytest.mark.parametrize("pooler", [True, False, None])
@@ -70,7 +70,7 @@ def test_the_bare_model_says_whether_it_pools(tmp_path, pooler):
 def test_another_head_takes_what_it_knows(archive):
     names = open_keras(archive)
     plan = plan_loading(names, tiny_config(), HEADS["SequenceClassification"])
-    assert [w.name for w in plan.fresh] == ["classifier.weight", "classifier.bias"]
+    assert [w.name for w in plan.newly_initialized] == ["classifier.weight", "classifier.bias"]
     assert all(name.startswith("cls.") for name in plan.unused) and len(plan.unused) == 8
 
 
@@ -119,7 +119,7 @@ def test_a_failed_write_leaves_the_old_file(archive, weights):
     before = {path: path.read_bytes() for path in (archive, weights[0])}
     config, arrays = tiny_config(), drawn(tiny_config())
     arrays["cls.seq_relationship.weight"] = arrays["cls.seq_relationship.weight"].T
-    message = r"cls.seq_relationship.weight came as \(48, 2\), wanted \(2, 48\)"
+    message = r"cls.seq_relationship.weight has shape \(48, 2\), wanted \(2, 48\)"
     with pytest.raises(CheckpointError, match=f"model.keras: {message}"):
         write_keras_archive(archive, config, HEAD, arrays.__getitem__)
     with pytest.raises(CheckpointError, match=f"model.weights.h5: {message}"):

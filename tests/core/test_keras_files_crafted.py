@@ -48,7 +48,7 @@ def archive(tmp_path):
 
 
 def edited(weights, change):
-    """A changed copy under a name of its own: HDF5 shares what it knows of a file that is still open."""
+    """A changed copy under a name of its own: HDF5 probabilities what it knows of a file that is still open."""
     path, config = weights
     copy = path.with_name(f"{uuid.uuid4().hex}.weights.h5")
     copy.write_bytes(path.read_bytes())

@@ -36,8 +36,8 @@ def task(kind, tokenizer, length=37, **options):
 
 def long_rows(tokenizer, rows=200, length=60, seed=0):
     """Rows of words of one to three pieces, with special tokens at their ends and padding."""
-    draw = np.random.default_rng(seed)
-    ids = draw.integers(5, 8000, (rows, length)).astype(np.int32)
+    rng = np.random.default_rng(seed)
+    ids = rng.integers(5, 8000, (rows, length)).astype(np.int32)
     ids[:, 0], ids[:, -8], ids[:, -7:] = tokenizer.cls_token_id, tokenizer.sep_token_id, tokenizer.pad_token_id
     return ids
 
@@ -51,14 +51,14 @@ def test_masks_have_their_shares(tokenizer, whole_words):
     assert np.array_equal(ids, before)
     chosen = labels != IGNORE_INDEX
     assert np.array_equal(labels[chosen], ids[chosen]) and np.array_equal(inputs[~chosen], ids[~chosen])
-    assert masking.hideable[ids[chosen]].all()
-    counts = (masking.begins_word[ids] if whole_words else np.ones_like(ids, bool)) & masking.hideable[ids]
+    assert masking.maskable[ids[chosen]].all()
+    counts = (masking.begins_word[ids] if whole_words else np.ones_like(ids, bool)) & masking.maskable[ids]
     assert (chosen & counts).sum() / counts.sum() == pytest.approx(0.15, abs=0.01)
     hidden = (inputs[chosen] == masking.mask_id).mean()
     kept = (inputs[chosen] == ids[chosen]).mean()
     assert hidden == pytest.approx(0.8, abs=0.03) and kept == pytest.approx(0.1, abs=0.03)
     random = inputs[chosen & (inputs != ids) & (inputs != masking.mask_id)]
-    assert masking.hideable[random].all() and len(np.unique(random)) > len(random) / 2
+    assert masking.maskable[random].all() and len(np.unique(random)) > len(random) / 2
 
 
 def test_whole_words_are_chosen_whole(tokenizer):
@@ -69,8 +69,8 @@ def test_whole_words_are_chosen_whole(tokenizer):
     for row, picked in zip(ids, chosen, strict=True):
         for place in range(2, len(row)):
             if (
-                masking.hideable[row[place]]
-                and masking.hideable[row[place - 1]]
+                masking.maskable[row[place]]
+                and masking.maskable[row[place - 1]]
                 and not masking.begins_word[row[place]]
             ):
                 assert picked[place] == picked[place - 1]
@@ -153,12 +153,12 @@ def test_scores_are_those_of_the_hidden_words(tokenizer, tmp_path, sparse):
     logits = np.random.default_rng(1).standard_normal((*known.shape, 8000)).astype(np.float32)
     right = logits[known].astype(np.float64)
     loss = np.log(np.exp(right).sum(-1)) - right[np.arange(len(right)), batch["labels"][known]]
-    judged = made.judged(batch, {"logits": logits[known] if sparse else logits})
-    scores = made.scores(None, None, judged)
-    assert len(judged) == len(rows) and scores["loss"] == pytest.approx(loss.mean(), rel=1e-12)
+    row_metrics = made.row_metrics(batch, {"logits": logits[known] if sparse else logits})
+    scores = made.scores(None, None, row_metrics)
+    assert len(row_metrics) == len(rows) and scores["loss"] == pytest.approx(loss.mean(), rel=1e-12)
     assert scores["perplexity"] == pytest.approx(np.exp(loss.mean()))
-    with pytest.raises(InputError, match="wanted finite scores of words, came NaN"):
-        made.scores(None, None, [*judged, {"loss": float("nan"), "right": 0.0, "words": 1.0}])
+    with pytest.raises(InputError, match="wanted finite scores of words, got NaN"):
+        made.scores(None, None, [*row_metrics, {"loss": float("nan"), "right": 0.0, "words": 1.0}])
 
 
 def test_text_files(tmp_path):
@@ -173,7 +173,7 @@ BAD = {
     "one document": (
         PretrainingTraining,
         ["one", "two"],
-        "wanted at least 2 documents separated by blank lines, came 1",
+        "wanted at least 2 documents separated by blank lines, got 1",
     ),
 }
 

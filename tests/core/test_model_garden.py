@@ -1,6 +1,6 @@
 """Checkpoints that Model Garden's own code saved, read without it: names, weights, outputs, and what is no weight.
 
-See tests/golden/record_model_garden.py for how they came about.
+See tests/golden/record_model_garden.py for how they got about.
 """
 
 from __future__ import annotations
@@ -188,7 +188,7 @@ def test_what_is_no_weight_is_dropped_with_a_reason_and_the_rest_loads_whole(nam
     names, config = opened(name)
     assert Counter(names.dropped.values()) == DROPPED[name]
     plan = plan_loading(names, config, HEADS[CASES[name].head])
-    assert plan.fresh == plan.mismatched == []
+    assert plan.newly_initialized == plan.mismatched == []
     assert {names.stored[source].shape for source in plan.sources.values()} == {w.shape for w in plan.sources}
     assert all(names.read(source).shape == w.shape for w, source in plan.sources.items())
     assert all(names.read(source).flags.c_contiguous for source in plan.sources.values())

@@ -11,7 +11,7 @@ from mobilebert_core.checkpoints.containers.tensor_bundle.object_graph import OB
 from mobilebert_core.checkpoints.containers.tensor_bundle.protobuf_wire import encode_field
 from mobilebert_core.checkpoints.names.model_garden_objects import saved_models
 from mobilebert_core.checkpoints.plan import plan_loading
-from mobilebert_core.checkpoints.tensor_info import Renamed, Stored
+from mobilebert_core.checkpoints.tensor_info import MappedCheckpoint, TensorInfo
 from mobilebert_core.errors import CheckpointError
 from mobilebert_core.heads import HEADS
 from tests.core.model_garden import VARIABLES, GraphOnly, graph_bytes, names_of, opened, recorded_graph
@@ -57,7 +57,7 @@ def test_a_recorded_teacher_is_read_by_its_path():
     fields = {**TEACHER, "normalization_type": "no_norm"}
     names, config = opened("training", "model/layer_with_weights-1", **fields)
     plan = plan_loading(names, config, HEADS["MaskedLM"])
-    assert not plan.fresh and not plan.mismatched
+    assert not plan.newly_initialized and not plan.mismatched
     assert sum(reason.startswith("of another MobileBERT, encoder") for reason in names.dropped.values()) == 51
 
 
@@ -122,7 +122,7 @@ def test_an_array_that_the_graph_names_and_the_file_lacks():
 
 def test_a_name_of_no_object_stays_unknown():
     bundle = GraphOnly(recorded_graph("ffn_2"))
-    bundle.stored["model/adapter/kernel/.ATTRIBUTES/VARIABLE_VALUE"] = Stored((3, 4), "float32")
+    bundle.stored["model/adapter/kernel/.ATTRIBUTES/VARIABLE_VALUE"] = TensorInfo((3, 4), "float32")
     names = names_of(bundle)
     assert names.stored["model/adapter/kernel/.ATTRIBUTES/VARIABLE_VALUE"].shape == (3, 4)
     assert not any("adapter" in name for name in names.dropped)
@@ -145,8 +145,8 @@ def test_a_name_of_no_object_stays_unknown():
 def test_what_training_leaves(key, reason):
     bundle = GraphOnly(recorded_graph("ffn_2"))
     name = f"{key}/.ATTRIBUTES/VARIABLE_VALUE"
-    bundle.stored[name] = Stored((), "float32")
-    bundle.strings["layer/.ATTRIBUTES/OBJECT_CONFIG_JSON"] = Stored((), "string")
+    bundle.stored[name] = TensorInfo((), "float32")
+    bundle.strings["layer/.ATTRIBUTES/OBJECT_CONFIG_JSON"] = TensorInfo((), "string")
     names = names_of(bundle)
     assert (names.dropped[name], names.dropped["layer/.ATTRIBUTES/OBJECT_CONFIG_JSON"]) == (reason, "text")
     assert name not in names.stored
@@ -181,7 +181,7 @@ def test_a_bottleneck_that_model_garden_ignores():
 # --------------------------------------------------------------------------------------------- heads that do not fit
 
 
-def reasons_of_head(names: Renamed, name: str) -> set[str]:
+def reasons_of_head(names: MappedCheckpoint, name: str) -> set[str]:
     return {reason for key, reason in names.dropped.items() if reason.startswith(f"{name} head")}
 
 
@@ -224,7 +224,7 @@ def test_a_head_without_a_name():
 def test_the_half_of_a_head_that_checkpoint_items_keep_is_a_pooler():
     names, config = opened("items", classifier_activation=True)
     plan = plan_loading(names, config, HEADS["NextSentencePrediction"])
-    assert [w.name for w in plan.fresh] == ["cls.seq_relationship.weight", "cls.seq_relationship.bias"]
+    assert [w.name for w in plan.newly_initialized] == ["cls.seq_relationship.weight", "cls.seq_relationship.bias"]
     kernel = names.raw("mobilebert.pooler.dense.weight")
     assert np.array_equal(names.read("mobilebert.pooler.dense.weight"), kernel.T)
 

@@ -258,9 +258,9 @@ def test_other_protocols(write, protocol):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (pickle.STOP, "takes more than it has given"),
-        (pickle.MARK + pickle.STOP, "takes more than it has given"),
-        (encode(1) + pickle.MARK + pickle.TUPLE1, "takes more than it has given"),
+        (pickle.STOP, "takes more than it has pushed"),
+        (pickle.MARK + pickle.STOP, "takes more than it has pushed"),
+        (encode(1) + pickle.MARK + pickle.TUPLE1, "takes more than it has pushed"),
         (pickle.TUPLE, "closes what was not opened"),
         (pickle.EMPTY_DICT + pickle.MARK + encode("a") + pickle.SETITEMS, "a key that has no value"),
         (encode("a") + encode(1) + pickle.APPEND, "fills a value of type str like a list"),

@@ -10,14 +10,14 @@ import pytest
 from safetensors import safe_open
 
 from mobilebert_core.checkpoints.containers.shards import size_in_bytes, write_files, write_sharded
-from mobilebert_core.checkpoints.tensor_info import Stored
+from mobilebert_core.checkpoints.tensor_info import TensorInfo
 from mobilebert_core.errors import ConfigError
 
 ARRAYS = {name: np.full((5, 2), i, np.float32) for i, name in enumerate("abcde")}  # 40 bytes each
 
 
 def write(path, arrays, limit=None):
-    stored = {name: Stored(array.shape, str(array.dtype)) for name, array in arrays.items()}
+    stored = {name: TensorInfo(array.shape, str(array.dtype)) for name, array in arrays.items()}
     write_sharded(path, stored, arrays.__getitem__, limit)
 
 

@@ -61,10 +61,10 @@ def test_fields_of_an_input():
     assert fields_of("t", fields, both) == fields_of("t", fields, ("a", "b")) == both
     assert fields_of("t", fields, "a", {"context": "b"}) == both
     for item, message in (
-        ("a", "wanted question and context, came question; context missing"),
-        ({**both, "id": 1}, "came 'id' too"),
+        ("a", "wanted question and context, got question; context missing"),
+        ({**both, "id": 1}, "got 'id' too"),
         ({"question": 3, "context": "b"}, "question must be text, got int 3"),
-        (("a", "b", "c"), "a tuple of 3 came"),
+        (("a", "b", "c"), "got a tuple of 3"),
         (None, "question must be text, got NoneType None"),
     ):
         with pytest.raises(InputError, match=message):
@@ -75,7 +75,7 @@ def test_fields_of_an_input():
 
 def test_options_are_checked(tokenizer):
     for options, message in (
-        ({"topk": 3}, "came 'topk'. Did you mean 'top_k'"),
+        ({"topk": 3}, "got 'topk'. Did you mean 'top_k'"),
         ({"top_k": 0}, "top_k must be at least 1, got 0"),
         ({"top_k": True}, "top_k must be int, got True"),
         ({"max_length": 1000}, "max_length is 1000, the model has max_position_embeddings 512"),
@@ -119,7 +119,7 @@ def test_fill_mask(tokenizer):
     assert found[0]["score"] == pytest.approx(1 / (1 + np.exp(-1)), rel=1e-3)
     first, second = answer(task, {"text": "[MASK] in [MASK]"}, lambda row: scores_for(row, {"paris": 3, "york": 2}))
     assert first[0]["sequence"] == "paris in [MASK]" and second[1]["sequence"] == "[MASK] in york"
-    with pytest.raises(InputError, match=r"wanted \[MASK\] in the text, came 'Zola'"):
+    with pytest.raises(InputError, match=r"wanted \[MASK\] in the text, got 'Zola'"):
         task.rows({"text": "Zola"})
     with pytest.raises(InputError, match=r"wanted \[MASK\] within the first tokens"):
         made("fill-mask", tokenizer, max_length=8).rows({"text": "a " * 9 + "[MASK]"})
@@ -193,7 +193,7 @@ def test_zero_shot(tokenizer):
     assert found["scores"] == pytest.approx(sigmoid([2, 1]))
     found = answer(task, {"text": "a", "candidate_labels": ["cats"]}, logits)
     assert found["scores"] == pytest.approx(sigmoid([1]))
-    with pytest.raises(InputError, match="wanted candidate_labels, came none"):
+    with pytest.raises(InputError, match="wanted candidate_labels, got none"):
         made("zero-shot-classification", tokenizer, labels).rows({"text": "a"})
 
 

@@ -26,7 +26,8 @@ def tokenizer(request, tmp_path):
 def test_every_token_is_known_best_by_one_window(length, room, step):
     windows = windows_over(length, room, step)
     assert (
-        sum(np.bincount(np.arange(w.start, w.end)[w.knows], minlength=length) for w in windows).tolist() == [1] * length
+        sum(np.bincount(np.arange(w.start, w.end)[w.is_max_context], minlength=length) for w in windows).tolist()
+        == [1] * length
     )
     assert windows[-1].end == length and all(w.end - w.start == room for w in windows[:-1])
 
@@ -34,9 +35,9 @@ def test_every_token_is_known_best_by_one_window(length, room, step):
 def test_the_window_with_the_wider_context_knows_a_token():
     # the example of the released code: the second window has three words beside "bought", the first none after it
     first, second, third = windows_over(9, 5, 2)
-    assert first.knows.tolist() == [True, True, True, True, False]
-    assert second.knows.tolist() == [False, False, True, True, False]
-    assert third.knows.tolist() == [False, False, True, True, True]
+    assert first.is_max_context.tolist() == [True, True, True, True, False]
+    assert second.is_max_context.tolist() == [False, False, True, True, False]
+    assert third.is_max_context.tolist() == [False, False, True, True, True]
     assert (third.start, third.end) == (4, 9)
 
 
@@ -181,13 +182,13 @@ def labelled(task, text, labels):
 
     def outputs(row):
         window, pieces = row.about
-        shares = np.full((len(row.input_ids) + 2, 5), 1e-9)
+        probabilities = np.full((len(row.input_ids) + 2, 5), 1e-9)
         for place in range(window.start, window.end):
             label, share = labels.get(pieces.tokens[place], (0, 0.9))
             rest = (1 - share) / 4
-            shares[place - window.start + 1] = rest
-            shares[place - window.start + 1, label] = share
-        return {"logits": np.log(shares)}
+            probabilities[place - window.start + 1] = rest
+            probabilities[place - window.start + 1, label] = share
+        return {"logits": np.log(probabilities)}
 
     return answer(task, {"text": text}, outputs)
 
@@ -246,7 +247,7 @@ def test_a_label_comes_from_the_window_that_knows_the_token_best(tokenizer):
     def outputs(row):
         window, _ = row.about
         scores = np.zeros((len(row.input_ids), 5))
-        scores[1:-1, 3] = np.where(window.knows, 5.0, -5.0)  # O elsewhere
+        scores[1:-1, 3] = np.where(window.is_max_context, 5.0, -5.0)  # O elsewhere
         return {"logits": scores}
 
     found = answer(task, {"text": text}, outputs)

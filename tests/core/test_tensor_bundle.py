@@ -19,7 +19,7 @@ from mobilebert_core.checkpoints.containers.tensor_bundle.bundle_writer import w
 from mobilebert_core.checkpoints.containers.tensor_bundle.crc32c import EXPONENTS, crc32c, masked
 from mobilebert_core.checkpoints.containers.tensor_bundle.snappy import decompress
 from mobilebert_core.checkpoints.containers.tensor_bundle.sorted_table import read_table, write_table
-from mobilebert_core.checkpoints.tensor_info import Stored
+from mobilebert_core.checkpoints.tensor_info import TensorInfo
 from mobilebert_core.errors import CheckpointError, CheckpointNotFoundError
 from tests.core.bundles import HEADER, assert_same, block, entries, sample_arrays, table, write_one
 from tests.core.tokenizers import real_data
@@ -150,9 +150,9 @@ class TestBundle:
         assert list(bundle.stored) == sorted(arrays)
         assert bundle.strings == {}
         for name, array in arrays.items():
-            assert bundle.stored[name] == Stored(array.shape, array.dtype.name)
+            assert bundle.stored[name] == TensorInfo(array.shape, array.dtype.name)
             assert_same(bundle.read(name), array)
-            bundle.read(name)[...] = 0  # a reader may change what it was given
+            bundle.read(name)[...] = 0  # a reader may change what it was passed
             assert_same(bundle.read(name), array)
         assert sorted(p.name for p in (tmp_path / "new").iterdir()) == [
             "model.ckpt.data-00000-of-00001", "model.ckpt.index",
@@ -208,7 +208,7 @@ class TestBundle:
 
     def test_other_dtypes_are_listed(self, tmp_path):
         bundle = write_one(tmp_path, bytes(8), dtype=8)
-        assert bundle.stored == {"x": Stored((), "TensorFlow's dtype 8")}
+        assert bundle.stored == {"x": TensorInfo((), "TensorFlow's dtype 8")}
         with pytest.raises(CheckpointError, match="x has the dtype TensorFlow's dtype 8 and shape .., wanted an array"):
             bundle.read("x")
 
@@ -250,7 +250,7 @@ class TestWriting:
             ([("x", np.array([None]))], "x (1,) has the dtype object"),
             ([("", np.ones(1))], "the name '' is empty"),
             ([("\0x", np.ones(1))], "begins with 0"),
-            ([("x", np.ones(1)), ("x", np.ones(1))], "the name 'x' is empty, given twice"),
+            ([("x", np.ones(1)), ("x", np.ones(1))], "the name 'x' is empty, passed twice"),
         ],
     )
     def test_what_cannot_be_written(self, tmp_path, pairs, message):
@@ -291,9 +291,9 @@ class TestAgainstTensorFlow:
         assert set(bundle.stored) == {*arrays, "rounded"}
         for name, array in arrays.items():
             assert_same(bundle.read(name), array)
-        assert bundle.stored["rounded"] == Stored((3, 5), "bfloat16")
+        assert bundle.stored["rounded"] == TensorInfo((3, 5), "bfloat16")
         assert_same(bundle.read("rounded"), tf.cast(rounded, tf.float32).numpy())
-        assert bundle.strings == {"one": Stored((), "string"), "two": Stored((2,), "string")}
+        assert bundle.strings == {"one": TensorInfo((), "string"), "two": TensorInfo((2,), "string")}
         assert bundle.read_bytes("one") == b"\0" * 300 + b"\xff"
         with pytest.raises(CheckpointError, match="two has the dtype string and shape .2,., wanted a single string"):
             bundle.read_bytes("two")
@@ -311,7 +311,7 @@ class TestAgainstTensorFlow:
         )
         bundle = TensorBundle(tmp_path / "x")
         assert bundle.stored == {
-            name: Stored(shape, "float32") for name, shape in {"v\0w": (90, 40), "u": (90, 3), "t": (1, 9)}.items()
+            name: TensorInfo(shape, "float32") for name, shape in {"v\0w": (90, 40), "u": (90, 3), "t": (1, 9)}.items()
         }
         assert_same(bundle.read("v\0w"), whole)
         assert_same(bundle.read("u"), whole[:, :3])
@@ -380,7 +380,7 @@ def test_a_real_index():
         shape = "x".join(map(str, piece.shape)) or "-"
         found[name] = [shape, str(piece.dtype), str(piece.offset), str(piece.size), f"{piece.crc:08x}"]
     assert len(wanted) == 1114 and found == wanted
-    assert bundle.stored["bert/embeddings/word_embeddings"] == Stored((30522, 128), "float32")
+    assert bundle.stored["bert/embeddings/word_embeddings"] == TensorInfo((30522, 128), "float32")
     with pytest.raises(CheckpointNotFoundError, match="not there: variables.data-00000-of-00001"):
         bundle.check_shards()
     with pytest.raises(

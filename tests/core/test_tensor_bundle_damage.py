@@ -125,7 +125,7 @@ TABLES = {
     "compression": (table(block(ONE, compression=2)), "has the compression 2, wanted 0 or 1"),
     "list of full keys": (table(block(ONE[:-4] + b"\xff" * 4)), "shorter than its list of full keys"),
     "block of nothing": (table(block(b"")), "a block of 0 bytes is shorter"),
-    "shared bytes": (table(block(entries((1, b"", b"")))), "shares 1 bytes of 0"),
+    "shared bytes": (table(block(entries((1, b"", b"")))), "probabilities 1 bytes of 0"),
     "key beyond": (table(block(b"\0\x7f\0" + entries())), "and ends beyond"),
     "value beyond": (table(block(b"\0\0\x7f" + entries())), "and ends beyond"),
     "endless number": (table(block(b"\0" + ENDLESS + entries())), "does not end, or is beyond 64 bits"),
@@ -136,8 +136,8 @@ TABLES = {
         r"the key b'\x00a' comes after b'\x00b'; keys must rise",
     ),
     "snappy distance": (table(block(b"\x05\x01\x01", compression=1)), "snappy: a copy from 1 bytes back after 0 bytes"),
-    "snappy length": (table(block(b"\x05\x00a", compression=1)), "snappy: 1 bytes came out, 5 were declared"),
-    "snappy cut off": (table(block(b"\x05\x10a", compression=1)), "snappy: 1 bytes came out, 5 were declared"),
+    "snappy length": (table(block(b"\x05\x00a", compression=1)), "snappy: 1 bytes were written, 5 were declared"),
+    "snappy cut off": (table(block(b"\x05\x10a", compression=1)), "snappy: 1 bytes were written, 5 were declared"),
     "snappy tag alone": (table(block(b"\x05\x10abcde\x0f", compression=1)), "a copy from 0 bytes back after 5"),
     "snappy endless": (table(block(ENDLESS, compression=1)), "does not end"),
     "header": (table(block(entries((0, b"", b"\0")))), "protobuf: field number 0"),
@@ -299,7 +299,7 @@ class TestMemory:
                 pass
 
     def test_a_string_of_copies(self):
-        with pytest.raises(CheckpointError, match="snappy: 66 bytes came out, 64 were declared"):
+        with pytest.raises(CheckpointError, match="snappy: 66 bytes were written, 64 were declared"):
             decompress(b"\x40" + b"\x04ab" + b"\xfe\x01\0" * 1_000_000)
 
 

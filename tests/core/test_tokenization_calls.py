@@ -111,11 +111,11 @@ def test_added_tokens(tokenizer):
     assert tokenizer.decode([size, size + 2, size + 3], skip_special_tokens=True) == listed
     assert tokenizer.eos_token_id == size + 3
     assert "[E2]" in tokenizer.additional_special_tokens
-    with pytest.raises(TokenizerError, match=r"wanted names among .*came 'colour_token'"):
+    with pytest.raises(TokenizerError, match=r"wanted names among .*got 'colour_token'"):
         tokenizer.add_special_tokens({"colour_token": "[X]"})
     with pytest.raises(TokenizerError, match="wanted a list of tokens"):
         tokenizer.add_special_tokens({"additional_special_tokens": "[X]"})
-    with pytest.raises(TokenizerError, match="wanted a string or an AddedToken, came int"):
+    with pytest.raises(TokenizerError, match="wanted a string or an AddedToken, got int"):
         tokenizer.add_tokens([3])
 
 
@@ -197,13 +197,11 @@ def test_tensors(tokenizer, kind):
     assert tokenizer.decode(batch.input_ids[1], skip_special_tokens=True) == "a fox"
     assert tokenizer.batch_decode(batch.input_ids, skip_special_tokens=True) == ["fox", "a fox"]
     assert tokenizer.pad({"input_ids": batch.input_ids}, padding="max_length", max_length=6).input_ids.shape[1] == 6
-    with pytest.raises(
-        TokenizerError, match=r"input_ids: wanted rows of equal length.*came lengths 3, 4.*padding=True"
-    ):
+    with pytest.raises(TokenizerError, match=r"input_ids: wanted rows of equal length.*got lengths 3, 4.*padding=True"):
         tokenizer(["fox", "a fox"], return_tensors=kind)
     if kind == "pt":
         assert batch.to("cpu") is batch
-    with pytest.raises(TokenizerError, match="wanted 'np', 'pt' or 'tf', came 'jax'"):
+    with pytest.raises(TokenizerError, match="wanted 'np', 'pt' or 'tf', got 'jax'"):
         tokenizer("fox", return_tensors="jax")
 
 
@@ -226,7 +224,7 @@ def test_padding_of_encodings(tokenizer):
     }
     tokenizer.padding_side = "left"
     assert tokenizer.pad([{"input_ids": [2]}, {"input_ids": [2, 5]}])["input_ids"] == [[0, 2], [2, 5]]
-    with pytest.raises(TokenizerError, match="wanted encodings with 'input_ids', came labels"):
+    with pytest.raises(TokenizerError, match="wanted encodings with 'input_ids', got labels"):
         tokenizer.pad([{"labels": 1}])
     with pytest.raises(TokenizerError, match="wanted 2 rows in every column"):
         tokenizer.pad({"input_ids": [[1], [2, 3]], "labels": [1]})
@@ -256,12 +254,12 @@ def test_what_cannot_be_shortened_is_an_error(tokenizer):
     long, short = "a b c d e f g h", "fox"
     for options, message in (
         ({"truncation": "only_first", "max_length": 6}, r"truncation='only_first'.*longest_first"),
-        ({"truncation": True, "max_length": 2}, "wanted room for the 3 special tokens, came 2"),
-        ({"truncation": "sideways"}, "truncation: wanted True, False or one of .*came 'sideways'"),
+        ({"truncation": True, "max_length": 2}, "wanted room for the 3 special tokens, got 2"),
+        ({"truncation": "sideways"}, "truncation: wanted True, False or one of .*got 'sideways'"),
         ({"padding": "wide"}, "padding: wanted True, False or one of"),
         ({"max_length": 0}, "max_length: wanted a whole number above 0"),
         ({"padding": True, "truncation": True, "max_length": 9, "pad_to_multiple_of": 8}, "wanted a multiple of"),
-        ({"pad_to_max_length": True}, "wanted options it knows, came 'pad_to_max_length'"),
+        ({"pad_to_max_length": True}, "wanted options it knows, got 'pad_to_max_length'"),
     ):
         with pytest.raises(TokenizerError, match=message):
             tokenizer(short, long, **options)
@@ -278,7 +276,7 @@ def test_stride_that_leaves_no_room(vocabulary):
 def test_no_limit_is_logged(tokenizer, caplog):
     with caplog.at_level(logging.WARNING):
         assert len(tokenizer("a b c", truncation=True)["input_ids"]) == 5
-        assert "no max_length was given" in caplog.text
+        assert "no max_length was passed" in caplog.text
     tokenizer.model_max_length = 4
     assert len(tokenizer("a b c", truncation=True)["input_ids"]) == 4
     assert tokenizer.max_len_single_sentence == 2 and tokenizer.max_len_sentences_pair == 1
@@ -292,9 +290,9 @@ def test_no_limit_is_logged(tokenizer, caplog):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (None, "wanted text, came None"),
-        (3.5, r"row 0: wanted a string, came float \('3.5'\)"),
-        (["fox", None], "row 1: wanted a string, came NoneType"),
+        (None, "wanted text, got None"),
+        (3.5, r"row 0: wanted a string, got float \('3.5'\)"),
+        (["fox", None], "row 1: wanted a string, got NoneType"),
         ([["fox"], "dog"], None),
     ],
 )
@@ -304,7 +302,7 @@ def test_wrong_text(tokenizer, text, message):
         return
     with pytest.raises(TokenizerError, match=message):
         tokenizer(text)
-    with pytest.raises(TokenizerError, match="row 0: wanted a list of words, came str"):
+    with pytest.raises(TokenizerError, match="row 0: wanted a list of words, got str"):
         tokenizer("fox", is_split_into_words=True)
     with pytest.raises(TokenizerError, match="text_pair: wanted a list of 2 texts"):
         tokenizer(["a", "b"], ["c"])
@@ -341,7 +339,7 @@ def test_look_ups(tokenizer):
     assert pair.char_to_word(7) == 2 and pair.token_to_word(3) == 2 and pair.token_to_sequence(7) == 1
     with pytest.raises(TokenizerError, match="wanted row 3, but it has 1 rows"):
         pair.tokens(3)
-    with pytest.raises(TokenizerError, match="from 0 on, came -1"):
+    with pytest.raises(TokenizerError, match="from 0 on, got -1"):
         pair.word_to_tokens(-1)
 
 
@@ -359,7 +357,7 @@ def test_batch_encoding_is_a_dictionary(tokenizer):
         assert other == batch and isinstance(other, BatchEncoding) and other.tokens(1) == ["[CLS]", "a", "dog", "[SEP]"]
     with pytest.raises(TokenizerError, match="made without text"):
         tokenizer.pad(batch).tokens()
-    with pytest.raises(TokenizerError, match="wanted PyTorch tensors, came list for 'input_ids'"):
+    with pytest.raises(TokenizerError, match="wanted PyTorch tensors, got list for 'input_ids'"):
         batch.to("cpu")
 
 
@@ -381,17 +379,17 @@ def test_places_are_those_of_the_call(vocabulary):
 
 def test_wrong_construction(vocabulary, tmp_path):
     for made in CLASSES:
-        with pytest.raises(TokenizerError, match=r"came 'do_lowercase'\. Did you mean 'do_lower_case'"):
+        with pytest.raises(TokenizerError, match=r"got 'do_lowercase'\. Did you mean 'do_lower_case'"):
             made(vocabulary, do_lowercase=True)
-        with pytest.raises(TokenizerError, match="padding_side: wanted 'right' or 'left', came 'top'"):
+        with pytest.raises(TokenizerError, match="padding_side: wanted 'right' or 'left', got 'top'"):
             made(vocabulary, padding_side="top")
-        with pytest.raises(TokenizerError, match="wanted vocab_file or tokenizer_file, came neither"):
+        with pytest.raises(TokenizerError, match="wanted vocab_file or tokenizer_file, got neither"):
             made()
         with pytest.raises(
             CheckpointNotFoundError, match="wanted a vocabulary file with one token a line, found nothing"
         ):
             made(tmp_path / "nothing.txt")
-        with pytest.raises(TokenizerError, match=r"came 2 tokens without '\[UNK\]'"):
+        with pytest.raises(TokenizerError, match=r"got 2 tokens without '\[UNK\]'"):
             made(write_vocabulary(tmp_path / "other", ["a", "b"]))
         with pytest.raises(TokenizerError, match="wanted a vocabulary that holds"):
             made(vocabulary, unk_token="<unk>")

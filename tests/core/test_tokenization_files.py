@@ -138,7 +138,7 @@ def test_save_vocabulary(tmp_path, made):
     assert (tmp_path / "copy-vocab.txt").read_bytes() == (tmp_path / "vocab.txt").read_bytes()
     with pytest.raises(TokenizerError, match="wanted a directory to save in, found none"):
         tokenizer.save_vocabulary(tmp_path / "nowhere")
-    with pytest.raises(TokenizerError, match="wanted a directory to save in, came a file"):
+    with pytest.raises(TokenizerError, match="wanted a directory to save in, got a file"):
         tokenizer.save_pretrained(tmp_path / "vocab.txt")
 
 
@@ -174,11 +174,11 @@ def test_damaged_and_contradicting_files(tmp_path, made):
 
     with pytest.raises(TokenizerError, match=r"tokenizer_config\.json: wanted JSON"):
         made.from_pretrained(broken("tokenizer_config.json", b'{"do_lower'))
-    with pytest.raises(TokenizerError, match=r"wanted a WordPiece model behind a BertNormalizer, came BPE behind None"):
+    with pytest.raises(TokenizerError, match=r"wanted a WordPiece model behind a BertNormalizer, got BPE behind None"):
         made.from_pretrained(broken("tokenizer.json", b'{"model": {"type": "BPE", "vocab": {}}}'))
     with pytest.raises(TokenizerError, match=r"wanted UTF-8 text"):
         made.from_pretrained(broken("vocab.txt", b"\xff\xfe\n"))
-    with pytest.raises(TokenizerError, match=r"came an empty file"):
+    with pytest.raises(TokenizerError, match=r"got an empty file"):
         made.from_pretrained(broken("vocab.txt", b""))
     swapped = "\n".join([*VOCABULARY[:2], *VOCABULARY[3:], "[UNK]"]).encode()
     with pytest.raises(
@@ -189,7 +189,7 @@ def test_damaged_and_contradicting_files(tmp_path, made):
     (other / "tokenizer.json").unlink()
     with pytest.raises(TokenizerError, match=r"wanted added token '\[UNK\]' at id 2"):
         made.from_pretrained(other)
-    with pytest.raises(TokenizerError, match=r"came 'lower'"):
+    with pytest.raises(TokenizerError, match=r"got 'lower'"):
         made.from_pretrained(saved, lower=True)
 
 

@@ -1,4 +1,4 @@
-"""The parts of a training that no framework computes: fresh weights, order, learning rates, and what lies on disk."""
+"""The parts of a training that no framework computes: initial weights, order, learning rates, files on disk."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import pytest
 
 from mobilebert_core import CheckpointError, ConfigError
 from mobilebert_core.heads import HEADS
-from mobilebert_core.training.initialization import fresh_arrays
+from mobilebert_core.training.initialization import initial_arrays
 from mobilebert_core.training.order import epoch_batches
 from mobilebert_core.training.recipe import Recipe
-from mobilebert_core.training.run_directory import Journal, read_curves
+from mobilebert_core.training.run_directory import RunDirectory, read_curves
 from mobilebert_core.weights import weight_table
 from tests.tiny import tiny_config
 
@@ -21,9 +21,9 @@ def test_fresh_weights_depend_on_seed_and_name_alone():
     config = tiny_config()
     table = [w for w in weight_table(config, HEADS["PreTraining"]) if w.tied_to is None]
     whole, some, other = (
-        fresh_arrays(table, config, 3),
-        fresh_arrays(table[5:9], config, 3),
-        fresh_arrays(table, config, 4),
+        initial_arrays(table, config, 3),
+        initial_arrays(table[5:9], config, 3),
+        initial_arrays(table, config, 4),
     )
     assert all(np.array_equal(some[name], whole[name]) for name in some)
     matrix = "mobilebert.embeddings.embedding_transformation.weight"
@@ -90,12 +90,12 @@ class FakeTrainer:
         return {"steps": np.array([self.value])}
 
 
-def journal(tmp_path, resume=False):
-    return Journal(tmp_path / "out", {"recipe": {"seed": 1}}, resume)
+def run_directory(tmp_path, resume=False):
+    return RunDirectory(tmp_path / "out", {"recipe": {"seed": 1}}, resume)
 
 
 def test_curves_are_cut_back_to_the_saved_state(tmp_path):
-    first = journal(tmp_path)
+    first = run_directory(tmp_path)
     first.begin(0)
     for step in range(1, 6):
         first.line(step, step / 10, 0.1, 1 / 3)
@@ -105,7 +105,7 @@ def test_curves_are_cut_back_to_the_saved_state(tmp_path):
     first.close()
     with (tmp_path / "out" / "curves.csv").open("a") as curves:
         curves.write("6,0.6")  # a line that a kill cut short
-    second = journal(tmp_path, resume=True)
+    second = run_directory(tmp_path, resume=True)
     state, progress = second.load()
     assert state["steps"].tolist() == [3] and progress == {"step": 3, "best": {}}
     second.begin(3)
@@ -119,7 +119,7 @@ def test_curves_are_cut_back_to_the_saved_state(tmp_path):
 
 @pytest.mark.parametrize("moment", ["before", "between", "after"])
 def test_a_kill_while_saving_leaves_a_whole_state(tmp_path, moment):
-    first = journal(tmp_path)
+    first = run_directory(tmp_path)
     first.begin(0)
     first.save(FakeTrainer(1), {"step": 1, "best": {}})
     first.close()
@@ -131,14 +131,14 @@ def test_a_kill_while_saving_leaves_a_whole_state(tmp_path, moment):
         (tmp_path / "out" / ".resume-1234").mkdir()
     else:  # the old one not yet removed
         (tmp_path / "out" / ".resume-old-1234").mkdir()
-    again = journal(tmp_path, resume=True)
+    again = run_directory(tmp_path, resume=True)
     assert again.saved == place and again.load()[1]["step"] == 1
     assert not list((tmp_path / "out").glob(".resume-*"))
 
 
 @pytest.mark.parametrize("nth", [1, 2])
 def test_an_interruption_between_the_renames_leaves_a_whole_state(tmp_path, monkeypatch, nth):
-    first = journal(tmp_path)
+    first = run_directory(tmp_path)
     first.begin(0)
     first.save(FakeTrainer(1), {"step": 1, "best": {}})
     replace, calls = os.replace, []
@@ -154,33 +154,33 @@ def test_an_interruption_between_the_renames_leaves_a_whole_state(tmp_path, monk
     with pytest.raises(KeyboardInterrupt):
         first.save(FakeTrainer(2), {"step": 2, "best": {}})
     first.close()
-    assert journal(tmp_path, resume=True).load()[1]["step"] == 1
+    assert run_directory(tmp_path, resume=True).load()[1]["step"] == 1
     assert not list((tmp_path / "out").glob(".resume-*"))
 
 
 def test_a_damaged_state_is_told(tmp_path):
-    first = journal(tmp_path)
+    first = run_directory(tmp_path)
     first.begin(0)
     first.save(FakeTrainer(1), {"step": 1, "best": {}})
     first.close()
     (tmp_path / "out" / "resume" / "state.safetensors").write_bytes(b"x" * 20)
     with pytest.raises(CheckpointError, match="the saved state cannot be read"):
-        journal(tmp_path, resume=True).load()
+        run_directory(tmp_path, resume=True).load()
 
 
 def test_a_directory_with_other_files_is_left_alone(tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.txt").write_text("x")
     with pytest.raises(ConfigError, match="wanted a new or empty directory"):
-        journal(tmp_path)
+        run_directory(tmp_path)
 
 
 def test_a_training_that_saved_nothing_is_no_hindrance(tmp_path):
-    first = journal(tmp_path)
+    first = run_directory(tmp_path)
     first.begin(0)
     first.line(1, 0.1, 0.1, float("nan"))
     first.close()
-    again = Journal(tmp_path / "out", {"recipe": {"seed": 2}}, resume=False)
+    again = RunDirectory(tmp_path / "out", {"recipe": {"seed": 2}}, resume=False)
     assert again.saved is None
     again.begin(0)
     again.close()

@@ -29,7 +29,7 @@ from conversion.parity.sample import random_checkpoint
 from mobilebert_core.checkpoints.containers.safetensors import SafetensorsFile
 from mobilebert_core.checkpoints.containers.shards import write_sharded
 from mobilebert_core.checkpoints.containers.tensorflow_writer import write_tensorflow
-from mobilebert_core.checkpoints.tensor_info import Stored
+from mobilebert_core.checkpoints.tensor_info import TensorInfo
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.heads import HEADS
 from mobilebert_core.weights import weight_table
@@ -84,7 +84,7 @@ def write_format(
         by_full_name = {weight.full_name: arrays[weight.name] for weight in table if weight.name in arrays}
         write_tensorflow(directory, HEADS[head], table, by_full_name.__getitem__, max_shard_size=limit)
     else:
-        stored = {name: Stored(array.shape, str(array.dtype)) for name, array in arrays.items()}
+        stored = {name: TensorInfo(array.shape, str(array.dtype)) for name, array in arrays.items()}
         write_sharded(directory / "model.safetensors", stored, arrays.__getitem__, limit)
     if bool(sharded) != any("-of-" in path.name for path in directory.iterdir()):
         raise SystemExit(f"{directory}: not as many files as wanted")

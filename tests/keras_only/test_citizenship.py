@@ -53,7 +53,7 @@ def test_call_forms(name):
 
 def test_wrong_forms():
     model, (x, _) = build("MaskedLM"), data("MaskedLM")
-    with pytest.raises(InputError, match="input_ids came twice"):
+    with pytest.raises(InputError, match="input_ids passed twice"):
         model(x, input_ids=x["input_ids"])
     with pytest.raises(InputError, match="knows no argument 'ids'"):
         model({"ids": x["input_ids"]})

@@ -107,7 +107,7 @@ def trained(callbacks=(), steps_per_execution=1):
 
 @pytest.mark.parametrize(("steps", "at"), [(1, (1, 5)), (2, (1, 3)), (1, (0, 2))])
 def test_resuming_at_any_batch(tmp_path, steps, at):
-    """Also when the last batch of an epoch was saved but its end never came, and several batches in one call."""
+    """Also when the last batch of an epoch was saved but its end never got, and several batches in one call."""
     expected, history = trained(steps_per_execution=steps)
     with pytest.raises(Interrupted):
         trained([ResumeTraining(tmp_path, 1), InterruptAt(*at)], steps)

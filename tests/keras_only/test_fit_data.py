@@ -65,10 +65,10 @@ def test_validation_in_every_form():
     model = build("PreTraining")
     model.compile(keras.optimizers.SGD(0.0))
     rows = tf.data.Dataset.from_tensor_slices
-    given = [
+    passed = [
         (x, y), (x | y,), (x, y, np.ones(8)), rows((x, y)).batch(8), rows(x | y).batch(8), Batches(x, y, 8),
     ]  # fmt: skip
-    for validation in given:
+    for validation in passed:
         history = model.fit(x | y, validation_data=validation, batch_size=8, verbose=0).history
         assert history["val_loss"][0] == pytest.approx(history["loss"][0], rel=1e-5)
     split = model.fit(x | y, validation_split=0.25, verbose=0, batch_size=8).history
@@ -130,11 +130,11 @@ def test_class_weights_for_several_outputs(name):
     x, y = data(name)
     model = build(name)
     model.compile("sgd")
-    for given in ((x, y), (tf.data.Dataset.from_tensors((x, y)),)):
+    for passed in ((x, y), (tf.data.Dataset.from_tensors((x, y)),)):
         with pytest.raises(
             InputError, match="class_weight is for one output whose labels are class numbers, got 2 out"
         ):
-            model.fit(*given, class_weight={0: 1.0}, verbose=0)
+            model.fit(*passed, class_weight={0: 1.0}, verbose=0)
 
 
 def test_class_weights_that_mean_nothing():

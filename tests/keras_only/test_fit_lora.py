@@ -125,7 +125,7 @@ def test_what_adapters_refuse():
         model.enable_lora(2, ["query", "quer"])
     with pytest.raises(ConfigError, match="no layer is called 'classifier'"):
         model.enable_lora(2, "classifier")
-    with pytest.raises(ConfigError, match="no targets were given"):
+    with pytest.raises(ConfigError, match="no targets were passed"):
         model.enable_lora(2, [])
     assert model.lora is None and len(model.trainable_variables) == len(model.weights)
     model.enable_lora(2)

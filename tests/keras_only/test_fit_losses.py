@@ -78,7 +78,9 @@ def test_weights_of_losses():
     )
     parts = history["prediction_logits_loss"][0], history["seq_relationship_logits_loss"][0]
     assert history["loss"][0] == pytest.approx(parts[0] + 0.25 * parts[1], rel=1e-5)
-    with pytest.raises(ConfigError, match="loss_weights came without a loss; the model's own loss has no weights"):
+    with pytest.raises(
+        ConfigError, match="loss_weights was passed without a loss; the model's own loss has no weights"
+    ):
         model.compile("sgd", loss_weights=[1.0, 0.5])
 
 
@@ -90,7 +92,7 @@ def test_losses_that_would_train_towards_nothing():
         model.compile("sgd", loss=Sparse())
     with pytest.raises(ConfigError, match="losses and metrics are for logits, got 'start_logits'"):
         model.compile("sgd", loss={"start_logits": Sparse(True)})
-    with pytest.raises(ConfigError, match=r"2 losses or weights came for the outputs \['logits'\]"):
+    with pytest.raises(ConfigError, match=r"2 losses or weights were passed for the outputs \['logits'\]"):
         model.compile("sgd", loss=[Sparse(True), Sparse(True)])
     with pytest.raises(ConfigError, match="losses and metrics are for logits, got 'span'"):
         model.compile("sgd", metrics={"span": "accuracy"})

@@ -32,9 +32,9 @@ for name in ("SequenceClassification", "TokenClassification", "PreTraining", "Qu
             model = build(name, initializer_range=0.1)
             # SGD, whose steps are as large as the gradients: a loss scaled twice would show.
             model.compile(keras.optimizers.SGD(0.1), metrics=["accuracy"])
-        given = x | y if name == "PreTraining" else x
-        labels = plain(y) if given is x else None
-        fitted = model.fit(given, labels, epochs=3, batch_size=8, shuffle=False, verbose=0)
+        passed = x | y if name == "PreTraining" else x
+        labels = plain(y) if passed is x else None
+        fitted = model.fit(passed, labels, epochs=3, batch_size=8, shuffle=False, verbose=0)
         evaluated = model.evaluate(x, plain(y), batch_size=8, verbose=0)
         found.append((fitted.history, evaluated, weights_of(model)))
     (history, evaluated, weights), (shared, shared_evaluated, shared_weights) = found

@@ -31,7 +31,7 @@ MODELS = [(head, "released") for head in HEADS] + [
 
 
 def build(head="PreTraining", dtype="float32", **overrides):
-    """A model as a fresh process would name it, with random numbers in every weight."""
+    """A model as a new process would name it, with random numbers in every weight."""
     keras.utils.clear_session()
     kwargs = {name: overrides.pop(name) for name in ("add_pooling_layer",) if name in overrides}
     model = mobilebert_tf.MODEL_CLASSES[head](tiny_config(**overrides), initializer="zeros", dtype=dtype, **kwargs)

@@ -51,16 +51,16 @@ def assert_same(found, expected):
 def test_fit_is_that_of_all_tokens(name, form):
     x, y = data(name)
     if form == "y":
-        given = (x, y)
+        passed = (x, y)
     elif form == "inputs":
-        given = (x | y, None)
+        passed = (x | y, None)
     elif form == "list":
-        given = (list(x.values()), tuple(y.values()) if len(y) > 1 else y["labels"])
+        passed = (list(x.values()), tuple(y.values()) if len(y) > 1 else y["labels"])
     else:
-        given = (tf.data.Dataset.from_tensor_slices((x, y) if form == "dataset" else (x | y,)).batch(4), None)
+        passed = (tf.data.Dataset.from_tensor_slices((x, y) if form == "dataset" else (x | y,)).batch(4), None)
     dense, sparse = models(name)
     options = {"batch_size": None} if "dataset" in form else {}
-    expected, found = fitted(dense, *given, **options), fitted(sparse, *given, **options)
+    expected, found = fitted(dense, *passed, **options), fitted(sparse, *passed, **options)
     assert expected[0]["loss"][-1] < expected[0]["loss"][0]
     assert_same(found, expected)
     for one, other in zip(sparse.trainable_variables, dense.trainable_variables, strict=True):

@@ -113,7 +113,7 @@ def test_fit_on_texts_learns(tokenizer):
     """One text, a pair, and choices; labels of several outputs come as a dict."""
     texts = ["The bees are here.", "It rained all day."] * 8
     labels = np.array([0, 1] * 8)
-    for name, given, pairs, answers in (
+    for name, passed, pairs, answers in (
         ("SequenceClassification", texts, None, labels),
         ("NextSentencePrediction", ["Who keeps the bees?"] * 16, texts, labels),
         ("MultipleChoice", [texts[:2], texts[1::-1]] * 8, None, labels),
@@ -121,7 +121,7 @@ def test_fit_on_texts_learns(tokenizer):
     ):
         model = build(name, vocab_size=8000, initializer_range=0.1)
         model.compile(keras.optimizers.Adam(1e-2))
-        dataset = text_dataset(given, answers, pairs=pairs, tokenizer=tokenizer, batch_size=8, shuffle=True, seed=0)
+        dataset = text_dataset(passed, answers, pairs=pairs, tokenizer=tokenizer, batch_size=8, shuffle=True, seed=0)
         history = model.fit(dataset, epochs=20, validation_data=dataset, shuffle=False, verbose=0).history
         assert history["loss"][-1] < 0.05 and history["val_loss"][-1] < 0.05, (name, history)
         assert len(next(iter(model.predict(dataset, verbose=0).values()))) == 16
@@ -158,7 +158,7 @@ def test_what_is_no_text(tokenizer):
         ([b"\xff\xfe"], "a text is not UTF-8"),
         ([], "there are no texts"),
         ({"text": "a"}, "texts must be strings, got dict"),
-        (("a", "b", "c"), "a tuple of 3 came, wanted .first, second. texts"),
+        (("a", "b", "c"), "a tuple of 3 got, wanted .first, second. texts"),
         ((["a"], ["b", "c"]), r"first texts are \(1,\), second texts \(2,\)"),
     ):
         with pytest.raises(InputError, match=message):
@@ -178,7 +178,7 @@ def test_what_is_no_text(tokenizer):
     ({"texts": ["a", 1, "b", "c"]}, "wanted strings, got int 1"),
     ({"batch_size": 0}, "batch_size must be a whole number from 1, got 0"),
     ({"first_pass": -1}, "first_pass must be a whole number from 0, got -1"),
-    ({"sample_weight": [1.0] * 4}, "sample_weight came without labels"),
+    ({"sample_weight": [1.0] * 4}, "sample_weight was passed without labels"),
     ({"pad": "longer"}, "pad must be 'longest', 'max_length' or a multiple, got 'longer'"),
     ({"pad": 8}, "max_length 37 is no multiple of pad 8"),
     ({"tokenizer": "my-model"}, "tokenizer must be a tokenizer, got 'my-model'"),

@@ -20,7 +20,7 @@ from conversion.converting import convert
 from conversion.parity.deviation import ParityError
 from mobilebert.cli import main
 from mobilebert_core.checkpoints.formats import open_checkpoint
-from mobilebert_core.checkpoints.targets import TARGETS
+from mobilebert_core.checkpoints.targets import OUTPUT_FORMATS
 from mobilebert_core.errors import CheckpointError, ConfigError
 from mobilebert_core.heads import HEADS
 from tests.tiny import BRANCHES
@@ -31,7 +31,7 @@ DECODER = "cls.predictions.decoder.weight"
 
 def place(folder: Path, target: str) -> Path:
     """A destination as the format names it."""
-    return folder / target / f"m{TARGETS[target].ending}" if TARGETS[target].ending else folder / target
+    return folder / target / f"m{OUTPUT_FORMATS[target].ending}" if OUTPUT_FORMATS[target].ending else folder / target
 
 
 def values(path: Path) -> dict[str, np.ndarray]:
@@ -46,7 +46,7 @@ def edit(path: Path, change) -> None:
     save_file(arrays, path / "model.safetensors", metadata={"format": "pt"})
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", OUTPUT_FORMATS)
 @pytest.mark.parametrize("head", HEADS)
 def test_every_head_into_every_format(checkpoint, tmp_path, head, target):
     source = checkpoint(head)
@@ -62,7 +62,7 @@ def test_every_head_into_every_format(checkpoint, tmp_path, head, target):
 
 @pytest.mark.parametrize("branch", ["teacher", "untied", "pruned", "embedding_is_hidden", "six_ffn", "layer_norm",
                                     "padding_invariant"])  # fmt: skip
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", OUTPUT_FORMATS)
 def test_every_branch_into_every_format(checkpoint, tmp_path, branch, target):
     source = checkpoint("PreTraining", **BRANCHES[branch])
     impossible = {("google", "untied"): "has no place for cls.predictions.decoder.weight",
@@ -346,7 +346,7 @@ def test_a_file_does_not_take_its_neighbours_configuration(checkpoint, tmp_path)
     assert not (tmp_path / "b.weights.h5").exists()
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", OUTPUT_FORMATS)
 def test_a_full_disk_leaves_nothing(checkpoint, tmp_path, target, monkeypatch):
     source = checkpoint("MaskedLM")
 
@@ -413,7 +413,7 @@ def test_the_command(checkpoint, tmp_path, capsys):
 
 def test_converting_and_inspecting_load_no_framework(checkpoint, tmp_path):
     source = checkpoint("MaskedLM")
-    for target in TARGETS:
+    for target in OUTPUT_FORMATS:
         code = (
             "import sys; from mobilebert.cli import main\n"
             f"code = main(['convert', {str(source)!r}, {str(place(tmp_path, target))!r}, '--to', {target!r}, "

@@ -82,7 +82,7 @@ def test_broken_lines_are_reported_and_the_rest_processed(model, predict, tmp_pa
         "line 5: text-classification: text must be text, got int 3",
         "line 6: wanted UTF-8, byte 0xff after 0 characters",
         "line 7: wanted a JSON object or string, got list",
-        "line 9: text-classification: wanted text, came nothing; text missing",
+        "line 9: text-classification: wanted text, got nothing; text missing",
         "5 broken lines, 4 answered",
     ):
         assert wanted in said
@@ -142,7 +142,7 @@ def test_options_that_do_not_fit(model, predict, tmp_path, monkeypatch):
     file = tmp_path / "in.dat"
     file.write_text("a\n")
     for arguments, message in (
-        (("a", "--input", file), "text came as arguments and from --input"),
+        (("a", "--input", file), "text was passed as arguments and from --input"),
         (("--input", file), "wanted a file ending in jsonl, csv, txt, or --format"),
         (("--input", tmp_path / "no.txt"), "no.txt: wanted a file of inputs, there is none"),
     ):

@@ -31,7 +31,7 @@ def here(tmp_path):
     """A directory with a configuration and its vocabulary, from which fresh models start."""
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS, *"abcdefghijklmnopqrstuvwxyz.?!,",
                   *(f"##{c}" for c in "abcdefghijklmnopqrstuvwxyz")]  # fmt: skip
-    folder = tmp_path / "fresh"
+    folder = tmp_path / "random"
     folder.mkdir()
     (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n")
     config = tiny_config(vocab_size=len(vocabulary), initializer_range=0.1)
@@ -39,17 +39,17 @@ def here(tmp_path):
     return tmp_path
 
 
-def sentence(draw, label):
-    words = [str(w) for w in draw.choice(WORDS[5:], 6)]
-    words[int(draw.integers(6))] = ("awful", "lovely")[label]
+def sentence(rng, label):
+    words = [str(w) for w in rng.choice(WORDS[5:], 6)]
+    words[int(rng.integers(6))] = ("awful", "lovely")[label]
     return " ".join(words)
 
 
 def write_task(folder: Path, task: str) -> Path:
     """Learnable rows for a task."""
-    draw = np.random.default_rng(0)
-    labels = [int(i) for i in draw.integers(0, 2, 40)]
-    texts = [sentence(draw, label) for label in labels]
+    rng = np.random.default_rng(0)
+    labels = [int(i) for i in rng.integers(0, 2, 40)]
+    texts = [sentence(rng, label) for label in labels]
     if task == "text-classification":
         lines = ["text,label", *(f"{t},{('bad', 'good')[y]}" for t, y in zip(texts, labels, strict=True))]
         return _write(folder / "data.csv", lines)
@@ -68,7 +68,7 @@ def write_task(folder: Path, task: str) -> Path:
         paragraphs = [{"context": texts[int(q["id"])], "qas": [q]} for q in questions]
         return _write(folder / "data.json", [json.dumps({"version": "1.1", "data": [{"paragraphs": paragraphs}]})])
     if task == "multiple-choice":
-        rows = [{"text": "it was", "choices": [t, sentence(draw, 1 - y)], "label": 1 - y} for t, y in zip(texts, labels,
+        rows = [{"text": "it was", "choices": [t, sentence(rng, 1 - y)], "label": 1 - y} for t, y in zip(texts, labels,
                 strict=True)]  # fmt: skip
         return _write(folder / "data.jsonl", [json.dumps(row) for row in rows])
     return _write(folder / "data.txt", [line for i, t in enumerate(texts) for line in ([t, ""] if i % 4 == 3 else [t])])
@@ -85,8 +85,9 @@ TASKS = ("text-classification", "token-classification", "question-answering", "m
 
 def train(here: Path, task: str, output: str, *options: str) -> int:
     data = write_task(here, task)
-    return main(["train", task, "--data", str(data), "--dev", str(data), "--model", str(here / "fresh" / "config.json"),
-                 "--output", str(here / output), "--batch-size", "8", "--set", *NO_DROPOUT, *options])  # fmt: skip
+    return main(["train", task, "--data", str(data), "--dev", str(data), "--model",
+                 str(here / "random" / "config.json"), "--output", str(here / output), "--batch-size", "8", "--set",
+                 *NO_DROPOUT, *options])  # fmt: skip
 
 
 def curve(output: Path) -> np.ndarray:
@@ -134,7 +135,7 @@ def test_a_killed_training_goes_on_where_it_saved(here):
     assert train(here, "text-classification", "killed", *options, "--resume") == 0
     assert np.array_equal(curve(here / "killed"), curve(here / "whole"))
     ours, theirs = (json.loads((here / name / "training.json").read_text()) for name in ("killed", "whole"))
-    assert ours["dev"] == theirs["dev"] and ours["fresh_weights"] == theirs["fresh_weights"] != []
+    assert ours["dev"] == theirs["dev"] and ours["newly_initialized"] == theirs["newly_initialized"] != []
     ours, theirs = (load_file(here / name / "model.safetensors") for name in ("killed", "whole"))
     assert all(np.array_equal(ours[name], theirs[name]) for name in theirs)
 
@@ -156,17 +157,17 @@ def test_a_loss_that_is_no_number_ends_the_training(here, capsys):
 
 
 def test_a_full_disk_leaves_the_last_state(here, capsys, monkeypatch):
-    from mobilebert_core.training import journal
+    from mobilebert_core.training import run_directory
 
-    written, save_file = [], journal.save_file
+    written, save_file = [], run_directory.save_file
 
     def full_disk(arrays, path):
         written.append(path)
         if len(written) > 2:
-            raise journal.SafetensorError("IoError(No space left on device)")
+            raise run_directory.SafetensorError("IoError(No space left on device)")
         save_file(arrays, path)
 
-    monkeypatch.setattr(journal, "save_file", full_disk)
+    monkeypatch.setattr(run_directory, "save_file", full_disk)
     options = ("--epochs", "2", "--save-every", "2")
     assert train(here, "text-classification", "out", *options) == 2
     assert "the state cannot be saved (IoError(No space left on device)); the one before" in capsys.readouterr().err
@@ -187,7 +188,7 @@ def test_pairs_need_a_model_that_tells_them_apart(here, task, capsys):
 BAD = {
     "empty": ("", "the file is empty"),
     "no such column": ("words,label\na,b\n", "no column text"),
-    "malformed": ("text,label\na film,good\nbroken\n", "data.csv:3: wanted 2 columns, came 1"),
+    "malformed": ("text,label\na film,good\nbroken\n", "data.csv:3: wanted 2 columns, got 1"),
     "one label": ("text,label\na film,good\na book,good\n", "wanted at least 2 different labels"),
 }
 
@@ -197,7 +198,7 @@ def test_bad_data_is_told_before_anything_is_written(here, name, capsys):
     text, message = BAD[name]
     data = here / "data.csv"
     data.write_text(text)
-    assert main(["train", "text-classification", "--data", str(data), "--model", str(here / "fresh" / "config.json"),
+    assert main(["train", "text-classification", "--data", str(data), "--model", str(here / "random" / "config.json"),
                  "--output", str(here / "out")]) == 2  # fmt: skip
     assert message in capsys.readouterr().err
     assert not (here / "out").exists()
@@ -223,7 +224,7 @@ def test_options_that_cannot_be_are_told_before_anything_is_written(here, task, 
 
 
 def test_label_names_that_are_none_or_twice(here, capsys):
-    for text, message in (("\n", "came none"), ("bad\ngood\nbad\n", "'bad' stands there twice")):
+    for text, message in (("\n", "got none"), ("bad\ngood\nbad\n", "'bad' stands there twice")):
         names = here / "names.txt"
         names.write_text(text)
         assert train(here, "text-classification", "out", "--label-names", str(names)) == 2
@@ -232,7 +233,7 @@ def test_label_names_that_are_none_or_twice(here, capsys):
 
 def test_text_without_a_word_to_predict(here, capsys):
     data = _write(here / "signs.txt", ["日", "本"])  # [UNK] all
-    assert main(["train", "fill-mask", "--data", str(data), "--model", str(here / "fresh" / "config.json"),
+    assert main(["train", "fill-mask", "--data", str(data), "--model", str(here / "random" / "config.json"),
                  "--output", str(here / "out")]) == 2  # fmt: skip
     assert "no words in the" in capsys.readouterr().err
 
@@ -240,7 +241,7 @@ def test_text_without_a_word_to_predict(here, capsys):
 @pytest.mark.parametrize("task", ["token-classification", "multiple-choice"])
 def test_the_classifiers_dropout_is_the_recipes(here, task):
     data = write_task(here, task)
-    assert main(["train", task, "--data", str(data), "--model", str(here / "fresh" / "config.json"), "--output",
+    assert main(["train", task, "--data", str(data), "--model", str(here / "random" / "config.json"), "--output",
                  str(here / "out"), "--max-steps", "1", "--classifier-dropout", "0.25"]) == 0  # fmt: skip
     assert json.loads((here / "out" / "config.json").read_text())["classifier_dropout"] == 0.25
     assert "classifier dropout 0.25" in (here / "out" / "README.md").read_text()
@@ -250,7 +251,7 @@ def test_an_unknown_label_at_evaluation_is_an_error_or_counted(here, capsys):
     data = write_task(here, "text-classification")
     dev = _write(here / "dev.csv", ["text,label", "a lovely film,good", "a film,great"])
     command = ["train", "text-classification", "--data", str(data), "--dev", str(dev), "--epochs", "1", "--model",
-               str(here / "fresh" / "config.json"), "--output", str(here / "out")]  # fmt: skip
+               str(here / "random" / "config.json"), "--output", str(here / "out")]  # fmt: skip
     assert main(command) == 2
     assert "dev.csv:3: label 'great' is not among those of the training data" in capsys.readouterr().err
     assert main([*command, "--skip-bad-rows"]) == 0
@@ -261,18 +262,16 @@ def test_an_unknown_label_at_evaluation_is_an_error_or_counted(here, capsys):
 def test_long_texts_are_cut_and_counted(here, capsys):
     data = _write(here / "data.csv", ["text,label", f"{'good ' * 200},good", "bad,bad"])
     assert main(["train", "text-classification", "--data", str(data), "--epochs", "1", "--model",
-                 str(here / "fresh" / "config.json"), "--output", str(here / "out")]) == 0  # fmt: skip
+                 str(here / "random" / "config.json"), "--output", str(here / "out")]) == 0  # fmt: skip
     assert f"1 of 2 texts longer than {TINY['max_position_embeddings']} tokens were cut" in capsys.readouterr().out
 
 
 def test_thresholds_are_tuned_and_folded_into_the_bias(here):
-    draw = np.random.default_rng(1)
-    rows = [
-        {"text": sentence(draw, i % 2), "labels": ["x"] if i % 5 == 0 else ["x", "y"][i % 2 : 2]} for i in range(60)
-    ]
+    rng = np.random.default_rng(1)
+    rows = [{"text": sentence(rng, i % 2), "labels": ["x"] if i % 5 == 0 else ["x", "y"][i % 2 : 2]} for i in range(60)]
     data = _write(here / "data.jsonl", [json.dumps(row) for row in rows])
     assert main(["train", "text-classification", "--data", str(data), "--dev", str(data), "--epochs", "2", "--model",
-                 str(here / "fresh" / "config.json"), "--output", str(here / "out"),
+                 str(here / "random" / "config.json"), "--output", str(here / "out"),
                  "--tune-thresholds"]) == 0  # fmt: skip
     results = json.loads((here / "out" / "training.json").read_text())
     classify = MobileBertPipeline.from_pretrained("text-classification", here / "out", top_k=None)
@@ -293,17 +292,18 @@ def test_thresholds_of_labels_that_are_probabilities(here):
     rows = [{"text": f"{w} film", "labels": {"x": p, "y": 0.9}} for w, p in (("good", 0.8), ("bad", 0.2)) * 4]
     data = _write(here / "data.jsonl", [json.dumps(row) for row in rows])
     assert main(["train", "text-classification", "--data", str(data), "--dev", str(data), "--epochs", "1", "--model",
-                 str(here / "fresh" / "config.json"), "--output", str(here / "out"),
+                 str(here / "random" / "config.json"), "--output", str(here / "out"),
                  "--tune-thresholds"]) == 0  # fmt: skip
     assert json.loads((here / "out" / "training.json").read_text())["dev"]["f1_micro"] >= 0.8
 
 
 def test_a_checkpoint_keeps_its_sizes(here, checkpoint, capsys):
-    """Another size would leave weights of the encoder fresh."""
+    """Another size would leave weights of the encoder newly_initialized."""
     data = write_task(here, "text-classification")
     start = checkpoint("MaskedLM", vocab_size=8000)
     assert main(["train", "text-classification", "--data", str(data), "--model", str(start), "--tokenizer",
-                 str(here / "fresh"), "--output", str(here / "out"), "--set", "intermediate_size=56"]) == 2  # fmt: skip
+                 str(here / "random"), "--output", str(here / "out"), "--set",
+                 "intermediate_size=56"]) == 2  # fmt: skip
     assert "of the encoder's weights have another shape" in capsys.readouterr().err
     assert not (here / "out").exists()
 
@@ -312,8 +312,10 @@ def test_a_preset_and_a_checkpoint_as_start(here, checkpoint):
     data = write_task(here, "text-classification")
     start = checkpoint("MaskedLM", vocab_size=8000)
     assert main(["train", "text-classification", "--data", str(data), "--model", str(start), "--tokenizer",
-                 str(here / "fresh"), "--output", str(here / "out"), "--max-steps", "2"]) == 0  # fmt: skip
+                 str(here / "random"), "--output", str(here / "out"), "--max-steps", "2"]) == 0  # fmt: skip
     card = (here / "out" / "README.md").read_text()
     assert (
-        "fresh weights: `mobilebert.pooler.dense.weight`" in card and "`classifier.bias`" in card and "2 steps" in card
+        "newly initialized weights: `mobilebert.pooler.dense.weight`" in card
+        and "`classifier.bias`" in card
+        and "2 steps" in card
     )

@@ -114,10 +114,10 @@ def test_dense_no_norm_is_that_of_autograd(residual):
 
     torch.testing.assert_close(fused(*arrays), plain(*arrays), rtol=1e-12, atol=1e-12)
     assert torch.autograd.gradcheck(fused, arrays) and torch.autograd.gradgradcheck(fused, arrays)
-    given = torch.randn(5, 4, dtype=torch.float64)
+    passed = torch.randn(5, 4, dtype=torch.float64)
     for one, other in zip(
-        torch.autograd.grad(fused(*arrays), arrays, given),
-        torch.autograd.grad(plain(*arrays), arrays, given),
+        torch.autograd.grad(fused(*arrays), arrays, passed),
+        torch.autograd.grad(plain(*arrays), arrays, passed),
         strict=True,
     ):
         torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)

@@ -11,7 +11,7 @@ import numpy as np
 
 from ...errors import BackendMissingError, CheckpointError
 from ..dtypes import widened
-from ..tensor_info import Stored
+from ..tensor_info import TensorInfo
 
 # What reading a file that is damaged or crafted makes h5py raise.
 _H5PY_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError)
@@ -33,7 +33,7 @@ class H5File:
     def __init__(self, path: Path, content: io.RawIOBase | None = None) -> None:
         h5py = import_h5py(path)
         self.path = path
-        self.stored: dict[str, Stored] = {}
+        self.stored: dict[str, TensorInfo] = {}
         self._datasets: dict[str, Any] = {}
         try:
             self._file = h5py.File(path if content is None else content, "r")
@@ -83,7 +83,7 @@ def import_h5py(path: Path) -> Any:
     return h5py
 
 
-def _described(dataset: Any, where: str) -> Stored:
+def _described(dataset: Any, where: str) -> TensorInfo:
     if dataset.external or dataset.is_virtual:
         raise CheckpointError(f"{where} keeps its data in another file; not followed.")
     declared, stored = math.prod(dataset.shape) * dataset.dtype.itemsize, dataset.id.get_storage_size()
@@ -91,4 +91,4 @@ def _described(dataset: Any, where: str) -> Stored:
         raise CheckpointError(f"{where} is said to hold {declared:,} bytes, but {stored:,} are stored; not read.")
     # h5py has no type for bfloat16: Keras stores two bytes without a type, and the name beside them.
     marked = dataset.dtype.kind == "V" and dataset.dtype.itemsize == 2 and dataset.attrs.get("dtype") == "bfloat16"
-    return Stored(tuple(dataset.shape), "bfloat16" if marked else dataset.dtype.name)
+    return TensorInfo(tuple(dataset.shape), "bfloat16" if marked else dataset.dtype.name)

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...errors import CheckpointError, CheckpointNotFoundError
 from ...files import read_json
-from ..tensor_info import Stored
+from ..tensor_info import TensorInfo
 from .hdf5 import H5File
 
 
@@ -23,7 +23,7 @@ class KerasShards:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.stored: dict[str, Stored] = {}
+        self.stored: dict[str, TensorInfo] = {}
         self.shards: list[Path] = []
         self._files: dict[str, H5File] = {}
         for name in _shard_names(path, read_json(path).get("weight_map")):

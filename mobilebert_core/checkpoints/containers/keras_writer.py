@@ -1,6 +1,6 @@
 """Writes files of Keras 3 without Keras: `.weights.h5`, which `load_weights` reads, and `.keras`, for `load_model`.
 
-What is written equals what Keras writes for a model that was built in a fresh process and not compiled: the same
+What is written equals what Keras writes for a model that was built in a new process and not compiled: the same
 groups, datasets, attributes and members. Arrays are fetched and written one at a time, the file appears whole or
 not at all.
 """
@@ -30,11 +30,11 @@ from .keras_archive import ARCHIVE_SUFFIX, CONFIG_MEMBER, METADATA_MEMBER, PACKA
 KERAS_VERSION = "3.15.1"  # whose layout this is; Keras itself does not read it back
 POLICIES = (*DTYPES, "mixed_float16", "mixed_bfloat16")
 
-Read = Callable[[str], np.ndarray]
+ReadArray = Callable[[str], np.ndarray]
 
 
 def write_keras_weights(
-    path: str | Path, config: MobileBertConfig, head: Head, read: Read, pooler: bool | None = None
+    path: str | Path, config: MobileBertConfig, head: Head, read: ReadArray, pooler: bool | None = None
 ) -> None:
     """Writes what `TFMobileBert...(config).save_weights(path)` would.
 
@@ -57,7 +57,7 @@ def write_keras_archive(
     path: str | Path,
     config: MobileBertConfig,
     head: Head,
-    read: Read,
+    read: ReadArray,
     pooler: bool | None = None,
     policy: str = "float32",
 ) -> None:
@@ -80,7 +80,7 @@ def write_keras_archive(
 
 
 def _write_hdf5(
-    temporary: Path, path: Path, config: MobileBertConfig, head: Head, read: Read, pooler: bool | None
+    temporary: Path, path: Path, config: MobileBertConfig, head: Head, read: ReadArray, pooler: bool | None
 ) -> None:
     check_head(config, head)
     with import_h5py(path).File(temporary, "w") as file:
@@ -91,7 +91,7 @@ def _write_hdf5(
                 continue
             array = read(weight.full_name)
             if array.shape != weight.shape:
-                raise CheckpointError(f"{path}: {weight.full_name} came as {array.shape}, wanted {weight.shape}.")
+                raise CheckpointError(f"{path}: {weight.full_name} has shape {array.shape}, wanted {weight.shape}.")
             file[keras_place(weight)] = array.T if "keras" in weight.transposed else array
 
 

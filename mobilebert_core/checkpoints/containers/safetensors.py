@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from ...errors import CheckpointError
 from ...files import replacing
 from ..dtypes import narrowed, widened
-from ..tensor_info import Stored
+from ..tensor_info import TensorInfo
 
 # Spelling in the file: numpy's for what is said, and for what lies there.
 _DTYPES = {
@@ -46,11 +46,11 @@ class SafetensorsFile:
         if self.metadata.get("format") not in (None, "pt", "np", "tf", "flax", "mlx"):
             raise CheckpointError(f"{path}: unknown safetensors format {self.metadata['format']!r}, wanted 'pt'.")
         header, self._start = _header(path)
-        self.stored: dict[str, Stored] = {}
+        self.stored: dict[str, TensorInfo] = {}
         self._places: dict[str, tuple[str, int]] = {}
         for name, entry in header.items():
             dtype, layout = _DTYPES.get(entry["dtype"], (entry["dtype"].lower(), ""))
-            self.stored[name] = Stored(tuple(entry["shape"]), dtype)
+            self.stored[name] = TensorInfo(tuple(entry["shape"]), dtype)
             self._places[name] = (layout, entry["data_offsets"][0])
 
     def read(self, name: str) -> np.ndarray:
@@ -77,10 +77,10 @@ def _header(path: Path) -> tuple[dict[str, Any], int]:
 
 def save_weights(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Writes arrays as a safetensors file in PyTorch's layout, whole or not at all."""
-    write_safetensors(path, {n: Stored(a.shape, str(a.dtype)) for n, a in arrays.items()}, arrays.__getitem__)
+    write_safetensors(path, {n: TensorInfo(a.shape, str(a.dtype)) for n, a in arrays.items()}, arrays.__getitem__)
 
 
-def write_safetensors(path: Path, stored: Mapping[str, Stored], read: Callable[[str], np.ndarray]) -> None:
+def write_safetensors(path: Path, stored: Mapping[str, TensorInfo], read: Callable[[str], np.ndarray]) -> None:
     """Writes a safetensors file in PyTorch's layout from one array at a time, whole or not at all.
 
     The library's writer wants all arrays at once, and none in bfloat16, which is what `stored` may ask for.

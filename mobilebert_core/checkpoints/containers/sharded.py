@@ -9,7 +9,7 @@ import numpy as np
 
 from ...errors import CheckpointError, CheckpointNotFoundError
 from ...files import weight_map
-from ..tensor_info import Stored, WeightFile
+from ..tensor_info import TensorInfo, WeightFile
 
 
 class ShardedFile:
@@ -32,7 +32,7 @@ class ShardedFile:
                 "nothing was loaded."
             )
         self._files: dict[str, WeightFile] = {}
-        self.stored: dict[str, Stored] = {}
+        self.stored: dict[str, TensorInfo] = {}
         opened = [open_shard(shard) for shard in self.shards]
         self.first = opened[0]
         for shard, file in zip(self.shards, opened, strict=True):

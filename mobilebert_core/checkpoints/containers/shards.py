@@ -16,7 +16,7 @@ import numpy as np
 
 from ...errors import ConfigError
 from ...files import INDEX_SUFFIX, replacing
-from ..tensor_info import Stored
+from ..tensor_info import TensorInfo
 from .safetensors import write_safetensors
 
 _UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
@@ -47,7 +47,7 @@ def size_in_bytes(size: int | str) -> int:
 
 def write_sharded(
     path: Path,
-    stored: Mapping[str, Stored],
+    stored: Mapping[str, TensorInfo],
     read: Callable[[str], np.ndarray],
     max_shard_size: int | str | None = None,
 ) -> None:

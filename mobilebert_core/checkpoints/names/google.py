@@ -8,7 +8,7 @@ from typing import Any
 from ...configuration.config import MobileBertConfig
 from ...errors import CheckpointError
 from ...weights import Weight
-from ..tensor_info import Renamed, WeightFile, by_name
+from ..tensor_info import MappedCheckpoint, WeightFile, by_name
 
 # What that code assumes for a field its JSON does not have; much of it differs from the defaults of transformers.
 _DEFAULTS: dict[str, Any] = {
@@ -68,12 +68,12 @@ def google_fields(config: MobileBertConfig) -> dict[str, Any]:
     return {**fields, "hidden_act": theirs}
 
 
-def google_names(file: WeightFile, weights: Iterable[Weight]) -> Renamed:
+def google_names(file: WeightFile, weights: Iterable[Weight]) -> MappedCheckpoint:
     """A TF1 checkpoint as PyTorch has it; optimizer slots, steps, teacher and quantization ranges are dropped."""
     known = by_name(weights, "tf1")
     found = {name: known[name] for name in file.stored if name in known}
     dropped = {name: reason for name in file.stored if (reason := _reason(name, known)) is not None}
-    return Renamed(file, "tf1", found, dropped)
+    return MappedCheckpoint(file, "tf1", found, dropped)
 
 
 def is_quantized(file: WeightFile) -> bool:

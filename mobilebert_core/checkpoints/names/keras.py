@@ -16,7 +16,7 @@ from ...configuration.config import MobileBertConfig
 from ...errors import CheckpointError
 from ...heads import Head
 from ...weights import KERAS_RENAMES, Weight, weight_table
-from ..tensor_info import FLOATING, Renamed, WeightFile
+from ..tensor_info import FLOATING, MappedCheckpoint, WeightFile
 
 # Attributes are walked in the order of their names, and a layer is saved where it is met first: the property
 # `base_model` comes before `mobilebert`, and the list `layers` that every model has before `qa_outputs`.
@@ -57,7 +57,7 @@ _HEADS_WITH_DROPOUT = frozenset({"classifier", "choice_classifier"})
 _BESIDE = {"optimizer/": "optimizer state", "layers/low_rank_adapters/": "low-rank adapters, merged into the kernels"}
 
 
-def keras_names(file: WeightFile, weights: Iterable[Weight]) -> Renamed:
+def keras_names(file: WeightFile, weights: Iterable[Weight]) -> MappedCheckpoint:
     """A file of Keras as PyTorch has it; optimizer state and low-rank adapters are dropped.
 
     Raises:
@@ -78,7 +78,7 @@ def keras_names(file: WeightFile, weights: Iterable[Weight]) -> Renamed:
             "models are not supported here: save the model before `quantize`, or load it with Keras."
         )
     dropped = {name: why for name in file.stored for group, why in _BESIDE.items() if name.startswith(group)}
-    return Renamed(file, "keras", {name: known[name] for name in file.stored if name in known}, dropped)
+    return MappedCheckpoint(file, "keras", {name: known[name] for name in file.stored if name in known}, dropped)
 
 
 def keras_place(weight: Weight) -> str:
@@ -119,7 +119,7 @@ def keras_layers(config: MobileBertConfig, head: Head, pooler: bool | None = Non
 
 
 def layer_name(head: Head) -> str:
-    """What Keras calls a model of this head that was given no name."""
+    """What Keras calls a model of this head that has no name."""
     return _snake_case(keras_class(head))
 
 

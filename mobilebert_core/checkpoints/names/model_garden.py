@@ -23,7 +23,7 @@ from ...configuration.config import MobileBertConfig
 from ...errors import CheckpointError
 from ...weights import POOLER_ROWS, Weight
 from ..containers.tensor_bundle.object_graph import OBJECT_GRAPH, ROOT, ObjectGraph
-from ..tensor_info import Renamed
+from ..tensor_info import MappedCheckpoint
 from .model_garden_objects import ClassificationHead, SavedMobileBert, saved_models
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ _PROJECTION = "output_weights_proj"
 
 def model_garden_names(
     bundle: TensorBundle, weights: Iterable[Weight], config: MobileBertConfig, model: str | None = None
-) -> Renamed:
+) -> MappedCheckpoint:
     """A checkpoint of Model Garden as PyTorch has it.
 
     A classification head there is a dense layer with tanh on the first token, and one that gives the scores: our
@@ -72,7 +72,7 @@ def model_garden_names(
     seen = _SavedObjects(bundle, config, model)
     for path, weight in {w.tf2: w for w in weights if w.tf2 is not None and w.tied_to is None}.items():
         seen.claim(path, weight)
-    return Renamed(bundle, "tf2", seen.claimed, seen.dropped(), seen.empty)
+    return MappedCheckpoint(bundle, "tf2", seen.claimed, seen.dropped(), seen.empty)
 
 
 class _SavedObjects:

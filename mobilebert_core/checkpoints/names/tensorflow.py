@@ -11,13 +11,13 @@ from collections.abc import Iterable, Mapping
 from ...configuration.config import MobileBertConfig
 from ...heads import HEADS
 from ...weights import HEAD_ROWS, Weight
-from ..tensor_info import Renamed, WeightFile, by_name
+from ..tensor_info import MappedCheckpoint, WeightFile, by_name
 
 # Where a path begins, whatever stands before it. Releases before 4.0 wrote mlm___cls for predictions___cls.
 _STARTS = ("mobilebert", "predictions___cls", "mlm___cls", "seq_relationship___cls", "classifier", "qa_outputs")
 
 
-def tensorflow_names(file: WeightFile, weights: Iterable[Weight], config: MobileBertConfig) -> Renamed:
+def tensorflow_names(file: WeightFile, weights: Iterable[Weight], config: MobileBertConfig) -> MappedCheckpoint:
     """A file of transformers' TensorFlow names, under every root, as PyTorch has it.
 
     Models that were only built have no root, and some of their files lost the first part of each path in its place.
@@ -30,7 +30,7 @@ def tensorflow_names(file: WeightFile, weights: Iterable[Weight], config: Mobile
         path = _below_root(name)
         if weight := known.get(path) or shortened.get(path):
             found[name] = weight
-    return Renamed(file, "h5", found, {})
+    return MappedCheckpoint(file, "h5", found, {})
 
 
 def _below_root(name: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ...weights import BASE_PREFIX, Weight
-from ..tensor_info import Renamed, WeightFile
+from ..tensor_info import MappedCheckpoint, WeightFile
 
 # What wraps a whole model: DataParallel and DistributedDataParallel, torch.compile, and modules of training loops.
 _WRAPPERS = ("module.", "_orig_mod.", "model.")
@@ -17,7 +17,7 @@ _OLD_LEAVES = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNo
 _POSITION_IDS = BASE_PREFIX + "embeddings.position_ids"
 
 
-def torch_names(file: WeightFile, weights: Iterable[Weight]) -> Renamed:
+def torch_names(file: WeightFile, weights: Iterable[Weight]) -> MappedCheckpoint:
     """A state dict under full names: with the base prefix, without wrappers, old names renewed."""
     known = {weight.full_name: weight for weight in weights}
     dropped = {}
@@ -28,7 +28,7 @@ def torch_names(file: WeightFile, weights: Iterable[Weight]) -> Renamed:
             found[name] = known[full_name]
         elif full_name == _POSITION_IDS:
             dropped[name] = "positions 0, 1, 2, ..., which need no storing"
-    return Renamed(file, "torch", found, dropped)
+    return MappedCheckpoint(file, "torch", found, dropped)
 
 
 def _full_name(name: str, known: Iterable[str]) -> str:

@@ -64,14 +64,14 @@ def read_texts(path: Path, options: ReadOptions = ReadOptions()) -> Texts:  # no
             raise DataError(f"{path}: plain text has no use for the option {name}. Leave it out.")
     bad = BadRows(path, options.skip_bad_rows)
     if ending(path) not in (".txt", ".csv", ".tsv", ".jsonl"):
-        raise DataError(f"{path}: text is read from .txt, .csv, .tsv, .jsonl, came {path.suffix or 'no ending'}.")
+        raise DataError(f"{path}: text is read from .txt, .csv, .tsv, .jsonl, got {path.suffix or 'no ending'}.")
     items: list[str] = []
     if ending(path) == ".txt":
         for number, line in enumerate(read_text(path).split("\n"), 1):
             if is_utf8(line):
                 items.append(line.strip())
             else:
-                bad.add(number, "wanted UTF-8 text, came other bytes.")
+                bad.add(number, "wanted UTF-8 text, got other bytes.")
     else:
         table = read_table(path, options, bad)
         key = column(table, "text_column", options.text_column, TEXT)
@@ -83,7 +83,7 @@ def read_texts(path: Path, options: ReadOptions = ReadOptions()) -> Texts:  # no
 
 @dataclass(frozen=True)
 class TextRows:
-    """Rows to read, and what a reader should know about how they came to be."""
+    """Rows to read, and what a reader should know about how they were made."""
 
     rows: list[TextRow]
     notes: list[str]
@@ -153,7 +153,7 @@ class FillMaskTraining:
                 else:
                     rows.append(part)
         rows = [row for row in rows if row]
-        if not any(self.masking.hideable[row].any() for row in rows):  # [UNK] is no word to predict
+        if not any(self.masking.maskable[row].any() for row in rows):  # [UNK] is no word to predict
             raise DataError(
                 f"{self.name}: no words in the {len(examples.items)} lines of {examples.path}; wanted a text on each."
             )
@@ -162,13 +162,13 @@ class FillMaskTraining:
         found = [TextRow([ends[0], *row, ends[1]], [0] * (len(row) + 2)) for row in rows]
         return TextRows(found, notes, examples.skipped)
 
-    def batch(self, rows: Sequence[TextRow], draw: np.random.Generator) -> dict[str, np.ndarray]:
-        """int32 input_ids, attention_mask, token_type_ids and labels (B, S), masked anew by `draw`."""
+    def batch(self, rows: Sequence[TextRow], rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """int32 input_ids, attention_mask, token_type_ids and labels (B, S), masked anew by `rng`."""
         batch = padded([Row(row.input_ids, row.token_type_ids) for row in rows], self.tokenizer.pad_token_id or 0)
-        batch["input_ids"], batch["labels"] = self.masking(batch["input_ids"], draw)
+        batch["input_ids"], batch["labels"] = self.masking(batch["input_ids"], rng)
         return batch
 
-    def judged(self, batch: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> list[dict[str, float]]:
+    def row_metrics(self, batch: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> list[dict[str, float]]:
         """What `scores` needs of each row's outputs: sums, not the scores of every word of the vocabulary."""
         labels = batch["labels"]
         logits = outputs["prediction_logits" if "prediction_logits" in outputs else "logits"]
@@ -183,20 +183,22 @@ class FillMaskTraining:
         by_row["words"] = known.sum(axis=1)
         return [{name: float(values[i]) for name, values in by_row.items()} for i in range(len(labels))]
 
-    def scores(self, examples: Texts, features: TextRows, judged: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    def scores(
+        self, examples: Texts, features: TextRows, row_metrics: Sequence[Mapping[str, float]]
+    ) -> dict[str, float]:
         """Cross-entropy of the hidden words in nats, its exponential, and the share of words found.
 
         Raises:
-            InputError: for NaN or infinity in what was judged.
+            InputError: for NaN or infinity in them.
         """
-        words = sum(each["words"] for each in judged)
-        loss = sum(each["loss"] for each in judged) / max(words, 1.0)
+        words = sum(each["words"] for each in row_metrics)
+        loss = sum(each["loss"] for each in row_metrics) / max(words, 1.0)
         if not math.isfinite(loss):
             raise InputError(
-                "scores: wanted finite scores of words, came NaN or infinity: the training has diverged, or a number "
+                "scores: wanted finite scores of words, got NaN or infinity: the training has diverged, or a number "
                 "overflowed in half precision. Lower the learning rate, or compute in float32."
             )
-        right = sum(each["right"] for each in judged) / max(words, 1.0)
+        right = sum(each["right"] for each in row_metrics) / max(words, 1.0)
         return {"loss": loss, "perplexity": float(np.exp(min(loss, 700.0))), "masked_accuracy": right}
 
     def _pieces(self, texts: Sequence[str]) -> Iterable[list[int]]:
@@ -228,57 +230,60 @@ class PretrainingTraining(FillMaskTraining):
         documents = [list(group) for some, group in itertools.groupby(self._pieces(examples.items), bool) if some]
         if len(documents) < 2:
             raise DataError(
-                f"{examples.path}: wanted at least 2 documents separated by blank lines, came {len(documents)}. "
+                f"{examples.path}: wanted at least 2 documents separated by blank lines, got {len(documents)}. "
                 "Separate them, or train fill-mask, which needs no pairs of sentences."
             )
-        draw = np.random.default_rng([self.seed, len(documents)])
-        rows = [row for place in range(len(documents)) for row in self._pairs(documents, place, draw)]
+        rng = np.random.default_rng([self.seed, len(documents)])
+        rows = [row for place in range(len(documents)) for row in self._pairs(documents, place, rng)]
         return TextRows(rows, [], examples.skipped)
 
-    def _pairs(self, documents: list[list[list[int]]], place: int, draw: np.random.Generator) -> Iterable[TextRow]:
+    def _pairs(self, documents: list[list[list[int]]], place: int, rng: np.random.Generator) -> Iterable[TextRow]:
         sentences, room = documents[place], self.max_length - 3
         start = 0
         while start < len(sentences):
-            target = int(draw.integers(2, room + 1)) if draw.random() < SHORTER else room
+            target = int(rng.integers(2, room + 1)) if rng.random() < SHORTER else room
             end, length = start, 0
             while end < len(sentences) and (end == start or length < target):
                 length += len(sentences[end])
                 end += 1
-            division = int(draw.integers(start + 1, end)) if end - start > 1 else end
+            division = int(rng.integers(start + 1, end)) if end - start > 1 else end
             first = list(itertools.chain(*sentences[start:division]))
-            random_next = end - start == 1 or draw.random() < 0.5
+            random_next = end - start == 1 or rng.random() < 0.5
             if random_next:
-                other = documents[(place + int(draw.integers(1, len(documents)))) % len(documents)]
-                begin = int(draw.integers(len(other)))
+                other = documents[(place + int(rng.integers(1, len(documents)))) % len(documents)]
+                begin = int(rng.integers(len(other)))
                 second = list(itertools.islice(itertools.chain(*other[begin:]), max(1, target - len(first))))
                 start = division
             else:
                 second = list(itertools.chain(*sentences[division:end]))
                 start = end
-            yield self._pair(first, second, room, int(random_next), draw)
+            yield self._pair(first, second, room, int(random_next), rng)
 
     def _pair(
-        self, first: list[int], second: list[int], room: int, random_next: int, draw: np.random.Generator
+        self, first: list[int], second: list[int], room: int, random_next: int, rng: np.random.Generator
     ) -> TextRow:
         while len(first) + len(second) > room:  # cut the longer, at either end, as the released code does
             longer = first if len(first) > len(second) else second
-            longer.pop(0 if draw.random() < 0.5 else -1)
+            longer.pop(0 if rng.random() < 0.5 else -1)
         cls, sep = self.tokenizer.cls_token_id, self.tokenizer.sep_token_id
         types = [0] * (len(first) + 2) + [1] * (len(second) + 1)
         return TextRow([cls, *first, sep, *second, sep], types, random_next)
 
-    def batch(self, rows: Sequence[TextRow], draw: np.random.Generator) -> dict[str, np.ndarray]:
+    def batch(self, rows: Sequence[TextRow], rng: np.random.Generator) -> dict[str, np.ndarray]:
         """As `FillMaskTraining.batch`, with next_sentence_label (B,): 0: the second follows, 1: it is random."""
         labels = np.array([row.random_next for row in rows], np.int32)
-        return {**super().batch(rows, draw), "next_sentence_label": labels}
+        return {**super().batch(rows, rng), "next_sentence_label": labels}
 
-    def judged(self, batch: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> list[dict[str, float]]:
+    def row_metrics(self, batch: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> list[dict[str, float]]:
         found = outputs["seq_relationship_logits"].argmax(axis=-1) == batch["next_sentence_label"]
         return [
-            {**each, "pair": float(right)} for each, right in zip(super().judged(batch, outputs), found, strict=True)
+            {**each, "pair": float(right)}
+            for each, right in zip(super().row_metrics(batch, outputs), found, strict=True)
         ]
 
-    def scores(self, examples: Texts, features: TextRows, judged: Sequence[Mapping[str, float]]) -> dict[str, float]:
-        """As `FillMaskTraining.scores`, with the share of pairs judged rightly."""
-        right = sum(each["pair"] for each in judged) / len(judged)
-        return {**super().scores(examples, features, judged), "next_sentence_accuracy": right}
+    def scores(
+        self, examples: Texts, features: TextRows, row_metrics: Sequence[Mapping[str, float]]
+    ) -> dict[str, float]:
+        """As `FillMaskTraining.scores`, with the share of pairs classified rightly."""
+        right = sum(each["pair"] for each in row_metrics) / len(row_metrics)
+        return {**super().scores(examples, features, row_metrics), "next_sentence_accuracy": right}

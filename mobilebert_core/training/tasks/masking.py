@@ -22,14 +22,14 @@ class Masking:
 
     Attributes:
         begins_word: (V,) True for pieces that do not continue a word.
-        hideable: (V,) True for all but special tokens.
+        maskable: (V,) True for all but special tokens.
         mask_id: what a hidden token shows.
         share: of the words (or tokens) of a row to predict, at least one where there is one.
         whole_words: a word is chosen with all its pieces; else each piece alone, as the released model was trained.
     """
 
     begins_word: np.ndarray
-    hideable: np.ndarray
+    maskable: np.ndarray
     mask_id: int
     share: float = 0.15
     whole_words: bool = True
@@ -38,37 +38,37 @@ class Masking:
     def for_tokenizer(cls, tokenizer: TokenizerBase, share: float = 0.15, whole_words: bool = True) -> Masking:
         """The masking of a tokenizer's vocabulary; raises TokenizerError where it has no mask token."""
         if tokenizer.mask_token_id is None:
-            raise TokenizerError("masking: wanted a tokenizer with a mask token, came one without. Pass mask_token=.")
+            raise TokenizerError("masking: wanted a tokenizer with a mask token, got one without. Pass mask_token=.")
         tokens = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
-        hideable = np.ones(len(tokens), bool)
-        hideable[list(tokenizer.all_special_ids)] = False
+        maskable = np.ones(len(tokens), bool)
+        maskable[list(tokenizer.all_special_ids)] = False
         begins = np.array([not str(token).startswith(CONTINUATION) for token in tokens])
-        return cls(begins, hideable, int(tokenizer.mask_token_id), share, whole_words)
+        return cls(begins, maskable, int(tokenizer.mask_token_id), share, whole_words)
 
-    def __call__(self, ids: np.ndarray, draw: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    def __call__(self, ids: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Inputs and labels (B, S) of rows (B, S): labels are -100 but at the tokens to predict.
 
-        Of those 80 % show the mask, 10 % a random token and 10 % themselves. The same draw gives the same answer;
+        Of those 80 % show the mask, 10 % a random token and 10 % themselves. The same rng gives the same answer;
         the rows are left as they are.
         """
-        chosen = self._chosen(ids, draw)
-        fate = draw.random(ids.shape)
+        chosen = self._chosen(ids, rng)
+        action = rng.random(ids.shape)
         inputs = ids.copy()
-        inputs[chosen & (fate < 0.8)] = self.mask_id
-        random = chosen & (fate >= 0.9)
-        inputs[random] = draw.choice(np.flatnonzero(self.hideable), int(random.sum()))
+        inputs[chosen & (action < 0.8)] = self.mask_id
+        random = chosen & (action >= 0.9)
+        inputs[random] = rng.choice(np.flatnonzero(self.maskable), int(random.sum()))
         return inputs, np.where(chosen, ids, IGNORE_INDEX).astype(ids.dtype)
 
-    def _chosen(self, ids: np.ndarray, draw: np.random.Generator) -> np.ndarray:
-        hideable = self.hideable[ids]  # (B, S)
-        first = hideable & self.begins_word[ids] if self.whole_words else hideable
-        first |= hideable & ~np.pad(hideable, ((0, 0), (1, 0)))[:, :-1]  # a row cut inside a word
+    def _chosen(self, ids: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        maskable = self.maskable[ids]  # (B, S)
+        first = maskable & self.begins_word[ids] if self.whole_words else maskable
+        first |= maskable & ~np.pad(maskable, ((0, 0), (1, 0)))[:, :-1]  # a row cut inside a word
         words = first.sum(axis=1)  # (B,)
         wanted = np.minimum(np.maximum(1, np.round(self.share * words)), words)
-        luck = np.where(first, draw.random(ids.shape), np.inf)
-        rank = luck.argsort(axis=1).argsort(axis=1)  # of each word's first piece among its row's
+        priority = np.where(first, rng.random(ids.shape), np.inf)
+        rank = priority.argsort(axis=1).argsort(axis=1)  # of each word's first piece among its row's
         word = np.maximum(np.cumsum(first, axis=1) - 1, 0)  # (B, S) the word of each token
         rows, places = np.nonzero(first)
-        lucky = np.zeros((len(ids), int(words.max(initial=0)) or 1), bool)
-        lucky[rows, word[rows, places]] = rank[rows, places] < wanted[rows]
-        return hideable & np.take_along_axis(lucky, word, axis=1)
+        selected = np.zeros((len(ids), int(words.max(initial=0)) or 1), bool)
+        selected[rows, word[rows, places]] = rank[rows, places] < wanted[rows]
+        return maskable & np.take_along_axis(selected, word, axis=1)

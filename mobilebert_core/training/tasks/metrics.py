@@ -134,11 +134,11 @@ def tuned_thresholds(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     scores, gold = np.asarray(logits, np.float64), np.asarray(labels)
     if scores.ndim != 2 or scores.shape != gold.shape or not len(scores):
         raise InputError(
-            f"tuned_thresholds: wanted logits and labels of one shape (N, C), at least one row, came {scores.shape} "
+            f"tuned_thresholds: wanted logits and labels of one shape (N, C), at least one row, got {scores.shape} "
             f"and {gold.shape}."
         )
     if not np.isfinite(scores).all() or not np.isin(gold, (0, 1)).all():
-        raise InputError("tuned_thresholds: wanted finite logits and labels of 0 and 1, came others.")
+        raise InputError("tuned_thresholds: wanted finite logits and labels of 0 and 1, got others.")
     order = np.argsort(-scores, axis=0, kind="stable")
     sorted_scores = np.take_along_axis(scores, order, axis=0)  # (N, C), highest first
     hits = np.cumsum(np.take_along_axis(gold, order, axis=0), axis=0, dtype=np.int64)
@@ -146,7 +146,7 @@ def tuned_thresholds(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     count = np.arange(1, len(scores) + 1)[:, None]
     f1 = 2 * hits / (count + positives)  # of predicting the `count` highest
     after = np.concatenate([sorted_scores[1:], np.full((1, scores.shape[1]), -np.inf)])
-    f1[sorted_scores == after] = -1.0  # equal scores cannot be told apart
+    f1[sorted_scores == after] = -1.0  # equal scores cannot be separated
     best = np.argmax(f1, axis=0)[None]  # the first of the best ones
     above, below = (np.take_along_axis(a, best, axis=0)[0] for a in (sorted_scores, after))
     lowest = np.minimum(0.0, np.nextafter(above, -np.inf))

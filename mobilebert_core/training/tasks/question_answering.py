@@ -55,11 +55,11 @@ class QuestionAnsweringTraining(TrainingTask):
         notes = {
             "several": f"questions about long texts take several windows: {len(rows):,} rows",
             "cut": f"questions longer than {self.text.max_question_length} word pieces were cut",
-            "long": f"answers longer than {self.text.max_answer_length} word pieces cannot be given whole "
+            "long": f"answers longer than {self.text.max_answer_length} word pieces cannot be returned whole "
             "(max_answer_length)",
         }
-        told = [f"{counts[name]:,} of {len(items):,} {note}" for name, note in notes.items() if counts[name]]
-        return features_of(examples, rows, told, bad)
+        messages = [f"{counts[name]:,} of {len(items):,} {note}" for name, note in notes.items() if counts[name]]
+        return features_of(examples, rows, messages, bad)
 
     def _rows(
         self, place: int, item: QuestionExample, question: list[int], pieces: Pieces, counts: Counter[str]

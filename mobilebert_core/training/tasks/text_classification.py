@@ -43,7 +43,7 @@ class TextClassificationTraining(TrainingTask):
 
     @classmethod
     def config_fields(cls, examples: Examples, options: ReadOptions) -> dict[str, Any]:
-        """Labels and `problem_type`: the one given, several labels where any row has a list of them, regression where
+        """Labels and `problem_type`: the one passed, several labels where any row has a list of them, regression where
         all labels are numbers and some not whole, else one label.
         """
         labels = [item.label for item in items_of(examples, TextExample)]
@@ -54,10 +54,10 @@ class TextClassificationTraining(TrainingTask):
             numbers = not several and options.label_names is None and looks_like_regression(each, examples.path)
             problem = SEVERAL if several else REGRESSION if numbers else SINGLE
         elif several and problem != SEVERAL:
-            raise DataError(f"{examples.path}: problem_type {problem} wants one label a row, came rows with a list.")
+            raise DataError(f"{examples.path}: problem_type {problem} wants one label a row, got rows with a list.")
         if problem == REGRESSION:
             if options.label_names is not None:
-                raise DataError(f"{examples.path}: regression learns numbers, label_names was given. Leave one out.")
+                raise DataError(f"{examples.path}: regression learns numbers, label_names was passed. Leave one out.")
             return {"num_labels": 1, "problem_type": REGRESSION}
         least = 1 if problem == SEVERAL else 2
         return {**label_fields(each, examples, options, least), "problem_type": problem}
@@ -80,23 +80,23 @@ class TextClassificationTraining(TrainingTask):
         label = item.label
         if self.problem == SEVERAL:
             names = (label,) if isinstance(label, str) else label
-            return dict(zip(map(label_ids, names), item.shares or (1.0,) * len(names), strict=True))
+            return dict(zip(map(label_ids, names), item.probabilities or (1.0,) * len(names), strict=True))
         if not isinstance(label, str):
-            raise BadRow(f"wanted one label, as the model has been made for {self.problem}, came {brief(label)}.")
+            raise BadRow(f"wanted one label, as the model has been made for {self.problem}, got {brief(label)}.")
         if self.problem == SINGLE:
             return label_ids(label)
         value = number(label)
         if value is None or not math.isfinite(value):
-            raise BadRow(f"label must be a finite number, came {label!r}.")
+            raise BadRow(f"label must be a finite number, got {label!r}.")
         return value
 
     def labels(self, rows: Sequence[FeatureRow], length: int) -> dict[str, np.ndarray]:
         if self.problem == SEVERAL:
-            return {"labels": self._shares(rows)}
+            return {"labels": self._probabilities(rows)}
         kind = np.float32 if self.problem == REGRESSION else np.int32
         return {"labels": np.array([row.labels for row in rows], kind)}
 
-    def _shares(self, rows: Sequence[FeatureRow]) -> np.ndarray:
+    def _probabilities(self, rows: Sequence[FeatureRow]) -> np.ndarray:
         """(rows, C) float32 with the probability of each label that a row has: 1 unless the file says another."""
         found = np.zeros((len(rows), self.config.num_labels), np.float32)
         for place, row in enumerate(rows):
@@ -109,7 +109,7 @@ class TextClassificationTraining(TrainingTask):
         shape = (self.config.num_labels,)
         logits = np.stack([self.logits(output, shape, i) for i, output in enumerate(outputs)])  # (rows, C)
         if self.problem == SEVERAL:
-            return metrics.multi_label(logits, self._shares(rows) >= 0.5)
+            return metrics.multi_label(logits, self._probabilities(rows) >= 0.5)
         gold = np.array([row.labels for row in rows])
         if self.problem == REGRESSION:
             return metrics.regression(logits[:, 0], gold)

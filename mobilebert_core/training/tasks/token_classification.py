@@ -62,11 +62,11 @@ class TokenClassificationTraining(TrainingTask):
             "cut": f"words longer than {self.room} word pieces, cut",
             "unknown": "words without a character that the tokenizer keeps, read as unknown words",
         }
-        told = [f"{note}: {counts[name]:,}" for name, note in notes.items() if counts[name]]
-        return features_of(examples, rows, told, bad)
+        messages = [f"{note}: {counts[name]:,}" for name, note in notes.items() if counts[name]]
+        return features_of(examples, rows, messages, bad)
 
     def _rows(self, place: int, words: list[list[int]], tags: list[int], counts: Counter[str]) -> list[FeatureRow]:
-        """The rows of a sentence, given by the ids of each word's pieces."""
+        """The rows of a sentence, passed by the ids of each word's pieces."""
         for word in words:
             if not word:  # it is scored all the same
                 word.append(self.tokenizer.unk_token_id or 0)

@@ -79,11 +79,11 @@ class TrainingTask:
         for name in options:
             if name not in self.options:
                 known = ", ".join(("max_length", *self.options))
-                raise InputError(f"training {self.name}: wanted options it knows, came {name!r}. It knows {known}.")
+                raise InputError(f"training {self.name}: wanted options it knows, got {name!r}. It knows {known}.")
         task = TASKS[self.name]
-        given = options if max_length is None else {"max_length": max_length, **options}
+        passed = options if max_length is None else {"max_length": max_length, **options}
         # The text side of the pipeline: rows are cut and read here as they will be in use.
-        self.text: Any = task.text(task.name, task.takes, tokenizer, config).with_options(given)
+        self.text: Any = task.text(task.name, task.takes, tokenizer, config).with_options(passed)
         self.tokenizer, self.config = tokenizer, config
 
     def __init_subclass__(cls) -> None:
@@ -124,8 +124,8 @@ class TrainingTask:
         """
         longest = max((row.length for row in rows), default=0)
         if not rows or (pad_to is not None and longest > pad_to):
-            came = f"one of {longest} tokens" if rows else "none"
-            raise InputError(f"batch: wanted rows of at most {pad_to or 'some'} tokens, came {came}. Raise pad_to.")
+            got = f"one of {longest} tokens" if rows else "none"
+            raise InputError(f"batch: wanted rows of at most {pad_to or 'some'} tokens, got {got}. Raise pad_to.")
         length = pad_to or longest
         inputs = self._padded(rows, length)
         return inputs | self.labels(rows, length) if training else inputs
@@ -147,7 +147,7 @@ class TrainingTask:
         """
         if len(outputs) != len(features.rows) or not outputs:
             raise InputError(
-                f"scores: wanted one output for each of {len(features.rows)} rows, at least one, came {len(outputs)}."
+                f"scores: wanted one output for each of {len(features.rows)} rows, at least one, got {len(outputs)}."
             )
         found = self.score(examples, features.rows, outputs)
         skipped = len(examples.skipped) + len(features.skipped)
@@ -164,17 +164,17 @@ class TrainingTask:
     def logits(self, output: Mapping[str, np.ndarray], shape: tuple[int, ...], row: int, name: str = "logits") -> Any:
         """One output of a row as float64 of a shape; its first axis may be longer when it counts tokens."""
         if name not in output:
-            raise InputError(f"scores: wanted {name} of row {row}, came {', '.join(output) or 'nothing'}.")
+            raise InputError(f"scores: wanted {name} of row {row}, got {', '.join(output) or 'nothing'}.")
         array = np.asarray(output[name], np.float64)
         by_token = len(shape) == 2 or HEADS[self.head].tasks[0].kind == "span"
         fits = array.ndim == len(shape) and array.shape[by_token:] == shape[by_token:]
         if not fits or len(array) < shape[0]:
             more = " or longer" if by_token else ""
-            raise InputError(f"scores: {name} of row {row} must have shape {shape}{more}, came {array.shape}.")
+            raise InputError(f"scores: {name} of row {row} must have shape {shape}{more}, got {array.shape}.")
         array = array[: shape[0]]
         if not np.isfinite(array).all():
             raise InputError(
-                f"scores: wanted finite {name}, came NaN or infinity in row {row}: the training has diverged, or a "
+                f"scores: wanted finite {name}, got NaN or infinity in row {row}: the training has diverged, or a "
                 "number overflowed in half precision. Lower the learning rate, or compute in float32."
             )
         return array
@@ -220,7 +220,7 @@ def items_of(examples: Examples, kind: type[T]) -> list[T]:
     if len(items) < len(examples.items):
         other = next(type(item).__name__ for item in examples.items if not isinstance(item, kind))
         raise InputError(
-            f"features: wanted each example to be a {kind.__name__}, came {other}. Read them for this task."
+            f"features: wanted each example to be a {kind.__name__}, got {other}. Read them for this task."
         )
     return items
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from ....errors import CheckpointError, CheckpointNotFoundError
 from ...dtypes import widened
-from ...tensor_info import Stored
+from ...tensor_info import TensorInfo
 from .stored_zip import stored_entries
 from .unpickling import MAX_BYTES, Pickled, Refused, Storage, Tensor, kind, unpickle
 
@@ -40,7 +40,7 @@ class PickleFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.stored: dict[str, Stored] = {}
+        self.stored: dict[str, TensorInfo] = {}
         self.dropped: dict[str, str] = {}
         self._data = _mapped(path)
         self._big_endian = False
@@ -50,7 +50,7 @@ class PickleFile:
             self._tensors = self._weights(pickled.value)
             for name, tensor in self._tensors.items():
                 self._check(name, tensor)
-                self.stored[name] = Stored(tensor.shape, tensor.dtype)
+                self.stored[name] = TensorInfo(tensor.shape, tensor.dtype)
         except Refused as e:
             raise CheckpointError(
                 f"{path}: wanted a state dict of tensors, got {e}; nothing in it was run. Fetch it again, ask its "

@@ -25,7 +25,7 @@ _MAX_ENTRIES = 1 << 16
 class Entry:
     """`size` bytes in an archive, between their own header and whatever follows them there.
 
-    `checksum` is their CRC-32, 0 where torch was told to leave it out.
+    `checksum` is their CRC-32, 0 where torch left it out.
     """
 
     name: bytes

@@ -123,7 +123,7 @@ class _Machine:
 
     def _pop(self) -> Any:
         if len(self._stack) <= (self._marks[-1] if self._marks else 0):
-            raise Refused("a pickle that takes more than it has given")
+            raise Refused("a pickle that takes more than it has pushed")
         return self._stack.pop()
 
     def _top(self, wanted: type) -> Any:

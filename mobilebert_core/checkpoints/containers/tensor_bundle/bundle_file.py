@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ....errors import CheckpointError, CheckpointNotFoundError
 from ...dtypes import widened
-from ...tensor_info import Stored
+from ...tensor_info import TensorInfo
 from .bundle_entries import DTYPES, STRING, BundleEntry, parse_entry, place_of, slice_key
 from .crc32c import crc32c, masked
 from .protobuf_wire import fields, signed, varint
@@ -50,8 +50,8 @@ class TensorBundle:
     def __init__(self, path: Path) -> None:
         self._prefix = SUFFIX.sub("", path.name)
         self.path = path.parent / f"{self._prefix}.index"
-        self.stored: dict[str, Stored] = {}
-        self.strings: dict[str, Stored] = {}
+        self.stored: dict[str, TensorInfo] = {}
+        self.strings: dict[str, TensorInfo] = {}
         self.pieces: dict[str, list[BundleEntry]] = {}
         self._entries: dict[str, BundleEntry] = {}
         try:
@@ -89,7 +89,7 @@ class TensorBundle:
             except (CheckpointError, UnicodeDecodeError) as e:
                 raise CheckpointError(f"{key[:_SHOWN].decode(errors='backslashreplace')}: {e}") from None
             self._entries[name] = entry
-            (self.strings if entry.dtype == STRING else self.stored)[name] = Stored(entry.shape, entry.dtype_name)
+            (self.strings if entry.dtype == STRING else self.stored)[name] = TensorInfo(entry.shape, entry.dtype_name)
         _check_apart(self.pieces)
 
     def read(self, name: str) -> np.ndarray:

@@ -30,7 +30,7 @@ def write_bundle(prefix: Path, arrays: Mapping[str, np.ndarray] | Iterable[tuple
     TensorFlow's too, then report wrong checksums and do not take the numbers of one checkpoint for another's.
 
     Raises:
-        CheckpointError: for a name that is empty or given twice, or a dtype that is neither float, int nor bool;
+        CheckpointError: for a name that is empty or passed twice, or a dtype that is neither float, int nor bool;
             nothing is replaced.
     """
     index = prefix.with_name(f"{prefix.name}.index")
@@ -43,7 +43,7 @@ def write_bundle(prefix: Path, arrays: Mapping[str, np.ndarray] | Iterable[tuple
             for name, array in _pairs(arrays):
                 key = name.encode()
                 if key in entries or key.startswith(b"\0"):
-                    raise CheckpointError(f"{prefix}: the name {name!r} is empty, given twice or begins with 0.")
+                    raise CheckpointError(f"{prefix}: the name {name!r} is empty, passed twice or begins with 0.")
                 entry, raw = _stored(prefix, name, array, offset)
                 f.write(raw)
                 offset += entry.size

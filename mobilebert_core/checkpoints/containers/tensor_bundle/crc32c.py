@@ -38,12 +38,12 @@ def crc32c(data: bytes | memoryview | NDArray[np.uint8], crc: int = 0) -> int:
     work = np.empty(min(size, _REACH + _BLOCK), np.uint8)
     taken = kept = 0
     while taken < size:
-        fresh = source[taken : taken + len(work) - kept]
-        work[kept : kept + len(fresh)] = fresh
+        added = source[taken : taken + len(work) - kept]
+        work[kept : kept + len(added)] = added
         if taken == 0:
             work[:_WORD] ^= np.frombuffer(state.to_bytes(_WORD, "little"), np.uint8)
-        taken += len(fresh)
-        kept = _fold(work[: kept + len(fresh)], _WIDE)
+        taken += len(added)
+        kept = _fold(work[: kept + len(added)], _WIDE)
     return _remainder(work[: _fold(work[:kept], _NARROW)]) ^ _ONES
 
 

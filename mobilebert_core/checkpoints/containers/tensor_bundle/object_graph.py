@@ -1,6 +1,6 @@
 """The object graph of a TensorFlow 2 checkpoint: by which ways through which objects a variable is reached.
 
-tf.train.Checkpoint follows the attributes of the objects it is given (a layer in a list in a model) and stores the
+tf.train.Checkpoint follows the attributes of the objects it gets (a layer in a list in a model) and stores the
 graph it finds beside the arrays. An array's key is one way to it, the shortest there was that time, and its full name
 is whatever scopes were open when it was made; the graph has every way, and is what TensorFlow itself restores by.
 

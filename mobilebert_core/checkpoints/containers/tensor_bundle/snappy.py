@@ -1,6 +1,6 @@
 """Snappy's raw format, read only: the index of Google's released checkpoints is compressed with it.
 
-A varint with the length, then elements: bytes as they are, or a copy of bytes that came out before.
+A varint with the length, then elements: bytes as they are, or a copy of bytes already written.
 """
 
 from __future__ import annotations
@@ -37,5 +37,5 @@ def decompress(data: bytes) -> bytes:
         piece = out[begin : begin + length]
         out += (piece * (length // back + 1))[:length]  # a copy may reach into what it writes itself
     if at != len(data) or len(out) != size:
-        raise CheckpointError(f"snappy: {len(out)} bytes came out, {size} were declared")
+        raise CheckpointError(f"snappy: {len(out)} bytes were written, {size} were declared")
     return bytes(out)
