@@ -125,7 +125,7 @@ TABLES = {
     "compression": (table(block(ONE, compression=2)), "has the compression 2, wanted 0 or 1"),
     "list of full keys": (table(block(ONE[:-4] + b"\xff" * 4)), "shorter than its list of full keys"),
     "block of nothing": (table(block(b"")), "a block of 0 bytes is shorter"),
-    "shared bytes": (table(block(entries((1, b"", b"")))), "probabilities 1 bytes of 0"),
+    "shared bytes": (table(block(entries((1, b"", b"")))), "shares 1 bytes of 0"),
     "key beyond": (table(block(b"\0\x7f\0" + entries())), "and ends beyond"),
     "value beyond": (table(block(b"\0\0\x7f" + entries())), "and ends beyond"),
     "endless number": (table(block(b"\0" + ENDLESS + entries())), "does not end, or is beyond 64 bits"),
