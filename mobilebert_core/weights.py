@@ -428,10 +428,9 @@ def _weights_of(
             tied_weight, tied_bias = row.tied_to
             tied_to = tied_bias if leaf.torch == "bias" else tied_weight if config.tie_word_embeddings else None
         keras = _join(".", keras_path(row.name.format(**index)), leaf.keras)
-        bare = head.name == "Model"
         found.append(
             Weight(
-                name=full_name.removeprefix(BASE_PREFIX) if bare else full_name,
+                name=full_name.removeprefix(BASE_PREFIX) if head.bare else full_name,
                 full_name=full_name,
                 shape=tuple(axes[axis] for axis in leaf_axes),
                 keras=None if tied_to else keras,

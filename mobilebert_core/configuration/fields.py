@@ -17,7 +17,8 @@ ACTIVATIONS = {
     "tanh": "tanh",
 }
 NORMALIZATION_TYPES = ("no_norm", "layer_norm")
-PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
+REGRESSION, SINGLE_LABEL, MULTI_LABEL = "regression", "single_label_classification", "multi_label_classification"
+PROBLEM_TYPES = (REGRESSION, SINGLE_LABEL, MULTI_LABEL)
 ATTENTION_IMPLEMENTATIONS = ("sdpa", "eager")
 DTYPES = ("float64", "float32", "float16", "bfloat16")
 
