@@ -17,6 +17,7 @@ from mobilebert_core.checkpoints.containers.safetensors import save_weights
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.configuration.fields import MULTI_LABEL, REGRESSION
 from mobilebert_core.heads import IGNORE_INDEX, Head, Task, problem_type_of, scores_shape
+from mobilebert_core.inputs import TEXT_INPUTS
 from mobilebert_core.weights import Weight, query_reads_hidden, weight_table
 
 # Sentences written for this package, of different lengths, so that a batch of them has padding.
@@ -108,7 +109,7 @@ def batch_of(
 ) -> dict[str, Any]:
     """A padded int32 batch of texts with labels for every task of the head, drawn with a seed."""
     encoded = tokenizer(list(texts), padding=True, truncation=True, max_length=config.max_position_embeddings)
-    batch = {n: np.asarray(encoded[n], np.int32) for n in ("input_ids", "attention_mask", "token_type_ids")}
+    batch = {n: np.asarray(encoded[n], np.int32) for n in TEXT_INPUTS}
     if head.per_choice:  # every text with each of two others as a choice
         batch = {n: np.stack([a, np.roll(a, 1, axis=0)], axis=1) for n, a in batch.items()}
     return {**batch, **labels_for(config, head, batch["input_ids"].shape, seed)}

@@ -17,6 +17,7 @@ import keras
 from keras import ops
 
 from mobilebert_core.errors import ConfigError, InputError
+from mobilebert_core.inputs import TEXT_INPUTS
 
 from ..distributed import for_one_replica
 from ..inputs import named_inputs
@@ -281,6 +282,5 @@ class TrainedByKeras:
             shape: tuple[int | None, ...] = (1, 128) if format == "litert" else (None, None)
             if self.head.per_choice:
                 shape = (shape[0], 2 if format == "litert" else None, shape[1])
-            names = ("input_ids", "attention_mask", "token_type_ids")
-            input_signature = [{n: keras.InputSpec(shape=shape, dtype="int32", name=n) for n in names}]
+            input_signature = [{n: keras.InputSpec(shape=shape, dtype="int32", name=n) for n in TEXT_INPUTS}]
         return super().export(filepath, format=format, input_signature=input_signature, **kwargs)  # type: ignore[misc]
