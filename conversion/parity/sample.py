@@ -73,7 +73,6 @@ def _drawn(
 
 # Where hidden states are read and written. Dividing the weights of every reader by s and multiplying all that is
 # written by s makes every hidden state s times as large and leaves the rest of the network as it was.
-_HEADS_READ = ("pooler.dense.weight", "predictions.transform.dense.weight")
 _QUERY_KEY = ("self.query.weight", "self.key.weight")
 
 
@@ -83,8 +82,8 @@ def _reads_hidden(weight: Weight, config: MobileBertConfig, head: Head) -> bool:
     if weight.kind == "classifier":
         after_tanh = config.classifier_activation and head.pooled
         return name.endswith("weight") and not after_tanh
-    if name.endswith(_HEADS_READ):
-        return True
+    if weight.group is not None and weight.kind == "linear":  # of the pooler or a head
+        return name.endswith("weight")
     if not config.use_bottleneck:
         return name.endswith((*_QUERY_KEY, "self.value.weight", "intermediate.dense.weight"))
     if name.endswith(("bottleneck.input.dense.weight", "bottleneck.attention.dense.weight")):

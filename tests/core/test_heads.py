@@ -6,12 +6,28 @@ import inspect
 
 import pytest
 
+from mobilebert_core.checkpoints.containers.keras_writer import write_keras_weights
+from mobilebert_core.checkpoints.containers.safetensors import save_weights
+from mobilebert_core.checkpoints.detect_heads import natural_head
+from mobilebert_core.checkpoints.formats import open_checkpoint
+from mobilebert_core.checkpoints.plan import plan_loading
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.configuration.fields import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from mobilebert_core.errors import ConfigError
-from mobilebert_core.heads import HEADS, check_head, heads_named, problem_type_of, scores_shape, takes_class_numbers
-from mobilebert_core.outputs import OUTPUT_CLASSES, field_names
-from mobilebert_core.weights import HEAD_ROWS
+from mobilebert_core.heads import (
+    HEADS,
+    Head,
+    Requirement,
+    Task,
+    check_head,
+    heads_named,
+    problem_type_of,
+    scores_shape,
+    takes_class_numbers,
+)
+from mobilebert_core.outputs import OUTPUT_CLASSES, SequenceClassifierOutput, field_names
+from mobilebert_core.weights import HEAD_ROWS, Row
+from tests.core.keras_files import drawn, open_keras
 from tests.tiny import tiny_batch, tiny_config
 
 TASKS = [(head, task) for head in HEADS.values() for task in head.tasks]
@@ -81,6 +97,38 @@ def test_what_a_head_requires(head, wrong, message):
     with pytest.raises(ConfigError) as error:
         check_head(tiny_config(**wrong), HEADS[head])
     assert str(error.value).startswith(message)
+
+
+@pytest.fixture
+def another_head(monkeypatch):
+    """A head that this package does not have: a score for each of seven relations between two texts."""
+    head = Head(
+        "Relations", SequenceClassifierOutput, pooled=True, modules=("relations",), dropout=True,
+        tasks=(Task("labels", "logits", 7),),
+        requirements=(Requirement(lambda config: config.type_vocab_size > 1, "needs two segments."),),
+    )  # fmt: skip
+    row = Row("relations", "classifier", ("H", "7"), "relations", None, None)
+    monkeypatch.setitem(HEADS, head.name, head)
+    monkeypatch.setitem(HEAD_ROWS, "relations", (row,))
+    return head
+
+
+def test_a_row_is_all_that_the_core_needs_for_a_head(another_head, tmp_path):
+    config = tiny_config(architectures=[another_head.class_name])
+    arrays = drawn(config, another_head)
+    save_weights(tmp_path / "model.safetensors", arrays)
+    config.save_pretrained(tmp_path)
+    checkpoint = open_checkpoint(tmp_path)
+    file = checkpoint.weights(checkpoint.config(None))
+    assert not file.unknown and natural_head(file, config) is another_head
+    assert not plan_loading(file, config, another_head).newly_initialized
+    write_keras_weights(tmp_path / "model.weights.h5", config, another_head, arrays.__getitem__)
+    assert open_keras(tmp_path / "model.weights.h5", config).stored.keys() == arrays.keys()
+    labels = tiny_batch(config, another_head)["labels"]
+    assert arrays["relations.weight"].shape == (7, 48) and labels.shape == (3,)
+    assert scores_shape(config, another_head.tasks[0], (3, 11)) == (3, 7)
+    with pytest.raises(ConfigError, match="MobileBertForRelations: needs two segments"):
+        check_head(tiny_config(type_vocab_size=1), another_head)
 
 
 def test_labels_go_by_every_name():
