@@ -13,6 +13,7 @@ import keras
 import numpy as np
 
 from mobilebert_core.errors import InputError
+from mobilebert_core.inputs import TEXT_INPUTS
 from mobilebert_core.tasks.trained_head import require_trained
 
 from .heads import MODEL_CLASSES
@@ -57,6 +58,6 @@ def _recorded(model: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
     import tensorflow as tf
 
     rank = 3 if model.head.per_choice else 2
-    spec = {n: tf.TensorSpec([None] * rank, tf.int32) for n in ("input_ids", "attention_mask", "token_type_ids")}
+    spec = {n: tf.TensorSpec([None] * rank, tf.int32) for n in TEXT_INPUTS}
     graph = tf.function(call, input_signature=[spec]).get_concrete_function()
     return lambda batch: graph({name: tf.constant(array) for name, array in batch.items()})
