@@ -14,12 +14,15 @@ from keras import ops
 
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.configuration.fields import ACTIVATIONS
-from mobilebert_core.outputs import BaseModelOutputWithPooling
+from mobilebert_core.heads import HEADS
+from mobilebert_core.outputs import BaseModelOutputWithPooling, output_options, returned
 from mobilebert_core.weights import query_reads_hidden
 
-from .inputs import attention_bias, head_masks
+from .initializers import padded_initializer
+from .inputs import attention_bias, head_masks, input_dict
 from .layers import Attention, BlockOutput, Bottleneck, Brick, FeedForward, Intermediate, Pooler, make_norm
-from .pretrained import padded_initializer
+from .pretrained import TFMobileBertPreTrainedModel, serializable
+from .variables import seed_generators
 
 # Selects the tokens whose outputs the head needs: (T, size) and the length S -> (tokens, size).
 TokenSelection = Callable[[Any, Any], Any]
@@ -242,7 +245,7 @@ def _rematerialized(layer: TFMobileBertLayer, options: dict[str, Any], x: Any, *
     from the random states read here.
     """
     present = [value is not None for value in optional]
-    seeds = [part.seed_generator for part in layer._flatten_layers() if getattr(part, "seed_generator", None)]
+    seeds = seed_generators(layer)
     states = [(seed.state, ops.copy(seed.state)) for seed in seeds]
 
     def run(x: Any, *passed: Any) -> Any:
@@ -301,3 +304,55 @@ class TFMobileBertMainLayer(Brick):
             hidden_states=states if output_hidden_states else None,
             attentions=attentions if output_attentions else None,
         )
+
+
+@serializable
+class TFMobileBertModel(TFMobileBertPreTrainedModel):
+    """The bare model: hidden states of every token and the pooled first token.
+
+    `add_pooling_layer=False` leaves the pooler out; then there is no pooler_output.
+    """
+
+    head = HEADS["Model"]
+
+    def __init__(self, config: MobileBertConfig, add_pooling_layer: bool = True, **kwargs: Any) -> None:
+        self._add_pooling_layer = add_pooling_layer
+        super().__init__(config, **kwargs)
+
+    def build_parts(self, config: MobileBertConfig, *, initializer: Any, dtype: Any) -> None:
+        self.mobilebert = TFMobileBertMainLayer(
+            config, self._add_pooling_layer, initializer=initializer, dtype=dtype, name="mobilebert"
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "add_pooling_layer": self._add_pooling_layer}
+
+    def call(
+        self,
+        input_ids: Any = None,
+        attention_mask: Any = None,
+        token_type_ids: Any = None,
+        position_ids: Any = None,
+        head_mask: Any = None,
+        inputs_embeds: Any = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        training: bool = False,
+    ) -> Any:
+        """Returns last_hidden_state (B, S, H), pooler_output (B, H) and, when asked, states and attentions.
+
+        Args:
+            input_ids: (B, S) whole numbers below vocab_size; or else `inputs_embeds` (B, S, E).
+            attention_mask: (B, S), (B, S, S) or (B, 1 or N, S, S), 1 for tokens that are seen. A 4-D mask of
+                floats is added to the scores instead.
+            token_type_ids: (B, S) segments, default 0.
+            position_ids: (B, S) or (S,), default 0, 1, 2, ...
+            head_mask: (N,) or (L, N), 1 for heads that are kept.
+
+        Raises:
+            InputError: for a wrong rank, shape, dtype or value.
+        """
+        inputs = input_dict(input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
+        options = output_options(self.config, output_attentions, output_hidden_states)
+        return returned(self.config, self.mobilebert(**inputs, **options, training=training), return_dict)

@@ -17,10 +17,10 @@ from torch.utils.checkpoint import checkpoint
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.configuration.fields import ACTIVATIONS
 from mobilebert_core.heads import HEADS
-from mobilebert_core.outputs import BaseModelOutputWithPooling
+from mobilebert_core.outputs import BaseModelOutputWithPooling, output_options, returned
 from mobilebert_core.weights import query_reads_hidden
 
-from .inputs import attention_bias, checked_inputs, head_masks
+from .inputs import attention_bias, checked_inputs, head_masks, input_dict
 from .layers import Attention, BlockOutput, Bottleneck, FeedForward, Intermediate, Pooler, make_norm
 from .pretrained import MobileBertPreTrainedModel
 
@@ -233,20 +233,10 @@ class MobileBertModel(MobileBertPreTrainedModel):
         Raises:
             InputError: for a wrong rank, shape, dtype or value.
         """
-        inputs = checked_inputs(
-            self.config,
-            self.head,
-            {
-                "input_ids": input_ids,
-                "attention_mask": attention_mask,
-                "token_type_ids": token_type_ids,
-                "position_ids": position_ids,
-                "head_mask": head_mask,
-                "inputs_embeds": inputs_embeds,
-            },
-        )
-        output = self.encode(**inputs, **self.output_options(output_attentions, output_hidden_states))
-        return self.returned(output, return_dict)
+        inputs = input_dict(input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
+        inputs = checked_inputs(self.config, self.head, inputs)
+        options = output_options(self.config, output_attentions, output_hidden_states)
+        return returned(self.config, self.encode(**inputs, **options), return_dict)
 
     def encode(
         self,
