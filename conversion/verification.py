@@ -25,6 +25,7 @@ from mobilebert_core.checkpoints.targets import ModelToWrite
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.errors import BackendMissingError, ConfigError, MobileBertError
 from mobilebert_core.heads import HEADS, Head
+from mobilebert_core.inputs import TEXT_INPUTS
 
 from .parity.deviation import TOLERANCES, ParityError, Report, compare_traces
 from .parity.sample import labels_for
@@ -134,7 +135,7 @@ def seeded_batch(config: MobileBertConfig, head: Head, size: int = 2, length: in
     types = rng.integers(0, config.type_vocab_size, shape).astype(np.int32)
     mask = np.ones(shape, np.int32)
     mask[-1, ..., length - length // 4 :] = 0
-    inputs = {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
+    inputs = dict(zip(TEXT_INPUTS, (ids, mask, types), strict=True))
     return {**inputs, **labels_for(config, head, shape)}
 
 

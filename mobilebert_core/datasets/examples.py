@@ -9,8 +9,6 @@ from pathlib import Path
 
 from ..errors import DataError
 
-PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
-
 
 @dataclass(frozen=True)
 class ReadOptions:

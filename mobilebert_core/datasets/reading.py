@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ..configuration.fields import MULTI_LABEL, PROBLEM_TYPES
 from ..errors import DataError
 from .columns import LABEL, PAIR, TEXT, cell, column, label_of, labels_of, probabilities_of, text_of
-from .examples import PROBLEM_TYPES, BadRow, BadRows, ChoiceExample, Example, Examples, ReadOptions, TextExample
+from .examples import BadRow, BadRows, ChoiceExample, Example, Examples, ReadOptions, TextExample
 from .squad_file import read_squad
 from .table_files import Table, ending, read_table
 from .word_files import read_columns, read_lists
@@ -103,7 +104,7 @@ def _check_options(task: str, options: ReadOptions) -> None:
     if options.label_separator is not None:
         if not options.label_separator:
             raise DataError("label_separator must be the text between two labels, got an empty one.")
-        if options.problem_type not in (None, "multi_label_classification"):
+        if options.problem_type not in (None, MULTI_LABEL):
             raise DataError(
                 f"label_separator means several labels a row, problem_type is {options.problem_type!r}. Leave one out."
             )
@@ -115,7 +116,7 @@ def _texts(table: Table, options: ReadOptions, bad: BadRows) -> Iterator[TextExa
     usual = PAIR if options.text_column is None else ()
     pair_key = column(table, "pair_column", options.pair_column, usual, needed=False)
     label_key = column(table, "label_column", options.label_column, LABEL)
-    several = options.label_separator is not None or options.problem_type == "multi_label_classification"
+    several = options.label_separator is not None or options.problem_type == MULTI_LABEL
     for line, row in table.rows:
         with bad.row(line):
             text = text_of(row, text_key, "text")

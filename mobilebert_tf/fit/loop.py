@@ -17,6 +17,7 @@ import keras
 from keras import ops
 
 from mobilebert_core.errors import ConfigError, InputError
+from mobilebert_core.inputs import TEXT_INPUTS
 
 from ..distributed import for_one_replica
 from ..inputs import named_inputs
@@ -136,7 +137,7 @@ class TrainedByKeras:
             return data
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         labels = self._labels(x, y)
-        if self.head.words.passed(labels) is None:
+        if self.head.words.labels_in(labels) is None:
             return data
         x = named_inputs(type(self).__name__, self._argument_names(), (x,), {}) | labels
         return x, *labelled_only(self.head, labels, sample_weight)
@@ -178,7 +179,7 @@ class TrainedByKeras:
                 return y, next(iter(scores.values()))
             return y, scores
         labels = self._labels(x, y)
-        found = {task.logits: task.passed(labels) for task in self.head.tasks}
+        found = {task.logits: task.labels_in(labels) for task in self.head.tasks}
         if any(value is None for value in found.values()):
             return None, None
         if len(found) == 1:
@@ -287,6 +288,5 @@ class TrainedByKeras:
             shape: tuple[int | None, ...] = (1, 128) if format == "litert" else (None, None)
             if self.head.per_choice:
                 shape = (shape[0], 2 if format == "litert" else None, shape[1])
-            names = ("input_ids", "attention_mask", "token_type_ids")
-            input_signature = [{n: keras.InputSpec(shape=shape, dtype="int32", name=n) for n in names}]
+            input_signature = [{n: keras.InputSpec(shape=shape, dtype="int32", name=n) for n in TEXT_INPUTS}]
         return super().export(filepath, format=format, input_signature=input_signature, **kwargs)  # type: ignore[misc]

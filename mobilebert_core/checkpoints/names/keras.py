@@ -13,14 +13,17 @@ import re
 from collections.abc import Iterable
 
 from ...configuration.config import MobileBertConfig
+from ...configuration.fields import DTYPES
 from ...errors import CheckpointError
 from ...heads import Head
 from ...weights import KERAS_RENAMES, Weight, weight_table
-from ..tensor_info import FLOATING, MappedCheckpoint, WeightFile
+from ..tensor_info import MappedCheckpoint, WeightFile
 
 # Attributes are walked in the order of their names, and a layer is saved where it is met first: the property
-# `base_model` comes before `mobilebert`, and the list `layers` that every model has before `qa_outputs`.
-_MET_FIRST_AS = {"mobilebert": "base_model", "qa_outputs": "layers/dense"}
+# `base_model` comes before `mobilebert`, and the list `layers` that every model has before a dense layer such as
+# `qa_outputs`.
+_MET_FIRST_AS = {"mobilebert": "base_model"}
+_LIST_OF_LAYERS, _DENSE_IN_LIST = "layers", "layers/dense"
 
 # Items of a list are called after their class and counted: tf_mobile_bert_layer, tf_mobile_bert_layer_1, ...
 _CLASS_IN_LIST = {"layer": "TFMobileBertLayer", "ffn": "FeedForward"}
@@ -51,7 +54,6 @@ _WITH_DROPOUT = frozenset(
         "mobilebert.encoder.layer.ffn.output_",
     }
 )
-_HEADS_WITH_DROPOUT = frozenset({"classifier", "choice_classifier"})
 
 # Groups beside the weights. Adapters are merged into the kernels that stand at their places.
 _BESIDE = {"optimizer/": "optimizer state", "layers/low_rank_adapters/": "low-rank adapters, merged into the kernels"}
@@ -68,7 +70,7 @@ def keras_names(file: WeightFile, weights: Iterable[Weight]) -> MappedCheckpoint
     quantized = [
         name
         for name, found in file.stored.items()
-        if (name in known and found.dtype not in FLOATING) or (name not in known and name.rpartition("/")[0] in layers)
+        if (name in known and found.dtype not in DTYPES) or (name not in known and name.rpartition("/")[0] in layers)
     ]
     if quantized:
         first = file.stored[quantized[0]]
@@ -113,7 +115,7 @@ def keras_layers(config: MobileBertConfig, head: Head, pooler: bool | None = Non
         if ".".join(part for part in module.split(".") if not part.isdigit()) in _WITH_DROPOUT:
             layers[f"{_group(module)}/dropout"] = _counted("dropout", dropouts)
             dropouts += 1
-    if _HEADS_WITH_DROPOUT.intersection(head.modules):
+    if head.dropout:
         layers["dropout"] = _counted("dropout", dropouts)
     return layers
 
@@ -134,6 +136,8 @@ def _group(module: str) -> str:
         parts.append(_counted(_snake_case(_CLASS_IN_LIST[before]), int(part)) if part.isdigit() else part)
         before = part
     parts[0] = _MET_FIRST_AS.get(parts[0], parts[0])
+    if parts[0] > _LIST_OF_LAYERS:
+        parts[0] = _DENSE_IN_LIST
     return "/".join(parts)
 
 
