@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import Any
 
 _EXPORTS = {
-    "MobileBertPipeline": "mobilebert.pipeline",
+    "MobileBertPipeline": "mobilebert.pipelines",
     "Training": "mobilebert.training",
 }
 

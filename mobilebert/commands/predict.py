@@ -19,7 +19,7 @@ from mobilebert_core.errors import InputError, TokenizerError
 from mobilebert_core.tasks.table import TASKS, TextTask
 from mobilebert_core.tasks.task_text import options_of
 
-from ..pipeline import RUNNERS, MobileBertPipeline, Prepared
+from ..pipelines import RUNNERS, MobileBertPipeline, Prepared
 from .prediction_files import FORMATS, STANDARD_INPUT, AnswerFile, Line, opened, read_lines
 
 _POSITIONAL = "text"  # the field that stands on the command line without a name

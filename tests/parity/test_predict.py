@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mobilebert import pipeline as pipelines
+from mobilebert import pipelines
 from mobilebert.cli import main
 from mobilebert_core import MobileBertTokenizerFast
 from mobilebert_core.tasks.table import TASKS
