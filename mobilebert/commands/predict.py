@@ -45,7 +45,7 @@ def _add_task(tasks: argparse._SubParsersAction[argparse.ArgumentParser], task: 
         task.name,
         aliases=task.aliases,
         help=task.about,
-        usage=f"mobilebert predict {task.name} {text}{model} [options]",
+        usage=f"%(prog)s {text}{model} [options]",
         description=f"{task.about[0].upper()}{task.about[1:]}. {_input_help(task)} Each answer is a line of JSON, "
         '{"line": its number, "result": the answer}; a line that cannot be read is reported and left out.',
     )
