@@ -163,13 +163,13 @@ def _settle(
     file.leave_out(drop)
     done.dropped |= file.dropped
     head, config = done.head, done.config
-    if "predictions" in head.modules and config.tie_word_embeddings and _apart(file, DECODER, WORDS):
+    if head.words is not None and config.tie_word_embeddings and _apart(file, DECODER, WORDS):
         config = config.copy(tie_word_embeddings=False)
         done.notes.append("the decoder differs from the word embeddings: both are kept, tie_word_embeddings is False")
     if head not in detect_heads(file, config):
         held = ", ".join(h.name for h in detect_heads(file, config))
         raise CheckpointError(f"{file.path}: the weights of {head.name} are not all there; it holds {held}.")
-    bare = head.name == "Model" and POOLER not in file.stored and config.classifier_activation
+    bare = head.bare and POOLER not in file.stored and config.classifier_activation
     if bare:
         done.notes.append("the source has no pooler, nor has the destination (add_pooling_layer=False)")
     plan = plan_loading(file, config, head, pooler=False if bare else None)
@@ -188,7 +188,7 @@ def _settle(
     sources = {weight.full_name: name for weight, name in plan.sources.items()}
     for weight in plan.sources:
         done.mapped.append((file.places[sources[weight.full_name]], str(done.target.naming(weight))))
-    if "predictions" in head.modules:
+    if head.words is not None:
         _account_for_aliases(done, file, sources)
     held = widest(file.stored[name].dtype for name in plan.sources.values())
     done.config, done.dtype = config, held if dtype == "auto" else dtype

@@ -15,18 +15,12 @@ from mobilebert_core.checkpoints.formats import Checkpoint, open_checkpoint
 from mobilebert_core.checkpoints.plan import DECODER, DECODER_BIAS, PREDICTIONS_BIAS, WORDS
 from mobilebert_core.checkpoints.tensor_info import FLOATING, MappedCheckpoint
 from mobilebert_core.configuration.config import MobileBertConfig
+from mobilebert_core.configuration.fields import ARCHITECTURE, ARITHMETIC, fields_marked
 from mobilebert_core.configuration.presets import PRESETS
 from mobilebert_core.errors import CheckpointNotFoundError, ConfigError
 from mobilebert_core.hub.resolve import resolve
 from mobilebert_core.weights import every_weight, weight_table
 
-# The fields that say which architecture it is.
-_ARCHITECTURE = (
-    "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_act",
-    "max_position_embeddings", "type_vocab_size", "embedding_size", "trigram_input", "use_bottleneck",
-    "intra_bottleneck_size", "use_bottleneck_attention", "key_query_shared_bottleneck", "num_feedforward_networks",
-    "normalization_type", "classifier_activation", "tie_word_embeddings", "layer_norm_eps", "pruned_heads",
-)  # fmt: skip
 # Larger than any published MobileBERT, so that every name of a file without configuration is known.
 _LAYERS, _NETWORKS = 48, 8
 _LARGEST_HALF = float(np.finfo(np.float16).max)
@@ -69,7 +63,7 @@ def inspect_checkpoint(path: str | Path, config: MobileBertConfig | str | Path |
     found = Inspection(str(path), checkpoint.description, sizes)
     absent = [name for name, size in sizes.items() if size is None]
     described, file = _described(checkpoint, config, found)
-    found.architecture = {name: getattr(described, name) for name in _ARCHITECTURE}
+    found.architecture = {name: getattr(described, name) for name in fields_marked(ARCHITECTURE, ARITHMETIC)}
     found.preset, found.differences = _nearest(found.architecture)
     held = detect_heads(file, described)
     found.heads = [head.name for head in held]

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from .configuration.config import MobileBertConfig
 from .errors import InputError
-from .heads import IGNORE_INDEX, Head, Task
+from .heads import IGNORE_INDEX, Head, Task, problem_type_of, takes_class_numbers
 
 Shape = tuple[int | None, ...]
 
@@ -150,13 +150,13 @@ def _check_head_mask(config: MobileBertConfig, head: Head, mask: Any, probe: Pro
         )
 
 
-def check_labels(
-    config: MobileBertConfig, head: Head, task: Task, labels: Any, logits: Shape, integer_wanted: bool, probe: Probe
-) -> None:
-    """Checks the labels of one task against the logits they are compared with.
+def check_labels(config: MobileBertConfig, head: Head, task: Task, labels: Any, logits: Shape, probe: Probe) -> None:
+    """Checks the labels of one task against the logits they are compared with: their shape, dtype and values.
 
-    `integer_wanted` is False for regression and multi-label targets, which have the shape of the logits.
+    Labels are numbers of classes, or have the shape of the logits, as the problem type says.
     """
+    problem = problem_type_of(config, task, logits[-1], probe.is_integer(labels))
+    integer_wanted = takes_class_numbers(problem)
     try:
         shape = probe.shape(labels)
     except ValueError:  # a graph may know neither sizes nor rank

@@ -19,6 +19,7 @@ from functools import lru_cache
 from typing import Any
 
 from .configuration.config import MobileBertConfig
+from .configuration.fields import ARCHITECTURE, fields_marked
 from .heads import HEADS, Head
 
 # Keras refuses these attribute names on layers; there they take another one.
@@ -321,29 +322,27 @@ def weight_table(config: MobileBertConfig, head: Head, pooler: bool | None = Non
 
     `pooler` overrides whether the pooler is there (`add_pooling_layer`).
     """
-    return _table(tuple(_shaping_values(config)), head, pooler)
+    return _cached_table(tuple(_architecture(config)), head, pooler)
 
 
-# What of a configuration decides over its weights.
-_SHAPING_FIELDS = (
-    "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",
-    "max_position_embeddings", "type_vocab_size", "embedding_size", "trigram_input", "use_bottleneck",
-    "intra_bottleneck_size", "use_bottleneck_attention", "key_query_shared_bottleneck", "num_feedforward_networks",
-    "normalization_type", "classifier_activation", "tie_word_embeddings", "num_labels",
-)  # fmt: skip
-
-
-def _shaping_values(config: MobileBertConfig) -> Iterator[tuple[str, Any]]:
-    for name in _SHAPING_FIELDS:
-        yield name, getattr(config, name)
-    yield "pruned_heads", tuple((layer, tuple(heads)) for layer, heads in config.pruned_heads.items())
+def _architecture(config: MobileBertConfig) -> Iterator[tuple[str, Any]]:
+    """What of a configuration decides over its weights, hashable."""
+    for name in fields_marked(ARCHITECTURE):
+        value = getattr(config, name)
+        yield name, tuple((key, tuple(items)) for key, items in value.items()) if isinstance(value, dict) else value
+    yield "num_labels", config.num_labels  # of the maps of the labels only their length matters
 
 
 @lru_cache(maxsize=32)
-def _table(values: tuple[tuple[str, Any], ...], head: Head, pooler: bool | None) -> tuple[Weight, ...]:
+def _cached_table(values: tuple[tuple[str, Any], ...], head: Head, pooler: bool | None) -> tuple[Weight, ...]:
     """A table is asked for several times in every load, and the full model's takes 20 ms."""
     fields = dict(values)
     config = MobileBertConfig(**{**fields, "pruned_heads": {n: list(heads) for n, heads in fields["pruned_heads"]}})
+    return build_table(config, head, pooler)
+
+
+def build_table(config: MobileBertConfig, head: Head, pooler: bool | None = None) -> tuple[Weight, ...]:
+    """`weight_table` without its cache, which knows the fields of the architecture alone."""
     weights: list[Weight] = []
     for row in EMBEDDING_ROWS:
         weights += _weights_of(row, config, head, _axes(config))
@@ -428,10 +427,9 @@ def _weights_of(
             tied_weight, tied_bias = row.tied_to
             tied_to = tied_bias if leaf.torch == "bias" else tied_weight if config.tie_word_embeddings else None
         keras = _join(".", keras_path(row.name.format(**index)), leaf.keras)
-        bare = head.name == "Model"
         found.append(
             Weight(
-                name=full_name.removeprefix(BASE_PREFIX) if bare else full_name,
+                name=full_name.removeprefix(BASE_PREFIX) if head.bare else full_name,
                 full_name=full_name,
                 shape=tuple(axes[axis] for axis in leaf_axes),
                 keras=None if tied_to else keras,

@@ -102,11 +102,11 @@ def labelled_tokens(
 
     On TensorFlow alone: JAX knows no sizes that depend on values, and there all tokens are scored.
     """
-    passed = None if head.words is None else head.words.passed(labels)
+    passed = None if head.words is None else head.words.labels_in(labels)
     if not config.sparse_prediction or passed is None or keras.backend.backend() != "tensorflow":
         return None, labels
     main = inputs["inputs_embeds"] if inputs["input_ids"] is None else inputs["input_ids"]
-    check_labels(config, head, head.words, passed, (*main.shape[:2], config.vocab_size), True, PROBE)
+    check_labels(config, head, head.words, passed, (*main.shape[:2], config.vocab_size), PROBE)
     rows = labelled_rows(passed)
     labels = {**labels, head.words.label: ops.take(ops.reshape(passed, (-1,)), rows)}
     return lambda x, length: ops.take(x, rows, axis=0), labels

@@ -12,7 +12,8 @@ import keras
 from keras import ops
 
 from mobilebert_core.configuration.config import MobileBertConfig
-from mobilebert_core.heads import IGNORE_INDEX, Head, Task, problem_type_of, takes_class_numbers
+from mobilebert_core.configuration.fields import MULTI_LABEL, REGRESSION
+from mobilebert_core.heads import IGNORE_INDEX, Head, Task, problem_type_of
 from mobilebert_core.inputs import check_labels
 
 from .distributed import counted
@@ -33,7 +34,7 @@ def head_loss(
     """
     losses = []
     for index, task in enumerate(head.tasks):
-        passed = task.passed(labels)
+        passed = task.labels_in(labels)
         if passed is None:
             return None
         weight = weight_of(task, index, sample_weight)
@@ -59,7 +60,7 @@ def labelled_rows(labels: Any) -> Any:
 def labelled_only(head: Head, labels: Mapping[str, Any], sample_weight: Any) -> tuple[dict[str, Any], Any]:
     """Labels and sample weights by label, those of words as (N,) of the tokens that have a label."""
     words = head.words
-    passed = words.passed(labels)
+    passed = words.labels_in(labels)
     rows = labelled_rows(passed)
     labels = {**labels, words.label: ops.take(ops.reshape(passed, (-1,)), rows)}
     if sample_weight is None:
@@ -77,14 +78,13 @@ def task_loss(
 ) -> Any:
     """The mean loss of one task, a scalar in float32 or wider."""
     problem = problem_type_of(config, task, logits.shape[-1], PROBE.is_integer(labels))
-    integer = takes_class_numbers(problem)
-    check_labels(config, head, task, labels, tuple(logits.shape), integer, PROBE)
+    check_labels(config, head, task, labels, tuple(logits.shape), PROBE)
     if keras.backend.standardize_dtype(logits.dtype) in ("float16", "bfloat16"):
         logits = ops.cast(logits, "float32")
-    if problem == "regression":
+    if problem == REGRESSION:
         errors = ops.square(ops.reshape(logits, (-1,)) - ops.cast(ops.reshape(labels, (-1,)), logits.dtype))
         return _mean(_weighted(errors, sample_weight))
-    if problem == "multi_label_classification":
+    if problem == MULTI_LABEL:
         targets = ops.cast(ops.reshape(labels, ops.shape(logits)), logits.dtype)
         losses = ops.maximum(logits, 0) - logits * targets + ops.log1p(ops.exp(-ops.abs(logits)))  # (B, C)
         return _mean(_weighted(losses, sample_weight))

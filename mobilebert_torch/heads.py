@@ -105,12 +105,12 @@ def labelled_tokens(
     How many they are is known only when the labels are read: `torch.compile` breaks its graph here unless
     `torch._dynamo.config.capture_dynamic_output_shape_ops` is set, and a GPU is waited for.
     """
-    passed = None if head.words is None else head.words.passed(labels)
+    passed = None if head.words is None else head.words.labels_in(labels)
     if not config.sparse_prediction or passed is None:
         return None, labels
     if checking():
         main = inputs["inputs_embeds"] if inputs["input_ids"] is None else inputs["input_ids"]
-        check_labels(config, head, head.words, passed, (*main.shape[:2], config.vocab_size), True, PROBE)
+        check_labels(config, head, head.words, passed, (*main.shape[:2], config.vocab_size), PROBE)
     rows = (passed.flatten() != IGNORE_INDEX).nonzero()[:, 0]
     return lambda x: x.flatten(0, 1)[rows], {**labels, head.words.label: passed.flatten()[rows]}
 

@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mobilebert_core.configuration.config import MobileBertConfig
-from mobilebert_core.heads import IGNORE_INDEX, Head, Task, problem_type_of, takes_class_numbers
+from mobilebert_core.configuration.fields import MULTI_LABEL, REGRESSION
+from mobilebert_core.heads import IGNORE_INDEX, Head, Task, problem_type_of
 from mobilebert_core.inputs import check_labels
 
 from .inputs import PROBE, checking
@@ -24,7 +25,7 @@ def head_loss(
     """The scalar loss of a head, or None unless all its labels are there."""
     losses = []
     for task in head.tasks:
-        passed = task.passed(labels)
+        passed = task.labels_in(labels)
         if passed is None:
             return None
         losses.append(task_loss(config, head, task, outputs[task.logits], passed))
@@ -37,13 +38,12 @@ def head_loss(
 def task_loss(config: MobileBertConfig, head: Head, task: Task, logits: Tensor, labels: Tensor) -> Tensor:
     """The mean loss of one task, a scalar in float32 or wider."""
     problem = problem_type_of(config, task, logits.shape[-1], PROBE.is_integer(labels))
-    integer = takes_class_numbers(problem)
     if checking():
-        check_labels(config, head, task, labels, tuple(logits.shape), integer, PROBE)
+        check_labels(config, head, task, labels, tuple(logits.shape), PROBE)
     logits = logits.float() if logits.element_size() < 4 else logits
-    if problem == "regression":
+    if problem == REGRESSION:
         return F.mse_loss(logits.flatten(), labels.flatten().to(logits.dtype))
-    if problem == "multi_label_classification":
+    if problem == MULTI_LABEL:
         return F.binary_cross_entropy_with_logits(logits, labels.view_as(logits).to(logits.dtype))
     if task.kind == "span":
         length = logits.shape[-1]

@@ -15,7 +15,8 @@ import numpy as np
 
 from mobilebert_core.checkpoints.containers.safetensors import save_weights
 from mobilebert_core.configuration.config import MobileBertConfig
-from mobilebert_core.heads import Head
+from mobilebert_core.configuration.fields import MULTI_LABEL, REGRESSION
+from mobilebert_core.heads import IGNORE_INDEX, Head, Task, problem_type_of, scores_shape
 from mobilebert_core.weights import Weight, query_reads_hidden, weight_table
 
 # Sentences written for this package, of different lengths, so that a batch of them has padding.
@@ -116,28 +117,25 @@ def batch_of(
 def labels_for(config: MobileBertConfig, head: Head, shape: tuple[int, ...], seed: int = 0) -> dict[str, np.ndarray]:
     """Random labels for inputs of a shape, (B, S) or (B, choices, S)."""
     rng = np.random.default_rng(seed)
-    size, length = shape[0], shape[-1]
     labels: dict[str, np.ndarray] = {}
     for task in head.tasks:
-        if task.kind == "span":
-            labels[task.label] = rng.integers(0, length, size)
-        elif head.per_choice:
-            labels[task.label] = rng.integers(0, shape[1], size)
-        elif task.label == "next_sentence_label" or head.name == "NextSentencePrediction":
-            labels[task.label] = rng.integers(0, 2, size)
-        elif "predictions" in head.modules:
-            labels[task.label] = np.where(rng.random(shape) < 0.5, rng.integers(0, config.vocab_size, shape), -100)
-        elif task.kind == "problem":
-            labels[task.label] = _problem_labels(config, rng, size)
+        *rows, classes = scores_shape(config, task, shape)  # (B,) or (B, S), and C
+        if task.kind == "problem":
+            labels[task.label] = _problem_labels(config, task, rng, (rows[0], classes))
+        elif task == head.words:  # about half of the tokens, as when words are masked
+            labels[task.label] = np.where(rng.random(rows) < 0.5, rng.integers(0, classes, rows), IGNORE_INDEX)
         else:
-            labels[task.label] = rng.integers(0, config.num_labels, shape)
+            labels[task.label] = rng.integers(0, classes, rows)
     return {name: a if a.dtype == np.float32 else a.astype(np.int32) for name, a in labels.items()}
 
 
-def _problem_labels(config: MobileBertConfig, rng: np.random.Generator, size: int) -> np.ndarray:
-    if config.problem_type == "multi_label_classification":
-        return rng.integers(0, 2, (size, config.num_labels)).astype(np.float32)
-    if config.problem_type == "regression" or (config.problem_type is None and config.num_labels == 1):
-        many = (size, config.num_labels) if config.num_labels > 1 else (size,)
-        return rng.standard_normal(many).astype(np.float32)
-    return rng.integers(0, config.num_labels, size)
+def _problem_labels(
+    config: MobileBertConfig, task: Task, rng: np.random.Generator, scores: tuple[int, int]
+) -> np.ndarray:
+    rows, classes = scores
+    problem = problem_type_of(config, task, classes, integer_labels=True)
+    if problem == MULTI_LABEL:
+        return rng.integers(0, 2, scores).astype(np.float32)
+    if problem == REGRESSION:
+        return rng.standard_normal(scores if classes > 1 else (rows,)).astype(np.float32)
+    return rng.integers(0, classes, rows)

@@ -19,7 +19,7 @@ from mobilebert_core.configuration.presets import PRESETS
 from mobilebert_core.demo_model import DEMO_MODEL
 from mobilebert_core.errors import BackendMissingError, ConfigError
 from mobilebert_core.files import TOKENIZER_FILES, write_text
-from mobilebert_core.heads import HEADS, Head
+from mobilebert_core.heads import HEADS, Head, heads_named
 from mobilebert_core.hub.resolve import resolve
 from mobilebert_core.text.tokenization_fast import MobileBertTokenizerFast
 from mobilebert_core.weights import parameter_count, weight_table
@@ -138,8 +138,8 @@ def _checkpoint(options: argparse.Namespace, scratch: Path) -> tuple[Path, Mobil
 
 def _head_of(config: MobileBertConfig) -> str:
     """The head that config.json names, or the bare model."""
-    named = {name.removeprefix("TF") for name in config.architectures or []}
-    return next((head.name for head in HEADS.values() if head.class_name in named), "Model")
+    named = heads_named(config.architectures)
+    return named[0].name if named else "Model"
 
 
 def _tokenizer(checkpoint: Path) -> MobileBertTokenizerFast:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..configuration.config import MobileBertConfig
 from ..errors import CheckpointError
-from ..heads import HEADS, Head
+from ..heads import HEADS, Head, heads_named
 from ..weights import head_weights
 from .tensor_info import MappedCheckpoint
 
@@ -30,11 +30,11 @@ def natural_head(file: MappedCheckpoint, config: MobileBertConfig) -> Head:
     """
     held = detect_heads(file, config)
     fullest = [head for head in held if _used(head, file, config) == max(_used(h, file, config) for h in held)]
-    named = {name.removeprefix("TF") for name in config.architectures or ()}
-    by_name = [head for head in fullest if head.class_name in named]
-    if file.layout == "tf1" and not by_name:
-        by_name = [head for head in fullest if head.name == "SequenceClassification"]  # Google's only classifier
-    chosen = by_name or fullest
+    named = heads_named(config.architectures)
+    chosen = [head for head in fullest if head in named]
+    if file.layout == "tf1" and not chosen:
+        chosen = [head for head in fullest if head.in_google_code]
+    chosen = chosen or fullest
     if len(chosen) != 1:
         raise CheckpointError(
             f"{file.path}: its weights fit {', '.join(head.name for head in fullest)}, and its configuration names "

@@ -127,7 +127,7 @@ def resolve_ties(file: MappedCheckpoint, config: MobileBertConfig, head: Head) -
     Raises:
         CheckpointError: when a PyTorch file holds a decoder that the configuration would overwrite.
     """
-    decodes = config.tie_word_embeddings and "predictions" in head.modules
+    decodes = config.tie_word_embeddings and head.words is not None
     if not decodes or not {DECODER, WORDS} <= file.stored.keys():
         return config
     if np.array_equal(file.read(DECODER), file.read(WORDS)):

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from .fields import ACTIVATIONS, ATTENTION_IMPLEMENTATIONS, DTYPES, NORMALIZATION_TYPES, PROBLEM_TYPES
+from .fields import ACTIVATIONS, ATTENTION_IMPLEMENTATIONS, DTYPES, NORMALIZATION_TYPES, PROBLEM_TYPES, ConfigFields
 
-if TYPE_CHECKING:
-    from .config import MobileBertConfig
+Values = Mapping[str, Any]  # of the fields, and of `true_hidden_size`
 
 
-def faults(config: MobileBertConfig, building: bool) -> list[str]:
+def faults(values: Values, building: bool) -> list[str]:
     """All that is wrong, in words; `building` as in `MobileBertConfig.validate`."""
     wrong: list[str] = []
     at_least = {
@@ -21,16 +21,16 @@ def faults(config: MobileBertConfig, building: bool) -> list[str]:
         "intra_bottleneck_size": 1, "num_feedforward_networks": 1,
     }  # fmt: skip
     for name, least in at_least.items():
-        value = getattr(config, name)
+        value = values[name]
         if not is_int(value) or value < least:
             wrong.append(f"{name} must be a whole number of at least {least}, got {value!r}")
     for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout"):
-        value = getattr(config, name)
+        value = values[name]
         if not (value is None and name == "classifier_dropout") and not (_is_number(value) and 0 <= value < 1):
             wrong.append(f"{name} must be a number from 0 up to but not including 1, got {value!r}")
     for name in ("initializer_range", "layer_norm_eps"):
-        if not _is_number(getattr(config, name)) or getattr(config, name) < 0:
-            wrong.append(f"{name} must be a number of at least 0, got {getattr(config, name)!r}")
+        if not _is_number(values[name]) or values[name] < 0:
+            wrong.append(f"{name} must be a number of at least 0, got {values[name]!r}")
     for name, choices in (
         ("hidden_act", tuple(ACTIVATIONS)),
         ("normalization_type", NORMALIZATION_TYPES),
@@ -38,44 +38,43 @@ def faults(config: MobileBertConfig, building: bool) -> list[str]:
         ("attn_implementation", (None, *ATTENTION_IMPLEMENTATIONS)),
         ("dtype", (None, *DTYPES)),
     ):
-        value = getattr(config, name)
+        value = values[name]
         if not isinstance(value, str | None) or value not in choices:
             wrong.append(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
-    for f in fields(config):
-        if f.type == "bool" and not isinstance(getattr(config, f.name), bool):
-            wrong.append(f"{f.name} must be True or False, got {getattr(config, f.name)!r}")
+    for f in fields(ConfigFields):
+        if f.type == "bool" and not isinstance(values[f.name], bool):
+            wrong.append(f"{f.name} must be True or False, got {values[f.name]!r}")
     if not wrong:
-        wrong += _conflicts(config)
-        wrong += _pruning_conflicts(config) if building else []
+        wrong += _conflicts(values)
+        wrong += _pruning_conflicts(values) if building else []
     return wrong
 
 
-def _conflicts(config: MobileBertConfig) -> list[str]:
+def _conflicts(values: Values) -> list[str]:
     wrong = []
-    if config.true_hidden_size % config.num_attention_heads:
-        width = "intra_bottleneck_size" if config.use_bottleneck else "hidden_size"
-        wrong.append(
-            f"{width} {config.true_hidden_size} is not divisible by num_attention_heads {config.num_attention_heads}"
-        )
-    pad = config.pad_token_id
-    if pad is not None and not (is_int(pad) and -config.vocab_size <= pad < config.vocab_size):
-        wrong.append(f"pad_token_id must be None or an id below vocab_size {config.vocab_size}, got {pad!r}")
+    width, heads = values["true_hidden_size"], values["num_attention_heads"]
+    if width % heads:
+        name = "intra_bottleneck_size" if values["use_bottleneck"] else "hidden_size"
+        wrong.append(f"{name} {width} is not divisible by num_attention_heads {heads}")
+    pad, words = values["pad_token_id"], values["vocab_size"]
+    if pad is not None and not (is_int(pad) and -words <= pad < words):
+        wrong.append(f"pad_token_id must be None or an id below vocab_size {words}, got {pad!r}")
     return wrong
 
 
-def _pruning_conflicts(config: MobileBertConfig) -> list[str]:
+def _pruning_conflicts(values: Values) -> list[str]:
     try:
-        pruned = {int(layer): {int(head) for head in heads} for layer, heads in config.pruned_heads.items()}
+        pruned = {int(layer): {int(head) for head in heads} for layer, heads in values["pruned_heads"].items()}
     except (TypeError, ValueError, AttributeError):
-        return [f"pruned_heads maps layers to lists of heads, e.g. {{0: [1, 2]}}, got {config.pruned_heads!r}"]
+        return [f"pruned_heads maps layers to lists of heads, e.g. {{0: [1, 2]}}, got {values['pruned_heads']!r}"]
     wrong = []
+    layers, count = values["num_hidden_layers"], values["num_attention_heads"]
     for layer, heads in pruned.items():
-        if not 0 <= layer < config.num_hidden_layers or any(not 0 <= h < config.num_attention_heads for h in heads):
+        if not 0 <= layer < layers or any(not 0 <= head < count for head in heads):
             wrong.append(
-                f"pruned_heads names layer {layer}, heads {sorted(heads)}; there are {config.num_hidden_layers} "
-                f"layers of {config.num_attention_heads} heads"
+                f"pruned_heads names layer {layer}, heads {sorted(heads)}; there are {layers} layers of {count} heads"
             )
-        elif len(heads) >= config.num_attention_heads:
+        elif len(heads) >= count:
             wrong.append(f"pruned_heads leaves no attention head in layer {layer}")
     return wrong
 

@@ -1,7 +1,8 @@
-"""What the fields of a configuration may hold, and which fields of other models' configurations are carried along."""
+"""The fields of a configuration: their defaults, what each of them decides, and what they may hold."""
 
 from __future__ import annotations
 
+from dataclasses import MISSING, dataclass, field, fields
 from typing import Any
 
 # Every activation by the names that checkpoints use, and what each means to a backend.
@@ -17,27 +18,99 @@ ACTIVATIONS = {
     "tanh": "tanh",
 }
 NORMALIZATION_TYPES = ("no_norm", "layer_norm")
-PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
+REGRESSION, SINGLE_LABEL, MULTI_LABEL = "regression", "single_label_classification", "multi_label_classification"
+PROBLEM_TYPES = (REGRESSION, SINGLE_LABEL, MULTI_LABEL)
 ATTENTION_IMPLEMENTATIONS = ("sdpa", "eager")
 DTYPES = ("float64", "float32", "float16", "bfloat16")
 
-# Fields that every transformers configuration may carry. They change nothing in MobileBERT; they are
-# accepted, kept and written back, so that a file survives the trip.
-INERT_FIELDS: dict[str, Any] = {
-    "add_cross_attention": False, "bad_words_ids": None, "begin_suppress_tokens": None, "bos_token_id": None,
-    "chunk_size_feed_forward": 0, "cross_attention_hidden_size": None, "decoder_start_token_id": None,
-    "diversity_penalty": 0.0, "do_sample": False, "early_stopping": False, "encoder_no_repeat_ngram_size": 0,
-    "eos_token_id": None, "exponential_decay_length_penalty": None, "finetuning_task": None,
-    "forced_bos_token_id": None, "forced_eos_token_id": None,
-    "is_composition": False, "is_decoder": False, "is_encoder_decoder": False, "length_penalty": 1.0,
-    "max_length": 20, "min_length": 0, "no_repeat_ngram_size": 0, "num_beam_groups": 1, "num_beams": 1,
-    "num_choices": None, "num_return_sequences": 1, "output_scores": False, "prefix": None,
-    "remove_invalid_values": False, "repetition_penalty": 1.0, "return_dict_in_generate": False,
-    "sep_token_id": None, "suppress_tokens": None,
-    "task_specific_params": None, "temperature": 1.0, "tf_legacy_loss": False, "tie_encoder_decoder": False,
-    "tokenizer_class": None, "top_k": 50, "top_p": 1.0, "transformers_version": None,
-    "typical_p": 1.0, "use_bfloat16": False, "use_cache": True, "language": None, "name": None,
-}  # fmt: skip
+# Marks of the fields. What changes the weights and what always stands in a file are two sets: a file always says the
+# dropout, and it says ties and pruned heads only where they differ from the default, as transformers writes it.
+ARCHITECTURE = "architecture"  # another value changes the table of weights
+ARITHMETIC = "arithmetic"  # another value makes another published architecture of the same weights
+ALWAYS_WRITTEN = "always_written"  # stands in config.json at its default as well
 
-ALIASES = {"torch_dtype": "dtype", "_name_or_path": "name_or_path", "_attn_implementation": "attn_implementation"}
-RUNTIME_ONLY = {"name_or_path", "attn_implementation"}
+
+def _field(default: Any, *marks: str) -> Any:
+    return field(default=default, metadata=dict.fromkeys(marks, True))
+
+
+@dataclass(init=False, repr=False, eq=False)
+class ConfigFields:
+    """Every field with its default, in the order of transformers, and what follows from them.
+
+    The maps of the labels change the table of weights as well, by their length alone: `num_labels`.
+    """
+
+    vocab_size: int = _field(30522, ARCHITECTURE, ALWAYS_WRITTEN)
+    hidden_size: int = _field(512, ARCHITECTURE, ALWAYS_WRITTEN)
+    num_hidden_layers: int = _field(24, ARCHITECTURE, ALWAYS_WRITTEN)
+    num_attention_heads: int = _field(4, ARCHITECTURE, ALWAYS_WRITTEN)
+    intermediate_size: int = _field(512, ARCHITECTURE, ALWAYS_WRITTEN)
+    hidden_act: str = _field("relu", ARITHMETIC, ALWAYS_WRITTEN)
+    hidden_dropout_prob: float = _field(0.0, ALWAYS_WRITTEN)
+    attention_probs_dropout_prob: float = _field(0.1, ALWAYS_WRITTEN)
+    max_position_embeddings: int = _field(512, ARCHITECTURE, ALWAYS_WRITTEN)
+    type_vocab_size: int = _field(2, ARCHITECTURE, ALWAYS_WRITTEN)
+    initializer_range: float = _field(0.02, ALWAYS_WRITTEN)
+    layer_norm_eps: float = _field(1e-12, ARITHMETIC, ALWAYS_WRITTEN)
+    pad_token_id: int | None = _field(0, ALWAYS_WRITTEN)
+    embedding_size: int = _field(128, ARCHITECTURE, ALWAYS_WRITTEN)
+    trigram_input: bool = _field(True, ARCHITECTURE, ALWAYS_WRITTEN)
+    use_bottleneck: bool = _field(True, ARCHITECTURE, ALWAYS_WRITTEN)
+    intra_bottleneck_size: int = _field(128, ARCHITECTURE, ALWAYS_WRITTEN)
+    use_bottleneck_attention: bool = _field(False, ARCHITECTURE, ALWAYS_WRITTEN)
+    key_query_shared_bottleneck: bool = _field(True, ARCHITECTURE, ALWAYS_WRITTEN)
+    num_feedforward_networks: int = _field(4, ARCHITECTURE, ALWAYS_WRITTEN)
+    normalization_type: str = _field("no_norm", ARCHITECTURE, ALWAYS_WRITTEN)
+    classifier_activation: bool = _field(True, ARCHITECTURE, ALWAYS_WRITTEN)
+    classifier_dropout: float | None = _field(None, ALWAYS_WRITTEN)
+    tie_word_embeddings: bool = _field(True, ARCHITECTURE)
+    padding_invariant: bool = False  # True keeps padding out of the trigram; ours, not in transformers
+    problem_type: str | None = None
+    pruned_heads: dict[int, list[int]] = field(default_factory=dict, metadata={ARCHITECTURE: True})
+    return_dict: bool = True
+    output_hidden_states: bool = False
+    output_attentions: bool = False
+    torchscript: bool = False  # True makes every output a tuple, which is what `torch.jit.trace` takes
+    gradient_checkpointing: bool = False  # True builds models that recompute their blocks in training
+    sparse_prediction: bool = False  # True scores words only where a label is, if labels are passed; as in ModernBERT
+    architectures: list[str] | None = None
+    dtype: str | None = None
+    name_or_path: str = ""
+    attn_implementation: str | None = None
+    id2label: dict[int, str] | None = None
+    label2id: dict[str, int] | None = None
+
+    @property
+    def true_hidden_size(self) -> int:
+        """Width inside a block: the bottleneck's, or hidden_size without one. Derived, never stored."""
+        return self.intra_bottleneck_size if self.use_bottleneck else self.hidden_size
+
+    @property
+    def head_size(self) -> int:
+        """Width of one attention head."""
+        return self.true_hidden_size // self.num_attention_heads
+
+    @property
+    def head_dropout_prob(self) -> float:
+        """Dropout before a classifier: classifier_dropout, or hidden_dropout_prob when that is None."""
+        return self.hidden_dropout_prob if self.classifier_dropout is None else self.classifier_dropout
+
+    @property
+    def use_return_dict(self) -> bool:
+        """Whether outputs are dicts: `return_dict`, but tuples under `torchscript`."""
+        return self.return_dict and not self.torchscript
+
+    def heads_of_layer(self, layer: int) -> int:
+        """Attention heads left in a layer after pruning."""
+        return self.num_attention_heads - len(self.pruned_heads.get(layer, ()))
+
+
+def fields_marked(*marks: str) -> tuple[str, ...]:
+    """The names of the fields that have one of these marks, in the order of the fields."""
+    return tuple(f.name for f in fields(ConfigFields) if any(f.metadata.get(mark) for mark in marks))
+
+
+def default_values() -> dict[str, Any]:
+    """The default of every field."""
+    return {f.name: f.default if f.default_factory is MISSING else f.default_factory() for f in fields(ConfigFields)}

@@ -71,12 +71,11 @@ def check_targets(model: Any, x: Mapping[str, Any], y: Any) -> None:
     labels = model._labels(x, y)
     shape = tuple(x.get("input_ids", x.get("inputs_embeds")).shape)
     for task in model.head.tasks:
-        passed = task.passed(labels)
+        passed = task.labels_in(labels)
         if passed is None:
             continue
-        scores = scores_shape(model.config, model.head, task, shape[:3] if model.head.per_choice else shape[:2])
-        problem = problem_type_of(model.config, task, scores[-1], PROBE.is_integer(passed))
-        check_labels(model.config, model.head, task, passed, scores, takes_class_numbers(problem), PROBE)
+        scores = scores_shape(model.config, task, shape[:3] if model.head.per_choice else shape[:2])
+        check_labels(model.config, model.head, task, passed, scores, PROBE)
 
 
 def _split(model: Any, x: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
@@ -90,7 +89,7 @@ def _single(model: Any, y: Any) -> Any:
     """The labels of a head with one task as they are, without their name."""
     if not isinstance(y, Mapping) or len(model.head.tasks) != 1:
         return y
-    passed = model.head.tasks[0].passed(model._labels(None, y))
+    passed = model.head.tasks[0].labels_in(model._labels(None, y))
     return y if passed is None else passed
 
 
@@ -176,11 +175,11 @@ def _class_numbers(model: Any, x: Mapping[str, Any], y: Any, class_weight: Any) 
     if not isinstance(class_weight, Mapping):
         raise InputError(f"{name}: class_weight must be a dict of weights by class, got {type(class_weight).__name__}.")
     task = head.tasks[0] if len(head.tasks) == 1 else None
-    labels = None if task is None else task.passed(model._labels(x, y))
+    labels = None if task is None else task.labels_in(model._labels(x, y))
     problem = None
     if labels is not None:
         shape = tuple(x.get("input_ids", x.get("inputs_embeds")).shape)
-        classes = scores_shape(model.config, head, task, shape)[-1]
+        classes = scores_shape(model.config, task, shape)[-1]
         problem = problem_type_of(model.config, task, classes, PROBE.is_integer(labels))
     if task is None or labels is None or not takes_class_numbers(problem):
         why = f"labels of {problem}" if problem else f"{len(head.tasks)} outputs" if task is None else "no labels"

@@ -130,7 +130,7 @@ class TrainedByKeras:
             return data
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         labels = self._labels(x, y)
-        if self.head.words.passed(labels) is None:
+        if self.head.words.labels_in(labels) is None:
             return data
         x = named_inputs(type(self).__name__, self._argument_names(), (x,), {}) | labels
         return x, *labelled_only(self.head, labels, sample_weight)
@@ -172,7 +172,7 @@ class TrainedByKeras:
                 return y, next(iter(scores.values()))
             return y, scores
         labels = self._labels(x, y)
-        found = {task.logits: task.passed(labels) for task in self.head.tasks}
+        found = {task.logits: task.labels_in(labels) for task in self.head.tasks}
         if any(value is None for value in found.values()):
             return None, None
         if len(found) == 1:

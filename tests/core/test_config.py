@@ -7,7 +7,7 @@ import pickle
 import pytest
 
 from mobilebert_core.configuration.config import MobileBertConfig
-from mobilebert_core.configuration.fields import INERT_FIELDS
+from mobilebert_core.configuration.json_dialect import INERT_FIELDS
 from mobilebert_core.configuration.presets import PRESETS
 from mobilebert_core.errors import CheckpointNotFoundError, ConfigError
 from mobilebert_core.heads import HEADS

@@ -3,8 +3,9 @@ from __future__ import annotations
 import pytest
 
 from mobilebert_core.configuration.config import MobileBertConfig
+from mobilebert_core.configuration.fields import ARCHITECTURE, default_values, fields_marked
 from mobilebert_core.heads import HEADS
-from mobilebert_core.weights import KERAS_RENAMES, parameter_count, weight_table
+from mobilebert_core.weights import KERAS_RENAMES, build_table, parameter_count, weight_table
 from tests.tiny import BRANCHES, tiny_config
 
 # Parameters of the eight classes with the default configuration, as published for transformers.
@@ -77,3 +78,40 @@ def test_transformers_has_the_same_names_and_shapes(branch):
         theirs = transformers.MobileBertForPreTraining(transformers.MobileBertConfig(**config.to_dict()))
         ours = mobilebert_torch.MobileBertForPreTraining(config)
     assert {n: t.shape for n, t in ours.state_dict().items()} == {n: t.shape for n, t in theirs.state_dict().items()}
+
+
+# Another valid value of every field that is not a number or a flag.
+OTHER_VALUES = {
+    "hidden_act": "gelu", "normalization_type": "layer_norm", "problem_type": "regression", "pad_token_id": 1,
+    "classifier_dropout": 0.5, "pruned_heads": {0: [1]}, "architectures": ["MobileBertForMaskedLM"],
+    "dtype": "float16", "name_or_path": "elsewhere", "attn_implementation": "eager",
+    "id2label": {0: "a", 1: "b", 2: "c"}, "label2id": {"a": 0, "b": 1, "c": 2},
+}  # fmt: skip
+
+
+def another_value(name, value):
+    if name in OTHER_VALUES:
+        return OTHER_VALUES[name]
+    if isinstance(value, bool):
+        return not value
+    return value * 2 if isinstance(value, int) else 0.5
+
+
+def changed_fields(config, table):
+    """The fields of which another value gives some head another table."""
+    found = set()
+    for name in default_values():
+        other = config.copy(**{name: another_value(name, getattr(config, name))})
+        assert getattr(other, name) != getattr(config, name), name
+        if any(table(other, head) != table(config, head) for head in HEADS.values()):
+            found.add(name)
+    return found
+
+
+@pytest.mark.parametrize("table", [build_table, weight_table])
+def test_the_fields_that_change_the_weights_are_marked(table):
+    """They are what the cache of the tables looks at; of the maps of the labels it takes the number of labels."""
+    changed = changed_fields(tiny_config(), table)
+    assert changed == {*fields_marked(ARCHITECTURE), "id2label", "label2id"}
+    for branch in ("no_bottleneck", "pruned", "untied"):
+        assert changed_fields(tiny_config(**BRANCHES[branch]), table) <= changed

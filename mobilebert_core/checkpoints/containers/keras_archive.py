@@ -65,7 +65,7 @@ class KerasArchive:
             described = self._read_config(archive)
         self.class_name, self.head, self.config = self._model(described)
         inner = described["config"]
-        self.pooler = inner.get("add_pooling_layer", True) is True if self.head.name == "Model" else None
+        self.pooler = inner.get("add_pooling_layer", True) is True if self.head.bare else None
         self.policy = _policy_name(inner.get("dtype"))
         self._weights = H5File(path / WEIGHTS_MEMBER, self._weights_content())
         self.stored = self._weights.stored

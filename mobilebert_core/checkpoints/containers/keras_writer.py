@@ -103,7 +103,7 @@ def _described(config: MobileBertConfig, head: Head, pooler: bool | None, policy
         "name": layer_name(head),
         "trainable": True,
     }
-    if head.name == "Model":
+    if head.bare:
         fields["add_pooling_layer"] = True if pooler is None else pooler
     name = keras_class(head)
     return {

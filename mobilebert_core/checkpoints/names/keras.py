@@ -19,8 +19,10 @@ from ...weights import KERAS_RENAMES, Weight, weight_table
 from ..tensor_info import FLOATING, MappedCheckpoint, WeightFile
 
 # Attributes are walked in the order of their names, and a layer is saved where it is met first: the property
-# `base_model` comes before `mobilebert`, and the list `layers` that every model has before `qa_outputs`.
-_MET_FIRST_AS = {"mobilebert": "base_model", "qa_outputs": "layers/dense"}
+# `base_model` comes before `mobilebert`, and the list `layers` that every model has before a dense layer such as
+# `qa_outputs`.
+_MET_FIRST_AS = {"mobilebert": "base_model"}
+_LIST_OF_LAYERS, _DENSE_IN_LIST = "layers", "layers/dense"
 
 # Items of a list are called after their class and counted: tf_mobile_bert_layer, tf_mobile_bert_layer_1, ...
 _CLASS_IN_LIST = {"layer": "TFMobileBertLayer", "ffn": "FeedForward"}
@@ -51,7 +53,6 @@ _WITH_DROPOUT = frozenset(
         "mobilebert.encoder.layer.ffn.output_",
     }
 )
-_HEADS_WITH_DROPOUT = frozenset({"classifier", "choice_classifier"})
 
 # Groups beside the weights. Adapters are merged into the kernels that stand at their places.
 _BESIDE = {"optimizer/": "optimizer state", "layers/low_rank_adapters/": "low-rank adapters, merged into the kernels"}
@@ -113,7 +114,7 @@ def keras_layers(config: MobileBertConfig, head: Head, pooler: bool | None = Non
         if ".".join(part for part in module.split(".") if not part.isdigit()) in _WITH_DROPOUT:
             layers[f"{_group(module)}/dropout"] = _counted("dropout", dropouts)
             dropouts += 1
-    if _HEADS_WITH_DROPOUT.intersection(head.modules):
+    if head.dropout:
         layers["dropout"] = _counted("dropout", dropouts)
     return layers
 
@@ -134,6 +135,8 @@ def _group(module: str) -> str:
         parts.append(_counted(_snake_case(_CLASS_IN_LIST[before]), int(part)) if part.isdigit() else part)
         before = part
     parts[0] = _MET_FIRST_AS.get(parts[0], parts[0])
+    if parts[0] > _LIST_OF_LAYERS:
+        parts[0] = _DENSE_IN_LIST
     return "/".join(parts)
 
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from ...configuration.config import MobileBertConfig
-from ...heads import HEADS
+from ...heads import heads_named
 from ...weights import HEAD_ROWS, Weight
 from ..tensor_info import MappedCheckpoint, WeightFile, by_name
 
-# Where a path begins, whatever stands before it. Releases before 4.0 wrote mlm___cls for predictions___cls.
-_STARTS = ("mobilebert", "predictions___cls", "mlm___cls", "seq_relationship___cls", "classifier", "qa_outputs")
+# Releases before 4.0 wrote mlm___cls for predictions___cls.
+_OLD_NAMES = {"mlm___cls": "predictions___cls"}
+# Where a path begins, whatever stands before it.
+_STARTS = {"mobilebert", *_OLD_NAMES, *(row.h5.partition("/")[0] for rows in HEAD_ROWS.values() for row in rows)}
 
 
 def tensorflow_names(file: WeightFile, weights: Iterable[Weight], config: MobileBertConfig) -> MappedCheckpoint:
@@ -39,13 +41,12 @@ def _below_root(name: str) -> str:
     # A group of the file is named like the layer inside, so that the last start is the one that counts.
     starts = [i for i, part in enumerate(parts) if part in _STARTS]
     path = parts[starts[-1] :] if starts else parts
-    return "/".join("predictions___cls" if part == "mlm___cls" else part for part in path)
+    return "/".join(_OLD_NAMES.get(part, part) for part in path)
 
 
 def _shortened(known: Mapping[str, Weight], config: MobileBertConfig) -> dict[str, Weight]:
     """The weights by their path without its first part, where only one can be meant."""
-    named = {name.removeprefix("TF") for name in config.architectures or ()}
-    modules = {module for head in HEADS.values() if head.class_name in named for module in head.modules}
+    modules = {module for head in heads_named(config.architectures) for module in head.modules}
     candidates: dict[str, list[Weight]] = {}
     for path, weight in known.items():
         candidates.setdefault(path.partition("/")[2], []).append(weight)
