@@ -31,7 +31,7 @@ from mobilebert_core.training.tasks.metrics import tuned_thresholds
 from mobilebert_core.training.tasks.table import TRAINING_TASKS
 from mobilebert_core.weights import weight_table
 
-from .pipeline import RUNNERS
+from .pipelines import RUNNERS
 from .training_report import draw_curves, write_card
 
 TASKS: dict[str, Any] = {**TRAINING_TASKS, FillMaskTraining.name: FillMaskTraining,

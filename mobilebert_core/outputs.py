@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .configuration.config import MobileBertConfig
 
 
-class ModelOutput(dict):
+class ModelOutput(dict[str, Any]):
     """A dict whose keys are the declared fields of its class, in declared order, without None.
 
     Takes the fields by keyword, or one mapping or iterable of pairs: the tree functions of TensorFlow and
@@ -33,10 +33,12 @@ class ModelOutput(dict):
         if values:
             raise TypeError(f"{type(self).__name__} has no field {sorted(values)}; it has {field_names(type(self))}")
 
-    def __getattr__(self, name: str) -> Any:
-        if name in field_names(type(self)):
-            return self.get(name)
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+    if not TYPE_CHECKING:  # for a type checker every misspelled field would have the type Any
+
+        def __getattr__(self, name: str) -> Any:
+            if name in field_names(type(self)):
+                return self.get(name)
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __setattr__(self, name: str, value: Any) -> None:
         self[name] = value

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mobilebert import MobileBertPipeline
-from mobilebert import pipeline as pipelines
+from mobilebert import MobileBertPipeline, pipelines
 from mobilebert_core import (
     TASKS,
     BackendMissingError,
