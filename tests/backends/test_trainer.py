@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-
 import numpy as np
 import pytest
 
-from mobilebert.training import TRAINERS
+from conversion.backends import BACKENDS
 from mobilebert_core import ConfigError
 from mobilebert_core.training.recipe import Recipe
 from mobilebert_core.training.state import GENERATOR, STEPS
@@ -18,9 +16,9 @@ RECIPE = Recipe(learning_rate=2e-3, seed=5)
 HEAD = "TokenClassification"
 
 
-@pytest.fixture(params=TRAINERS)
+@pytest.fixture(params=BACKENDS)
 def trainer_class(request):
-    return import_module(TRAINERS[request.param]).Trainer
+    return BACKENDS[request.param].trainer("test")
 
 
 def steps(trainer, first, last):
@@ -62,7 +60,7 @@ def test_steps_that_float16_leaves_out_are_not_counted(trainer_class):
 
 @pytest.mark.parametrize(("before", "after"), [("torch", "keras"), ("keras", "torch")])
 def test_a_training_changes_its_framework(before, after, tmp_path):
-    first_class, second_class = (import_module(TRAINERS[name]).Trainer for name in (before, after))
+    first_class, second_class = (BACKENDS[name].trainer("test") for name in (before, after))
     config = tiny_config(**NO_DROPOUT)
     whole = steps(first_class.start(HEAD, None, RECIPE, config=config.copy(), precision="float64"), 0, 12)
     first = first_class.start(HEAD, None, RECIPE, config=config.copy(), precision="float64")
