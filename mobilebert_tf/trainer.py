@@ -19,9 +19,10 @@ from mobilebert_core.training.initialization import initial_arrays, newly_initia
 from mobilebert_core.training.recipe import Recipe
 from mobilebert_core.training.state import FIRST, GENERATOR, SECOND, STEPS, check_precision
 
-from .fit.optimization import fuse_updates
+from .fit.optimization import FusedAdamW
+from .graphs import RecordedGraphs
 from .heads import MODEL_CLASSES
-from .variables import variable_array
+from .variables import seed_generators, variable_array
 
 POLICIES = {"float16": "mixed_float16", "bfloat16": "mixed_bfloat16"}  # by precision; others are their own policy
 
@@ -52,14 +53,15 @@ class Trainer:
                 f"Trainer: wanted Keras on TensorFlow, got {keras.backend.backend()}. Unset KERAS_BACKEND, or train "
                 "with compile() and fit()."
             )
+        import tensorflow as tf
+
         if device is not None:
             raise InputError(f"Trainer: device is for PyTorch; Keras places its models itself, got {device!r}.")
         self.model = model
         self.config = model.config
         self.recipe = recipe
         self.newly_initialized = tuple(newly_initialized)
-        self.compile = compile
-        self.optimizer = keras.optimizers.AdamW(
+        self.optimizer = FusedAdamW(
             recipe.learning_rate,
             weight_decay=recipe.weight_decay,
             beta_1=recipe.beta_1,
@@ -70,14 +72,15 @@ class Trainer:
         variables = model.trainable_variables
         self.optimizer.exclude_from_weight_decay(var_list=[v for v in variables if len(v.shape) < 2])
         self.optimizer.build(variables)
-        fuse_updates(self.optimizer)
         self.scaler = None
         if precision == "float16":
             self.scaler = keras.optimizers.LossScaleOptimizer(self.optimizer)
             self.scaler.build(variables)
         self.steps = 0
         self._weights = {w.name: w for w in model.weight_table() if w.tied_to is None}
-        self._graphs: dict[Any, Any] = {}
+        self._gradient_graphs = RecordedGraphs(self._gradients, compile or None)
+        self._output_graphs = RecordedGraphs(self._outputs, compile or None)
+        self._update = tf.function(self._apply, autograph=False, jit_compile=compile or None)
         for place, seed in enumerate(self._seeds()):
             seed.assign(np.array([recipe.seed * 65537 + place, 0]).astype(seed.dtype))
 
@@ -127,18 +130,18 @@ class Trainer:
         """One update from the mean gradient of batches that hold labels; returns the mean loss."""
         losses, total = [], None
         for batch in batches:
-            loss, gradients = self._recorded("gradients", self._gradients, batch)(dict(batch))
+            loss, gradients = self._gradient_graphs(batch)
             losses.append(float(loss))
             total = gradients if total is None else [a + b for a, b in zip(total, gradients, strict=True)]
         assert total is not None
         self.optimizer.learning_rate.assign(learning_rate)
-        self._recorded("apply", self._apply)([g / len(batches) for g in total] if len(batches) > 1 else total)
+        self._update([g / len(batches) for g in total] if len(batches) > 1 else total)
         self.steps = int(self.optimizer.iterations.value)  # where float16 overflowed, no step was taken
         return sum(losses) / len(batches)
 
     def run(self, batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The outputs by name, without dropout; with the loss, when the batch holds labels."""
-        outputs = self._recorded("outputs", self._outputs, batch)(dict(batch))
+        outputs = self._output_graphs(batch)
         found = {name: keras.ops.convert_to_numpy(value) for name, value in outputs.items()}
         return {n: v if v.dtype in (np.float32, np.float64) else v.astype(np.float32) for n, v in found.items()}
 
@@ -207,21 +210,10 @@ class Trainer:
         outputs = self.model(batch, training=False, return_dict=True)
         return {name: value for name, value in outputs.items() if not isinstance(value, tuple)}
 
-    def _recorded(self, name: str, function: Any, batch: Mapping[str, np.ndarray] | None = None) -> Any:
-        """A graph of the function, recorded once for each set of inputs, of any sizes."""
-        import tensorflow as tf
-
-        key = (name, *((n, a.ndim, str(a.dtype)) for n, a in sorted((batch or {}).items())))
-        if key not in self._graphs:
-            signature = None
-            if batch is not None:
-                signature = [{n: tf.TensorSpec([None] * a.ndim, a.dtype) for n, a in batch.items()}]
-            self._graphs[key] = tf.function(function, input_signature=signature, jit_compile=self.compile or None)
-        return self._graphs[key]
-
     def _seeds(self) -> list[Any]:
         """The states of the model's generators of random numbers, in the order of its layers."""
-        return [v for v in self.model.non_trainable_variables if v.path.endswith("seed_generator_state")]
+        states = {id(generator.state) for generator in seed_generators(self.model)}
+        return [v for v in self.model.non_trainable_variables if id(v) in states]
 
     def _moments(self) -> list[tuple[str, Any, Any]]:
         """Adam's two moments by the name of their weight."""
