@@ -40,7 +40,7 @@ class Runner:
         require_trained(head, path, info)
         return cls(model, device)
 
-    def run(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def run(self, batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The outputs by name, in float32 where the model computes in less."""
         outputs = {n: keras.ops.convert_to_numpy(v) for n, v in self._graphs(batch).items()}
         return {n: v if v.dtype in (np.float32, np.float64) else v.astype(np.float32) for n, v in outputs.items()}
