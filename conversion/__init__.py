@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from mobilebert_core.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from .converting import Conversion as Conversion
     from .converting import convert as convert
     from .inspection import Inspection as Inspection
     from .inspection import inspect_checkpoint as inspect_checkpoint
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from .parity.deviation import compare_traces as compare_traces
     from .parity.sample import random_checkpoint as random_checkpoint
     from .parity.traces import trace as trace
+    from .record import Conversion as Conversion
 
 _EXPORTS = {
     "Conversion": ".converting",

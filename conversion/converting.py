@@ -10,16 +10,17 @@ import hashlib
 import shutil
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from mobilebert_core.checkpoints.detect_heads import detect_heads, natural_head
 from mobilebert_core.checkpoints.dtypes import widest
-from mobilebert_core.checkpoints.formats import open_checkpoint
+from mobilebert_core.checkpoints.formats import Format, output_format_for
+from mobilebert_core.checkpoints.opening import open_checkpoint
 from mobilebert_core.checkpoints.plan import DECODER, DECODER_BIAS, POOLER, PREDICTIONS_BIAS, WORDS, plan_loading
-from mobilebert_core.checkpoints.targets import ModelToWrite, OutputFormat, target_for
+from mobilebert_core.checkpoints.targets import ModelToWrite
 from mobilebert_core.checkpoints.tensor_info import MappedCheckpoint, TensorInfo
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.configuration.fields import DTYPES
@@ -30,41 +31,11 @@ from mobilebert_core.weights import parameter_count
 
 from .parity.deviation import ParityError, Report
 from .provenance import file_hashes, write_provenance
+from .record import Conversion
 from .staging import check_free, publish, staging
 from .verification import Verifier
 
 _OVERHEAD = 16_000  # bytes of an array beyond its numbers, at most: the groups of HDF5
-
-
-@dataclass
-class Conversion:
-    """What a conversion did, weight by weight.
-
-    Attributes:
-        source, destination: paths; `source_format` and `target` say how each is laid out.
-        config, head, dtype: of the model.
-        mapped: (name in the source, name in the destination) of every weight written.
-        tied: (name in the source, the weight it shares) of what is stored once in the destination.
-        dropped: name in the source -> why it is not in the destination.
-        notes: what else is worth knowing, such as a decoder that had to be untied.
-        report: the measured parity, or None when it was left out.
-        files: what was written.
-    """
-
-    source: Path
-    source_format: str
-    destination: Path
-    target: OutputFormat
-    config: MobileBertConfig
-    head: Head
-    dtype: str
-    mapped: list[tuple[str, str]] = field(default_factory=list)
-    tied: list[tuple[str, str]] = field(default_factory=list)
-    dropped: dict[str, str] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-    parameters: int = 0
-    report: Report | None = None
-    files: list[Path] = field(default_factory=list)
 
 
 def convert(
@@ -103,25 +74,25 @@ def convert(
     """
     say = progress or (lambda step: None)
     path = Path(destination)
-    target = target_for(path, to)
+    output_format = output_format_for(path, to)
     if dtype not in ("auto", *DTYPES):
         raise ConfigError(f"dtype must be 'auto' or one of {', '.join(DTYPES)}, got {dtype!r}.")
     with ExitStack() as stack:
         verifier = None if parity == "none" else stack.enter_context(Verifier(parity))
         checkpoint = open_checkpoint(resolve(source, config=config is None, weights=True, tokenizer=True))
-        check_free(path, target, checkpoint, overwrite)
-        passed = checkpoint.config(config)
-        file = checkpoint.weights(passed)
-        chosen = natural_head(file, passed) if head is None else _named_head(head)
-        done = Conversion(checkpoint.path, checkpoint.description, path, target, passed, chosen, dtype)
+        check_free(path, output_format, checkpoint, overwrite)
+        described = checkpoint.config(config)
+        file = checkpoint.weights(described)
+        chosen = natural_head(file, described) if head is None else _named_head(head)
+        done = Conversion(checkpoint.path, checkpoint.description, path, output_format, described, chosen, dtype)
         model = _settle(done, file, dtype, drop, head is not None, say)
         if verifier is not None:
             verifier.run_source(checkpoint.path, model, drop)
         stage = stack.enter_context(staging(path))
-        staged = stage / path.name if target.ending else stage
+        staged = stage / path.name if output_format.written.ending else stage
         written: dict[str, bytes] = {}
         _check_space(stage, path, model)
-        _write(target, staged, path, _noting(model, written), max_shard_size)
+        _write(output_format, staged, path, _noting(model, written), max_shard_size)
         if verifier is not None:
             verifier.run_destination(staged, tolerance)
         say("read back")  # while the destination is run
@@ -132,7 +103,7 @@ def convert(
             done.report = _held(verifier, path, checkpoint.path)
         say("publish")
         write_provenance(staged, done, checkpoint, hashes)
-        done.files = publish(stage, path, target, checkpoint, overwrite)
+        done.files = publish(stage, path, output_format, checkpoint, overwrite)
     return done
 
 
@@ -187,7 +158,7 @@ def _settle(
     done.dropped |= {file.places[name]: f"{head.class_name} has no place for it" for name in plan.unused}
     sources = {weight.full_name: name for weight, name in plan.sources.items()}
     for weight in plan.sources:
-        done.mapped.append((file.places[sources[weight.full_name]], str(done.target.naming(weight))))
+        done.mapped.append((file.places[sources[weight.full_name]], str(done.output_format.naming.of_weight(weight))))
     if head.words is not None:
         _account_for_aliases(done, file, sources)
     held = widest(file.stored[name].dtype for name in plan.sources.values())
@@ -225,11 +196,11 @@ def _check_space(stage: Path, path: Path, model: ModelToWrite) -> None:
 
 
 def _write(
-    target: OutputFormat, staged: Path, path: Path, model: ModelToWrite, max_shard_size: int | str | None
+    output_format: Format, staged: Path, path: Path, model: ModelToWrite, max_shard_size: int | str | None
 ) -> None:
     """Writes, and speaks of the destination where something is wrong, not of its stage."""
     try:
-        target.write(staged, model, max_shard_size)
+        output_format.written.write(staged, model, max_shard_size)
     except (CheckpointError, ConfigError) as e:
         raise type(e)(str(e).replace(str(staged), str(path))) from None
 

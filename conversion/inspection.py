@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from mobilebert_core.checkpoints.detect_heads import detect_heads
-from mobilebert_core.checkpoints.formats import Checkpoint, open_checkpoint
+from mobilebert_core.checkpoints.opening import Checkpoint, open_checkpoint
 from mobilebert_core.checkpoints.plan import DECODER, DECODER_BIAS, PREDICTIONS_BIAS, WORDS
 from mobilebert_core.checkpoints.tensor_info import MappedCheckpoint
 from mobilebert_core.configuration.config import MobileBertConfig
@@ -108,7 +108,7 @@ def sizes_in(checkpoint: Checkpoint) -> MobileBertConfig:
     stored = {
         name: found.shape
         for layout in (probe, probe.copy(normalization_type="layer_norm"))
-        for name, found in checkpoint.naming.names(checkpoint.file, every_weight(layout), layout).stored.items()
+        for name, found in checkpoint.format.naming.names(checkpoint.file, every_weight(layout), layout).stored.items()
     }
     layer, embeddings = "mobilebert.encoder.layer.0.", "mobilebert.embeddings."
 

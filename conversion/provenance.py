@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from mobilebert_core.checkpoints.formats import Checkpoint
+from mobilebert_core.checkpoints.opening import Checkpoint
 from mobilebert_core.files import sha256, write_text
 
-if TYPE_CHECKING:
-    from .converting import Conversion
+from .record import Conversion
 
 PROVENANCE_FILE = "provenance.json"
 _PACKAGES = ("mobilebert", "numpy", "safetensors", "h5py", "torch", "tensorflow", "keras")
@@ -45,7 +44,7 @@ def write_provenance(staged: Path, done: Conversion, source: Checkpoint, hashes:
             "sha256": hashes.source,
         },
         "destination": {
-            "format": done.target.name,
+            "format": done.output_format.name,
             "model": done.head.class_name,
             "dtype": done.dtype,
             "parameters": done.parameters,

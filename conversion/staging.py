@@ -12,29 +12,30 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mobilebert_core.checkpoints.containers.shards import family
-from mobilebert_core.checkpoints.formats import Checkpoint
-from mobilebert_core.checkpoints.targets import OutputFormat
+from mobilebert_core.checkpoints.formats import ENDINGS, Format
+from mobilebert_core.checkpoints.opening import Checkpoint
 from mobilebert_core.errors import CheckpointError
 from mobilebert_core.files import CONFIG_FILE, INDEX_SUFFIX, TOKENIZER_FILES, WEIGHT_FILES
 
-_WEIGHTS = (".safetensors", ".bin", ".h5", ".keras", ".index", INDEX_SUFFIX)  # endings of checkpoints
+_WEIGHTS = (*ENDINGS, INDEX_SUFFIX)  # endings of checkpoints
 
 
-def check_free(path: Path, target: OutputFormat, source: Checkpoint, overwrite: bool) -> None:
+def check_free(path: Path, output_format: Format, source: Checkpoint, overwrite: bool) -> None:
     """Raises CheckpointError when writing to `path` would replace something, or would not be read afterwards."""
-    own = [] if target.ending else family(path / target.file)
+    output = output_format.written
+    own = [] if output.ending else family(path / output.file)
     if _resolved([path, _index(path), *own]) & _resolved((*source.parts, source.path)):
         raise CheckpointError(f"{path}: is the source itself; choose another destination.")
-    if path.exists() and path.is_dir() != (not target.ending):
-        wanted, got = ("a file", "a directory") if target.ending else ("written into a directory", "a file")
-        raise CheckpointError(f"{path}: {target.name} is {wanted}, this is {got}.")
-    if target.ending:
+    if path.exists() and path.is_dir() != (not output.ending):
+        wanted, got = ("a file", "a directory") if output.ending else ("written into a directory", "a file")
+        raise CheckpointError(f"{path}: {output_format.name} is {wanted}, this is {got}.")
+    if output.ending:
         there = [p for p in (path, _index(path)) if p.exists()]
     else:
-        before = [path / name for name in WEIGHT_FILES[: WEIGHT_FILES.index(target.file)]]
+        before = [path / name for name in WEIGHT_FILES[: WEIGHT_FILES.index(output.file)]]
         if hidden := [p.name for p in before if p.exists() and p not in own]:
             raise CheckpointError(
-                f"{path}: holds {', '.join(hidden)}, which is read before {target.file}. Choose another directory."
+                f"{path}: holds {', '.join(hidden)}, which is read before {output.file}. Choose another directory."
             )
         there = [*own, *(p for p in [path / CONFIG_FILE] if p.exists())]
     if there and not overwrite:
@@ -66,27 +67,28 @@ def staging(path: Path) -> Iterator[Path]:
                 folder.rmdir()
 
 
-def publish(stage: Path, path: Path, target: OutputFormat, source: Checkpoint, overwrite: bool) -> list[Path]:
+def publish(stage: Path, path: Path, output_format: Format, source: Checkpoint, overwrite: bool) -> list[Path]:
     """Moves what was finished to its place, and the tokenizer along, so that it answers texts; returns the files.
 
     A new directory appears at once. Into an existing one files move one by one, weights first; where shards are
     replaced their old index goes before, so that an interruption leaves no mixture that loads.
     """
-    folder = path.parent if target.ending else path
+    output = output_format.written
+    folder = path.parent if output.ending else path
     tokenizer = [name for name in TOKENIZER_FILES if (source.folder / name).is_file()]
     for name in tokenizer:
         if overwrite or not (folder / name).exists():
             shutil.copyfile(source.folder / name, stage / name)
     names = sorted(p.name for p in stage.iterdir())
-    if not target.ending and not path.exists():
+    if not output.ending and not path.exists():
         os.replace(stage, path)
         return [path / name for name in names]
     _check_neighbours(stage, path, folder, names, overwrite)
-    stale = set() if target.ending else set(family(path / target.file))
+    stale = set() if output.ending else set(family(path / output.file))
     if overwrite and tokenizer:
         stale |= {folder / name for name in TOKENIZER_FILES if (folder / name).exists()}
-    if not target.ending:
-        (folder / (target.file + INDEX_SUFFIX)).unlink(missing_ok=True)
+    if not output.ending:
+        (folder / (output.file + INDEX_SUFFIX)).unlink(missing_ok=True)
     for name in sorted(names, key=lambda n: (n.endswith(".json"), n)):
         os.replace(stage / name, folder / name)
         stale.discard(folder / name)

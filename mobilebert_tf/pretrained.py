@@ -14,9 +14,10 @@ from typing import Any, ClassVar, Self
 import keras
 import numpy as np
 
+from mobilebert_core.checkpoints.formats import OUTPUT_FORMATS
 from mobilebert_core.checkpoints.loading import prepare_loading
 from mobilebert_core.checkpoints.plan import LoadPlan
-from mobilebert_core.checkpoints.targets import OUTPUT_FORMATS, ModelToWrite
+from mobilebert_core.checkpoints.targets import ModelToWrite
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.configuration.fields import DTYPES
 from mobilebert_core.errors import ConfigError, InputError
@@ -386,8 +387,8 @@ class TFMobileBertPreTrainedModel(TrainedByKeras, keras.Model):
         model = ModelToWrite(
             self.config, self.head, self.variable_dtype, array, pooler=self.mobilebert.pooler is not None
         )
-        target = OUTPUT_FORMATS["pytorch" if safe_serialization else "tensorflow"]
-        target.write(Path(save_directory), model, max_shard_size)
+        output_format = OUTPUT_FORMATS["pytorch" if safe_serialization else "tensorflow"]
+        output_format.written.write(Path(save_directory), model, max_shard_size)
 
 
 def _policy(dtype: Any, plan: LoadPlan) -> Any:

@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from mobilebert_core.checkpoints.dtypes import widest
+from mobilebert_core.checkpoints.formats import OUTPUT_FORMATS
 from mobilebert_core.checkpoints.loading import prepare_loading
 from mobilebert_core.checkpoints.plan import LoadPlan
-from mobilebert_core.checkpoints.targets import OUTPUT_FORMATS, ModelToWrite
+from mobilebert_core.checkpoints.targets import ModelToWrite
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.configuration.fields import DTYPES
 from mobilebert_core.errors import CheckpointError, ConfigError
@@ -335,8 +336,8 @@ class MobileBertPreTrainedModel(nn.Module):
             lambda full_name: values.read(names[full_name]),
             pooler=self._has_pooler,
         )
-        target = OUTPUT_FORMATS["pytorch" if safe_serialization else "pytorch-bin"]
-        target.write(Path(save_directory), model, max_shard_size)
+        output_format = OUTPUT_FORMATS["pytorch" if safe_serialization else "pytorch-bin"]
+        output_format.written.write(Path(save_directory), model, max_shard_size)
 
 
 class _Unfilled(TorchFunctionMode):

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from conversion.record import Conversion
 from conversion.verification import MODES
-from mobilebert_core.checkpoints.targets import OUTPUT_FORMATS
+from mobilebert_core.checkpoints.formats import OUTPUT_FORMATS
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.configuration.fields import DTYPES
 from mobilebert_core.configuration.presets import PRESETS
@@ -21,7 +22,7 @@ _SHOWN = 12  # dropped names of one reason that are printed; all of them stand i
 
 
 def add_convert(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    formats = "\n".join(f"  {t.name:14} {t.description}" for t in OUTPUT_FORMATS.values())
+    formats = "\n".join(f"  {t.name:14} {t.written.description}" for t in OUTPUT_FORMATS.values())
     parser = commands.add_parser(
         "convert",
         help="move a checkpoint from one format into another, and measure that it computes the same",
@@ -91,12 +92,18 @@ def run_convert(options: argparse.Namespace) -> int:
     record = next(path for path in done.files if path.name.endswith("provenance.json"))
     if options.json:
         print(record.read_text(), end="")
-        return 0
+    else:
+        _show(done, record, options.verbose)
+    return 0
+
+
+def _show(done: Conversion, record: Path, verbose: bool) -> None:
+    """What became of every weight, and how well the two agree."""
     print(f"{done.source}: {done.source_format}")
-    print(f"{done.destination}: {done.target.name}")
+    print(f"{done.destination}: {done.output_format.name}")
     print(f"{done.head.class_name}, {done.parameters:,} parameters, {done.dtype}\n")
     print(f"mapped   {len(done.mapped):,} weights")
-    if options.verbose:
+    if verbose:
         for theirs, ours in done.mapped:
             print(f"  {theirs} -> {ours}")
     print(f"tied     {len(done.tied):,}")
@@ -105,7 +112,7 @@ def run_convert(options: argparse.Namespace) -> int:
     print(f"dropped  {len(done.dropped):,}")
     for reason, count in Counter(done.dropped.values()).items():
         names = [name for name, why in done.dropped.items() if why == reason]
-        shown = names if options.verbose else names[:_SHOWN]
+        shown = names if verbose else names[:_SHOWN]
         more = f", ... and {count - len(shown):,} more (all in {record.name})" if count > len(shown) else ""
         print(f"  {reason}: {', '.join(shown)}{more}")
     for note in done.notes:
@@ -117,7 +124,6 @@ def run_convert(options: argparse.Namespace) -> int:
         print(f"parity   {deviation} ({report.reference} against {report.other}, allowed {report.tolerance:.0e})")
     for path in done.files:
         print(f"wrote    {path} ({path.stat().st_size:,} bytes)")
-    return 0
 
 
 def _size(text: str) -> int | str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,34 @@ _ENCODERS = ("bert/", "encoder/", "model/")  # where names of either of Google's
 _CLASSIFIER = "output_weights"  # of Google's run_classifier: its rows are the labels, which their JSON does not tell
 
 
+class ConfigFile:
+    """A JSON file with a configuration, which may not be there. It is read once, when it is first needed."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def exists(self) -> bool:
+        return os.path.isfile(self.path)  # False, too, for a name that no file can have
+
+    @cached_property
+    def values(self) -> dict[str, Any]:
+        """What it holds. Raises CheckpointNotFoundError or CheckpointError as `read_json`."""
+        return read_json(self.path)
+
+    def configuration(self, **overrides: Any) -> MobileBertConfig:
+        """The configuration in the dialect of transformers, with fields replaced.
+
+        Raises:
+            ConfigError: when it is not that of a MobileBERT, or an override is none of its fields.
+        """
+        folder = self.path.parent if self.path.name == CONFIG_FILE else self.path
+        try:
+            return MobileBertConfig.from_dict(self.values, **{"name_or_path": str(folder), **overrides})
+        except ConfigError as e:
+            raise ConfigError(f"{folder}: {e}") from None
+
+
 def configuration(passed: MobileBertConfig | str | Path, **overrides: Any) -> MobileBertConfig:
     """A configuration itself, or the one in a directory or file, with fields replaced."""
     if isinstance(passed, MobileBertConfig):
@@ -29,61 +59,74 @@ def configuration(passed: MobileBertConfig | str | Path, **overrides: Any) -> Mo
     return MobileBertConfig.from_pretrained(passed, **overrides)
 
 
-def google_config_of(file: WeightFile, directory: Path, **overrides: Any) -> MobileBertConfig:
+def folder_config(file: WeightFile, found: ConfigFile, **overrides: Any) -> MobileBertConfig:
+    """The configuration of a directory: its config.json."""
+    return found.configuration(**overrides)
+
+
+def archive_config(file: Any, found: ConfigFile, **overrides: Any) -> MobileBertConfig:
+    """The configuration inside a Keras archive."""
+    return configuration(file.config, **{"architectures": [file.head.class_name], **overrides})
+
+
+def google_config_of(file: WeightFile, found: ConfigFile, **overrides: Any) -> MobileBertConfig:
     """The configuration of a TF1 checkpoint: the JSON beside it, or the published one that has these very weights.
 
     Raises:
         CheckpointNotFoundError: when there is no JSON, or several, and no published architecture fits.
         ConfigError: when the JSON is not that of a MobileBERT.
     """
-    path = _google_json(directory)
-    if path is not None and "model_type" in read_json(path):
-        return MobileBertConfig.from_pretrained(path, **overrides)
-    config = read_google_json(path) if path else _published(file, directory, lambda f, w, _: google_names(f, w))
+    source = found if found.exists else _google_json(found.path.parent)
+    if source is not None and "model_type" in source.values:
+        return source.configuration(**overrides)
+    if source is not None:
+        config = google_json_config(source)
+    else:
+        config = _published(file, found.path.parent, lambda f, w, _: google_names(f, w))
     labels = file.stored.get(_CLASSIFIER)
     if labels is not None and len(labels.shape) == 2:
         overrides = {"num_labels": labels.shape[0], **overrides}
     return config.copy(**overrides)
 
 
-def model_garden_config_of(file: Any, directory: Path, **overrides: Any) -> MobileBertConfig:
+def model_garden_config_of(file: Any, found: ConfigFile, **overrides: Any) -> MobileBertConfig:
     """The configuration of a Model Garden checkpoint: config.json, params.yaml, or the published one that fits.
 
     Raises:
         CheckpointNotFoundError: when neither file is there and no published architecture fits.
     """
-    if (directory / CONFIG_FILE).is_file():
-        return MobileBertConfig.from_pretrained(directory, **overrides)
-    if (directory / MODEL_GARDEN_FILE).is_file():
-        return config_from_model_garden(directory / MODEL_GARDEN_FILE, **overrides)
-    return _published(file, directory, model_garden_names).copy(**overrides)
+    if found.exists:
+        return found.configuration(**overrides)
+    beside = found.path.with_name(MODEL_GARDEN_FILE)
+    if beside.is_file():
+        return config_from_model_garden(beside, **overrides)
+    return _published(file, found.path.parent, model_garden_names).copy(**overrides)
 
 
-def read_google_json(path: Path) -> MobileBertConfig:
+def google_json_config(source: ConfigFile) -> MobileBertConfig:
     """A JSON file beside a TF1 checkpoint: Google's own, or transformers', which names its model."""
-    values = read_json(path)
+    values = source.values
     try:
         return MobileBertConfig.from_dict(values) if "model_type" in values else google_config(values)
     except ConfigError as e:
-        raise ConfigError(f"{path}: {e}") from None
+        raise ConfigError(f"{source.path}: {e}") from None
 
 
-def _google_json(directory: Path) -> Path | None:
-    """config.json, or else the one JSON file that has the fields of a configuration."""
-    if (directory / CONFIG_FILE).is_file():
-        return directory / CONFIG_FILE
+def _google_json(directory: Path) -> ConfigFile | None:
+    """The one JSON file of a directory that has the fields of a configuration."""
     found = []
     for path in sorted(directory.glob("*.json")):
+        source = ConfigFile(path)
         try:
-            values = read_json(path)
+            values = source.values
         except CheckpointError:
             continue  # of no interest here, whatever it is
         if {"vocab_size", "hidden_size"} <= values.keys():
-            found.append(path)
+            found.append(source)
     if len(found) > 1:
         raise CheckpointNotFoundError(
             f"{directory}: wanted one JSON of a configuration beside the checkpoint, got {len(found)}: "
-            f"{', '.join(path.name for path in found)}. Name one by config=."
+            f"{', '.join(source.path.name for source in found)}. Name one by config=."
         )
     return found[0] if found else None
 

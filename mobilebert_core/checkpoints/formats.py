@@ -1,28 +1,26 @@
-"""From a path to a checkpoint: which file it is, how it is laid out, whose names it has, which model it describes.
+"""The list of checkpoint formats: what each is, how it is known, read and configured, and how it is written.
 
-What a file is say its first bytes; its name only says which file of a directory is meant. A layout is a container
-(how arrays lie in a file) and a naming (what they are called there).
+A format is a container (how arrays lie in a file) with a naming (what they are called there). `opening.py` opens a path
+by this list, and the commands, the conversion and the tests read it too.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..configuration.config import MobileBertConfig
-from ..errors import CheckpointError, CheckpointNotFoundError
-from ..files import INDEX_SUFFIX, WEIGHT_FILES
-from ..weights import Weight, every_weight
-from .configurations import configuration, google_config_of, model_garden_config_of, read_google_json
+from ..errors import CheckpointError
+from ..files import PICKLE_FILE, TENSORFLOW_FILE, WEIGHTS_FILE
+from ..weights import Weight
+from .configurations import archive_config, folder_config, google_config_of, model_garden_config_of
 from .containers.hdf5 import H5File
-from .containers.keras_archive import CONFIG_MEMBER, WEIGHTS_MEMBER, KerasArchive
+from .containers.keras_archive import KerasArchive, is_keras_archive
 from .containers.keras_shards import KerasShards
 from .containers.pickle.pickle_file import PickleFile
 from .containers.safetensors import SafetensorsFile
-from .containers.sharded import ShardedFile
 from .containers.tensor_bundle.bundle_file import SUFFIX as BUNDLE_SUFFIX
 from .containers.tensor_bundle.bundle_file import TensorBundle
 from .containers.tensor_bundle.object_graph import OBJECT_GRAPH
@@ -31,241 +29,208 @@ from .names.keras import keras_names
 from .names.model_garden import model_garden_names
 from .names.tensorflow import tensorflow_names
 from .names.torch import torch_names
+from .targets import (
+    ModelToWrite,
+    save_google,
+    save_keras_archive,
+    save_keras_weights,
+    save_pickle,
+    save_safetensors,
+    save_tensorflow,
+)
 from .tensor_info import MappedCheckpoint, WeightFile
 
-_ZIP_END = 1 << 16  # bytes in which the directory of a small archive lies
-_PLAUSIBLE = 1000  # feed-forward networks in all blocks; the released model has 96
-
-
-@dataclass(frozen=True)
-class Naming:
-    """Whose names a file has, and how it is seen under PyTorch's."""
-
-    name: str
-    description: str
-    names: Callable[[Any, tuple[Weight, ...], MobileBertConfig], MappedCheckpoint]
-
-
-NAMINGS = {
-    naming.name: naming
-    for naming in (
-        Naming("pytorch", "PyTorch's names", lambda file, weights, _: torch_names(file, weights)),
-        Naming("tensorflow", "names of transformers' TensorFlow models", tensorflow_names),
-        Naming("keras", "names of Keras 3", lambda file, weights, _: keras_names(file, weights)),
-        Naming("google", "names of Google's TF1 code", lambda file, weights, _: google_names(file, weights)),
-        Naming("model-garden", "objects of the TensorFlow Model Garden", model_garden_names),
-    )
-}
+_ZIP = (b"PK\x03\x04", b"PK\x05\x06")  # of an archive with files, and of an empty one
 
 
 @dataclass(frozen=True)
 class Container:
-    """How arrays lie in a file; `naming` tells from an opened one whose names it has."""
+    """How arrays lie in a file.
+
+    Attributes:
+        opens: path -> the opened file.
+        recognizes: path and its first 16 bytes -> whether it is one; the bytes are empty where there is no such file.
+        endings: of its files. They say which file of a directory is meant, and what a file was whose bytes are damaged.
+        places: where else it lies in a directory.
+    """
 
     description: str
     opens: Callable[[Path], WeightFile]
-    naming: Callable[[Any], str]
+    recognizes: Callable[[Path, bytes], bool]
+    endings: tuple[str, ...]
+    places: tuple[str, ...] = ()
 
 
-def _naming_of_hdf5(file: H5File) -> str:
-    """Keras 3 numbers the variables of a layer: .../vars/0."""
-    return "keras" if any(name.split("/")[-2:-1] == ["vars"] for name in file.stored) else "tensorflow"
-
-
-CONTAINERS = {
-    "safetensors": Container(
-        "safetensors",
-        SafetensorsFile,
-        lambda file: "tensorflow" if file.metadata.get("format") == "tf" else "pytorch",
-    ),
-    "pickle": Container("pickled state dict", PickleFile, lambda file: "pytorch"),
-    "hdf5": Container("HDF5", H5File, _naming_of_hdf5),
-    "keras": Container("Keras archive", KerasArchive, lambda file: "keras"),
-    "keras-shards": Container("shards of Keras", KerasShards, lambda file: "keras"),
-    "bundle": Container(
-        "TensorFlow checkpoint",
-        TensorBundle,
-        lambda file: "model-garden" if OBJECT_GRAPH in file.strings else "google",
-    ),
-}
-# The ending of a file whose first bytes say nothing, because it is damaged: its reader words the error.
-_ENDINGS = {
-    ".safetensors": "safetensors",
-    ".bin": "pickle",
-    ".pt": "pickle",
-    ".pth": "pickle",
-    ".h5": "hdf5",
-    ".keras": "keras",
-}
-# What else may be the one checkpoint of a directory.
-_OTHER_FILES = (
-    "*.safetensors", "*.bin", "*.pt", "*.pth", "*.keras", "*.weights.json", "*.h5", "*.index",
-    "variables/variables.index",
-)  # fmt: skip
+BUNDLE = Container(
+    "TensorFlow checkpoint",
+    TensorBundle,
+    lambda path, start: bool(BUNDLE_SUFFIX.search(path.name)) or path.with_name(f"{path.name}.index").is_file(),
+    (".index",),
+    ("variables/variables.index",),  # of a SavedModel
+)
+SAFETENSORS = Container(
+    "safetensors",
+    SafetensorsFile,
+    lambda path, start: start[8:9] == b"{",  # behind the length of the header
+    (".safetensors",),
+)
+PICKLE = Container(
+    "pickled state dict",
+    PickleFile,
+    lambda path, start: start[:1] == b"\x80" or (start.startswith(_ZIP) and not is_keras_archive(path)),
+    (".bin", ".pt", ".pth"),
+)
+HDF5 = Container("HDF5", H5File, lambda path, start: start.startswith(b"\x89HDF\r\n\x1a\n"), (".h5",))
+KERAS_ARCHIVE = Container(
+    "Keras archive", KerasArchive, lambda path, start: start.startswith(_ZIP) and is_keras_archive(path), (".keras",)
+)
+KERAS_SHARDS = Container(
+    "shards of Keras",
+    KerasShards,
+    lambda path, start: bool(start) and path.name.endswith(".weights.json"),
+    (".weights.json",),
+)
 
 
 @dataclass(frozen=True)
-class Checkpoint:
-    """An opened checkpoint: `file` has the names of the file, `weights` shows it under PyTorch's.
+class Naming:
+    """Whose names a file has; `names` shows the file under PyTorch's."""
+
+    description: str
+    names: Callable[[Any, tuple[Weight, ...], MobileBertConfig], MappedCheckpoint]
+    of_weight: Callable[[Weight], str | None]  # the name of a weight there
+
+
+PYTORCH = Naming("PyTorch's names", lambda file, weights, _: torch_names(file, weights), lambda weight: weight.name)
+TENSORFLOW = Naming("names of transformers' TensorFlow models", tensorflow_names, lambda weight: weight.h5)
+KERAS = Naming("names of Keras 3", lambda file, weights, _: keras_names(file, weights), lambda weight: weight.keras)
+GOOGLE = Naming(
+    "names of Google's TF1 code", lambda file, weights, _: google_names(file, weights), lambda weight: weight.tf1
+)
+MODEL_GARDEN = Naming("objects of the TensorFlow Model Garden", model_garden_names, lambda weight: weight.tf2)
+
+
+@dataclass(frozen=True)
+class Output:
+    """How a format is written.
 
     Attributes:
-        path: the file with the weights, the index of its shards, or the prefix of a TensorFlow checkpoint.
-        container: key of CONTAINERS.
-        naming: whose names the file has.
-        parts: every file that holds weights.
+        description: of what is written, for the help of `--to`.
+        ending: of the path; "" stands for a directory, into which `file` is written.
+        write: path, model and largest size of a file -> nothing; the configuration is written too.
     """
 
-    path: Path
-    container: str
+    description: str
+    write: Callable[[Path, ModelToWrite, int | str | None], None]
+    ending: str = ""
+    file: str = ""
+
+
+@dataclass(frozen=True)
+class Format:
+    """One format of checkpoints.
+
+    Attributes:
+        name: as `--to` and records call it.
+        holds: an opened file of the container -> whether it has the names of this format.
+        config: the opened file, the config.json of its directory (read once) and fields that override it -> the
+            configuration of the model.
+        output: how it is written; None where it is only read.
+    """
+
+    name: str
+    container: Container
     naming: Naming
-    file: WeightFile
-    parts: tuple[Path, ...]
+    holds: Callable[[Any], bool]
+    config: Callable[..., MobileBertConfig]
+    output: Output | None = None
 
     @property
     def description(self) -> str:
-        shards = f" in {len(self.parts)} shards" if self.path.name.endswith(INDEX_SUFFIX) else ""
-        return f"{CONTAINERS[self.container].description}{shards}, {self.naming.description}"
+        return f"{self.container.description}, {self.naming.description}"
 
     @property
-    def folder(self) -> Path:
-        """Where its configuration and tokenizer are: beside it; of a SavedModel, above its `variables`."""
-        above = self.path.parent.parent
-        return above if (above / "saved_model.pb").is_file() else self.path.parent
-
-    def config(self, passed: MobileBertConfig | str | Path | None = None, **overrides: Any) -> MobileBertConfig:
-        """The model it describes: as `passed` (a configuration, its file or directory), or as found beside it.
-
-        Raises:
-            CheckpointNotFoundError: when no configuration is found.
-            ConfigError: when it is not that of a MobileBERT, or an override is none of its fields.
-        """
-        if passed is not None:
-            if self.naming.name == "google" and not isinstance(passed, MobileBertConfig) and Path(passed).is_file():
-                passed = read_google_json(Path(passed))
-            return configuration(passed, **overrides)
-        folder = self.folder
-        if isinstance(self.file, KerasArchive):
-            return configuration(self.file.config, **{"architectures": [self.file.head.class_name], **overrides})
-        if self.naming.name == "google":
-            return google_config_of(self.file, folder, **overrides)
-        if self.naming.name == "model-garden":
-            return model_garden_config_of(self.file, folder, **overrides)
-        return configuration(folder, **overrides)
-
-    def weights(self, config: MobileBertConfig) -> MappedCheckpoint:
-        """The file under PyTorch's full names and orientation.
-
-        Raises:
-            CheckpointError: when the configuration cannot be that of the file, or two names are one weight.
-        """
-        networks = config.num_hidden_layers * config.num_feedforward_networks
-        if networks > max(len(self.file.stored), _PLAUSIBLE):  # before a table of that size is made
-            raise CheckpointError(
-                f"{self.path}: holds {len(self.file.stored):,} arrays, but the configuration has "
-                f"{config.num_hidden_layers:,} layers of {config.num_feedforward_networks:,} feed-forward networks. "
-                "One of the two belongs to another model."
-            )
-        return self.naming.names(self.file, every_weight(config), config)
+    def written(self) -> Output:
+        """How it is written. Raises CheckpointError for a format that is only read."""
+        if self.output is None:
+            raise CheckpointError(f"{self.name}: this format is read, not written; see OUTPUT_FORMATS.")
+        return self.output
 
 
-def open_checkpoint(path: str | Path) -> Checkpoint:
-    """Opens a directory, a file of weights, the index of a sharded one, or the prefix of a TensorFlow checkpoint.
+def _has_keras_variables(file: H5File) -> bool:
+    """Keras 3 numbers the variables of a layer: .../vars/0."""
+    return any(name.split("/")[-2:-1] == ["vars"] for name in file.stored)
 
-    Of a directory the first of `WEIGHT_FILES` that is there is taken, else its one other checkpoint.
+
+# In the order in which they are tried: of a container, the first format that holds is meant.
+FORMATS: tuple[Format, ...] = (
+    Format(
+        "model-garden", BUNDLE, MODEL_GARDEN, lambda file: OBJECT_GRAPH in file.strings, model_garden_config_of,
+    ),
+    Format(
+        "google", BUNDLE, GOOGLE, lambda file: True, google_config_of,
+        Output("a TF1 checkpoint (.ckpt.index, .ckpt.data-...) and its JSON, for Google's code", save_google, ".ckpt"),
+    ),
+    Format(
+        "tensorflow-safetensors", SAFETENSORS, TENSORFLOW, lambda file: file.metadata.get("format") == "tf",
+        folder_config,
+    ),
+    Format(
+        "pytorch", SAFETENSORS, PYTORCH, lambda file: True, folder_config,
+        Output("config.json and model.safetensors, for both backends and transformers", save_safetensors,
+               file=WEIGHTS_FILE),
+    ),
+    Format(
+        "pytorch-bin", PICKLE, PYTORCH, lambda file: True, folder_config,
+        Output("config.json and pytorch_model.bin", save_pickle, file=PICKLE_FILE),
+    ),
+    Format(
+        "keras", KERAS_ARCHIVE, KERAS, lambda file: True, archive_config,
+        Output("one .keras file, for keras.models.load_model", save_keras_archive, ".keras"),
+    ),
+    Format("keras-shards", KERAS_SHARDS, KERAS, lambda file: True, folder_config),
+    Format(
+        "keras-weights", HDF5, KERAS, _has_keras_variables, folder_config,
+        Output("a .weights.h5 file, for load_weights, and config.json", save_keras_weights, ".weights.h5"),
+    ),
+    Format(
+        "tensorflow", HDF5, TENSORFLOW, lambda file: True, folder_config,
+        Output("config.json and tf_model.h5, for the TensorFlow models of transformers", save_tensorflow,
+               file=TENSORFLOW_FILE),
+    ),
+)  # fmt: skip
+CONTAINERS: tuple[Container, ...] = tuple(dict.fromkeys(each.container for each in FORMATS))
+ENDINGS: tuple[str, ...] = tuple(ending for each in CONTAINERS for ending in each.endings)
+_SHOWN = ("pytorch", "pytorch-bin", "tensorflow", "keras", "keras-weights", "google")  # first, in this order
+OUTPUT_FORMATS: dict[str, Format] = {
+    each.name: each
+    for each in sorted(FORMATS, key=lambda each: _SHOWN.index(each.name) if each.name in _SHOWN else len(_SHOWN))
+    if each.output is not None
+}
+
+
+def output_format_for(path: Path, name: str | None) -> Format:
+    """The format to write: by its name, or by the ending of the path, where none means a PyTorch directory.
 
     Raises:
-        CheckpointNotFoundError: when there is none, or several and none of the usual names.
-        CheckpointError: when it is damaged or no format of MobileBERT.
+        CheckpointError: for an unknown name, or a path that does not end as the format does.
     """
-    try:
-        return _opened(Path(path))
-    except OSError as e:
-        if isinstance(e, CheckpointError):
-            raise
-        raise CheckpointNotFoundError(f"{path!s:.200}: cannot be read ({e.strerror}).") from None
-
-
-def _opened(place: Path) -> Checkpoint:
-    place = _weights_of(place) if place.is_dir() else place
-    if place.name.endswith(INDEX_SUFFIX):
-        file: Any = ShardedFile(place, lambda shard: CONTAINERS[_container_of(shard)].opens(shard))
-        container, parts = _container_of(file.shards[0]), tuple(file.shards)
-        naming = CONTAINERS[container].naming(file.first)
-    else:
-        container = _container_of(place)
-        file = CONTAINERS[container].opens(place)
-        parts = (file.path, *getattr(file, "shards", ())) if container in ("bundle", "keras-shards") else (place,)
-        naming = CONTAINERS[container].naming(file)
-    return Checkpoint(place, container, NAMINGS[naming], file, parts)
-
-
-def _weights_of(directory: Path) -> Path:
-    for name in WEIGHT_FILES:
-        if (directory / name).is_file():
-            return directory / name
-    found: list[Path] = []
-    for pattern in _OTHER_FILES:
-        if pattern != "*.h5" or not any(path.name.endswith(".json") for path in found):  # which are its shards
-            found += sorted(directory.glob(pattern))
-    if len(found) > 1:
-        found = [path for path in found if path == _latest(directory)] or found
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise CheckpointNotFoundError(
-            f"{directory}: wanted one checkpoint, got {', '.join(p.name for p in found[:6])}. Name one of them."
-        )
-    beside = ", ".join(sorted(p.name for p in directory.iterdir())[:8])
-    raise CheckpointNotFoundError(f"{directory}: weights not found; the directory holds {beside or 'nothing'}.")
-
-
-def _latest(directory: Path) -> Path | None:
-    """The index of the TensorFlow checkpoint that a directory of several says is its latest."""
-    try:
-        text = (directory / "checkpoint").read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        return None
-    named = [line.partition(":")[2].strip().strip('"') for line in text.splitlines() if line.startswith("model_check")]
-    return directory / f"{Path(named[0]).name}.index" if named else None
-
-
-def _container_of(path: Path) -> str:
-    """The key of CONTAINERS, from the first bytes of a file, or from its ending where they say nothing."""
-    if BUNDLE_SUFFIX.search(path.name) or _index_of(path).is_file():
-        return "bundle"
-    if not path.is_file():
-        beside = sorted(p.name for p in path.parent.iterdir())[:8] if path.parent.is_dir() else None
-        seen = f"; {path.parent} holds {', '.join(beside) or 'nothing'}" if beside is not None else ""
-        raise CheckpointNotFoundError(f"{path}: no such file or directory{seen}.")
-    with path.open("rb") as f:
-        start = f.read(16)
-    if start.startswith(b"\x89HDF\r\n\x1a\n"):
-        return "hdf5"
-    if start.startswith(b"PK"):
-        return "keras" if _is_keras(path) else "pickle"
-    if path.name.endswith(".weights.json"):
-        return "keras-shards"
-    if start[8:9] == b"{":  # after the length of its header
-        return "safetensors"
-    if start[:1] == b"\x80":
-        return "pickle"
-    container = next((name for ending, name in _ENDINGS.items() if path.name.endswith(ending)), None)
-    if container is None:
+    endings = {each.written.ending: each for each in OUTPUT_FORMATS.values() if each.written.ending}
+    by_path = next((each for ending, each in endings.items() if path.name.endswith(ending)), None)
+    if name is not None and name not in OUTPUT_FORMATS:
+        raise CheckpointError(f"No format {name!r} to write; there are {', '.join(OUTPUT_FORMATS)}.")
+    if name is None and by_path is None and path.name.endswith((*ENDINGS, ".json")):
+        directories = ", ".join(each.name for each in OUTPUT_FORMATS.values() if not each.written.ending)
         raise CheckpointError(
-            f"{path}: wanted a checkpoint ({', '.join(c.description for c in CONTAINERS.values())}), got a file that "
-            f"starts with {start!r}."
+            f"{path}: no format is written to such a file. {directories} "
+            f"are written into a directory (see --to), files end in {', '.join(endings)}."
         )
-    return container
-
-
-def _is_keras(path: Path) -> bool:
-    """Of the two kinds of zip archives, Keras's has these members, whose names end the file; damaged, by its ending."""
-    with path.open("rb") as f:
-        f.seek(-min(path.stat().st_size, _ZIP_END), os.SEEK_END)
-        end = f.read()
-    named = any(member.encode() in end for member in (CONFIG_MEMBER, WEIGHTS_MEMBER))
-    return named or path.name.endswith(".keras")
-
-
-def _index_of(prefix: Path) -> Path:
-    return prefix.with_name(prefix.name + ".index")
+    if name is None:
+        return by_path or OUTPUT_FORMATS["pytorch"]
+    chosen = OUTPUT_FORMATS[name]
+    ending = chosen.written.ending
+    if ending and not path.name.endswith(ending):
+        raise CheckpointError(f"{path}: {name} is a file that ends in {ending}.")
+    if not ending and by_path is not None:
+        raise CheckpointError(f"{path}: {name} is written into a directory, this is the name of a file.")
+    return chosen

@@ -15,9 +15,9 @@ from ..files import CONFIG_FILE
 from ..heads import Head, check_head
 from ..hub.resolve import resolve, take_hub_keywords
 from ..weights import every_weight
-from .configurations import configuration
-from .formats import open_checkpoint
+from .configurations import ConfigFile, configuration
 from .names.torch import torch_names
+from .opening import open_checkpoint
 from .plan import LoadPlan, plan_loading, resolve_ties
 from .tensor_info import WeightFile
 
@@ -73,15 +73,17 @@ def prepare_loading(
     if not isinstance(config, MobileBertConfig):
         overrides = {"name_or_path": os.fspath(passed), **overrides}
         config = None if config is None else resolve(config, config=True, **{**hub, "subfolder": None})
-    if config is None and os.path.isfile(path / CONFIG_FILE):
-        configuration(path, **overrides)  # that it is of another model says more than anything about its weights
+    config_file = ConfigFile(path / CONFIG_FILE)
+    if config is None and config_file.exists:
+        config_file.configuration(**overrides)  # that it is of another model says more than anything about its weights
     if state_dict is None:
-        checkpoint = open_checkpoint(path)
+        checkpoint = open_checkpoint(path, config_file)
         resolved = checkpoint.config(config, **overrides)
         check_head(resolved, head)
         weights = checkpoint.weights(resolved)
     else:
-        resolved = configuration(path if config is None else config, **overrides)
+        found = config_file.configuration if config is None and path.is_dir() else None
+        resolved = found(**overrides) if found else configuration(path if config is None else config, **overrides)
         check_head(resolved, head)
         weights = torch_names(state_dict, every_weight(resolved))
     weights.leave_out(allow_unknown)

@@ -84,7 +84,6 @@ def plan_loading(
     plan = LoadPlan()
     missing: list[Weight] = []
     mismatched: list[tuple[Weight, tuple[int, ...]]] = []
-    numbers = [f"{n} {s.shape} of {s.dtype}" for n, s in stored.items() if n not in unknown and s.dtype not in DTYPES]
     for weight in table:
         if weight.tied_to is not None:
             continue
@@ -105,11 +104,7 @@ def plan_loading(
             plan.newly_initialized.append(weight)
     if ignore_mismatched_sizes:
         plan.mismatched, mismatched = mismatched, []
-    if numbers:
-        raise CheckpointError(
-            f"{source}: {len(numbers)} weights are no floating-point numbers, the first {numbers[0]}; wanted "
-            f"{', '.join(DTYPES)}. Quantized checkpoints are not read: take the one before quantization."
-        )
+    _check_dtypes(file)
     if missing or unknown or mismatched:
         foreign = not plan.sources and not mismatched
         raise CheckpointError(_report(source, table, stored, missing, unknown, mismatched, foreign))
@@ -117,6 +112,17 @@ def plan_loading(
     plan.dtype = max(set(floats), key=floats.count) if floats else "float32"
     _log(source, head, plan)
     return plan
+
+
+def _check_dtypes(file: MappedCheckpoint) -> None:
+    """Raises CheckpointError for weights that are no floating-point numbers."""
+    known = ((name, info) for name, info in file.stored.items() if name not in file.unknown)
+    others = [f"{name} {info.shape} of {info.dtype}" for name, info in known if info.dtype not in DTYPES]
+    if others:
+        raise CheckpointError(
+            f"{file.path}: {len(others)} weights are no floating-point numbers, the first {others[0]}; wanted "
+            f"{', '.join(DTYPES)}. Quantized checkpoints are not read: take the one before quantization."
+        )
 
 
 def resolve_ties(file: MappedCheckpoint, config: MobileBertConfig, head: Head) -> MobileBertConfig:

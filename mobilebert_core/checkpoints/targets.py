@@ -1,4 +1,4 @@
-"""The formats a checkpoint is written in: one row each, with the writer and what it cannot hold."""
+"""A model on its way into a file: one function for each format that is written, and what that format cannot hold."""
 
 from __future__ import annotations
 
@@ -74,32 +74,16 @@ class ModelToWrite:
         self.config.copy(architectures=[self.head.class_name], dtype=self.dtype).save_pretrained(directory)
 
 
-@dataclass(frozen=True)
-class OutputFormat:
-    """A format to write.
-
-    Attributes:
-        ending: of the path; "" stands for a directory, into which `file` is written.
-        write: path, model and largest size of a file -> nothing; config.json is written too.
-        naming: the name that a weight has there, for reports.
-    """
-
-    name: str
-    description: str
-    ending: str
-    file: str
-    write: Callable[[Path, ModelToWrite, int | str | None], None]
-    naming: Callable[[Weight], str | None]
-
-
-def _write_safetensors(directory: Path, model: ModelToWrite, max_shard_size: int | str | None) -> None:
+def save_safetensors(directory: Path, model: ModelToWrite, max_shard_size: int | str | None) -> None:
+    """config.json and model.safetensors, in shards of at most a size if one is passed."""
     held = model.state_dict()
     stored = {name: s for name, (_, s) in held.items()}
     write_sharded(directory / WEIGHTS_FILE, stored, lambda name: model.read(held[name][0]), max_shard_size)
     model.save_config(directory)
 
 
-def _write_pickle(directory: Path, model: ModelToWrite, max_shard_size: int | str | None) -> None:
+def save_pickle(directory: Path, model: ModelToWrite, max_shard_size: int | str | None) -> None:
+    """config.json and pytorch_model.bin."""
     if max_shard_size is not None:
         raise CheckpointError(f"{directory}: {PICKLE_FILE} is written in one file; leave max_shard_size out.")
     arrays = {w.full_name: model.read(w.full_name) for w in model.weights if w.tied_to is None}
@@ -111,7 +95,8 @@ def _write_pickle(directory: Path, model: ModelToWrite, max_shard_size: int | st
     model.save_config(directory)
 
 
-def _write_tensorflow(directory: Path, model: ModelToWrite, max_shard_size: int | str | None) -> None:
+def save_tensorflow(directory: Path, model: ModelToWrite, max_shard_size: int | str | None) -> None:
+    """config.json and tf_model.h5, in shards if a size is passed."""
     if model.config.pruned_heads:
         raise CheckpointError(
             f"{directory}: TensorFlow's models of transformers have no pruned heads, this one has "
@@ -122,18 +107,21 @@ def _write_tensorflow(directory: Path, model: ModelToWrite, max_shard_size: int 
     model.save_config(directory)
 
 
-def _write_keras_weights(path: Path, model: ModelToWrite, max_shard_size: int | str | None) -> None:
+def save_keras_weights(path: Path, model: ModelToWrite, max_shard_size: int | str | None) -> None:
+    """A .weights.h5 file, and config.json beside it."""
     _whole(path, model, max_shard_size)
     write_keras_weights(path, model.config, model.head, model.read, model.pooler)
     model.save_config(path.parent)
 
 
-def _write_keras_archive(path: Path, model: ModelToWrite, max_shard_size: int | str | None) -> None:
+def save_keras_archive(path: Path, model: ModelToWrite, max_shard_size: int | str | None) -> None:
+    """One .keras file."""
     _whole(path, model, max_shard_size)
     write_keras_archive(path, model.config, model.head, model.read, model.pooler, policy=model.dtype)
 
 
-def _write_google(path: Path, model: ModelToWrite, max_shard_size: int | str | None) -> None:
+def save_google(path: Path, model: ModelToWrite, max_shard_size: int | str | None) -> None:
+    """A TF1 checkpoint, with Google's JSON and config.json beside it."""
     _whole(path, model, max_shard_size)
     if lost := [w.full_name for w in model.weights if w.tf1 is None and w.tied_to is None]:
         raise CheckpointError(
@@ -168,68 +156,3 @@ def remove_preferred(directory: Path, file: str) -> None:
     for name in WEIGHT_FILES[: WEIGHT_FILES.index(file)]:
         if not name.endswith(INDEX_SUFFIX):
             remove_checkpoint(directory / name)
-
-
-OUTPUT_FORMATS: dict[str, OutputFormat] = {
-    target.name: target
-    for target in (
-        OutputFormat(
-            "pytorch", "config.json and model.safetensors, for both backends and transformers", "", WEIGHTS_FILE,
-            _write_safetensors, lambda weight: weight.name,
-        ),
-        OutputFormat(
-            "pytorch-bin", "config.json and pytorch_model.bin", "", PICKLE_FILE, _write_pickle,
-            lambda weight: weight.name,
-        ),
-        OutputFormat(
-            "tensorflow", "config.json and tf_model.h5, for the TensorFlow models of transformers", "",
-            TENSORFLOW_FILE, _write_tensorflow, lambda weight: weight.h5,
-        ),
-        OutputFormat(
-            "keras", "one .keras file, for keras.models.load_model", ".keras", "", _write_keras_archive,
-            lambda weight: weight.keras,
-        ),
-        OutputFormat(
-            "keras-weights", "a .weights.h5 file, for load_weights, and config.json", ".weights.h5", "",
-            _write_keras_weights, lambda weight: weight.keras,
-        ),
-        OutputFormat(
-            "google", "a TF1 checkpoint (.ckpt.index, .ckpt.data-...) and its JSON, for Google's code", ".ckpt", "",
-            _write_google, lambda weight: weight.tf1,
-        ),
-    )
-}  # fmt: skip
-
-
-# Files that hold checkpoints, but are not written alone.
-_OTHER_ENDINGS = (".safetensors", ".bin", ".pt", ".pth", ".h5", ".index", ".json")
-
-
-def _endings() -> tuple[str, ...]:
-    return tuple(target.ending for target in OUTPUT_FORMATS.values() if target.ending)
-
-
-def target_for(path: Path, name: str | None) -> OutputFormat:
-    """The format to write: by its name, or by the ending of the path, where none means a PyTorch directory.
-
-    Raises:
-        CheckpointError: for an unknown name, or a path that does not end as the format does.
-    """
-    if name is not None and name not in OUTPUT_FORMATS:
-        raise CheckpointError(f"No format {name!r} to write; there are {', '.join(OUTPUT_FORMATS)}.")
-    if name is None and path.name.endswith(_OTHER_ENDINGS) and not path.name.endswith(_endings()):
-        directories = ", ".join(t.name for t in OUTPUT_FORMATS.values() if not t.ending)
-        raise CheckpointError(
-            f"{path}: no format is written to such a file. {directories} "
-            f"are written into a directory (see --to), files end in {', '.join(_endings())}."
-        )
-    if name is None:
-        return next(
-            (t for t in OUTPUT_FORMATS.values() if t.ending and path.name.endswith(t.ending)), OUTPUT_FORMATS["pytorch"]
-        )
-    target = OUTPUT_FORMATS[name]
-    if target.ending and not path.name.endswith(target.ending):
-        raise CheckpointError(f"{path}: {name} is a file that ends in {target.ending}.")
-    if not target.ending and any(t.ending and path.name.endswith(t.ending) for t in OUTPUT_FORMATS.values()):
-        raise CheckpointError(f"{path}: {name} is written into a directory, this is the name of a file.")
-    return target

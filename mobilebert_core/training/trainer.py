@@ -9,7 +9,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from ..checkpoints.targets import OUTPUT_FORMATS, ModelToWrite
+from ..checkpoints.formats import OUTPUT_FORMATS
+from ..checkpoints.targets import ModelToWrite
 from ..configuration.config import MobileBertConfig
 from .initialization import initial_arrays, newly_initialized_names
 from .recipe import Recipe
@@ -100,7 +101,7 @@ class TrainerBase(ABC):
 
         dtype = self.array(next(iter(names.values()))).dtype.name
         model = ModelToWrite(config or self.config, self.model.head, dtype, array)
-        OUTPUT_FORMATS["pytorch"].write(directory, model, None)
+        OUTPUT_FORMATS["pytorch"].written.write(directory, model, None)
 
     # ------------------------------------------------------------------------------------- of each backend
 

@@ -170,30 +170,12 @@ def text_dataset(
     import tensorflow as tf
 
     preprocessor = TextPreprocessor(tokenizer, max_length=max_length, pad=pad)
-    first = _text_array(texts, "texts")
-    rows = len(first) if first.ndim else 0
-    if not rows:
-        raise InputError(f"text_dataset: wanted a list of texts, got {'none' if first.ndim else repr(texts)}.")
-    second = None if pairs is None else _text_array(pairs, "pairs")
-    if second is not None and second.shape != first.shape:
-        raise InputError(f"text_dataset: texts are {first.shape}, pairs {second.shape}.")
-    for text in itertools.chain(first.flat, () if second is None else second.flat):
-        _string(text)
     for name, number, least in (("batch_size", batch_size, 1), ("first_pass", first_pass, 0)):
         if not isinstance(number, int) or number < least:
             raise InputError(f"text_dataset: {name} must be a whole number from {least}, got {number!r}.")
-    if sample_weight is not None and labels is None:
-        raise InputError("text_dataset: sample_weight was passed without labels; Keras would ignore it.")
-    answers = tuple(
-        keras.tree.map_structure_up_to(_arrays_in(part), np.asarray, part)
-        for part in (labels, sample_weight)
-        if part is not None
-    )
-    for array in keras.tree.flatten(answers):
-        if array.dtype == object or array.dtype.kind in "US":
-            raise InputError("text_dataset: labels must be arrays of numbers, got text or lists of different lengths.")
-        if array.ndim == 0 or len(array) != rows:
-            raise InputError(f"text_dataset: there are {rows} texts, and labels or weights of shape {array.shape}.")
+    first, second = _checked_texts(texts, pairs)
+    rows = len(first)
+    answers = _checked_answers(labels, sample_weight, rows)
     seed = int(np.random.default_rng(seed).integers(2**32)) if shuffle else 0
     passes = itertools.count(first_pass)
     batches = rows // batch_size if drop_remainder else -(-rows // batch_size)
@@ -214,6 +196,36 @@ def text_dataset(
     rest = keras.tree.map_structure(lambda array: tf.TensorSpec((size, *array.shape[1:]), array.dtype), answers)
     dataset = tf.data.Dataset.from_generator(one_pass, output_signature=(inputs, *rest) if rest else inputs)
     return dataset.apply(tf.data.experimental.assert_cardinality(batches)).prefetch(_PREFETCHED)
+
+
+def _checked_texts(texts: Any, pairs: Any) -> tuple[np.ndarray, np.ndarray | None]:
+    """The texts, and the second text of each, as arrays of objects. Raises InputError for what is no text."""
+    first = _text_array(texts, "texts")
+    if not (len(first) if first.ndim else 0):
+        raise InputError(f"text_dataset: wanted a list of texts, got {'none' if first.ndim else repr(texts)}.")
+    second = None if pairs is None else _text_array(pairs, "pairs")
+    if second is not None and second.shape != first.shape:
+        raise InputError(f"text_dataset: texts are {first.shape}, pairs {second.shape}.")
+    for text in itertools.chain(first.flat, () if second is None else second.flat):
+        _string(text)
+    return first, second
+
+
+def _checked_answers(labels: Any, sample_weight: Any, rows: int) -> tuple[Any, ...]:
+    """Labels and weights, those that are there, as structures of arrays with a row for each text."""
+    if sample_weight is not None and labels is None:
+        raise InputError("text_dataset: sample_weight was passed without labels; Keras would ignore it.")
+    answers = tuple(
+        keras.tree.map_structure_up_to(_arrays_in(part), np.asarray, part)
+        for part in (labels, sample_weight)
+        if part is not None
+    )
+    for array in keras.tree.flatten(answers):
+        if array.dtype == object or array.dtype.kind in "US":
+            raise InputError("text_dataset: labels must be arrays of numbers, got text or lists of different lengths.")
+        if array.ndim == 0 or len(array) != rows:
+            raise InputError(f"text_dataset: there are {rows} texts, and labels or weights of shape {array.shape}.")
+    return answers
 
 
 def _arrays_in(labels: Any) -> Any:

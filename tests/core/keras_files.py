@@ -8,7 +8,7 @@ import zipfile
 import numpy as np
 
 from mobilebert_core.checkpoints.containers.keras_writer import write_keras_archive, write_keras_weights
-from mobilebert_core.checkpoints.formats import open_checkpoint
+from mobilebert_core.checkpoints.opening import open_checkpoint
 from mobilebert_core.heads import HEADS
 from mobilebert_core.weights import weight_table
 

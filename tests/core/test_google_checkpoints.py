@@ -12,8 +12,8 @@ import pytest
 from conversion.parity.sample import random_checkpoint
 from mobilebert_core.checkpoints.containers.tensor_bundle.bundle_writer import write_bundle
 from mobilebert_core.checkpoints.detect_heads import natural_head
-from mobilebert_core.checkpoints.formats import open_checkpoint
 from mobilebert_core.checkpoints.names.google import google_config, google_fields, google_names
+from mobilebert_core.checkpoints.opening import open_checkpoint
 from mobilebert_core.checkpoints.plan import plan_loading
 from mobilebert_core.checkpoints.tensor_info import TensorInfo
 from mobilebert_core.configuration.config import MobileBertConfig

@@ -9,7 +9,7 @@ import pytest
 from mobilebert_core.checkpoints.containers.keras_writer import write_keras_weights
 from mobilebert_core.checkpoints.containers.safetensors import save_weights
 from mobilebert_core.checkpoints.detect_heads import natural_head
-from mobilebert_core.checkpoints.formats import open_checkpoint
+from mobilebert_core.checkpoints.opening import open_checkpoint
 from mobilebert_core.checkpoints.plan import plan_loading
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.configuration.fields import MULTI_LABEL, REGRESSION, SINGLE_LABEL

@@ -14,9 +14,9 @@ import pytest
 
 from conversion.parity.deviation import TOLERANCES, relative_deviation
 from mobilebert_core.checkpoints.containers.safetensors import save_weights
-from mobilebert_core.checkpoints.formats import open_checkpoint
 from mobilebert_core.checkpoints.names.model_garden import model_garden_names
 from mobilebert_core.checkpoints.names.model_garden_config import config_from_model_garden
+from mobilebert_core.checkpoints.opening import open_checkpoint
 from mobilebert_core.checkpoints.plan import plan_loading
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.errors import CheckpointNotFoundError

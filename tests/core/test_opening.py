@@ -16,9 +16,9 @@ from conversion.converting import convert
 from conversion.inspection import inspect_checkpoint
 from conversion.parity.sample import random_checkpoint
 from mobilebert_core.checkpoints.detect_heads import natural_head
-from mobilebert_core.checkpoints.formats import open_checkpoint
+from mobilebert_core.checkpoints.formats import OUTPUT_FORMATS
+from mobilebert_core.checkpoints.opening import open_checkpoint
 from mobilebert_core.checkpoints.plan import plan_loading
-from mobilebert_core.checkpoints.targets import OUTPUT_FORMATS
 from mobilebert_core.errors import CheckpointError, CheckpointNotFoundError, ConfigError
 from mobilebert_core.heads import HEADS
 from tests.tiny import tiny_config
@@ -41,7 +41,8 @@ def written(tmp_path_factory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("written")
     source = random_checkpoint(tiny_config(**SMALL), HEADS["PreTraining"], folder / "source")
     found = {}
-    for name, target in OUTPUT_FORMATS.items():
+    for name, each in OUTPUT_FORMATS.items():
+        target = each.written
         place = folder / name / f"m{target.ending}" if target.ending else folder / name
         convert(source, place, to=name, parity="none")
         found[name] = folder / name
@@ -301,7 +302,7 @@ def test_inspection_says_the_same_of_every_format(written, name):
 def test_sizes_are_read_off_the_shapes(tmp_path, name, fields):
     config = tiny_config(num_hidden_layers=3, **fields)
     source = random_checkpoint(config, HEADS["PreTraining"], tmp_path / "source")
-    target = OUTPUT_FORMATS[name]
+    target = OUTPUT_FORMATS[name].written
     place = tmp_path / "out" / f"m{target.ending}" if target.ending else tmp_path / "out"
     convert(source, place, to=name, parity="none")
     (tmp_path / "out/config.json").unlink()

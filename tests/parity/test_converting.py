@@ -19,8 +19,8 @@ from safetensors.numpy import load_file, save_file
 from conversion.converting import convert
 from conversion.parity.deviation import ParityError
 from mobilebert.cli import main
-from mobilebert_core.checkpoints.formats import open_checkpoint
-from mobilebert_core.checkpoints.targets import OUTPUT_FORMATS
+from mobilebert_core.checkpoints.formats import OUTPUT_FORMATS
+from mobilebert_core.checkpoints.opening import open_checkpoint
 from mobilebert_core.errors import CheckpointError, ConfigError
 from mobilebert_core.heads import HEADS
 from tests.tiny import BRANCHES
@@ -31,7 +31,11 @@ DECODER = "cls.predictions.decoder.weight"
 
 def place(folder: Path, target: str) -> Path:
     """A destination as the format names it."""
-    return folder / target / f"m{OUTPUT_FORMATS[target].ending}" if OUTPUT_FORMATS[target].ending else folder / target
+    return (
+        folder / target / f"m{OUTPUT_FORMATS[target].written.ending}"
+        if OUTPUT_FORMATS[target].written.ending
+        else folder / target
+    )
 
 
 def values(path: Path) -> dict[str, np.ndarray]:

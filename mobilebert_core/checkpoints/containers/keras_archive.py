@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import lzma
+import os
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ from .hdf5 import H5File
 
 ARCHIVE_SUFFIX, WEIGHTS_SUFFIX = ".keras", ".weights.h5"
 METADATA_MEMBER, CONFIG_MEMBER, WEIGHTS_MEMBER = "metadata.json", CONFIG_FILE, "model.weights.h5"
+_ZIP_END = 1 << 16  # bytes in which the directory of a small archive lies
 PACKAGE = "mobilebert"  # under which mobilebert_tf registers its classes with Keras
 
 _LARGEST_JSON = 1 << 24  # bytes; the configuration of a model with 100,000 labels takes a tenth of it
@@ -184,3 +186,11 @@ def _policy_name(policy: Any) -> str | None:
     fields = policy.get("config") if isinstance(policy, dict) else None
     name = fields.get("name") if isinstance(fields, dict) else policy
     return name if isinstance(name, str) else None
+
+
+def is_keras_archive(path: Path) -> bool:
+    """Whether a zip archive is Keras's: its members have these names, which end the file; damaged, by its ending."""
+    with path.open("rb") as file:
+        file.seek(-min(path.stat().st_size, _ZIP_END), os.SEEK_END)
+        end = file.read()
+    return any(member.encode() in end for member in (CONFIG_MEMBER, WEIGHTS_MEMBER)) or path.name.endswith(".keras")

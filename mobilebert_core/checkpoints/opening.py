@@ -1,0 +1,171 @@
+"""From a path to an opened checkpoint: which file is meant, which format it has, which model it describes.
+
+What a file is say its first bytes; its name only says which file of a directory is meant.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..configuration.config import MobileBertConfig
+from ..errors import CheckpointError, CheckpointNotFoundError
+from ..files import CONFIG_FILE, INDEX_SUFFIX, WEIGHT_FILES
+from ..weights import every_weight
+from .configurations import ConfigFile, configuration, google_json_config
+from .containers.sharded import ShardedFile
+from .formats import CONTAINERS, FORMATS, GOOGLE, Container, Format
+from .tensor_info import MappedCheckpoint, WeightFile
+
+_PLAUSIBLE = 1000  # feed-forward networks in all blocks; the released model has 96
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """An opened checkpoint: `file` has the names of the file, `weights` shows it under PyTorch's.
+
+    Attributes:
+        path: the file with the weights, the index of its shards, or the prefix of a TensorFlow checkpoint.
+        format: its row in the list of formats.
+        parts: every file that holds weights.
+        config_file: config.json where one belongs, read at most once.
+    """
+
+    path: Path
+    format: Format
+    file: WeightFile
+    parts: tuple[Path, ...]
+    config_file: ConfigFile
+
+    @property
+    def description(self) -> str:
+        shards = f" in {len(self.parts)} shards" if self.path.name.endswith(INDEX_SUFFIX) else ""
+        return f"{self.format.container.description}{shards}, {self.format.naming.description}"
+
+    @property
+    def folder(self) -> Path:
+        """Where its configuration and tokenizer are."""
+        return self.config_file.path.parent
+
+    def config(self, passed: MobileBertConfig | str | Path | None = None, **overrides: Any) -> MobileBertConfig:
+        """The model it describes: as `passed` (a configuration, its file or directory), or as found with it.
+
+        Raises:
+            CheckpointNotFoundError: when no configuration is found.
+            ConfigError: when it is not that of a MobileBERT, or an override is none of its fields.
+        """
+        if passed is None:
+            return self.format.config(self.file, self.config_file, **overrides)
+        if self.format.naming is GOOGLE and not isinstance(passed, MobileBertConfig) and Path(passed).is_file():
+            passed = google_json_config(ConfigFile(Path(passed)))
+        return configuration(passed, **overrides)
+
+    def weights(self, config: MobileBertConfig) -> MappedCheckpoint:
+        """The file under PyTorch's full names and orientation.
+
+        Raises:
+            CheckpointError: when the configuration cannot be that of the file, or two names are one weight.
+        """
+        networks = config.num_hidden_layers * config.num_feedforward_networks
+        if networks > max(len(self.file.stored), _PLAUSIBLE):  # before a table of that size is made
+            raise CheckpointError(
+                f"{self.path}: holds {len(self.file.stored):,} arrays, but the configuration has "
+                f"{config.num_hidden_layers:,} layers of {config.num_feedforward_networks:,} feed-forward networks. "
+                "One of the two belongs to another model."
+            )
+        return self.format.naming.names(self.file, every_weight(config), config)
+
+
+def open_checkpoint(path: str | Path, config_file: ConfigFile | None = None) -> Checkpoint:
+    """Opens a directory, a file of weights, the index of a sharded one, or the prefix of a TensorFlow checkpoint.
+
+    Of a directory the first of `WEIGHT_FILES` that is there is taken, else its one other checkpoint. `config_file` is
+    that of the directory, where it was read already.
+
+    Raises:
+        CheckpointNotFoundError: when there is none, or several and none of the usual names.
+        CheckpointError: when it is damaged or no format of MobileBERT.
+    """
+    try:
+        return _opened(Path(path), config_file)
+    except OSError as e:
+        if isinstance(e, CheckpointError):
+            raise
+        raise CheckpointNotFoundError(f"{path!s:.200}: cannot be read ({e.strerror}).") from None
+
+
+def _opened(place: Path, config_file: ConfigFile | None) -> Checkpoint:
+    place = _weights_of(place) if place.is_dir() else place
+    if place.name.endswith(INDEX_SUFFIX):
+        sharded = ShardedFile(place, lambda shard: _container_of(shard).opens(shard))
+        container, first = _container_of(sharded.shards[0]), sharded.first
+        file: Any = sharded
+        parts = tuple(sharded.shards)
+    else:
+        container = _container_of(place)
+        file = first = container.opens(place)
+        parts = (file.path, *getattr(file, "shards", ()))
+    chosen = next(each for each in FORMATS if each.container is container and each.holds(first))
+    folder = _folder_of(place)
+    if config_file is None or config_file.path.parent != folder:
+        config_file = ConfigFile(folder / CONFIG_FILE)
+    return Checkpoint(place, chosen, file, parts, config_file)
+
+
+def _folder_of(place: Path) -> Path:
+    """Where the configuration and tokenizer are: beside the weights; of a SavedModel, above its `variables`."""
+    above = place.parent.parent
+    return above if (above / "saved_model.pb").is_file() else place.parent
+
+
+def _weights_of(directory: Path) -> Path:
+    for name in WEIGHT_FILES:
+        if (directory / name).is_file():
+            return directory / name
+    found: list[Path] = []
+    for container in CONTAINERS:
+        for pattern in (*(f"*{ending}" for ending in container.endings), *container.places):
+            found += sorted(directory.glob(pattern))
+    if any(path.name.endswith(".json") for path in found):
+        found = [path for path in found if path.suffix != ".h5"]  # which are its shards
+    if len(found) > 1:
+        found = [path for path in found if path == _latest(directory)] or found
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise CheckpointNotFoundError(
+            f"{directory}: wanted one checkpoint, got {', '.join(p.name for p in found[:6])}. Name one of them."
+        )
+    beside = ", ".join(sorted(p.name for p in directory.iterdir())[:8])
+    raise CheckpointNotFoundError(f"{directory}: weights not found; the directory holds {beside or 'nothing'}.")
+
+
+def _latest(directory: Path) -> Path | None:
+    """The index of the TensorFlow checkpoint that a directory of several says is its latest."""
+    try:
+        text = (directory / "checkpoint").read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None
+    named = [line.partition(":")[2].strip().strip('"') for line in text.splitlines() if line.startswith("model_check")]
+    return directory / f"{Path(named[0]).name}.index" if named else None
+
+
+def _container_of(path: Path) -> Container:
+    """By the first bytes of a file, or by its ending where they say nothing, because it is damaged."""
+    start = b""
+    if path.is_file():
+        with path.open("rb") as file:
+            start = file.read(16)
+    found = next((each for each in CONTAINERS if each.recognizes(path, start)), None)
+    if found is None and not path.is_file():
+        beside = sorted(p.name for p in path.parent.iterdir())[:8] if path.parent.is_dir() else None
+        seen = f"; {path.parent} holds {', '.join(beside) or 'nothing'}" if beside is not None else ""
+        raise CheckpointNotFoundError(f"{path}: no such file or directory{seen}.")
+    found = found or next((each for each in CONTAINERS if path.name.endswith(each.endings)), None)
+    if found is None:
+        raise CheckpointError(
+            f"{path}: wanted a checkpoint ({', '.join(each.description for each in CONTAINERS)}), got a file that "
+            f"starts with {start!r}."
+        )
+    return found
