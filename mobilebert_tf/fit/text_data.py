@@ -1,7 +1,7 @@
 """Texts as training data: tokenized in batches, in the background, while the model computes.
 
 `text_dataset` makes a `tf.data.Dataset` of a list of texts; `TextPreprocessor` is mapped over a dataset of the user's
-own, or called on texts. Both give int32 input_ids, attention_mask and token_type_ids.
+own, or called on texts. Both return int32 input_ids, attention_mask and token_type_ids.
 
 B batch, S sequence. TensorFlow is imported when it is needed: its pipelines feed Keras on every backend.
 """
@@ -53,10 +53,12 @@ class TextPreprocessor:
         if pad not in ("longest", "max_length") and not multiple:
             raise InputError(f"TextPreprocessor: pad must be 'longest', 'max_length' or a multiple, got {pad!r}.")
         limit = getattr(tokenizer, "model_max_length", None)
-        if max_length is None and (limit is None or limit > 1e9):
-            raise InputError("TextPreprocessor: the tokenizer has no model_max_length. Pass max_length.")
+        if max_length is None:
+            if limit is None or limit > 1e9:
+                raise InputError("TextPreprocessor: the tokenizer has no model_max_length. Pass max_length.")
+            max_length = int(limit)
         self.tokenizer = tokenizer
-        self.max_length = max_length if max_length is not None else int(limit)
+        self.max_length = max_length
         self.pad = pad
         if multiple and self.max_length % int(pad):
             raise InputError(
@@ -170,11 +172,11 @@ def text_dataset(
     import tensorflow as tf
 
     preprocessor = TextPreprocessor(tokenizer, max_length=max_length, pad=pad)
+    first, second = _checked_texts(texts, pairs)
+    rows = len(first)
     for name, number, least in (("batch_size", batch_size, 1), ("first_pass", first_pass, 0)):
         if not isinstance(number, int) or number < least:
             raise InputError(f"text_dataset: {name} must be a whole number from {least}, got {number!r}.")
-    first, second = _checked_texts(texts, pairs)
-    rows = len(first)
     answers = _checked_answers(labels, sample_weight, rows)
     seed = int(np.random.default_rng(seed).integers(2**32)) if shuffle else 0
     passes = itertools.count(first_pass)
@@ -199,9 +201,9 @@ def text_dataset(
 
 
 def _checked_texts(texts: Any, pairs: Any) -> tuple[np.ndarray, np.ndarray | None]:
-    """The texts, and the second text of each, as arrays of objects. Raises InputError for what is no text."""
+    """The texts and their pairs as arrays of strings of one shape."""
     first = _text_array(texts, "texts")
-    if not (len(first) if first.ndim else 0):
+    if first.ndim == 0 or len(first) == 0:
         raise InputError(f"text_dataset: wanted a list of texts, got {'none' if first.ndim else repr(texts)}.")
     second = None if pairs is None else _text_array(pairs, "pairs")
     if second is not None and second.shape != first.shape:
@@ -212,7 +214,7 @@ def _checked_texts(texts: Any, pairs: Any) -> tuple[np.ndarray, np.ndarray | Non
 
 
 def _checked_answers(labels: Any, sample_weight: Any, rows: int) -> tuple[Any, ...]:
-    """Labels and weights, those that are there, as structures of arrays with a row for each text."""
+    """Labels and, with them, sample weights as arrays of numbers, one row for each text."""
     if sample_weight is not None and labels is None:
         raise InputError("text_dataset: sample_weight was passed without labels; Keras would ignore it.")
     answers = tuple(
