@@ -13,9 +13,9 @@ import numpy as np
 from mobilebert_core.checkpoints.detect_heads import detect_heads
 from mobilebert_core.checkpoints.formats import Checkpoint, open_checkpoint
 from mobilebert_core.checkpoints.plan import DECODER, DECODER_BIAS, PREDICTIONS_BIAS, WORDS
-from mobilebert_core.checkpoints.tensor_info import FLOATING, MappedCheckpoint
+from mobilebert_core.checkpoints.tensor_info import MappedCheckpoint
 from mobilebert_core.configuration.config import MobileBertConfig
-from mobilebert_core.configuration.fields import ARCHITECTURE, ARITHMETIC, fields_marked
+from mobilebert_core.configuration.fields import ARCHITECTURE, ARITHMETIC, DTYPES, fields_marked
 from mobilebert_core.configuration.presets import PRESETS
 from mobilebert_core.errors import CheckpointNotFoundError, ConfigError
 from mobilebert_core.hub.resolve import resolve
@@ -200,7 +200,7 @@ def _values(found: Inspection, file: MappedCheckpoint) -> None:
     """Looks at every number once: what is not finite, all zero, or beyond float16."""
     broken, zero, large = [], [], []
     for name, stored in file.stored.items():
-        if stored.dtype not in FLOATING:
+        if stored.dtype not in DTYPES:
             continue
         array = file.raw(name)
         if not np.isfinite(array).all():

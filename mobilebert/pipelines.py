@@ -9,26 +9,24 @@ import itertools
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol, Self, TypedDict, Unpack
+from typing import Any, Self, TypedDict, Unpack
 
 import numpy as np
 from tqdm import tqdm
 
-from mobilebert_core.configuration.config import MobileBertConfig
+from conversion.backends import backend_named
 from mobilebert_core.demo_model import DEMO_MODEL, DEMO_TASK
-from mobilebert_core.errors import BackendMissingError, InputError, TokenizerError
+from mobilebert_core.errors import InputError, TokenizerError
 from mobilebert_core.heads import HEADS
 from mobilebert_core.hub.resolve import take_hub_keywords
 from mobilebert_core.tasks.batching import by_length, padded
+from mobilebert_core.tasks.runner import Runner
 from mobilebert_core.tasks.table import TextTask, task_named
 from mobilebert_core.tasks.task_text import Row, TaskText, fields_of
 from mobilebert_core.text.auto_tokenizer import AutoTokenizer
 from mobilebert_core.text.tokenization_base import TokenizerBase
 
-# The module of each backend that has a `Runner`, and the extra that installs its framework.
-RUNNERS = {"torch": ("mobilebert_torch.inference", "torch"), "keras": ("mobilebert_tf.inference", "tf")}
 BATCHES_AT_ONCE = 8  # inputs worth so many batches are sorted by length together; no more are held
 
 
@@ -63,15 +61,6 @@ class PipelineOptions(TypedDict, total=False):
     subfolder: str
     token: str | bool | None
     use_auth_token: str | bool | None
-
-
-class Runner(Protocol):
-    """A model of one framework that is ready to be run on numpy arrays."""
-
-    config: MobileBertConfig
-
-    def run(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """The model's outputs by name, floats of at least 32 bits, from int32 inputs by name."""
 
 
 @dataclass(frozen=True)
@@ -154,7 +143,7 @@ class MobileBertPipeline:
             TokenizerError, CheckpointError, ConfigError: for files that do not serve.
         """
         row = task_named(task)
-        runner_class = load_runner(backend)
+        runner_class = backend_named(backend, "MobileBertPipeline").runner("MobileBertPipeline")
         config = {} if padding_invariant is None else {"padding_invariant": padding_invariant}
         hub = take_hub_keywords(options)
         if tokenizer is None:
@@ -232,25 +221,6 @@ class MobileBertPipeline:
         hidden = not self.progress if self.progress is not None else (True if small else None)
         with tqdm(answers, total=total, disable=hidden, file=sys.stderr, desc=self.task.name, unit="") as bar:
             yield from bar
-
-
-def load_runner(backend: str) -> Any:
-    """The class that runs models on a backend.
-
-    Raises:
-        InputError: for a name that is no backend.
-        BackendMissingError: when its framework is not installed.
-    """
-    if backend not in RUNNERS:
-        raise InputError(f"MobileBertPipeline: backend must be one of {', '.join(RUNNERS)}, got {backend!r}.")
-    module, extra = RUNNERS[backend]
-    try:
-        return import_module(module).Runner
-    except ImportError as e:
-        raise BackendMissingError(
-            f"MobileBertPipeline: backend {backend!r} is not installed ({e}). Install it: "
-            f"pip install 'mobilebert[{extra}]'."
-        ) from e
 
 
 def pipeline(

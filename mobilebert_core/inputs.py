@@ -16,6 +16,8 @@ from .configuration.config import MobileBertConfig
 from .errors import InputError
 from .heads import IGNORE_INDEX, Head, Task, problem_type_of, takes_class_numbers
 
+TEXT_INPUTS = ("input_ids", "attention_mask", "token_type_ids")  # what a tokenizer makes of a text
+
 Shape = tuple[int | None, ...]
 
 

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
+from .configuration.config import MobileBertConfig
+
 
 class ModelOutput(dict[str, Any]):
     """A dict whose keys are the declared fields of its class, in declared order, without None.
@@ -182,6 +184,22 @@ OUTPUT_CLASSES: tuple[type[ModelOutput], ...] = (
     TokenClassifierOutput,
     QuestionAnsweringModelOutput,
 )
+
+
+def output_options(
+    config: MobileBertConfig, output_attentions: bool | None, output_hidden_states: bool | None
+) -> dict[str, bool]:
+    """The two options of a call by name, from the configuration where they are None."""
+    return {
+        "output_attentions": config.output_attentions if output_attentions is None else output_attentions,
+        "output_hidden_states": config.output_hidden_states if output_hidden_states is None else output_hidden_states,
+    }
+
+
+def returned(config: MobileBertConfig, output: ModelOutput, return_dict: bool | None) -> Any:
+    """The output itself, or a tuple of its fields, as `return_dict` or the configuration says."""
+    return output if (config.use_return_dict if return_dict is None else return_dict) else output.to_tuple()
+
 
 _registered: set[str] = set()
 

@@ -7,7 +7,7 @@ file, however long.
 
 Axes: V vocabulary, E embedding, H hidden, W width inside a block, F feed-forward, P positions, K segment
 types, C labels, A attention heads * head size (of that layer, after pruning; N heads, D head size), X what the
-embeddings give (3E with trigrams), Q what query and key read, U what the value reads, R = H - E.
+embeddings give (3E with trigrams), Q what query and key read, U what the value reads, R = H - E, a number itself.
 """
 
 from __future__ import annotations
@@ -404,8 +404,13 @@ def _axes(config: MobileBertConfig, heads: int | None = None) -> dict[str, int]:
         "Q": hidden if query_reads_hidden(config) else width,
         "U": width if config.use_bottleneck_attention else hidden,
         "A": heads * config.head_size, "N": heads, "D": config.head_size,
-        "R": hidden - embedding, "1": 1, "2": 2,
+        "R": hidden - embedding,
     }  # fmt: skip
+
+
+def _size(axis: str, axes: dict[str, int]) -> int:
+    """The size of an axis by its letter, or the number that it is."""
+    return int(axis) if axis.isdigit() else axes[axis]
 
 
 def _weights_of(
@@ -431,12 +436,12 @@ def _weights_of(
             Weight(
                 name=full_name.removeprefix(BASE_PREFIX) if head.bare else full_name,
                 full_name=full_name,
-                shape=tuple(axes[axis] for axis in leaf_axes),
+                shape=tuple(_size(axis, axes) for axis in leaf_axes),
                 keras=None if tied_to else keras,
                 h5=None if leaf.h5 is None else _join("/", row.h5.format(**index), leaf.h5),
                 tf1=None if row.tf1 is None else _join("/", row.tf1.format(norm=norm, **index), leaf.tf1),
                 tf2=None if row.tf2 is None else _join("/", row.tf2.format(**places), leaf.tf2),
-                tf2_shape=tuple(axes[part] for axis in tf2_axes for part in _TF2_SPLIT_AXES.get(axis, (axis,))),
+                tf2_shape=tuple(_size(part, axes) for axis in tf2_axes for part in _TF2_SPLIT_AXES.get(axis, (axis,))),
                 transposed=leaf.transposed,
                 tied_to=tied_to,
                 kind=kind,

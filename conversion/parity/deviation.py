@@ -15,6 +15,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from mobilebert_core.configuration.fields import ACTIVATION_TABLE
 from mobilebert_core.errors import MobileBertError
 from mobilebert_core.files import write_text
 
@@ -26,7 +27,7 @@ TOLERANCES = {"float64": 1e-10, "float32": 1e-5, "float16": 5e-2, "bfloat16": 2e
 # The derivative of relu jumps at 0: an input that rounding moves across 0 has another gradient altogether. In
 # float32 that happens to a few of the full model's inputs; in float64 it does not, and there gradients meet
 # the tolerance of the rest.
-KINKED_ACTIVATIONS = frozenset({"relu", "relu6"})
+KINKED_ACTIVATIONS = frozenset(name for a in ACTIVATION_TABLE if a.kinked for name in a.names)
 KINKED_GRADIENT_TOLERANCE = 1e-2
 
 

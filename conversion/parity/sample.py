@@ -17,6 +17,7 @@ from mobilebert_core.checkpoints.containers.safetensors import save_weights
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.configuration.fields import MULTI_LABEL, REGRESSION
 from mobilebert_core.heads import IGNORE_INDEX, Head, Task, problem_type_of, scores_shape
+from mobilebert_core.inputs import TEXT_INPUTS
 from mobilebert_core.weights import Weight, query_reads_hidden, weight_table
 
 # Sentences written for this package, of different lengths, so that a batch of them has padding.
@@ -27,8 +28,8 @@ SENTENCES = (
     "It rained.",
 )
 
-# Without layer norm nothing holds the hidden states back: these keep them of one size over 24 blocks. A network
-# that grows from block to block would amplify rounding just so, and hide real differences.
+# NoNorm does not normalize. These initialization ranges keep hidden states about the same size over 24 layers;
+# otherwise rounding errors would grow and mask real differences.
 _DENSE_GAIN = 0.5
 _NORM_RANGE = (0.6, 1.1)
 
@@ -72,7 +73,6 @@ def _drawn(
 
 # Where hidden states are read and written. Dividing the weights of every reader by s and multiplying all that is
 # written by s makes every hidden state s times as large and leaves the rest of the network as it was.
-_HEADS_READ = ("pooler.dense.weight", "predictions.transform.dense.weight")
 _QUERY_KEY = ("self.query.weight", "self.key.weight")
 
 
@@ -82,8 +82,8 @@ def _reads_hidden(weight: Weight, config: MobileBertConfig, head: Head) -> bool:
     if weight.kind == "classifier":
         after_tanh = config.classifier_activation and head.pooled
         return name.endswith("weight") and not after_tanh
-    if name.endswith(_HEADS_READ):
-        return True
+    if weight.group is not None and weight.kind == "linear":  # of the pooler or a head
+        return name.endswith("weight")
     if not config.use_bottleneck:
         return name.endswith((*_QUERY_KEY, "self.value.weight", "intermediate.dense.weight"))
     if name.endswith(("bottleneck.input.dense.weight", "bottleneck.attention.dense.weight")):
@@ -108,7 +108,7 @@ def batch_of(
 ) -> dict[str, Any]:
     """A padded int32 batch of texts with labels for every task of the head, drawn with a seed."""
     encoded = tokenizer(list(texts), padding=True, truncation=True, max_length=config.max_position_embeddings)
-    batch = {n: np.asarray(encoded[n], np.int32) for n in ("input_ids", "attention_mask", "token_type_ids")}
+    batch = {n: np.asarray(encoded[n], np.int32) for n in TEXT_INPUTS}
     if head.per_choice:  # every text with each of two others as a choice
         batch = {n: np.stack([a, np.roll(a, 1, axis=0)], axis=1) for n, a in batch.items()}
     return {**batch, **labels_for(config, head, batch["input_ids"].shape, seed)}

@@ -13,13 +13,14 @@ from typing import Any
 
 from tqdm import tqdm
 
+from conversion.backends import BACKENDS
 from mobilebert_core.configuration.fields import DTYPES
 from mobilebert_core.demo_model import DEMO_MODEL, DEMO_TASK
 from mobilebert_core.errors import InputError, TokenizerError
 from mobilebert_core.tasks.table import TASKS, TextTask
 from mobilebert_core.tasks.task_text import options_of
 
-from ..pipelines import RUNNERS, MobileBertPipeline, Prepared
+from ..pipelines import MobileBertPipeline, Prepared
 from .answer_tables import AnswerTable
 from .prediction_files import FORMATS, STANDARD_INPUT, AnswerFile, Line, opened, read_lines
 
@@ -67,7 +68,9 @@ def _add_task(tasks: argparse._SubParsersAction[argparse.ArgumentParser], task: 
         help="directory of the checkpoint, or a name on the Hugging Face hub"
         + " (default: the demo model, 28 emotions)" * own,
     )  # fmt: skip
-    parser.add_argument("--backend", choices=list(RUNNERS), default="torch", help="default torch; answers are the same")
+    parser.add_argument(
+        "--backend", choices=list(BACKENDS), default="torch", help="default torch; answers are the same"
+    )
     parser.add_argument("--input", metavar="FILE", help=f"{', '.join(FORMATS)}; - is standard input")
     parser.add_argument("--format", choices=FORMATS, help="of the input (default: by its name; txt for standard input)")
     parser.add_argument("--output", type=Path, metavar="FILE", help="JSON lines (default: standard output)")

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from ..configuration.fields import DTYPES
 from ..errors import CheckpointError
 
 
@@ -31,7 +32,7 @@ def narrowed(array: np.ndarray) -> np.ndarray:
 
 def widest(dtypes: Iterable[str]) -> str:
     """The narrowest floating dtype that holds the values of all of these; float32 without any."""
-    found = set(dtypes) & {"float64", "float32", "float16", "bfloat16"}
+    found = set(dtypes).intersection(DTYPES)
     if "float64" in found or len(found) == 1:
         return "float64" if "float64" in found else found.pop()
     return "float32"  # float16 and bfloat16 each have values that the other has not

@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 
 from ..configuration.config import MobileBertConfig
+from ..configuration.fields import DTYPES
 from ..errors import CheckpointError
 from ..heads import Head
 from ..weights import Weight, weight_table
-from .tensor_info import FLOATING, MappedCheckpoint, TensorInfo
+from .tensor_info import MappedCheckpoint, TensorInfo
 
 logger = logging.getLogger("mobilebert")
 
@@ -83,7 +84,7 @@ def plan_loading(
     plan = LoadPlan()
     missing: list[Weight] = []
     mismatched: list[tuple[Weight, tuple[int, ...]]] = []
-    numbers = [f"{n} {s.shape} of {s.dtype}" for n, s in stored.items() if n not in unknown and s.dtype not in FLOATING]
+    numbers = [f"{n} {s.shape} of {s.dtype}" for n, s in stored.items() if n not in unknown and s.dtype not in DTYPES]
     for weight in table:
         if weight.tied_to is not None:
             continue
@@ -107,12 +108,12 @@ def plan_loading(
     if numbers:
         raise CheckpointError(
             f"{source}: {len(numbers)} weights are no floating-point numbers, the first {numbers[0]}; wanted "
-            f"{', '.join(FLOATING)}. Quantized checkpoints are not read: take the one before quantization."
+            f"{', '.join(DTYPES)}. Quantized checkpoints are not read: take the one before quantization."
         )
     if missing or unknown or mismatched:
         foreign = not plan.sources and not mismatched
         raise CheckpointError(_report(source, table, stored, missing, unknown, mismatched, foreign))
-    floats = [s.dtype for s in stored.values() if s.dtype in FLOATING]
+    floats = [s.dtype for s in stored.values() if s.dtype in DTYPES]
     plan.dtype = max(set(floats), key=floats.count) if floats else "float32"
     _log(source, head, plan)
     return plan

@@ -13,8 +13,6 @@ import numpy as np
 from ..errors import CheckpointError
 from ..weights import Weight
 
-FLOATING = ("float64", "float32", "float16", "bfloat16")
-
 
 @dataclass(frozen=True)
 class TensorInfo:

@@ -5,18 +5,38 @@ from __future__ import annotations
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any
 
-# Every activation by the names that checkpoints use, and what each means to a backend.
-ACTIVATIONS = {
-    "relu": "relu",
-    "relu6": "relu6",
-    "gelu": "gelu",
-    "gelu_new": "gelu_tanh",
-    "gelu_pytorch_tanh": "gelu_tanh",
-    "gelu_tanh": "gelu_tanh",
-    "silu": "silu",
-    "swish": "silu",
-    "tanh": "tanh",
-}
+
+@dataclass(frozen=True)
+class Activation:
+    """One activation function under the name that each code gives it.
+
+    Attributes:
+        meaning: the name by which a backend finds its function.
+        names: in config.json. The first is the one that stands for another code's name.
+        google: in Google's TF1 code; None where that code does not have the function.
+        model_garden_head: in the masked-language head of the Model Garden, where it is none of `names`.
+        kinked: True where the derivative jumps, so that rounding can change a gradient altogether.
+    """
+
+    meaning: str
+    names: tuple[str, ...]
+    google: str | None = None
+    model_garden_head: str | None = None
+    kinked: bool = False
+
+
+ACTIVATION_TABLE = (
+    Activation("relu", ("relu",), google="relu", kinked=True),
+    Activation("relu6", ("relu6",), google="relu6", kinked=True),
+    Activation("gelu", ("gelu",)),
+    # What both of Google's codes call gelu here is the approximation by tanh.
+    Activation("gelu_tanh", ("gelu_new", "gelu_pytorch_tanh", "gelu_tanh"), google="gelu", model_garden_head="gelu"),
+    Activation("silu", ("silu", "swish")),
+    Activation("tanh", ("tanh",), google="tanh"),
+)
+# Every name in config.json: what it means to a backend.
+ACTIVATIONS = {name: activation.meaning for activation in ACTIVATION_TABLE for name in activation.names}
+
 NORMALIZATION_TYPES = ("no_norm", "layer_norm")
 REGRESSION, SINGLE_LABEL, MULTI_LABEL = "regression", "single_label_classification", "multi_label_classification"
 PROBLEM_TYPES = (REGRESSION, SINGLE_LABEL, MULTI_LABEL)

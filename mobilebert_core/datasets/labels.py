@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..configuration.config import MobileBertConfig
+from ..configuration.fields import REGRESSION, SINGLE_LABEL
 from ..errors import DataError
 from .examples import BadRow, Examples, ReadOptions
 
@@ -34,8 +35,8 @@ def looks_like_regression(labels: Iterable[str], path: Path) -> bool:
     for label, n in numbers.items():
         if n is None:
             raise DataError(
-                f"{path}: labels {broken[0]!r} and {label!r} are a number and a name: pass problem_type 'regression', "
-                "with skip_bad_rows=True to leave rows with names out, or 'single_label_classification'."
+                f"{path}: labels {broken[0]!r} and {label!r} are a number and a name: pass problem_type "
+                f"{REGRESSION!r}, with skip_bad_rows=True to leave rows with names out, or {SINGLE_LABEL!r}."
             )
     return True
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..inputs import TEXT_INPUTS
 from .task_text import Row
 
 
@@ -34,5 +35,5 @@ def padded(
         ids[number, :length] = row.input_ids
         types[number, :length] = row.token_type_ids
         mask[number, :length] = 1
-    batch = {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
+    batch = dict(zip(TEXT_INPUTS, (ids, mask, types), strict=True))
     return {name: array[:, None] for name, array in batch.items()} if per_choice else batch

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from ..configuration.fields import MULTI_LABEL, REGRESSION, SINGLE_LABEL
+from ..heads import HEADS, problem_type_of
 from .probabilities import best_first, sigmoid, softmax
 from .task_text import Outputs, Row, TaskText, option
 
@@ -36,13 +38,14 @@ class TextClassification(TaskText):
         """softmax, sigmoid or none."""
         if self.function_to_apply is not None:
             return self.function_to_apply
-        return {"regression": "none", "multi_label_classification": "sigmoid"}.get(self.problem, "softmax")
+        functions: dict[str | None, str] = {REGRESSION: "none", MULTI_LABEL: "sigmoid"}
+        return functions.get(self.problem, "softmax")
 
     @property
-    def problem(self) -> str:
+    def problem(self) -> str | None:
         """What the model was trained for, by the names of `problem_type`."""
-        single = "regression" if self.config.num_labels == 1 else "single_label_classification"
-        return self.config.problem_type or single
+        (task,) = HEADS["SequenceClassification"].tasks
+        return problem_type_of(self.config, task, self.config.num_labels, integer_labels=True)
 
     def rows(self, values: Mapping[str, Any]) -> list[Row]:
         return [self.row_of(values["text"], values.get("text_pair"))]
@@ -54,5 +57,5 @@ class TextClassification(TaskText):
         ]
         if self.threshold is not None:
             return [each for each in found if each["score"] >= self.threshold]
-        one = self.problem == "single_label_classification" or len(scores) == 1
+        one = self.problem == SINGLE_LABEL or len(scores) == 1
         return found[0] if self.top_k == 1 or (self.top_k is None and one) else found

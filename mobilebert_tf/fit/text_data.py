@@ -18,9 +18,9 @@ import keras
 import numpy as np
 
 from mobilebert_core.errors import InputError
+from mobilebert_core.inputs import TEXT_INPUTS
 from mobilebert_core.text.auto_tokenizer import AutoTokenizer
 
-COLUMNS = ("input_ids", "attention_mask", "token_type_ids")
 _PREFETCHED = 2  # batches that lie ready: one in use, one to come
 
 
@@ -97,7 +97,7 @@ class TextPreprocessor:
             max_length=self.max_length,
             pad_to_multiple_of=None if isinstance(self.pad, str) else self.pad,
         )
-        return {name: np.asarray(encoded[name], np.int32).reshape(*texts.shape, -1) for name in COLUMNS}
+        return {name: np.asarray(encoded[name], np.int32).reshape(*texts.shape, -1) for name in TEXT_INPUTS}
 
     def _of_tensors(self, texts: Any, pair: Any) -> dict[str, Any]:
         import tensorflow as tf
@@ -108,14 +108,14 @@ class TextPreprocessor:
 
         def run(*parts: np.ndarray) -> list[np.ndarray]:
             columns = self._of_arrays(parts[0], parts[1] if len(parts) > 1 else None)
-            return [columns[name] for name in COLUMNS]
+            return [columns[name] for name in TEXT_INPUTS]
 
-        columns = tf.numpy_function(run, passed, [tf.int32] * len(COLUMNS), stateful=False)
+        columns = tf.numpy_function(run, passed, [tf.int32] * len(TEXT_INPUTS), stateful=False)
         length = self.max_length if self.pad == "max_length" else None
         for column in columns:
             if passed[0].shape.rank is not None:
                 column.set_shape((*passed[0].shape, length))
-        return dict(zip(COLUMNS, columns, strict=True))
+        return dict(zip(TEXT_INPUTS, columns, strict=True))
 
     def get_config(self) -> dict[str, Any]:
         """The tokenizer as the text of its files, and the options."""
@@ -210,7 +210,7 @@ def text_dataset(
 
     size = batch_size if drop_remainder else None
     length = preprocessor.max_length if pad == "max_length" else None
-    inputs = {name: tf.TensorSpec((size, *first.shape[1:], length), tf.int32) for name in COLUMNS}
+    inputs = {name: tf.TensorSpec((size, *first.shape[1:], length), tf.int32) for name in TEXT_INPUTS}
     rest = keras.tree.map_structure(lambda array: tf.TensorSpec((size, *array.shape[1:]), array.dtype), answers)
     dataset = tf.data.Dataset.from_generator(one_pass, output_signature=(inputs, *rest) if rest else inputs)
     return dataset.apply(tf.data.experimental.assert_cardinality(batches)).prefetch(_PREFETCHED)

@@ -158,7 +158,7 @@ def test_what_is_no_text(tokenizer):
         ([b"\xff\xfe"], "a text is not UTF-8"),
         ([], "there are no texts"),
         ({"text": "a"}, "texts must be strings, got dict"),
-        (("a", "b", "c"), "a tuple of 3 got, wanted .first, second. texts"),
+        (("a", "b", "c"), "wanted .first, second. texts, got a tuple of 3"),
         ((["a"], ["b", "c"]), r"first texts are \(1,\), second texts \(2,\)"),
     ):
         with pytest.raises(InputError, match=message):

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ...configuration.config import MobileBertConfig
+from ...configuration.fields import ACTIVATION_TABLE
 from ...errors import CheckpointError
 from ...weights import Weight
 from ..tensor_info import MappedCheckpoint, WeightFile, by_name
@@ -18,8 +19,8 @@ _DEFAULTS: dict[str, Any] = {
     "use_bottleneck": False, "use_bottleneck_attention": False, "key_query_shared_bottleneck": False,
     "num_feedforward_networks": 1, "normalization_type": "layer_norm", "classifier_activation": True,
 }  # fmt: skip
-# One function under two names: Google's gelu is the approximation by tanh.
-_ACTIVATIONS = {"gelu": "gelu_new", "relu": "relu", "relu6": "relu6", "tanh": "tanh"}
+# The name in that code: ours.
+_ACTIVATIONS = {a.google: a.names[0] for a in ACTIVATION_TABLE if a.google is not None}
 # A layer norm spelled out, with an epsilon of its own.
 _MANUAL_NORM, _MANUAL_EPSILON = "manual_layer_norm", 1e-6
 GOOGLE_JSON = "bert_config.json"  # as that code's users call it

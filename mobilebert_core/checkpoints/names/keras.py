@@ -13,10 +13,11 @@ import re
 from collections.abc import Iterable
 
 from ...configuration.config import MobileBertConfig
+from ...configuration.fields import DTYPES
 from ...errors import CheckpointError
 from ...heads import Head
 from ...weights import KERAS_RENAMES, Weight, weight_table
-from ..tensor_info import FLOATING, MappedCheckpoint, WeightFile
+from ..tensor_info import MappedCheckpoint, WeightFile
 
 # Attributes are walked in the order of their names, and a layer is saved where it is met first: the property
 # `base_model` comes before `mobilebert`, and the list `layers` that every model has before a dense layer such as
@@ -69,7 +70,7 @@ def keras_names(file: WeightFile, weights: Iterable[Weight]) -> MappedCheckpoint
     quantized = [
         name
         for name, found in file.stored.items()
-        if (name in known and found.dtype not in FLOATING) or (name not in known and name.rpartition("/")[0] in layers)
+        if (name in known and found.dtype not in DTYPES) or (name not in known and name.rpartition("/")[0] in layers)
     ]
     if quantized:
         first = file.stored[quantized[0]]

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ...configuration.config import MobileBertConfig
+from ...configuration.fields import ACTIVATION_TABLE
 from ...errors import BackendMissingError, CheckpointError, CheckpointNotFoundError
 
 logger = logging.getLogger("mobilebert")
@@ -41,8 +42,8 @@ _FIELDS: dict[str, tuple[str, Any]] = {
 }
 _WITHOUT_EFFECT = frozenset({"input_mask_dtype"})
 _ALWAYS = {"trigram_input": True, "use_bottleneck": True, "layer_norm_eps": 1e-12}  # not to be chosen there
-# The masked-language head takes gelu by Model Garden's own name, which is the approximation.
-_HEAD_ACTIVATIONS = {"gelu": "gelu_new"}
+# Names of the masked-language head that mean another function than in the encoder, which has our names.
+_HEAD_ACTIVATIONS = {a.model_garden_head: a.names[0] for a in ACTIVATION_TABLE if a.model_garden_head is not None}
 
 
 def config_from_model_garden(path: str | Path, model: str | None = None, **overrides: Any) -> MobileBertConfig:

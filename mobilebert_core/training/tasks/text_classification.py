@@ -12,17 +12,19 @@ from typing import Any
 import numpy as np
 
 from ...configuration.config import MobileBertConfig
+from ...configuration.fields import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from ...datasets.examples import BadRow, Examples, ReadOptions, TextExample, brief
+from ...datasets.labelled_tables import LABELLED_TEXTS
 from ...datasets.labels import LabelIds, label_fields, looks_like_regression, number
 from ...errors import DataError
 from ...text.tokenization_base import TokenizerBase
+from ..recipe import Recipe
 from . import metrics
-from .training_task import FeatureRow, Features, TrainingTask, bad_rows, features_of, items_of
+from .labelled_task import FeatureRow, LabelledTask, bad_rows, features_of, items_of
+from .training_task import Features
 
-SINGLE, SEVERAL, REGRESSION = "single_label_classification", "multi_label_classification", "regression"
 
-
-class TextClassificationTraining(TrainingTask):
+class TextClassificationTraining(LabelledTask):
     """Labels as `problem_type` of the configuration says: see `config_fields`, which chooses it.
 
     In JSON lines several labels may be an object of probabilities, {"joy": 0.8, "love": 0.3}, to learn from a teacher;
@@ -33,13 +35,18 @@ class TextClassificationTraining(TrainingTask):
     """
 
     name = "text-classification"
+    aliases = ("sequence-classification",)
+    about = "one label, several labels or a number for texts or pairs: CSV, TSV or JSON lines"
+    reader = LABELLED_TEXTS
+    recipe = Recipe(learning_rate=5e-5)
+    classifies = names_labels = True
 
     def __init__(
         self, tokenizer: TokenizerBase, config: MobileBertConfig, max_length: int | None = None, **options: Any
     ) -> None:
         super().__init__(tokenizer, config, max_length, **options)
         self.problem: str = self.text.problem
-        self.best_metric = {SEVERAL: "f1_micro", REGRESSION: "pearson"}.get(self.problem, "accuracy")
+        self.best_metric = {MULTI_LABEL: "f1_micro", REGRESSION: "pearson"}.get(self.problem, "accuracy")
 
     @classmethod
     def config_fields(cls, examples: Examples, options: ReadOptions) -> dict[str, Any]:
@@ -52,14 +59,14 @@ class TextClassificationTraining(TrainingTask):
         problem = options.problem_type
         if problem is None:
             numbers = not several and options.label_names is None and looks_like_regression(each, examples.path)
-            problem = SEVERAL if several else REGRESSION if numbers else SINGLE
-        elif several and problem != SEVERAL:
+            problem = MULTI_LABEL if several else REGRESSION if numbers else SINGLE_LABEL
+        elif several and problem != MULTI_LABEL:
             raise DataError(f"{examples.path}: problem_type {problem} wants one label a row, got rows with a list.")
         if problem == REGRESSION:
             if options.label_names is not None:
                 raise DataError(f"{examples.path}: regression learns numbers, label_names was passed. Leave one out.")
             return {"num_labels": 1, "problem_type": REGRESSION}
-        least = 1 if problem == SEVERAL else 2
+        least = 1 if problem == MULTI_LABEL else 2
         return {**label_fields(each, examples, options, least), "problem_type": problem}
 
     def features(self, examples: Examples) -> Features:
@@ -78,12 +85,12 @@ class TextClassificationTraining(TrainingTask):
     def _label(self, item: TextExample, label_ids: LabelIds) -> Any:
         """A class number, the probability of each of several, or a number; raises BadRow."""
         label = item.label
-        if self.problem == SEVERAL:
+        if self.problem == MULTI_LABEL:
             names = (label,) if isinstance(label, str) else label
             return dict(zip(map(label_ids, names), item.probabilities or (1.0,) * len(names), strict=True))
         if not isinstance(label, str):
             raise BadRow(f"wanted one label, as the model has been made for {self.problem}, got {brief(label)}.")
-        if self.problem == SINGLE:
+        if self.problem == SINGLE_LABEL:
             return label_ids(label)
         value = number(label)
         if value is None or not math.isfinite(value):
@@ -91,7 +98,7 @@ class TextClassificationTraining(TrainingTask):
         return value
 
     def labels(self, rows: Sequence[FeatureRow], length: int) -> dict[str, np.ndarray]:
-        if self.problem == SEVERAL:
+        if self.problem == MULTI_LABEL:
             return {"labels": self._probabilities(rows)}
         kind = np.float32 if self.problem == REGRESSION else np.int32
         return {"labels": np.array([row.labels for row in rows], kind)}
@@ -108,7 +115,7 @@ class TextClassificationTraining(TrainingTask):
     ) -> dict[str, float]:
         shape = (self.config.num_labels,)
         logits = np.stack([self.logits(output, shape, i) for i, output in enumerate(outputs)])  # (rows, C)
-        if self.problem == SEVERAL:
+        if self.problem == MULTI_LABEL:
             return metrics.multi_label(logits, self._probabilities(rows) >= 0.5)
         gold = np.array([row.labels for row in rows])
         if self.problem == REGRESSION:

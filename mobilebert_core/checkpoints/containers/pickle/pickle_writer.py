@@ -12,10 +12,10 @@ from typing import IO
 
 import numpy as np
 
+from ....configuration.fields import DTYPES
 from ....errors import CheckpointError
 from ....files import replacing
 from ...dtypes import narrowed
-from ...tensor_info import FLOATING
 from .unpickling import STORAGE_CLASSES
 
 _CLASS_OF = {dtype: name for name, dtype in STORAGE_CLASSES.items()}
@@ -52,9 +52,9 @@ def write_pickle(path: Path, arrays: Mapping[str, np.ndarray], dtype: str | None
 
 def _storage_class(path: Path, name: str, array: np.ndarray, dtype: str | None) -> str:
     own = array.dtype.name
-    floating = array.dtype.kind == "f" or own in FLOATING
+    floating = array.dtype.kind == "f" or own in DTYPES
     wanted = dtype if floating and dtype is not None else own
-    possible = FLOATING if floating else tuple(_CLASS_OF)
+    possible = DTYPES if floating else tuple(_CLASS_OF)
     if wanted not in possible:
         raise CheckpointError(
             f"{path}: {name} {array.shape} of {own} can be stored as one of {', '.join(possible)}, not as {wanted}; "
