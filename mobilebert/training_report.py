@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mobilebert_core.training.tasks.training_task import TrainingTask
 
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.files import replacing, write_text
 from mobilebert_core.training.recipe import Recipe
 from mobilebert_core.training.run_directory import CURVES_FILE, SCORES_FILE, read_curves
+from mobilebert_core.training.tasks.training_task import TrainingTask
 
 PICTURE_FILE = "curves.png"
 CARD_FILE = "README.md"

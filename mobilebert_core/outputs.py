@@ -188,7 +188,7 @@ OUTPUT_CLASSES: tuple[type[ModelOutput], ...] = (
 
 def output_options(
     config: MobileBertConfig, output_attentions: bool | None, output_hidden_states: bool | None
-) -> dict[str, bool]:
+) -> dict[str, Any]:
     """The two options of a call by name, from the configuration where they are None."""
     return {
         "output_attentions": config.output_attentions if output_attentions is None else output_attentions,

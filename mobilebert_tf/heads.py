@@ -57,7 +57,6 @@ class TFTaskModel(TFMobileBertPreTrainedModel):
         training: bool,
     ) -> Any:
         """Encodes, scores and, with labels, computes the loss."""
-        choices = None
         if self.head.per_choice:
             inputs, choices = fold_choices(inputs)
         labelled, labels = labelled_tokens(self.config, self.head, inputs, labels)
@@ -68,7 +67,7 @@ class TFTaskModel(TFMobileBertPreTrainedModel):
             states = ops.reshape(encoded.last_hidden_state, (-1, self.config.hidden_size))  # (T, H)
             encoded = BaseModelOutputWithPooling(encoded, last_hidden_state=labelled(states, None))
         scores = self.logits(encoded, training)
-        if choices is not None:
+        if self.head.per_choice:
             scores = {name: ops.reshape(score, (-1, choices)) for name, score in scores.items()}
         output = self.head.output(
             **scores,
@@ -89,16 +88,17 @@ def labelled_tokens(
 ) -> tuple[TokenSelection | None, dict[str, Any]]:
     """With `sparse_prediction`, a selection of the N tokens with a word label, and the labels of these only, (N,).
 
-    On TensorFlow alone: JAX knows no sizes that depend on values, and there all tokens are scored.
+    On TensorFlow alone: JAX has no sizes that depend on values, so all tokens are scored there.
     """
-    passed = None if head.words is None else head.words.labels_in(labels)
-    if not config.sparse_prediction or passed is None or keras.backend.backend() != "tensorflow":
+    words = head.words
+    passed = None if words is None else words.labels_in(labels)
+    if not config.sparse_prediction or words is None or passed is None or keras.backend.backend() != "tensorflow":
         return None, labels
     main = inputs["inputs_embeds"] if inputs["input_ids"] is None else inputs["input_ids"]
-    check_labels(config, head, head.words, passed, (*main.shape[:2], config.vocab_size), PROBE)
+    check_labels(config, head, words, passed, (*main.shape[:2], config.vocab_size), PROBE)
     rows = labelled_rows(passed)
-    labels = {**labels, head.words.label: ops.take(ops.reshape(passed, (-1,)), rows)}
-    return lambda x, length: ops.take(x, rows, axis=0), labels
+    labelled = {**labels, words.label: ops.take(ops.reshape(passed, (-1,)), rows)}
+    return lambda x, length: ops.take(x, rows, axis=0), labelled
 
 
 class PreTrainingHeads(Brick):

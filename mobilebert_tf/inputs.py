@@ -5,14 +5,12 @@ B batch, S sequence, N heads, L layers. Twin: mobilebert_torch/inputs.py.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
-from mobilebert_core.errors import InputError
 from mobilebert_core.inputs import Shape
 
 # Arrays whose values can be read; anything else is a placeholder of a graph being recorded.
@@ -52,75 +50,6 @@ def input_dict(
         "head_mask": head_mask,
         "inputs_embeds": inputs_embeds,
     }
-
-
-def named_inputs(
-    class_name: str, names: Sequence[str], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> dict[str, Any]:
-    """The arguments of a call by name, whichever of the three forms it took, as arrays.
-
-    The first argument may be one array, a list or tuple of arrays in the order of the signature, or a mapping;
-    the others follow by position or keyword.
-    """
-    args, passed = list(args), dict(kwargs)
-    first = args.pop(0) if args else passed.pop(names[0], None)
-    rest = list(names[1:])
-    if isinstance(first, Mapping):
-        packed = dict(first)
-    elif isinstance(first, list | tuple) and any(_is_array(item) and item.ndim > 0 for item in first):
-        if len(first) > len(names):
-            raise InputError(
-                f"{class_name}: a list of {len(first)} inputs were passed, there are {len(names)}: {list(names)}."
-            )
-        packed = dict(zip(names, first, strict=False))
-    else:
-        packed = {names[0]: first}
-    if len(args) > len(rest):
-        raise InputError(
-            f"{class_name}: {len(args) + 1} positional inputs were passed, there are {len(names)}: {list(names)}."
-        )
-    for source in (dict(zip(rest, args, strict=False)), passed):
-        if twice := [n for n in source if source[n] is not None and packed.get(n) is not None]:
-            raise InputError(f"{class_name}: {', '.join(twice)} passed twice.")
-        packed |= {n: value for n, value in source.items() if value is not None or n not in packed}
-    if unknown := [n for n in packed if n not in names]:
-        raise InputError(
-            f"{class_name} knows no argument {', '.join(map(repr, unknown))}; it takes {', '.join(names)}."
-        )
-    return {n: _as_array(class_name, n, value) for n, value in packed.items()}
-
-
-def _is_array(value: Any) -> bool:
-    return hasattr(value, "shape") and hasattr(value, "dtype") and not np.isscalar(value)
-
-
-_TOKENIZE = "Tokenize it first, for fit by mobilebert_tf.text_dataset or mobilebert_tf.TextPreprocessor."
-_OPTIONS = ("output_attentions", "output_hidden_states", "return_dict", "training")
-
-
-def _as_array(class_name: str, name: str, value: Any) -> Any:
-    if value is None or name in _OPTIONS:
-        return value
-    if isinstance(value, str):
-        raise InputError(f"{class_name}: {name} must be an array of numbers, got text. {_TOKENIZE}")
-    if type(value).__name__ in ("RaggedTensor", "SparseTensor"):
-        raise InputError(f"{class_name}: {name} must be an array of numbers, got a {type(value).__name__}.")
-    if _is_array(value) and not isinstance(value, np.ndarray):
-        if "string" in str(value.dtype):
-            raise InputError(f"{class_name}: {name} must be an array of numbers, got text. {_TOKENIZE}")
-        return value
-    try:
-        array = np.asarray(value)
-    except ValueError:
-        array = np.asarray(None)
-    if array.dtype.kind in "US":
-        raise InputError(f"{class_name}: {name} must be an array of numbers, got text. {_TOKENIZE}")
-    if array.dtype == object:
-        raise InputError(
-            f"{class_name}: {name} must be an array, got {type(value).__name__} that makes none. Lists of different "
-            "lengths must be padded first."
-        )
-    return array
 
 
 def fold_choices(inputs: dict[str, Any]) -> tuple[dict[str, Any], Any]:

@@ -277,7 +277,9 @@ class BlockOutput(DenseNorm):
             )
             self.part("bottleneck", bottleneck)
 
-    def call(self, x: Any, residual: Any, block_input: Any, training: bool = False) -> Any:
+    def call(  # type: ignore[override]
+        self, x: Any, residual: Any, block_input: Any, training: bool = False
+    ) -> Any:
         x = super().call(x, residual, training=training)  # (T, W)
         return self.bottleneck(x, block_input, training=training) if hasattr(self, "bottleneck") else x
 

@@ -60,6 +60,7 @@ def labelled_rows(labels: Any) -> Any:
 def labelled_only(head: Head, labels: Mapping[str, Any], sample_weight: Any) -> tuple[dict[str, Any], Any]:
     """Labels and sample weights by label, those of words as (N,) of the tokens that have a label."""
     words = head.words
+    assert words is not None  # the caller has asked
     passed = words.labels_in(labels)
     rows = labelled_rows(passed)
     labels = {**labels, words.label: ops.take(ops.reshape(passed, (-1,)), rows)}

@@ -241,7 +241,7 @@ class TFMobileBertEncoder(Brick):
 def _rematerialized(layer: TFMobileBertLayer, options: dict[str, Any], x: Any, *optional: Any) -> Any:
     """The layer in training, through `keras.remat`, which takes nothing but arrays.
 
-    The block runs twice, forward and again for its gradient: both must draw the same dropout, so both start
+    The block runs twice, forward and again for its gradient: both must have the same dropout, so both start
     from the random states read here.
     """
     present = [value is not None for value in optional]

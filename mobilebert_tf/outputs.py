@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import optree
 
@@ -9,12 +11,13 @@ from mobilebert_core.outputs import ModelOutput, flatten_output, register_output
 
 
 def _register_optree(cls: type[ModelOutput]) -> None:
-    optree.register_pytree_node(
-        cls,
-        lambda output: (*flatten_output(output), sorted(output)),
-        lambda keys, children: unflatten_output(cls, keys, children),
-        namespace="keras",
-    )
+    def flatten(output: Any) -> tuple[tuple[Any, ...], tuple[str, ...], list[str]]:
+        return (*flatten_output(output), sorted(output))
+
+    def unflatten(keys: Any, children: Any) -> Any:
+        return unflatten_output(cls, keys, children)
+
+    optree.register_pytree_node(cls, flatten, unflatten, namespace="keras")
 
 
 def _register_jax(cls: type[ModelOutput]) -> None:

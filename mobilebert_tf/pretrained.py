@@ -1,15 +1,14 @@
-"""The base of the Keras models: the call forms, embeddings and ties, loading and saving.
+"""The base of the Keras models: embeddings and ties, loading and saving.
 
-Twin: mobilebert_torch/pretrained.py. What Keras's own training adds stands in fit/loop.py. Long because calls, files
-and embeddings are methods of the one base class, as users know them.
+Twin: mobilebert_torch/pretrained.py. The forms of calls stand in calling.py, what Keras's own
+training adds in fit/loop.py.
 """
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self, overload
 
 import keras
 import numpy as np
@@ -21,20 +20,19 @@ from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.configuration.fields import DTYPES
 from mobilebert_core.errors import ConfigError, InputError
 from mobilebert_core.heads import Head, check_head
-from mobilebert_core.inputs import check_inputs
 from mobilebert_core.resizing import resized_vocabulary, surviving_features
 from mobilebert_core.weights import Weight, weight_table
 
 from . import lora, resizing
+from .calling import CallForms
 from .fit.loop import TrainedByKeras
 from .initializers import start_weight, weight_initializer
-from .inputs import PROBE, named_inputs
 from .variables import variable_array
 
 serializable = keras.saving.register_keras_serializable(package="mobilebert")
 
 
-class TFMobileBertPreTrainedModel(TrainedByKeras, keras.Model):
+class TFMobileBertPreTrainedModel(CallForms, TrainedByKeras, keras.Model):
     """What the eight models share. Not used by itself.
 
     Weights exist after construction. Matrices start from a normal distribution cut at two standard
@@ -45,6 +43,7 @@ class TFMobileBertPreTrainedModel(TrainedByKeras, keras.Model):
     """
 
     head: ClassVar[Head]
+    built: bool
     config_class = MobileBertConfig
     base_model_prefix = "mobilebert"
     main_input_name = "input_ids"
@@ -59,8 +58,8 @@ class TFMobileBertPreTrainedModel(TrainedByKeras, keras.Model):
         config.validate()
         check_head(config, self.head)
         super().__init__(autocast=False, **kwargs)
-        self.config = config
-        self.lora = None  # what enable_lora was called with
+        self.config: MobileBertConfig = config
+        self.lora: dict[str, Any] | None = None  # what enable_lora was called with
         if initializer is None:
             initializer = weight_initializer(config.initializer_range)
         self.build_parts(config, initializer=initializer, dtype=self.dtype_policy)
@@ -77,34 +76,6 @@ class TFMobileBertPreTrainedModel(TrainedByKeras, keras.Model):
             if not layer.built:
                 layer.build(None)
         self.built = True
-
-    # ------------------------------------------------------------------------------------------ calling
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Takes keywords, one mapping, a list in the order of the signature, or one array of input_ids."""
-        return super().__call__(**self._checked(args, kwargs))
-
-    def stateless_call(
-        self,
-        trainable_variables: Any,
-        non_trainable_variables: Any,
-        *args: Any,
-        return_losses: bool = False,
-        **kwargs: Any,
-    ) -> Any:
-        """As `keras.Model.stateless_call`, which the JAX backend trains with; the same forms of inputs."""
-        return super().stateless_call(
-            trainable_variables, non_trainable_variables, return_losses=return_losses, **self._checked(args, kwargs)
-        )
-
-    def _checked(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-        inputs = named_inputs(type(self).__name__, self._argument_names(), args, kwargs)
-        check_inputs(self.config, self.head, inputs, PROBE)
-        return {n: value for n, value in inputs.items() if value is not None}
-
-    @classmethod
-    def _argument_names(cls) -> tuple[str, ...]:
-        return tuple(n for n in inspect.signature(cls.call).parameters if n != "self")
 
     def as_functional(self, **kwargs: Any) -> keras.Model:
         """This model, sharing its weights, as a Functional one of input_ids, attention_mask and token_type_ids.
@@ -184,7 +155,7 @@ class TFMobileBertPreTrainedModel(TrainedByKeras, keras.Model):
     ) -> keras.layers.Embedding:
         """Changes the vocabulary everywhere it shows: embeddings, decoder, extra output matrix and bias.
 
-        Kept words keep their logits; new rows are drawn like newly initialized weights, new biases are 0.
+        Kept words keep their logits; new rows start like newly initialized weights, new biases are 0.
         Returns the word embeddings; without arguments it changes nothing. Sets `config.vocab_size`. A compiled
         model is compiled again, with a new optimizer.
         """
@@ -298,6 +269,28 @@ class TFMobileBertPreTrainedModel(TrainedByKeras, keras.Model):
 
     _from_config = from_config
 
+    @overload
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | Path, *, output_loading_info: Literal[True], **kwargs: Any
+    ) -> tuple[Self, dict[str, Any]]: ...
+
+    @overload
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | Path,
+        *,
+        config: MobileBertConfig | str | Path | None = None,
+        dtype: Any = None,
+        torch_dtype: Any = None,
+        ignore_mismatched_sizes: bool = False,
+        allow_missing: Iterable[str] = (),
+        allow_unknown: Iterable[str] = (),
+        output_loading_info: Literal[False] = False,
+        **kwargs: Any,
+    ) -> Self: ...
+
     @classmethod
     def from_pretrained(
         cls,
@@ -311,7 +304,7 @@ class TFMobileBertPreTrainedModel(TrainedByKeras, keras.Model):
         allow_unknown: Iterable[str] = (),
         output_loading_info: bool = False,
         **kwargs: Any,
-    ) -> Any:
+    ) -> Self | tuple[Self, dict[str, Any]]:
         """Loads a checkpoint of any format, all or nothing: a directory, a file, or a name on the Hugging Face hub.
 
         Of a directory it takes model.safetensors, or else pytorch_model.bin, from which no code is run, or

@@ -81,7 +81,7 @@ def attention_probs(query: Tensor, key: Tensor, attention_bias: Tensor | None, h
 def attend(
     query: Tensor, key: Tensor, value: Tensor, attention_bias: Tensor | None, head_size: int, rate: float
 ) -> Tensor:
-    """dropout(attention_probs, rate) @ value by PyTorch's fused kernel, for probabilities that nobody asks for.
+    """dropout(attention_probs, rate) @ value by PyTorch's fused kernel, where the probabilities are not returned.
 
     The kernel of the CPU has no dropout, and what PyTorch does instead costs more time and memory than
     `dropped_product`.

@@ -31,7 +31,7 @@ class DroppedProduct(torch.autograd.Function):
         ctx.save_for_backward(*inputs)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, Tensor]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, Tensor]:
         probs, dropped, value = ctx.saved_tensors
         of_probs = torch.matmul(gradient, value.mT).masked_fill_(dropped, 0)
         return of_probs, None, torch.matmul(probs.masked_fill(dropped, 0).mT, gradient)
@@ -76,7 +76,7 @@ class DenseNoNorm(torch.autograd.Function):
         ctx.save_for_backward(x, weight, bias, gain, residual)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, bias, gain, residual = ctx.saved_tensors
         of_offset = gradient.sum(0)
         of_scaled = torch.mm(gradient.T, x)  # (out, in)

@@ -53,8 +53,8 @@ class TaskModel(MobileBertPreTrainedModel):
 
     def run(
         self,
-        inputs: dict[str, Tensor | None],
-        labels: dict[str, Tensor | None],
+        inputs: dict[str, Any],
+        labels: dict[str, Any],
         output_attentions: bool | None,
         output_hidden_states: bool | None,
         return_dict: bool | None,
@@ -89,21 +89,22 @@ def first_token(x: Tensor) -> Tensor:
 
 
 def labelled_tokens(
-    config: MobileBertConfig, head: Head, inputs: dict[str, Tensor | None], labels: dict[str, Tensor | None]
-) -> tuple[TokenSelection | None, dict[str, Tensor | None]]:
+    config: MobileBertConfig, head: Head, inputs: dict[str, Any], labels: dict[str, Any]
+) -> tuple[TokenSelection | None, dict[str, Any]]:
     """With `sparse_prediction`, a selection of the N tokens with a word label, and the labels of these only, (N,).
 
     N is known only when the labels are read: `torch.compile` breaks its graph here unless
     `torch._dynamo.config.capture_dynamic_output_shape_ops` is set, and a GPU is waited for.
     """
-    passed = None if head.words is None else head.words.labels_in(labels)
-    if not config.sparse_prediction or passed is None:
+    words = head.words
+    passed = None if words is None else words.labels_in(labels)
+    if not config.sparse_prediction or words is None or passed is None:
         return None, labels
     if checking():
         main = inputs["inputs_embeds"] if inputs["input_ids"] is None else inputs["input_ids"]
-        check_labels(config, head, head.words, passed, (*main.shape[:2], config.vocab_size), PROBE)
+        check_labels(config, head, words, passed, (*main.shape[:2], config.vocab_size), PROBE)
     rows = (passed.flatten() != IGNORE_INDEX).nonzero()[:, 0]
-    return lambda x: x.flatten(0, 1)[rows], {**labels, head.words.label: passed.flatten()[rows]}
+    return lambda x: x.flatten(0, 1)[rows], {**labels, words.label: passed.flatten()[rows]}
 
 
 class PreTrainingHeads(nn.Module):

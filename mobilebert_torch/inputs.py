@@ -85,10 +85,9 @@ def check_tensors(head: Head, arguments: Mapping[str, Any]) -> None:
             )
 
 
-def fold_choices(inputs: dict[str, Tensor | None]) -> tuple[dict[str, Tensor | None], int]:
+def fold_choices(inputs: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
     """(B, choices, ...) -> (B * choices, ...) for every input but the head mask, and the number of choices."""
     main = inputs["input_ids"] if inputs["input_ids"] is not None else inputs["inputs_embeds"]
-    assert main is not None
     folded = {
         name: value if value is None or name == "head_mask" or value.dim() < 3 else value.flatten(0, 1)
         for name, value in inputs.items()

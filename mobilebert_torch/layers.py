@@ -41,7 +41,7 @@ class NoNorm(nn.Module):
         return torch.addcmul(self.bias, x, self.weight)
 
 
-def make_norm(normalization_type: str, width: int, eps: float) -> nn.Module:
+def make_norm(normalization_type: str, width: int, eps: float) -> NoNorm | nn.LayerNorm:
     """ "no_norm" or "layer_norm"; only the latter has an epsilon."""
     return NoNorm(width) if normalization_type == "no_norm" else nn.LayerNorm(width, eps=eps)
 

@@ -234,9 +234,9 @@ class MobileBertModel(MobileBertPreTrainedModel):
             InputError: for a wrong rank, shape, dtype or value.
         """
         inputs = input_dict(input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
-        inputs = checked_inputs(self.config, self.head, inputs)
+        checked = checked_inputs(self.config, self.head, inputs)
         options = output_options(self.config, output_attentions, output_hidden_states)
-        return returned(self.config, self.encode(**inputs, **options), return_dict)
+        return returned(self.config, self.encode(**checked, **options), return_dict)
 
     def encode(
         self,

@@ -14,7 +14,7 @@ def _register_pytree(cls: type[ModelOutput]) -> None:
 
     _pytree.register_pytree_node(
         cls,
-        flatten_output,
+        flatten_output,  # type: ignore[arg-type]  # a tuple of children serves as well as a list
         lambda children, keys: unflatten_output(cls, keys, children),
         serialized_type_name=f"mobilebert.{cls.__name__}",
         to_dumpable_context=list,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self, overload
 
 import torch
 from torch import Tensor, nn
@@ -60,7 +60,7 @@ class MobileBertPreTrainedModel(nn.Module):
             )
         config.validate()
         check_head(config, self.head)
-        self.config = config
+        self.config: MobileBertConfig = config
 
     # ---------------------------------------------------------------------------------- initialisation
 
@@ -72,7 +72,7 @@ class MobileBertPreTrainedModel(nn.Module):
         self.tie_weights()
 
     def init_weights(self) -> None:
-        """Draws every weight anew."""
+        """Initializes every weight again."""
         self.apply(self._init_weights)
         self.tie_weights()
 
@@ -111,7 +111,7 @@ class MobileBertPreTrainedModel(nn.Module):
     # -------------------------------------------------------------------------------------- inspection
 
     @property
-    def base_model(self) -> nn.Module:
+    def base_model(self) -> Any:
         """The bare model inside, or the model itself."""
         return getattr(self, self.base_model_prefix, self)
 
@@ -177,7 +177,7 @@ class MobileBertPreTrainedModel(nn.Module):
     ) -> nn.Embedding:
         """Changes the vocabulary everywhere it shows: embeddings, decoder, extra output matrix and bias.
 
-        Kept words keep their logits; new rows are drawn like newly initialized weights, new biases are 0.
+        Kept words keep their logits; new rows start like newly initialized weights, new biases are 0.
         Returns the word embeddings; without arguments it changes nothing. Sets `config.vocab_size`.
         """
         config, embeddings = self.config, self.get_input_embeddings()
@@ -230,6 +230,29 @@ class MobileBertPreTrainedModel(nn.Module):
 
     _from_config = from_config
 
+    @overload
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | Path | None, *, output_loading_info: Literal[True], **kwargs: Any
+    ) -> tuple[Self, dict[str, Any]]: ...
+
+    @overload
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | Path | None,
+        *,
+        config: MobileBertConfig | str | Path | None = None,
+        state_dict: Mapping[str, Tensor] | None = None,
+        dtype: torch.dtype | str | None = None,
+        torch_dtype: torch.dtype | str | None = None,
+        ignore_mismatched_sizes: bool = False,
+        allow_missing: Iterable[str] = (),
+        allow_unknown: Iterable[str] = (),
+        output_loading_info: Literal[False] = False,
+        **kwargs: Any,
+    ) -> Self: ...
+
     @classmethod
     def from_pretrained(
         cls,
@@ -244,7 +267,7 @@ class MobileBertPreTrainedModel(nn.Module):
         allow_unknown: Iterable[str] = (),
         output_loading_info: bool = False,
         **kwargs: Any,
-    ) -> Any:
+    ) -> Self | tuple[Self, dict[str, Any]]:
         """Loads a checkpoint of any format into evaluation mode, all or nothing.
 
         It is a directory, a file, or a name on the Hugging Face hub. Of a directory it takes model.safetensors, or
@@ -352,7 +375,7 @@ class _Unfilled(TorchFunctionMode):
 
 
 def _constructor_names(cls: type) -> set[str]:
-    return set(inspect.signature(cls.__init__).parameters) - {"self", "config"}
+    return set(inspect.signature(cls.__init__).parameters) - {"self", "config"}  # type: ignore[misc]  # of a class
 
 
 def _torch_dtype(dtype: torch.dtype | str | None, plan: LoadPlan) -> torch.dtype:

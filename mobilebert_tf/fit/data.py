@@ -65,7 +65,7 @@ def remaining_class_weight(model: Any, x: Any, class_weight: Any) -> Any:
 
 
 def check_targets(model: Any, x: Mapping[str, Any], y: Any) -> None:
-    """Labels against the scores that the inputs will give; with a loss of Keras's, that loss is the judge."""
+    """Labels against the scores that the inputs will have; with a loss of Keras's, that loss decides."""
     if not model.head.tasks or model._compile_loss is not None:
         return
     labels = model._labels(x, y)
@@ -176,12 +176,12 @@ def _class_numbers(model: Any, x: Mapping[str, Any], y: Any, class_weight: Any) 
         raise InputError(f"{name}: class_weight must be a dict of weights by class, got {type(class_weight).__name__}.")
     task = head.tasks[0] if len(head.tasks) == 1 else None
     labels = None if task is None else task.labels_in(model._labels(x, y))
-    problem = None
-    if labels is not None:
+    problem = classes = None
+    if task is not None and labels is not None:
         shape = tuple(x.get("input_ids", x.get("inputs_embeds")).shape)
         classes = scores_shape(model.config, task, shape)[-1]
         problem = problem_type_of(model.config, task, classes, PROBE.is_integer(labels))
-    if task is None or labels is None or not takes_class_numbers(problem):
+    if task is None or classes is None or not takes_class_numbers(problem):
         why = f"labels of {problem}" if problem else f"{len(head.tasks)} outputs" if task is None else "no labels"
         raise InputError(
             f"{name}: class_weight is for one output whose labels are class numbers, got {why}. Pass sample_weight."

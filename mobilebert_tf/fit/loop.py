@@ -11,28 +11,35 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import keras
 from keras import ops
 
+from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.errors import ConfigError, InputError
+from mobilebert_core.heads import Head
 from mobilebert_core.inputs import TEXT_INPUTS
 
+from ..calling import named_inputs
 from ..distributed import for_one_replica
-from ..inputs import named_inputs
 from ..losses import head_loss, labelled_only, weight_of
 from .data import prepared, remaining_class_weight
 from .metrics import by_output, losses_by_output, metrics_by_output
 from .optimization import fuse_updates, fused
 from .prediction import predict_arrays
 
+if TYPE_CHECKING:
+    from keras import Model as _Model
+else:
+    _Model = object
 
-class TrainedByKeras:
-    """The part of a model that Keras's training loop sees."""
 
-    config: Any
-    head: Any
+class TrainedByKeras(_Model):
+    """The part of a model that Keras's training loop sees, mixed into a `keras.Model`."""
+
+    config: MobileBertConfig
+    head: ClassVar[Head]
 
     # --------------------------------------------------------------------------------------- compiling
 
@@ -49,7 +56,7 @@ class TrainedByKeras:
         """As `keras.Model.compile`. Without a loss the model computes its own from the labels.
 
         Metrics passed for a head with several outputs are counted for each. "accuracy" leaves out labels of
-        -100. `jit_compile` is off by default: with lengths that vary it would compile each anew. The optimizer
+        -100. `jit_compile` is off by default: every new length would be compiled again. The optimizer
         is built here and, on TensorFlow, Adam and AdamW update each weight in one operation, which brings the
         first step from minutes to seconds. "adam" and "adamw" by name are `FusedAdam` and `FusedAdamW`.
         """
@@ -62,7 +69,7 @@ class TrainedByKeras:
             loss_weights = by_output(name, self.head, loss_weights)
             loss_weights = list(loss_weights.values()) if len(self.head.tasks) == 1 else loss_weights
         self._compile_loss = self._compile_metrics = self.loss = None  # Keras would keep those of an earlier call
-        super().compile(  # type: ignore[misc]
+        super().compile(
             optimizer=fused(optimizer),
             loss=losses_by_output(name, self.head, loss),
             loss_weights=loss_weights,
@@ -93,7 +100,7 @@ class TrainedByKeras:
         if self._compile_loss is not None:
             labels, scores = self._targets(x, y, y_pred)
             sample_weight = self._by_output(sample_weight)
-            return super().compute_loss(x, labels, scores, sample_weight, training=training)  # type: ignore[misc]
+            return super().compute_loss(x, labels, scores, sample_weight, training=training)
         if isinstance(y_pred, tuple):
             raise ConfigError(f"{type(self).__name__}: fit and evaluate need return_dict=True in the configuration.")
         loss = y_pred.get("loss") if y is None and sample_weight is None else None
@@ -112,7 +119,7 @@ class TrainedByKeras:
         if labels is None:
             return self.get_metrics_result()
         sample_weight = self._by_output(sample_weight)
-        return super().compute_metrics(x, labels, scores, sample_weight=sample_weight)  # type: ignore[misc]
+        return super().compute_metrics(x, labels, scores, sample_weight=sample_weight)
 
     def _by_output(self, sample_weight: Any) -> Any:
         """Weights named by label in the form Keras's losses and metrics take: as `_targets` gives the labels."""
@@ -123,15 +130,15 @@ class TrainedByKeras:
 
     def train_step(self, *arguments: Any) -> Any:
         *state, data = arguments  # on JAX a state comes first
-        return super().train_step(*state, self._labelled_only(data))  # type: ignore[misc]
+        return super().train_step(*state, self._labelled_only(data))
 
     def test_step(self, *arguments: Any) -> Any:
         *state, data = arguments
-        return super().test_step(*state, self._labelled_only(data))  # type: ignore[misc]
+        return super().test_step(*state, self._labelled_only(data))
 
     def _labelled_only(self, data: Any) -> Any:
-        """A batch for `sparse_prediction`: its labels also among the inputs, where the model picks tokens by them, and
-        labels and weights of words as (N,), as the scores will be. Without that option the batch unchanged.
+        """A batch for `sparse_prediction`: its labels also among the inputs, where the model selects tokens by them,
+        and labels and weights of words as (N,), as the scores will be. Without that option the batch unchanged.
         """
         if not self.config.sparse_prediction or self.head.words is None or keras.backend.backend() != "tensorflow":
             return data
@@ -153,7 +160,7 @@ class TrainedByKeras:
             inputs = named_inputs(type(self).__name__, self._argument_names(), (x,), {})
             return {n: inputs.get(n) for n in names}
         if isinstance(y, Mapping):
-            found = {by_output.get(n, n): value for n, value in y.items()}
+            found: dict[Any, Any] = {by_output.get(n, n): value for n, value in y.items()}
             if unknown := [n for n in found if n not in names]:
                 raise InputError(f"{type(self).__name__}: y has {unknown}, wanted {list(names)}.")
             return found
@@ -195,28 +202,28 @@ class TrainedByKeras:
         Arrays, and the specification of a dataset, are checked first: what the model cannot read is an InputError.
         `class_weight` is for heads with one output whose labels are class numbers, one a text or one a token.
         """
-        passed = self._prepared(super().fit, x, y, args, kwargs)  # type: ignore[misc]
+        passed = self._prepared(super().fit, x, y, args, kwargs)
         validation = passed.get("validation_data")
         if isinstance(validation, tuple | list) and 0 < len(validation) <= 3:
             passed["validation_data"] = tuple(prepared(self, *validation))
         elif validation is not None:
             passed["validation_data"] = prepared(self, validation)[0]
         with self._explained():
-            return super().fit(**passed)  # type: ignore[misc]
+            return super().fit(**passed)
 
     def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """As `keras.Model.evaluate`, with the checks of `fit`."""
-        passed = self._prepared(super().evaluate, x, y, args, kwargs)  # type: ignore[misc]
+        passed = self._prepared(super().evaluate, x, y, args, kwargs)
         with self._explained():
-            return super().evaluate(**passed)  # type: ignore[misc]
+            return super().evaluate(**passed)
 
     def train_on_batch(self, x: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """As `keras.Model.train_on_batch`, with the checks of `fit`."""
-        return super().train_on_batch(**self._prepared(super().train_on_batch, x, y, args, kwargs))  # type: ignore[misc]
+        return super().train_on_batch(**self._prepared(super().train_on_batch, x, y, args, kwargs))
 
     def test_on_batch(self, x: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """As `keras.Model.test_on_batch`, with the checks of `fit`."""
-        return super().test_on_batch(**self._prepared(super().test_on_batch, x, y, args, kwargs))  # type: ignore[misc]
+        return super().test_on_batch(**self._prepared(super().test_on_batch, x, y, args, kwargs))
 
     def _prepared(self, method: Any, x: Any, y: Any, args: Any, kwargs: Any) -> dict[str, Any]:
         """The arguments of one of Keras's methods by name, the data among them as `prepared` gives it."""
@@ -247,11 +254,11 @@ class TrainedByKeras:
         with self._explained():
             if isinstance(x, Mapping) and verbose == 0 and steps is None and not callbacks and self._runs_arrays():
                 return predict_arrays(self, x, batch_size or 32)
-            return super().predict(x, batch_size, verbose, steps, callbacks)  # type: ignore[misc]
+            return super().predict(x, batch_size, verbose, steps, callbacks)
 
     def predict_on_batch(self, x: Any) -> Any:
         """As `keras.Model.predict_on_batch`, with the checks of `fit`."""
-        return super().predict_on_batch(prepared(self, x)[0])  # type: ignore[misc]
+        return super().predict_on_batch(prepared(self, x)[0])
 
     def _runs_arrays(self) -> bool:
         eager_or_shared = self.run_eagerly or getattr(self, "_distribute_strategy", None) is not None
@@ -263,7 +270,7 @@ class TrainedByKeras:
             data_batch = keras.tree.map_structure(
                 lambda v: ops.cast(v, "int32") if "float64" in str(getattr(v, "dtype", "")) else v, data_batch
             )
-        super()._symbolic_build(iterator=iterator, data_batch=data_batch)  # type: ignore[misc]
+        super()._symbolic_build(iterator=iterator, data_batch=data_batch)
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -289,4 +296,4 @@ class TrainedByKeras:
             if self.head.per_choice:
                 shape = (shape[0], 2 if format == "litert" else None, shape[1])
             input_signature = [{n: keras.InputSpec(shape=shape, dtype="int32", name=n) for n in TEXT_INPUTS}]
-        return super().export(filepath, format=format, input_signature=input_signature, **kwargs)  # type: ignore[misc]
+        return super().export(filepath, format=format, input_signature=input_signature, **kwargs)

@@ -27,7 +27,7 @@ class ResumeTraining(keras.callbacks.Callback):
     """Backs a run up and, after an interruption, goes on with the batch that comes next.
 
     Saved are weights, optimizer, the states of random numbers and the place in the epoch. When the same script is
-    started again with the same `backup_dir`, the batches that were trained on are drawn from the data and left out.
+    started again with the same `backup_dir`, the batches that were trained on are read and skipped.
     The loss of that epoch counts all its batches, other metrics those that were left. The weights become those of a
     run without interruption, if the data come in the same order again: `shuffle=False`, or a dataset whose order
     follows from the epoch alone, like `text_dataset` with a seed and
@@ -98,7 +98,7 @@ class ResumeTraining(keras.callbacks.Callback):
         if batch < self._trained:
             return
         self._trained = batch + 1
-        if self.save_freq != "epoch" and self._trained - self._saved_at >= self.save_freq:
+        if isinstance(self.save_freq, int) and self._trained - self._saved_at >= self.save_freq:
             self._save(self._epoch, self._trained)
             self._saved_at = self._trained
 
@@ -118,7 +118,8 @@ class ResumeTraining(keras.callbacks.Callback):
         self.model.save_weights(path)
         seeds = [generator.state for generator in seed_generators(self.model)]
         beside = [*seeds, *self.model.metrics[0].variables]  # Keras's files of weights have neither
-        np.savez(path.with_suffix(".npz"), **{str(i): variable_array(v) for i, v in enumerate(beside)})
+        arrays: dict[str, Any] = {str(i): variable_array(v) for i, v in enumerate(beside)}
+        np.savez(path.with_suffix(".npz"), **arrays)
         write_text(self.backup_dir / _STATE, json.dumps({"epoch": epoch, "batch": batch, "weights": path.name}))
         for old in self.backup_dir.glob("epoch-*"):
             if old.name not in (path.name, path.with_suffix(".npz").name):

@@ -1,7 +1,7 @@
 """Texts as training data: tokenized in batches, in the background, while the model computes.
 
 `text_dataset` makes a `tf.data.Dataset` of a list of texts; `TextPreprocessor` is mapped over a dataset of the user's
-own, or called on texts. Both give int32 input_ids, attention_mask and token_type_ids.
+own, or called on texts. Both return int32 input_ids, attention_mask and token_type_ids.
 
 B batch, S sequence. TensorFlow is imported when it is needed: its pipelines feed Keras on every backend.
 """
@@ -53,10 +53,12 @@ class TextPreprocessor:
         if pad not in ("longest", "max_length") and not multiple:
             raise InputError(f"TextPreprocessor: pad must be 'longest', 'max_length' or a multiple, got {pad!r}.")
         limit = getattr(tokenizer, "model_max_length", None)
-        if max_length is None and (limit is None or limit > 1e9):
-            raise InputError("TextPreprocessor: the tokenizer has no model_max_length. Pass max_length.")
+        if max_length is None:
+            if limit is None or limit > 1e9:
+                raise InputError("TextPreprocessor: the tokenizer has no model_max_length. Pass max_length.")
+            max_length = int(limit)
         self.tokenizer = tokenizer
-        self.max_length = max_length if max_length is not None else int(limit)
+        self.max_length = max_length
         self.pad = pad
         if multiple and self.max_length % int(pad):
             raise InputError(
@@ -170,30 +172,12 @@ def text_dataset(
     import tensorflow as tf
 
     preprocessor = TextPreprocessor(tokenizer, max_length=max_length, pad=pad)
-    first = _text_array(texts, "texts")
-    rows = len(first) if first.ndim else 0
-    if not rows:
-        raise InputError(f"text_dataset: wanted a list of texts, got {'none' if first.ndim else repr(texts)}.")
-    second = None if pairs is None else _text_array(pairs, "pairs")
-    if second is not None and second.shape != first.shape:
-        raise InputError(f"text_dataset: texts are {first.shape}, pairs {second.shape}.")
-    for text in itertools.chain(first.flat, () if second is None else second.flat):
-        _string(text)
+    first, second = _checked_texts(texts, pairs)
+    rows = len(first)
     for name, number, least in (("batch_size", batch_size, 1), ("first_pass", first_pass, 0)):
         if not isinstance(number, int) or number < least:
             raise InputError(f"text_dataset: {name} must be a whole number from {least}, got {number!r}.")
-    if sample_weight is not None and labels is None:
-        raise InputError("text_dataset: sample_weight was passed without labels; Keras would ignore it.")
-    answers = tuple(
-        keras.tree.map_structure_up_to(_arrays_in(part), np.asarray, part)
-        for part in (labels, sample_weight)
-        if part is not None
-    )
-    for array in keras.tree.flatten(answers):
-        if array.dtype == object or array.dtype.kind in "US":
-            raise InputError("text_dataset: labels must be arrays of numbers, got text or lists of different lengths.")
-        if array.ndim == 0 or len(array) != rows:
-            raise InputError(f"text_dataset: there are {rows} texts, and labels or weights of shape {array.shape}.")
+    answers = _checked_answers(labels, sample_weight, rows)
     seed = int(np.random.default_rng(seed).integers(2**32)) if shuffle else 0
     passes = itertools.count(first_pass)
     batches = rows // batch_size if drop_remainder else -(-rows // batch_size)
@@ -214,6 +198,36 @@ def text_dataset(
     rest = keras.tree.map_structure(lambda array: tf.TensorSpec((size, *array.shape[1:]), array.dtype), answers)
     dataset = tf.data.Dataset.from_generator(one_pass, output_signature=(inputs, *rest) if rest else inputs)
     return dataset.apply(tf.data.experimental.assert_cardinality(batches)).prefetch(_PREFETCHED)
+
+
+def _checked_texts(texts: Any, pairs: Any) -> tuple[np.ndarray, np.ndarray | None]:
+    """The texts and their pairs as arrays of strings of one shape."""
+    first = _text_array(texts, "texts")
+    if first.ndim == 0 or len(first) == 0:
+        raise InputError(f"text_dataset: wanted a list of texts, got {'none' if first.ndim else repr(texts)}.")
+    second = None if pairs is None else _text_array(pairs, "pairs")
+    if second is not None and second.shape != first.shape:
+        raise InputError(f"text_dataset: texts are {first.shape}, pairs {second.shape}.")
+    for text in itertools.chain(first.flat, () if second is None else second.flat):
+        _string(text)
+    return first, second
+
+
+def _checked_answers(labels: Any, sample_weight: Any, rows: int) -> tuple[Any, ...]:
+    """Labels and, with them, sample weights as arrays of numbers, one row for each text."""
+    if sample_weight is not None and labels is None:
+        raise InputError("text_dataset: sample_weight was passed without labels; Keras would ignore it.")
+    answers = tuple(
+        keras.tree.map_structure_up_to(_arrays_in(part), np.asarray, part)
+        for part in (labels, sample_weight)
+        if part is not None
+    )
+    for array in keras.tree.flatten(answers):
+        if array.dtype == object or array.dtype.kind in "US":
+            raise InputError("text_dataset: labels must be arrays of numbers, got text or lists of different lengths.")
+        if array.ndim == 0 or len(array) != rows:
+            raise InputError(f"text_dataset: there are {rows} texts, and labels or weights of shape {array.shape}.")
+    return answers
 
 
 def _arrays_in(labels: Any) -> Any:

@@ -1,0 +1,127 @@
+"""The forms in which Keras users pass inputs: keywords, a mapping, a list, or one array of input_ids."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from mobilebert_core.configuration.config import MobileBertConfig
+from mobilebert_core.errors import InputError
+from mobilebert_core.heads import Head
+from mobilebert_core.inputs import check_inputs
+
+from .inputs import PROBE
+
+if TYPE_CHECKING:
+    from keras import Model as _Model
+else:
+    _Model = object
+
+
+class CallForms(_Model):
+    """Mixed into a `keras.Model`: brings the inputs of a call to keywords and checks them.
+
+    Raises:
+        InputError: for a wrong name, rank, shape, dtype or value.
+    """
+
+    config: MobileBertConfig
+    head: ClassVar[Head]
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Takes keywords, one mapping, a list in the order of the signature, or one array of input_ids."""
+        return super().__call__(**self._checked(args, kwargs))
+
+    def stateless_call(
+        self,
+        trainable_variables: Any,
+        non_trainable_variables: Any,
+        *args: Any,
+        return_losses: bool = False,
+        **kwargs: Any,
+    ) -> Any:
+        """As `keras.Model.stateless_call`, which the JAX backend trains with; the same forms of inputs."""
+        return super().stateless_call(
+            trainable_variables, non_trainable_variables, return_losses=return_losses, **self._checked(args, kwargs)
+        )
+
+    def _checked(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        inputs = named_inputs(type(self).__name__, self._argument_names(), args, kwargs)
+        check_inputs(self.config, self.head, inputs, PROBE)
+        return {n: value for n, value in inputs.items() if value is not None}
+
+    @classmethod
+    def _argument_names(cls) -> tuple[str, ...]:
+        return tuple(n for n in inspect.signature(cls.call).parameters if n != "self")
+
+
+def named_inputs(
+    class_name: str, names: Sequence[str], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> dict[str, Any]:
+    """The arguments of a call by name, whichever of the three forms it took, as arrays.
+
+    The first argument may be one array, a list or tuple of arrays in the order of the signature, or a mapping;
+    the others follow by position or keyword.
+    """
+    passed = dict(kwargs)
+    first, *others = args or (passed.pop(names[0], None),)
+    rest = list(names[1:])
+    if isinstance(first, Mapping):
+        packed = dict(first)
+    elif isinstance(first, list | tuple) and any(_is_array(item) and item.ndim > 0 for item in first):
+        if len(first) > len(names):
+            raise InputError(
+                f"{class_name}: a list of {len(first)} inputs were passed, there are {len(names)}: {list(names)}."
+            )
+        packed = dict(zip(names, first, strict=False))
+    else:
+        packed = {names[0]: first}
+    if len(others) > len(rest):
+        raise InputError(
+            f"{class_name}: {len(args)} positional inputs were passed, there are {len(names)}: {list(names)}."
+        )
+    for source in (dict(zip(rest, others, strict=False)), passed):
+        if twice := [n for n in source if source[n] is not None and packed.get(n) is not None]:
+            raise InputError(f"{class_name}: {', '.join(twice)} passed twice.")
+        packed |= {n: value for n, value in source.items() if value is not None or n not in packed}
+    if unknown := [n for n in packed if n not in names]:
+        raise InputError(
+            f"{class_name} knows no argument {', '.join(map(repr, unknown))}; it takes {', '.join(names)}."
+        )
+    return {n: _as_array(class_name, n, value) for n, value in packed.items()}
+
+
+def _is_array(value: Any) -> bool:
+    return hasattr(value, "shape") and hasattr(value, "dtype") and not np.isscalar(value)
+
+
+_TOKENIZE = "Tokenize it first, for fit by mobilebert_tf.text_dataset or mobilebert_tf.TextPreprocessor."
+_OPTIONS = ("output_attentions", "output_hidden_states", "return_dict", "training")
+
+
+def _as_array(class_name: str, name: str, value: Any) -> Any:
+    if value is None or name in _OPTIONS:
+        return value
+    if isinstance(value, str):
+        raise InputError(f"{class_name}: {name} must be an array of numbers, got text. {_TOKENIZE}")
+    if type(value).__name__ in ("RaggedTensor", "SparseTensor"):
+        raise InputError(f"{class_name}: {name} must be an array of numbers, got a {type(value).__name__}.")
+    if _is_array(value) and not isinstance(value, np.ndarray):
+        if "string" in str(value.dtype):
+            raise InputError(f"{class_name}: {name} must be an array of numbers, got text. {_TOKENIZE}")
+        return value
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        array = np.asarray(None)
+    if array.dtype.kind in "US":
+        raise InputError(f"{class_name}: {name} must be an array of numbers, got text. {_TOKENIZE}")
+    if array.dtype == object:
+        raise InputError(
+            f"{class_name}: {name} must be an array, got {type(value).__name__} that makes none. Lists of different "
+            "lengths must be padded first."
+        )
+    return array
