@@ -1,1 +1,1 @@
-"""Two models on the same batch: what each computes, and how far the two are apart."""
+"""Parity: runs two models on the same batch and measures how far their numbers are apart."""

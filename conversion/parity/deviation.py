@@ -1,7 +1,7 @@
-"""Do two models compute the same numbers? Measured module by module, so that the first difference has a name.
+"""Compares the numbers of two models, module by module, so that the first difference has a name.
 
 Activations of MobileBERT span 1 to 1e7, so absolute tolerances mean nothing. A deviation here is the largest
-difference in a token's vector as a share of that vector's largest value, and of all tokens the worst. NaN or
+difference in a token's vector divided by that vector's largest value; the worst token counts. NaN or
 infinity on either side is an infinite deviation.
 """
 
@@ -32,7 +32,7 @@ KINKED_GRADIENT_TOLERANCE = 1e-2
 
 
 class ParityError(MobileBertError, ValueError):
-    """Two models that cannot be compared: other outputs, other shapes."""
+    """Two models cannot be compared: their outputs or shapes are different."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def compare(
 
 
 def compare_traces(reference: Trace, other: Trace, tolerance: float | None = None) -> Report:
-    """Compares what two models left behind; see `compare`."""
+    """Compares the arrays that two models computed; see `compare`."""
     if only := reference.arrays.keys() ^ other.arrays.keys():
         raise ParityError(
             f"{reference.name} and {other.name} give different arrays; only one of them has {sorted(only)[:5]}. "
@@ -154,7 +154,7 @@ def default_tolerance(reference: Trace, kind: str) -> float:
 
 
 def relative_deviation(expected: np.ndarray, found: np.ndarray, scale: float | None = None) -> float:
-    """The worst difference as a share of the largest value of its vector (the last axis), or of `scale`."""
+    """The worst difference, divided by the largest value of its vector (the last axis) or by `scale`."""
     if expected.size == 0:
         return 0.0
     expected, found = expected.astype(np.float64), found.astype(np.float64)
@@ -164,15 +164,15 @@ def relative_deviation(expected: np.ndarray, found: np.ndarray, scale: float | N
     difference = np.abs(expected - found).max(axis=-1)
     largest = np.abs(expected).max(axis=-1) if scale is None else np.full(difference.shape, scale)
     with np.errstate(divide="ignore", invalid="ignore"):
-        share = np.where(difference == 0, 0.0, difference / largest)
-    return float(share.max())
+        deviations = np.where(difference == 0, 0.0, difference / largest)
+    return float(deviations.max())
 
 
 def _gradient_scales(reference: Trace) -> dict[str, float]:
     """The largest gradient of each block, by the names of its gradients.
 
-    Some gradients are 0 in exact arithmetic (a key's bias shifts all scores of a row alike), so that only
-    rounding is left of them; the block they belong to gives the measure.
+    Some gradients are 0 in exact arithmetic (a key's bias shifts all scores of a row alike). What is computed for
+    them is rounding alone, so they are measured against the largest gradient of their block.
     """
     largest: dict[str, float] = {}
     blocks = {name: _block(name) for name in reference.arrays if name.startswith("gradient.")}

@@ -1,4 +1,4 @@
-"""A parity report for people: a table of one line per block, and a picture of deviation against depth."""
+"""A parity report as a table with one line per block, and as a picture of deviation against depth."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Something to compare when there is no checkpoint: seeded random weights and real sentences.
+"""Random checkpoints and sample batches, for parity without a trained model.
 
-The weights are drawn everywhere, norms and biases included, so that no two places can be confused, and their
-hidden states can be brought to any size: those of the released model reach 2.5e7.
+Every weight is random, norms and biases included, so that no two modules can be confused. Hidden states can be scaled
+to any size, because those of the released model reach 2.5e7.
 """
 
 from __future__ import annotations
@@ -37,21 +37,21 @@ _NORM_RANGE = (0.6, 1.1)
 def random_checkpoint(
     config: MobileBertConfig, head: Head, directory: Path, seed: int = 0, hidden_scale: float = 1.0
 ) -> Path:
-    """Writes a checkpoint of random weights (float32) and returns its directory; equal seeds, equal bytes.
+    """Writes a checkpoint of random weights (float32) and returns its directory; equal seeds give equal bytes.
 
     `hidden_scale` multiplies the hidden states. Heads read them as they are, so their weights shrink by as
     much, and logits keep their size.
     """
-    weights = {w.name: a for w, a in _drawn(config, head, np.random.default_rng(seed), hidden_scale)}
+    weights = {w.name: a for w, a in _random_weights(config, head, np.random.default_rng(seed), hidden_scale)}
     save_weights(directory / "model.safetensors", weights)
     config.copy(architectures=[head.class_name], dtype="float32").save_pretrained(directory)
     return directory
 
 
-def _drawn(
+def _random_weights(
     config: MobileBertConfig, head: Head, rng: np.random.Generator, scale: float
 ) -> list[tuple[Weight, np.ndarray]]:
-    drawn = []
+    weights = []
     for weight in weight_table(config, head):
         if weight.tied_to is not None:
             continue
@@ -67,8 +67,8 @@ def _drawn(
             array /= np.float32(scale)
         elif _writes_hidden(weight, config):
             array *= np.float32(scale)
-        drawn.append((weight, array.astype(np.float32)))
-    return drawn
+        weights.append((weight, array.astype(np.float32)))
+    return weights
 
 
 # Where hidden states are read and written. Dividing the weights of every reader by s and multiplying all that is
@@ -106,7 +106,7 @@ def _writes_hidden(weight: Weight, config: MobileBertConfig) -> bool:
 def batch_of(
     tokenizer: Any, texts: Sequence[str], config: MobileBertConfig, head: Head, seed: int = 0
 ) -> dict[str, Any]:
-    """A padded int32 batch of texts with labels for every task of the head, drawn with a seed."""
+    """A padded int32 batch of texts with random labels for every task of the head."""
     encoded = tokenizer(list(texts), padding=True, truncation=True, max_length=config.max_position_embeddings)
     batch = {n: np.asarray(encoded[n], np.int32) for n in TEXT_INPUTS}
     if head.per_choice:  # every text with each of two others as a choice

@@ -1,4 +1,4 @@
-"""What one run of a model leaves behind: every state, attention, score, loss and gradient, as numpy arrays.
+"""Records what a model computes in one run: every state, attention, score, loss and gradient, as numpy arrays.
 
 The frameworks are imported by the function that needs them. Names follow the order of computation:
 embeddings, block.0, attention.0, block.1, ..., pooled, the head's scores, loss, and gradient.<weight> under
@@ -8,7 +8,8 @@ the names of the PyTorch state dict.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,10 +29,10 @@ class Trace:
 
 
 def trace(model: Any, batch: Mapping[str, Any], gradients: bool = True) -> Trace:
-    """Runs a PyTorch or Keras model on numpy inputs. Dropout is off, the model's mode is left as it was.
+    """Runs a PyTorch or Keras model on numpy inputs. Dropout is off; afterwards the model is in the mode it was in.
 
     With labels in the batch the loss is recorded, and the gradient of every weight unless `gradients` is
-    False. The gradient is that of training: looking up the padding token sends none to its row.
+    False. As in training, the row of the padding token gets no gradient from looking it up.
     """
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(model, torch.nn.Module):
@@ -87,21 +88,19 @@ def _trace_keras(model: Any, batch: Mapping[str, Any], gradients: bool) -> Trace
     return Trace(f"Keras {type(model).__name__}", model.compute_dtype, model.config.hidden_act, arrays)
 
 
-class _without_dropout:
-    """Sets every dropout layer of a Keras model to 0 for a while."""
+@contextmanager
+def _without_dropout(model: Any) -> Iterator[None]:
+    """The rate of every dropout layer of a Keras model is 0 inside the block."""
+    import keras
 
-    def __init__(self, model: Any) -> None:
-        import keras
-
-        self.layers = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.Dropout)]
-        self.rates = [layer.rate for layer in self.layers]
-
-    def __enter__(self) -> None:
-        for layer in self.layers:
-            layer.rate = 0.0
-
-    def __exit__(self, *exc: Any) -> None:
-        for layer, rate in zip(self.layers, self.rates, strict=True):
+    layers = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.Dropout)]
+    rates = [layer.rate for layer in layers]
+    for layer in layers:
+        layer.rate = 0.0
+    try:
+        yield
+    finally:
+        for layer, rate in zip(layers, rates, strict=True):
             layer.rate = rate
 
 
