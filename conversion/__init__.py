@@ -1,29 +1,38 @@
-"""Where the two backends meet: parity measured, checkpoints converted, models trained, and the `mobilebert` command.
+"""Compares two models and converts a checkpoint into another format. Both backends meet here.
 
 Importing this package loads no framework; each is imported by the call that needs it.
 """
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from typing import TYPE_CHECKING
+
+from mobilebert_core.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from .converting import Conversion as Conversion
+    from .converting import convert as convert
+    from .inspection import Inspection as Inspection
+    from .inspection import inspect_checkpoint as inspect_checkpoint
+    from .parity.deviation import Report as Report
+    from .parity.deviation import compare as compare
+    from .parity.deviation import compare_traces as compare_traces
+    from .parity.sample import random_checkpoint as random_checkpoint
+    from .parity.traces import trace as trace
 
 _EXPORTS = {
-    "Conversion": "converting",
-    "Inspection": "inspection",
-    "Report": "parity.deviation",
-    "compare": "parity.deviation",
-    "compare_traces": "parity.deviation",
-    "convert": "converting",
-    "inspect_checkpoint": "inspection",
-    "random_checkpoint": "parity.sample",
-    "trace": "parity.traces",
+    "Conversion": ".converting",
+    "Inspection": ".inspection",
+    "Report": ".parity.deviation",
+    "compare": ".parity.deviation",
+    "compare_traces": ".parity.deviation",
+    "convert": ".converting",
+    "inspect_checkpoint": ".inspection",
+    "random_checkpoint": ".parity.sample",
+    "trace": ".parity.traces",
 }
 
-__all__ = sorted(_EXPORTS)
+__all__ = list(_EXPORTS)
 
-
-def __getattr__(name: str) -> Any:
-    if name in _EXPORTS:
-        return getattr(importlib.import_module(f".{_EXPORTS[name]}", __name__), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if not TYPE_CHECKING:  # a module-level __getattr__ would give every unknown name the type Any
+    __getattr__, __dir__ = lazy_names(__name__, _EXPORTS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import platform
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mobilebert_core.checkpoints.formats import Checkpoint
-from mobilebert_core.files import write_text
+from mobilebert_core.files import sha256, write_text
 
 if TYPE_CHECKING:
     from .converting import Conversion
@@ -59,11 +58,6 @@ def write_provenance(staged: Path, done: Conversion, source: Checkpoint, hashes:
         "versions": {"python": platform.python_version(), **_versions()},
     }
     write_text(beside, json.dumps(record, indent=2) + "\n")
-
-
-def sha256(path: Path) -> str:
-    with path.open("rb") as f:
-        return hashlib.file_digest(f, "sha256").hexdigest()
 
 
 def _measured(done: Conversion) -> dict[str, Any] | None:

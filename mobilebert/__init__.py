@@ -1,22 +1,47 @@
 """MobileBERT in PyTorch and Keras 3: pipelines, configuration, tokenizers and a trained model to start with.
 
-Importing this package loads no framework; each is imported by the call that needs it.
+    import mobilebert
+
+    classify = mobilebert.pipeline("text-classification")
+    classify("I love this!")
+
+The models are in `mobilebert_torch` and `mobilebert_tf`. Importing this package loads no framework; each is imported
+by the call that needs it.
 """
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING
+
+from mobilebert_core.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from mobilebert_core.configuration.config import MobileBertConfig as MobileBertConfig
+    from mobilebert_core.demo_model import DEMO_MODEL as DEMO_MODEL
+    from mobilebert_core.errors import MobileBertError as MobileBertError
+    from mobilebert_core.text.auto_tokenizer import AutoTokenizer as AutoTokenizer
+    from mobilebert_core.text.tokenization import MobileBertTokenizer as MobileBertTokenizer
+    from mobilebert_core.text.tokenization_fast import MobileBertTokenizerFast as MobileBertTokenizerFast
+
+    from .pipelines import MobileBertPipeline as MobileBertPipeline
+    from .pipelines import pipeline as pipeline
+    from .training import Training as Training
+
+__version__ = "0.1.0"
 
 _EXPORTS = {
-    "MobileBertPipeline": "mobilebert.pipeline",
-    "Training": "mobilebert.training",
+    "AutoTokenizer": "mobilebert_core.text.auto_tokenizer",
+    "DEMO_MODEL": "mobilebert_core.demo_model",
+    "MobileBertConfig": "mobilebert_core.configuration.config",
+    "MobileBertError": "mobilebert_core.errors",
+    "MobileBertPipeline": ".pipelines",
+    "MobileBertTokenizer": "mobilebert_core.text.tokenization",
+    "MobileBertTokenizerFast": "mobilebert_core.text.tokenization_fast",
+    "Training": ".training",
+    "pipeline": ".pipelines",
 }
 
-__all__ = sorted(_EXPORTS)
+__all__ = ["__version__", *_EXPORTS]
 
-
-def __getattr__(name: str) -> Any:
-    if name in _EXPORTS:
-        return getattr(import_module(_EXPORTS[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if not TYPE_CHECKING:  # a module-level __getattr__ would give every unknown name the type Any
+    __getattr__, __dir__ = lazy_names(__name__, _EXPORTS)

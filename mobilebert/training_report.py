@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from mobilebert_core.training.tasks.training_task import TrainingTask
 
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.files import replacing, write_text
-from mobilebert_core.training.recipe import WITH_CLASSIFIER, Recipe
+from mobilebert_core.training.recipe import Recipe
 from mobilebert_core.training.run_directory import CURVES_FILE, SCORES_FILE, read_curves
 
 PICTURE_FILE = "curves.png"
@@ -48,32 +49,33 @@ def draw_curves(output: Path) -> Path | None:
     return path
 
 
-def write_card(training: Any, recipe: Recipe, config: MobileBertConfig, results: Mapping[str, Any]) -> Path:
+def write_card(
+    training: Any, task: type[TrainingTask], recipe: Recipe, config: MobileBertConfig, results: Mapping[str, Any]
+) -> Path:
     """Writes README.md: what the model is, what it learned from, how, and how well. Only measured numbers."""
     path: Path = training.output / CARD_FILE
-    write_text(path, card(training, recipe, config, results))
+    write_text(path, card(training, task, recipe, config, results))
     return path
 
 
-def card(training: Any, recipe: Recipe, config: MobileBertConfig, results: Mapping[str, Any]) -> str:
+def card(
+    training: Any, task: type[TrainingTask], recipe: Recipe, config: MobileBertConfig, results: Mapping[str, Any]
+) -> str:
     """The text of a model card."""
     rows = results["rows"]
-    newly_initialized = results["newly_initialized"]
     start = f"`{training.model}`"
-    if newly_initialized:
-        few = ", ".join(f"`{name}`" for name in newly_initialized[:4]) + (
-            f" and {len(newly_initialized) - 4} more" if len(newly_initialized) > 4 else ""
-        )
+    if names := results["newly_initialized"]:
+        few = ", ".join(f"`{name}`" for name in names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
         start += f"; newly initialized weights: {few}"
     lines = [
         "---",
         "library_name: mobilebert",
-        f"pipeline_tag: {training.task}",
+        f"pipeline_tag: {task.name}",
         "---",
         "",
         f"# {training.output.resolve().name}",
         "",
-        f"A MobileBERT (arXiv 2004.02984) trained for {training.task}.",
+        f"A MobileBERT (arXiv 2004.02984) trained for {task.name}.",
         "",
         f"- **Data:** {training.data}: " + ", ".join(f"{count:,} {name} rows" for name, count in rows.items()),
         f"- **Start:** {start}",
@@ -82,7 +84,7 @@ def card(training: Any, recipe: Recipe, config: MobileBertConfig, results: Mappi
         f"{recipe.batch_size * recipe.accumulate} rows, learning rate {recipe.learning_rate:g} after "
         f"{recipe.warmup:.0%} warm-up and falling to 0, weight decay {recipe.weight_decay:g}, gradients "
         + ("not clipped" if recipe.clip_norm is None else f"clipped at {recipe.clip_norm:g}")
-        + (f", classifier dropout {config.head_dropout_prob:g}" if training.task in WITH_CLASSIFIER else "")
+        + (f", classifier dropout {config.head_dropout_prob:g}" if task.classifies else "")
         + f", seed {recipe.seed}",
     ]
     lines += [f"- **Note:** {note}" for note in results["notes"]]
@@ -91,7 +93,7 @@ def card(training: Any, recipe: Recipe, config: MobileBertConfig, results: Mappi
     for split in ("dev", "test"):
         if results.get(split):
             lines += ["", *_scores(split, results, training.tune_thresholds)]
-    if training.task in ("text-classification", "token-classification") and config.problem_type != "regression":
+    if task.names_labels and config.problem_type != "regression":
         labels = (config.id2label or {}).values()
         lines += ["", f"Labels: {', '.join(labels)}."]
     lines += ["", "The settings are in `training.json`, the curves in `curves.csv` and `scores.csv`.", ""]

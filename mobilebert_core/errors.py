@@ -4,12 +4,15 @@ Each says where it happened, what was wanted, what it got and what to do. Each i
 exception that users of transformers, Keras and PyTorch already catch in the same situation.
 """
 
+from typing import TYPE_CHECKING
+
 
 class MobileBertError(Exception):
     """Base of every error raised on purpose by this package."""
 
-    # TensorFlow re-raises errors of a function it records; it keeps the type of those with this constructor alone.
-    __init__ = Exception.__init__
+    if not TYPE_CHECKING:  # a type checker takes a class with such a constructor for Any
+        # TensorFlow re-raises errors of a function it records; it keeps the type of those with this constructor alone.
+        __init__ = Exception.__init__
 
 
 class ConfigError(MobileBertError, ValueError):

@@ -11,10 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from .configuration.config import MobileBertConfig
 
 
-class ModelOutput(dict):
+class ModelOutput(dict[str, Any]):
     """A dict whose keys are the declared fields of its class, in declared order, without None.
 
     Takes the fields by keyword, or one mapping or iterable of pairs: the tree functions of TensorFlow and
@@ -31,10 +33,12 @@ class ModelOutput(dict):
         if values:
             raise TypeError(f"{type(self).__name__} has no field {sorted(values)}; it has {field_names(type(self))}")
 
-    def __getattr__(self, name: str) -> Any:
-        if name in field_names(type(self)):
-            return self.get(name)
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+    if not TYPE_CHECKING:  # for a type checker every misspelled field would have the type Any
+
+        def __getattr__(self, name: str) -> Any:
+            if name in field_names(type(self)):
+                return self.get(name)
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __setattr__(self, name: str, value: Any) -> None:
         self[name] = value
@@ -180,6 +184,22 @@ OUTPUT_CLASSES: tuple[type[ModelOutput], ...] = (
     TokenClassifierOutput,
     QuestionAnsweringModelOutput,
 )
+
+
+def output_options(
+    config: MobileBertConfig, output_attentions: bool | None, output_hidden_states: bool | None
+) -> dict[str, bool]:
+    """The two options of a call by name, from the configuration where they are None."""
+    return {
+        "output_attentions": config.output_attentions if output_attentions is None else output_attentions,
+        "output_hidden_states": config.output_hidden_states if output_hidden_states is None else output_hidden_states,
+    }
+
+
+def returned(config: MobileBertConfig, output: ModelOutput, return_dict: bool | None) -> Any:
+    """The output itself, or a tuple of its fields, as `return_dict` or the configuration says."""
+    return output if (config.use_return_dict if return_dict is None else return_dict) else output.to_tuple()
+
 
 _registered: set[str] = set()
 

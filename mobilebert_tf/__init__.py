@@ -20,6 +20,7 @@ from mobilebert_core.text.tokenization import MobileBertTokenizer
 from mobilebert_core.text.tokenization_fast import MobileBertTokenizerFast
 
 from .fit.metrics import MaskedAccuracy
+from .fit.optimization import FusedAdam, FusedAdamW
 from .fit.resuming import ResumeTraining
 from .fit.text_data import TextPreprocessor, text_dataset
 from .heads import (
@@ -31,9 +32,8 @@ from .heads import (
     TFMobileBertForQuestionAnswering,
     TFMobileBertForSequenceClassification,
     TFMobileBertForTokenClassification,
-    TFMobileBertModel,
 )
-from .modeling import TFMobileBertLayer, TFMobileBertMainLayer
+from .modeling import TFMobileBertLayer, TFMobileBertMainLayer, TFMobileBertModel
 from .outputs import register as _register_outputs
 from .pretrained import TFMobileBertPreTrainedModel
 
@@ -42,6 +42,8 @@ _register_outputs()
 __all__ = [
     "MODEL_CLASSES",
     "AutoTokenizer",
+    "FusedAdam",
+    "FusedAdamW",
     "MaskedAccuracy",
     "MobileBertConfig",
     "MobileBertTokenizer",

@@ -1,4 +1,4 @@
-"""The eight models in Keras 3: one signature each, everything else from the table of heads.
+"""The seven task models in Keras 3: one signature each, everything else from the table of heads.
 
 B batch, S sequence, T tokens, H hidden, V vocabulary, C labels, N tokens with a word label.
 Twin: mobilebert_torch/heads.py.
@@ -16,12 +16,12 @@ from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.configuration.fields import ACTIVATIONS
 from mobilebert_core.heads import HEADS, Head
 from mobilebert_core.inputs import check_labels
-from mobilebert_core.outputs import BaseModelOutputWithPooling
+from mobilebert_core.outputs import BaseModelOutputWithPooling, output_options, returned
 
-from .inputs import PROBE
+from .inputs import PROBE, fold_choices, input_dict
 from .layers import Brick, LMPredictionHead
 from .losses import head_loss, labelled_rows
-from .modeling import TFMobileBertMainLayer, TokenSelection
+from .modeling import TFMobileBertMainLayer, TFMobileBertModel, TokenSelection
 from .pretrained import TFMobileBertPreTrainedModel, serializable
 
 
@@ -38,8 +38,9 @@ class TFTaskModel(TFMobileBertPreTrainedModel):
         raise TypeError(f"{type(self).__name__} has no head of its own; use one of the TFMobileBertFor... classes.")
 
     def build(self, input_shape: Any = None) -> None:
-        if hasattr(self, "classifier") and not self.classifier.built:
-            self.classifier.build((None, self.config.hidden_size))
+        for layer in (getattr(self, "classifier", None), getattr(self, "qa_outputs", None)):
+            if layer is not None and not layer.built:
+                layer.build((None, self.config.hidden_size))
         super().build()
 
     def logits(self, encoded: BaseModelOutputWithPooling, training: bool) -> dict[str, Any]:
@@ -59,9 +60,9 @@ class TFTaskModel(TFMobileBertPreTrainedModel):
         choices = None
         if self.head.per_choice:
             inputs, choices = fold_choices(inputs)
-        options = self.output_options(output_attentions, output_hidden_states)
         labelled, labels = labelled_tokens(self.config, self.head, inputs, labels)
         select = labelled if not self.head.pooled else first_token if self.head.words is None else None
+        options = output_options(self.config, output_attentions, output_hidden_states)
         encoded = self.mobilebert(**inputs, **options, select=select, training=training)
         if labelled is not None and self.head.pooled:  # pretraining reads the first token as well
             states = ops.reshape(encoded.last_hidden_state, (-1, self.config.hidden_size))  # (T, H)
@@ -75,19 +76,7 @@ class TFTaskModel(TFMobileBertPreTrainedModel):
             hidden_states=encoded.hidden_states,
             attentions=encoded.attentions,
         )
-        return self.returned(output, return_dict)
-
-
-def fold_choices(inputs: dict[str, Any]) -> tuple[dict[str, Any], Any]:
-    """(B, choices, ...) -> (B * choices, ...) for every input but the head mask, and the number of choices."""
-    main = inputs["input_ids"] if inputs["input_ids"] is not None else inputs["inputs_embeds"]
-    folded = {
-        name: value
-        if value is None or name == "head_mask" or len(value.shape) < 3
-        else ops.reshape(value, (-1, *ops.shape(value)[2:]))
-        for name, value in inputs.items()
-    }
-    return folded, main.shape[1] if main.shape[1] is not None else ops.shape(main)[1]
+        return returned(self.config, output, return_dict)
 
 
 def first_token(x: Any, length: Any) -> Any:
@@ -98,7 +87,7 @@ def first_token(x: Any, length: Any) -> Any:
 def labelled_tokens(
     config: MobileBertConfig, head: Head, inputs: dict[str, Any], labels: dict[str, Any]
 ) -> tuple[TokenSelection | None, dict[str, Any]]:
-    """With `sparse_prediction`, what picks the N tokens with a word label, and the labels with only theirs, (N,).
+    """With `sparse_prediction`, a selection of the N tokens with a word label, and the labels of these only, (N,).
 
     On TensorFlow alone: JAX knows no sizes that depend on values, and there all tokens are scored.
     """
@@ -143,58 +132,6 @@ class PreTrainingHeads(Brick):
                 2, kernel_initializer=initializer, dtype=self.dtype_policy, name="seq_relationship"
             )
             self.part("seq_relationship", relationship, config.hidden_size)
-
-
-@serializable
-class TFMobileBertModel(TFMobileBertPreTrainedModel):
-    """The bare model: hidden states of every token and the pooled first token.
-
-    `add_pooling_layer=False` leaves the pooler out; then there is no pooler_output.
-    """
-
-    head = HEADS["Model"]
-
-    def __init__(self, config: MobileBertConfig, add_pooling_layer: bool = True, **kwargs: Any) -> None:
-        self._add_pooling_layer = add_pooling_layer
-        super().__init__(config, **kwargs)
-
-    def build_parts(self, config: MobileBertConfig, *, initializer: Any, dtype: Any) -> None:
-        self.mobilebert = TFMobileBertMainLayer(
-            config, self._add_pooling_layer, initializer=initializer, dtype=dtype, name="mobilebert"
-        )
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "add_pooling_layer": self._add_pooling_layer}
-
-    def call(
-        self,
-        input_ids: Any = None,
-        attention_mask: Any = None,
-        token_type_ids: Any = None,
-        position_ids: Any = None,
-        head_mask: Any = None,
-        inputs_embeds: Any = None,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
-        return_dict: bool | None = None,
-        training: bool = False,
-    ) -> Any:
-        """Returns last_hidden_state (B, S, H), pooler_output (B, H) and, when asked, states and attentions.
-
-        Args:
-            input_ids: (B, S) whole numbers below vocab_size; or else `inputs_embeds` (B, S, E).
-            attention_mask: (B, S), (B, S, S) or (B, 1 or N, S, S), 1 for tokens that are seen. A 4-D mask of
-                floats is added to the scores instead.
-            token_type_ids: (B, S) segments, default 0.
-            position_ids: (B, S) or (S,), default 0, 1, 2, ...
-            head_mask: (N,) or (L, N), 1 for heads that are kept.
-
-        Raises:
-            InputError: for a wrong rank, shape, dtype or value.
-        """
-        inputs = input_dict(input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
-        options = self.output_options(output_attentions, output_hidden_states)
-        return self.returned(self.mobilebert(**inputs, **options, training=training), return_dict)
 
 
 @serializable
@@ -317,7 +254,7 @@ class TFMobileBertForSequenceClassification(TFTaskModel):
     def build_head(self, config: MobileBertConfig, *, initializer: Any, dtype: Any) -> None:
         self.num_labels = config.num_labels
         self.dropout = keras.layers.Dropout(config.head_dropout_prob, dtype=dtype)
-        self.classifier = classifier(config.num_labels, initializer, dtype)
+        self.classifier = _classifier(config.num_labels, initializer, dtype)
 
     def logits(self, encoded: BaseModelOutputWithPooling, training: bool) -> dict[str, Any]:
         return {"logits": self.classifier(self.dropout(encoded.pooler_output, training=training))}  # (B, C)
@@ -352,12 +289,7 @@ class TFMobileBertForQuestionAnswering(TFTaskModel):
 
     def build_head(self, config: MobileBertConfig, *, initializer: Any, dtype: Any) -> None:
         self.num_labels = config.num_labels
-        self.qa_outputs = classifier(config.num_labels, initializer, dtype, name="qa_outputs")
-
-    def build(self, input_shape: Any = None) -> None:
-        if not self.qa_outputs.built:
-            self.qa_outputs.build((None, None, self.config.hidden_size))
-        super().build()
+        self.qa_outputs = _classifier(config.num_labels, initializer, dtype, name="qa_outputs")
 
     def logits(self, encoded: BaseModelOutputWithPooling, training: bool) -> dict[str, Any]:
         scores = self.qa_outputs(encoded.last_hidden_state)  # (B, S, 2)
@@ -392,7 +324,7 @@ class TFMobileBertForMultipleChoice(TFTaskModel):
 
     def build_head(self, config: MobileBertConfig, *, initializer: Any, dtype: Any) -> None:
         self.dropout = keras.layers.Dropout(config.head_dropout_prob, dtype=dtype)
-        self.classifier = classifier(1, initializer, dtype)
+        self.classifier = _classifier(1, initializer, dtype)
 
     def logits(self, encoded: BaseModelOutputWithPooling, training: bool) -> dict[str, Any]:
         return {"logits": self.classifier(self.dropout(encoded.pooler_output, training=training))}  # (B * choices, 1)
@@ -425,7 +357,7 @@ class TFMobileBertForTokenClassification(TFTaskModel):
     def build_head(self, config: MobileBertConfig, *, initializer: Any, dtype: Any) -> None:
         self.num_labels = config.num_labels
         self.dropout = keras.layers.Dropout(config.head_dropout_prob, dtype=dtype)
-        self.classifier = classifier(config.num_labels, initializer, dtype)
+        self.classifier = _classifier(config.num_labels, initializer, dtype)
 
     def logits(self, encoded: BaseModelOutputWithPooling, training: bool) -> dict[str, Any]:
         return {"logits": self.classifier(self.dropout(encoded.last_hidden_state, training=training))}  # (B, S, C)
@@ -449,21 +381,8 @@ class TFMobileBertForTokenClassification(TFTaskModel):
         return self.run(inputs, {"labels": labels}, output_attentions, output_hidden_states, return_dict, training)
 
 
-def classifier(size: int, initializer: Any, dtype: Any, name: str = "classifier") -> keras.layers.Dense:
+def _classifier(size: int, initializer: Any, dtype: Any, name: str = "classifier") -> keras.layers.Dense:
     return keras.layers.Dense(size, kernel_initializer=initializer, dtype=dtype, name=name)
-
-
-def input_dict(
-    input_ids: Any, attention_mask: Any, token_type_ids: Any, position_ids: Any, head_mask: Any, inputs_embeds: Any
-) -> dict[str, Any]:
-    return {
-        "input_ids": input_ids,
-        "attention_mask": attention_mask,
-        "token_type_ids": token_type_ids,
-        "position_ids": position_ids,
-        "head_mask": head_mask,
-        "inputs_embeds": inputs_embeds,
-    }
 
 
 MODEL_CLASSES: dict[str, type[TFMobileBertPreTrainedModel]] = {

@@ -1,4 +1,4 @@
-"""Inputs of the Keras models: brought to one form, read for the checks, and masks turned into what attention adds.
+"""Inputs of the Keras models: gathered and checked, and masks turned into what attention adds.
 
 B batch, S sequence, N heads, L layers. Twin: mobilebert_torch/inputs.py.
 """
@@ -38,6 +38,20 @@ class ArrayProbe:
 
 
 PROBE = ArrayProbe()
+
+
+def input_dict(
+    input_ids: Any, attention_mask: Any, token_type_ids: Any, position_ids: Any, head_mask: Any, inputs_embeds: Any
+) -> dict[str, Any]:
+    """The inputs of a call by name."""
+    return {
+        "input_ids": input_ids,
+        "attention_mask": attention_mask,
+        "token_type_ids": token_type_ids,
+        "position_ids": position_ids,
+        "head_mask": head_mask,
+        "inputs_embeds": inputs_embeds,
+    }
 
 
 def named_inputs(
@@ -107,6 +121,18 @@ def _as_array(class_name: str, name: str, value: Any) -> Any:
             "lengths must be padded first."
         )
     return array
+
+
+def fold_choices(inputs: dict[str, Any]) -> tuple[dict[str, Any], Any]:
+    """(B, choices, ...) -> (B * choices, ...) for every input but the head mask, and the number of choices."""
+    main = inputs["input_ids"] if inputs["input_ids"] is not None else inputs["inputs_embeds"]
+    folded = {
+        name: value
+        if value is None or name == "head_mask" or len(value.shape) < 3
+        else ops.reshape(value, (-1, *ops.shape(value)[2:]))
+        for name, value in inputs.items()
+    }
+    return folded, main.shape[1] if main.shape[1] is not None else ops.shape(main)[1]
 
 
 def attention_bias(attention_mask: Any, dtype: str) -> Any:

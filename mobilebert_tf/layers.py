@@ -22,19 +22,19 @@ from keras import ops
 
 
 # TensorFlow's own gelu rounds its constants to float32, also for float64.
-def gelu(x: Any) -> Any:
+def _gelu(x: Any) -> Any:
     return 0.5 * x * (1.0 + ops.erf(x * (1.0 / math.sqrt(2.0))))
 
 
-def gelu_tanh(x: Any) -> Any:
+def _gelu_tanh(x: Any) -> Any:
     return 0.5 * x * (1.0 + ops.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * (x * x * x))))
 
 
 ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
     "relu": ops.relu,
     "relu6": ops.relu6,
-    "gelu": gelu,
-    "gelu_tanh": gelu_tanh,
+    "gelu": _gelu,
+    "gelu_tanh": _gelu_tanh,
     "silu": ops.silu,
     "tanh": ops.tanh,
 }

@@ -1,27 +1,20 @@
 """Low-rank adapters (LoRA, arXiv 2106.09685): a few trained weights beside frozen ones.
 
-Keras adds the adapters to a single layer; here they are put where they belong in a model, frozen from the rest and
-kept when the model is saved, which Keras's layers alone do not: they store merged kernels and come back with dead ones.
+Keras adds adapters to a single layer. Here they are added to the layers of a model, frozen from the rest and kept when
+the model is saved, which Keras's layers alone do not do: they store merged kernels and load unused adapters.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
 from keras import ops
 
 from mobilebert_core.errors import ConfigError
-from mobilebert_core.weights import Weight
-
-from .resizing import start_over
-
-if TYPE_CHECKING:
-    from .pretrained import TFMobileBertPreTrainedModel
 
 DEFAULT_TARGETS = ("query", "value")  # as in the paper, section 4.2
-_PREFIX = "mobilebert."
 
 
 class LowRankAdapters(keras.layers.Layer):
@@ -37,7 +30,7 @@ class LowRankAdapters(keras.layers.Layer):
             store[str(i)] = variable
 
     def load_own_variables(self, store: Any) -> None:
-        """Runs after the layers loaded merged kernels. From a file without adapters they start afresh on those."""
+        """Runs after the layers loaded merged kernels. From a file without adapters new ones start on those."""
         if store.keys():
             for i, variable in enumerate(self._variables()):
                 variable.assign(store[str(i)])
@@ -57,71 +50,50 @@ def adapter_variables(layer: Any) -> tuple[Any, Any, Any]:
     return layer._kernel, layer.lora_kernel_a, layer.lora_kernel_b
 
 
-def merged(model: TFMobileBertPreTrainedModel, weight: Weight) -> Any:
-    """The value of a weight with its adapters, if it has any, added in float32; Keras rounds to the compute dtype."""
-    value = model.variable_of(weight)
-    if isinstance(value, keras.Variable):
-        return value
-    layer = _layer_of(model, weight)
+def merged(layer: Any) -> Any:
+    """The matrix of an adapted layer with its adapters, added in float32; Keras rounds to the compute dtype."""
     base, a, b = adapter_variables(layer)
     return ops.cast(base, a.dtype) + (layer.lora_alpha / layer.lora_rank) * ops.matmul(a, b)
 
 
-def _layer_of(model: TFMobileBertPreTrainedModel, weight: Weight) -> Any:
-    found: Any = model
-    for part in (weight.keras or "").split(".")[:-1]:
-        found = found[int(part)] if part.isdigit() else getattr(found, part)
-    return found
+def targeted(caller: str, layers: Mapping[str, Any], rank: int, targets: Sequence[str]) -> dict[str, Any]:
+    """The layers, of those by name, whose names end with one of the targets; checked with the rank.
 
-
-def enable_lora(model: TFMobileBertPreTrainedModel, rank: int, targets: Sequence[str], alpha: float | None) -> None:
-    """See `TFMobileBertPreTrainedModel.enable_lora`."""
-    name = type(model).__name__
-    if getattr(model, "lora", None) is not None:
-        raise ConfigError(f"{name}.enable_lora: the model has adapters of rank {model.lora['rank']} already.")
+    Raises:
+        ConfigError: for a rank that is no number above 0, a target that no layer has, or a quantized layer.
+    """
     if not isinstance(rank, int) or isinstance(rank, bool) or rank < 1:
-        raise ConfigError(f"{name}.enable_lora: rank must be a whole number above 0, got {rank!r}.")
-    targets = (targets,) if isinstance(targets, str) else tuple(targets)
-    adapted = _targeted(model, targets)
+        raise ConfigError(f"{caller}: rank must be a whole number above 0, got {rank!r}.")
+    adapted: dict[str, Any] = {}
+    for target in targets:
+        hit = {module: layer for module, layer in layers.items() if f".{module}".endswith(f".{target}")}
+        if not target or not hit:
+            known = sorted({module.rpartition(".")[2] for module in layers})
+            raise ConfigError(
+                f"{caller}: no layer is called {target!r}. Targets are ends of names such as "
+                f"{next(iter(layers))}; the last parts are {', '.join(known)}. (A head trains whole.)"
+            )
+        adapted |= hit
+    if not adapted:
+        raise ConfigError(f"{caller}: no targets were passed.")
     for module, layer in adapted.items():
         if getattr(layer, "quantization_mode", None) is not None:
-            raise ConfigError(
-                f"{name}.enable_lora: {module} is quantized to {layer.quantization_mode}. Add the adapters first."
-            )
-    for part in (model, *model.mobilebert._flatten_layers()):  # frozen leaf by leaf, so that adapters inside can train
+            raise ConfigError(f"{caller}: {module} is quantized to {layer.quantization_mode}. Add the adapters first.")
+    return adapted
+
+
+def add_adapters(
+    encoder: keras.layers.Layer, adapted: Sequence[Any], rank: int, alpha: float | None
+) -> LowRankAdapters:
+    """Freezes all layers inside `encoder` and adds trained adapters to some of them."""
+    for part in encoder._flatten_layers():  # frozen leaf by leaf, so that adapters inside can train
         leaf = len(list(part._flatten_layers())) == 1
         part.trainable = True
         if leaf:
             part.trainable = False
-    for layer in adapted.values():
+    for layer in adapted:
         layer.trainable = True
         for variable in layer.variables:
             variable.trainable = False
         layer.enable_lora(rank, lora_alpha=alpha)
-    model._tracker.unlock()
-    model.low_rank_adapters = LowRankAdapters(list(adapted.values()))
-    model._tracker.lock()
-    model.lora = {"rank": rank, "targets": list(targets), "alpha": alpha}
-    start_over(model)
-
-
-def _targeted(model: TFMobileBertPreTrainedModel, targets: Sequence[str]) -> dict[str, Any]:
-    """The layers whose names end with one of the targets, by the names of the table of weights."""
-    modules: dict[str, Any] = {}
-    for weight in model.weight_table():
-        module, _, leaf = weight.full_name.rpartition(".")
-        if leaf == "weight" and weight.keras and len(weight.shape) == 2 and module.startswith(_PREFIX):
-            modules[module] = _layer_of(model, weight)
-    adapted = {}
-    for target in targets:
-        hit = {module: layer for module, layer in modules.items() if f".{module}".endswith(f".{target}")}
-        if not target or not hit:
-            known = sorted({module.rpartition(".")[2] for module in modules})
-            raise ConfigError(
-                f"{type(model).__name__}.enable_lora: no layer is called {target!r}. Targets are ends of names such as "
-                f"{next(iter(modules))}; the last parts are {', '.join(known)}. (A head trains whole.)"
-            )
-        adapted |= hit
-    if not adapted:
-        raise ConfigError(f"{type(model).__name__}.enable_lora: no targets were passed.")
-    return adapted
+    return LowRankAdapters(adapted)

@@ -14,14 +14,17 @@ from keras import ops
 
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.configuration.fields import ACTIVATIONS
-from mobilebert_core.outputs import BaseModelOutputWithPooling
+from mobilebert_core.heads import HEADS
+from mobilebert_core.outputs import BaseModelOutputWithPooling, output_options, returned
 from mobilebert_core.weights import query_reads_hidden
 
-from .inputs import attention_bias, head_masks
+from .initializers import padded_initializer
+from .inputs import attention_bias, head_masks, input_dict
 from .layers import Attention, BlockOutput, Bottleneck, Brick, FeedForward, Intermediate, Pooler, make_norm
-from .pretrained import padded_initializer
+from .pretrained import TFMobileBertPreTrainedModel, serializable
+from .variables import seed_generators
 
-# Picks of (T, size), and the length S, the tokens that are read later: (tokens, size).
+# Selects the tokens whose outputs the head needs: (T, size) and the length S -> (tokens, size).
 TokenSelection = Callable[[Any, Any], Any]
 
 
@@ -91,7 +94,8 @@ class TFMobileBertEmbeddings(Brick):
 class TFMobileBertLayer(Brick):
     """One block: into the bottleneck, attention, stacked feed-forward networks, and out again.
 
-    Behind attention tokens no longer meet: where `select` picks some of them, the others are left out from there.
+    After attention every token is processed independently, so with `select` the feed-forward networks run on the
+    selected tokens only.
     """
 
     def __init__(self, config: MobileBertConfig, num_heads: int, *, initializer: Any, **kwargs: Any) -> None:
@@ -153,19 +157,25 @@ class TFMobileBertLayer(Brick):
         select: TokenSelection | None = None,
         training: bool = False,
     ) -> Any:
-        query, value, residual = self._sources(x)
-        attended, probs = self.attention(
-            query, value, residual, attention_bias, head_mask, length=length, training=training
-        )
+        attended, probs = self.attend(x, attention_bias, head_mask, length, training)
         if select is not None:
             attended, x = select(attended, length), select(x, length)  # (tokens, W), (tokens, H)
-        y = attended  # (T, W)
+        return self.transform(attended, x, training), probs
+
+    def attend(self, x: Any, attention_bias: Any, head_mask: Any, length: Any, training: bool) -> Any:
+        """The first half, where tokens see each other: (T, H) -> (T, W)."""
+        query, value, residual = self._sources(x)
+        return self.attention(query, value, residual, attention_bias, head_mask, length=length, training=training)
+
+    def transform(self, attended: Any, block_input: Any, training: bool) -> Any:
+        """The second half, for each token by itself: (..., W) and the block's input (..., H) -> (..., H)."""
+        y = attended
         for ffn in self.ffn:
             y = ffn(y)
-        return self.output_(self.intermediate(y), y, x, training=training), probs  # (T, H)
+        return self.output_(self.intermediate(y), y, block_input, training=training)
 
     def _sources(self, x: Any) -> tuple[Any, Any, Any]:
-        """What query and key, value, and the residual read (reference: bottleneck combinations of the code)."""
+        """The inputs of query and key, of value, and the residual, for each combination of bottlenecks."""
         if not self.use_bottleneck:
             return x, x, x
         squeezed = self.bottleneck.input_(x)  # (T, W)
@@ -179,7 +189,7 @@ class TFMobileBertLayer(Brick):
 class TFMobileBertEncoder(Brick):
     """L blocks in a row: (B, S, H) -> (B, S, H). Inside, all tokens lie in one axis, T = B * S.
 
-    With `select` the last state is (tokens, H), and unless all states are kept the last block computes no other tokens.
+    With `select` the last state is (tokens, H). The last block computes only these, unless all states are kept.
     """
 
     def __init__(self, config: MobileBertConfig, *, initializer: Any, **kwargs: Any) -> None:
@@ -208,9 +218,12 @@ class TFMobileBertEncoder(Brick):
         length, hidden = ops.shape(x)[1], x.shape[-1]
         states, attentions = [x], []
         x = ops.reshape(x, (-1, hidden))  # (T, H)
-        last = None if keep_states or not self.layer else self.layer[-1]
-        for layer, layer_head_mask in zip(self.layer, head_mask or [None] * len(self.layer), strict=True):
-            options = {"length": length, "select": select if layer is last else None, "training": training}
+        selections: list[TokenSelection | None] = [None] * len(self.layer)
+        if self.layer and not keep_states:
+            selections[-1] = select
+        head_mask = head_mask or [None] * len(self.layer)
+        for layer, layer_head_mask, selection in zip(self.layer, head_mask, selections, strict=True):
+            options = {"length": length, "select": selection, "training": training}
             if self.gradient_checkpointing and training:
                 x, probs = _rematerialized(layer, options, x, attention_bias, layer_head_mask)
             else:
@@ -218,10 +231,10 @@ class TFMobileBertEncoder(Brick):
             attentions.append(probs)
             if keep_states:
                 states.append(ops.reshape(x, (-1, length, hidden)))
-        if select is not None:
-            x = x if last is not None else select(x, length)
-        else:
+        if select is None:
             x = states[-1] if keep_states else ops.reshape(x, (-1, length, hidden))
+        elif keep_states or not self.layer:
+            x = select(x, length)
         return x, tuple(states), tuple(attentions)
 
 
@@ -232,7 +245,7 @@ def _rematerialized(layer: TFMobileBertLayer, options: dict[str, Any], x: Any, *
     from the random states read here.
     """
     present = [value is not None for value in optional]
-    seeds = [part.seed_generator for part in layer._flatten_layers() if getattr(part, "seed_generator", None)]
+    seeds = seed_generators(layer)
     states = [(seed.state, ops.copy(seed.state)) for seed in seeds]
 
     def run(x: Any, *passed: Any) -> Any:
@@ -272,9 +285,9 @@ class TFMobileBertMainLayer(Brick):
         select: TokenSelection | None = None,
         training: bool = False,
     ) -> BaseModelOutputWithPooling:
-        """The forward pass on inputs that were checked.
+        """The forward pass on checked inputs.
 
-        `select` picks the tokens whose last state a head reads, for a pooler the first of each text: then
+        `select` selects the tokens whose outputs the head needs, for a pooler the first of each text. Then
         last_hidden_state is (tokens, H).
         """
         x = self.embeddings(input_ids, token_type_ids, position_ids, inputs_embeds, attention_mask, training=training)
@@ -291,3 +304,55 @@ class TFMobileBertMainLayer(Brick):
             hidden_states=states if output_hidden_states else None,
             attentions=attentions if output_attentions else None,
         )
+
+
+@serializable
+class TFMobileBertModel(TFMobileBertPreTrainedModel):
+    """The bare model: hidden states of every token and the pooled first token.
+
+    `add_pooling_layer=False` leaves the pooler out; then there is no pooler_output.
+    """
+
+    head = HEADS["Model"]
+
+    def __init__(self, config: MobileBertConfig, add_pooling_layer: bool = True, **kwargs: Any) -> None:
+        self._add_pooling_layer = add_pooling_layer
+        super().__init__(config, **kwargs)
+
+    def build_parts(self, config: MobileBertConfig, *, initializer: Any, dtype: Any) -> None:
+        self.mobilebert = TFMobileBertMainLayer(
+            config, self._add_pooling_layer, initializer=initializer, dtype=dtype, name="mobilebert"
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "add_pooling_layer": self._add_pooling_layer}
+
+    def call(
+        self,
+        input_ids: Any = None,
+        attention_mask: Any = None,
+        token_type_ids: Any = None,
+        position_ids: Any = None,
+        head_mask: Any = None,
+        inputs_embeds: Any = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        training: bool = False,
+    ) -> Any:
+        """Returns last_hidden_state (B, S, H), pooler_output (B, H) and, when asked, states and attentions.
+
+        Args:
+            input_ids: (B, S) whole numbers below vocab_size; or else `inputs_embeds` (B, S, E).
+            attention_mask: (B, S), (B, S, S) or (B, 1 or N, S, S), 1 for tokens that are seen. A 4-D mask of
+                floats is added to the scores instead.
+            token_type_ids: (B, S) segments, default 0.
+            position_ids: (B, S) or (S,), default 0, 1, 2, ...
+            head_mask: (N,) or (L, N), 1 for heads that are kept.
+
+        Raises:
+            InputError: for a wrong rank, shape, dtype or value.
+        """
+        inputs = input_dict(input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
+        options = output_options(self.config, output_attentions, output_hidden_states)
+        return returned(self.config, self.mobilebert(**inputs, **options, training=training), return_dict)

@@ -1,6 +1,6 @@
 """The base of the Keras models: the call forms, embeddings and ties, loading and saving.
 
-Twin: mobilebert_torch/pretrained.py. What Keras's own training adds stands in training.py. Long because calls, files
+Twin: mobilebert_torch/pretrained.py. What Keras's own training adds stands in fit/loop.py. Long because calls, files
 and embeddings are methods of the one base class, as users know them.
 """
 
@@ -13,7 +13,6 @@ from typing import Any, ClassVar, Self
 
 import keras
 import numpy as np
-from keras import ops
 
 from mobilebert_core.checkpoints.loading import prepare_loading
 from mobilebert_core.checkpoints.plan import LoadPlan
@@ -23,46 +22,16 @@ from mobilebert_core.configuration.fields import DTYPES
 from mobilebert_core.errors import ConfigError, InputError
 from mobilebert_core.heads import Head, check_head
 from mobilebert_core.inputs import check_inputs
-from mobilebert_core.outputs import ModelOutput
+from mobilebert_core.resizing import resized_vocabulary, surviving_features
 from mobilebert_core.weights import Weight, weight_table
 
 from . import lora, resizing
 from .fit.loop import TrainedByKeras
+from .initializers import start_weight, weight_initializer
 from .inputs import PROBE, named_inputs
 from .variables import variable_array
 
-MODEL_INPUTS = ("input_ids", "attention_mask", "token_type_ids", "position_ids", "head_mask", "inputs_embeds")
-
 serializable = keras.saving.register_keras_serializable(package="mobilebert")
-
-
-@serializable
-class PaddedInitializer(keras.initializers.Initializer):
-    """Another initializer with one row, the padding token's, set to 0."""
-
-    def __init__(self, initializer: Any, row: int) -> None:
-        self.initializer = keras.initializers.get(initializer)
-        self.row = row
-
-    def __call__(self, shape: Any, dtype: Any = None) -> Any:
-        kept = ops.cast(ops.arange(shape[0]) != self.row, dtype or keras.config.floatx())
-        return self.initializer(shape, dtype) * kept[:, None]
-
-    def get_config(self) -> dict[str, Any]:
-        return {"initializer": keras.initializers.serialize(self.initializer), "row": self.row}
-
-
-def weight_initializer(config: MobileBertConfig) -> Any:
-    """A normal distribution cut at two standard deviations, drawn anew for every matrix.
-
-    With a plain seed Keras would give matrices of one shape the same numbers.
-    """
-    return keras.initializers.TruncatedNormal(stddev=config.initializer_range, seed=keras.random.SeedGenerator())
-
-
-def padded_initializer(initializer: Any, row: int | None) -> Any:
-    """The initializer of the word embeddings: that of the other tables, the padding row at 0."""
-    return initializer if row is None or initializer == "zeros" else PaddedInitializer(initializer, row)
 
 
 class TFMobileBertPreTrainedModel(TrainedByKeras, keras.Model):
@@ -93,7 +62,7 @@ class TFMobileBertPreTrainedModel(TrainedByKeras, keras.Model):
         self.config = config
         self.lora = None  # what enable_lora was called with
         if initializer is None:
-            initializer = weight_initializer(config)
+            initializer = weight_initializer(config.initializer_range)
         self.build_parts(config, initializer=initializer, dtype=self.dtype_policy)
         self.build()
 
@@ -130,26 +99,12 @@ class TFMobileBertPreTrainedModel(TrainedByKeras, keras.Model):
 
     def _checked(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         inputs = named_inputs(type(self).__name__, self._argument_names(), args, kwargs)
-        check_inputs(self.config, self.head, {n: inputs.get(n) for n in MODEL_INPUTS}, PROBE)
+        check_inputs(self.config, self.head, inputs, PROBE)
         return {n: value for n, value in inputs.items() if value is not None}
 
     @classmethod
     def _argument_names(cls) -> tuple[str, ...]:
         return tuple(n for n in inspect.signature(cls.call).parameters if n != "self")
-
-    def output_options(self, output_attentions: bool | None, output_hidden_states: bool | None) -> dict[str, bool]:
-        """The two options of a call, from the configuration where they are None."""
-        config = self.config
-        return {
-            "output_attentions": config.output_attentions if output_attentions is None else output_attentions,
-            "output_hidden_states": (
-                config.output_hidden_states if output_hidden_states is None else output_hidden_states
-            ),
-        }
-
-    def returned(self, output: ModelOutput, return_dict: bool | None) -> Any:
-        """The output itself, or a tuple of its fields, as `return_dict` or the configuration says."""
-        return output if (self.config.use_return_dict if return_dict is None else return_dict) else output.to_tuple()
 
     def as_functional(self, **kwargs: Any) -> keras.Model:
         """This model, sharing its weights, as a Functional one of input_ids, attention_mask and token_type_ids.
@@ -170,9 +125,12 @@ class TFMobileBertPreTrainedModel(TrainedByKeras, keras.Model):
         """The layer that holds embeddings, encoder and pooler."""
         return self.mobilebert
 
-    def num_parameters(self, only_trainable: bool = False) -> int:
+    def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
         """Distinct parameters; tied ones count once."""
-        return sum(int(np.prod(v.shape)) for v in (self.trainable_weights if only_trainable else self.weights))
+        tables = [layer for layer in self._flatten_layers() if isinstance(layer, keras.layers.Embedding)]
+        left_out = {id(v) for layer in tables for v in layer.weights} if exclude_embeddings else set()
+        weights = self.trainable_weights if only_trainable else self.weights
+        return sum(int(np.prod(v.shape)) for v in weights if id(v) not in left_out)
 
     @property
     def vocab_size(self) -> int:
@@ -188,8 +146,11 @@ class TFMobileBertPreTrainedModel(TrainedByKeras, keras.Model):
 
     def variable_of(self, weight: Weight) -> Any:
         """The variable that holds a weight of the table (not for tied weights, which have none)."""
+        return getattr(self._layer_of(weight), (weight.keras or "").rpartition(".")[2])
+
+    def _layer_of(self, weight: Weight) -> Any:
         found: Any = self
-        for part in (weight.keras or "").split("."):
+        for part in (weight.keras or "").split(".")[:-1]:
             found = found[int(part)] if part.isdigit() else getattr(found, part)
         return found
 
@@ -227,7 +188,15 @@ class TFMobileBertPreTrainedModel(TrainedByKeras, keras.Model):
         Returns the word embeddings; without arguments it changes nothing. Sets `config.vocab_size`. A compiled
         model is compiled again, with a new optimizer.
         """
-        return resizing.resize_token_embeddings(self, new_num_tokens, pad_to_multiple_of)
+        self._without_adapters("resize_token_embeddings")
+        config, embeddings = self.config, self.get_input_embeddings()
+        size = resized_vocabulary(config, new_num_tokens, pad_to_multiple_of)
+        if size != embeddings.input_dim:
+            tied = config.tie_word_embeddings
+            resizing.resize_token_embeddings(embeddings, self._predictions(), size, tied, config.initializer_range)
+            self._configure(vocab_size=size)
+            self._start_over()
+        return embeddings
 
     def prune_heads(self, heads_to_prune: Mapping[int, Iterable[int]]) -> None:
         """Removes attention heads: {layer: heads}, numbered as before any pruning.
@@ -235,7 +204,23 @@ class TFMobileBertPreTrainedModel(TrainedByKeras, keras.Model):
         Recorded in `config.pruned_heads`, so that a saved model is rebuilt with them removed. A compiled model
         is compiled again, with a new optimizer.
         """
-        resizing.prune_heads(self, heads_to_prune)
+        self._without_adapters("prune_heads")
+        features, pruned = surviving_features(self.config, heads_to_prune)
+        resizing.prune_heads(self.mobilebert.encoder.layer, features, self.config.head_size)
+        self._configure(pruned_heads=pruned)
+        if features:
+            self._start_over()
+
+    def _configure(self, **fields: Any) -> None:
+        """Gives the model a configuration of its own: another model may have been built from the same one."""
+        self.config = self.config.copy(**fields)
+
+    def _without_adapters(self, method: str) -> None:
+        if self.lora is not None:
+            raise ConfigError(
+                f"{type(self).__name__}.{method}: the model has low-rank adapters, whose shapes would no longer fit. "
+                "Merge them first: save_pretrained, then from_pretrained."
+            )
 
     # ---------------------------------------------------------------------------------------- training
 
@@ -257,7 +242,21 @@ class TFMobileBertPreTrainedModel(TrainedByKeras, keras.Model):
         Raises:
             ConfigError: for adapters a second time, a target that no layer has, or a quantized layer.
         """
-        lora.enable_lora(self, rank, targets, alpha)
+        caller = f"{type(self).__name__}.enable_lora"
+        if self.lora is not None:
+            raise ConfigError(f"{caller}: the model has adapters of rank {self.lora['rank']} already.")
+        targets = (targets,) if isinstance(targets, str) else tuple(targets)
+        matrices = [w for w in self.weight_table() if w.full_name.endswith(".weight") and w.keras and len(w.shape) == 2]
+        names = {w.full_name.removesuffix(".weight"): w for w in matrices if w.full_name.startswith("mobilebert.")}
+        layers = {name: self._layer_of(weight) for name, weight in names.items()}
+        adapted = list(lora.targeted(caller, layers, rank, targets).values())
+        self.trainable = True
+        adapters = lora.add_adapters(self.mobilebert, adapted, rank, alpha)
+        self._tracker.unlock()
+        self.low_rank_adapters = adapters
+        self._tracker.lock()
+        self.lora = {"rank": rank, "targets": list(targets), "alpha": alpha}
+        self._start_over()
 
     def quantize(self, *args: Any, **kwargs: Any) -> None:
         """As `keras.Model.quantize`; not with low-rank adapters, which a quantized file would lose."""
@@ -355,16 +354,9 @@ class TFMobileBertPreTrainedModel(TrainedByKeras, keras.Model):
         for weight, name in plan.sources.items():
             array = read(name)
             self.variable_of(weight).assign(array.T if "keras" in weight.transposed else array)
-        initializer = weight_initializer(self.config)
+        initializer = weight_initializer(self.config.initializer_range)
         for weight in [*plan.newly_initialized, *(weight for weight, _ in plan.mismatched)]:
-            variable = self.variable_of(weight)
-            if len(weight.shape) > 1:
-                start = initializer
-                if weight.kind == "word_table":
-                    start = padded_initializer(initializer, self.mobilebert.embeddings.pad_token_id)
-                variable.assign(start(variable.shape, dtype=variable.dtype))
-            elif weight.kind.endswith("norm") and weight.name.endswith("weight"):
-                variable.assign(ops.ones(variable.shape, variable.dtype))
+            start_weight(self.variable_of(weight), weight, initializer, self.mobilebert.embeddings.pad_token_id)
 
     def save_pretrained(
         self,
@@ -386,7 +378,8 @@ class TFMobileBertPreTrainedModel(TrainedByKeras, keras.Model):
 
         def array(full_name: str) -> np.ndarray:
             weight = weights[full_name]
-            found = variable_array(lora.merged(self, weight))
+            value = self.variable_of(weight)
+            found = variable_array(value if isinstance(value, keras.Variable) else lora.merged(self._layer_of(weight)))
             found = found.astype("float32" if self.variable_dtype == "bfloat16" else self.variable_dtype, copy=False)
             return found.T if "keras" in weight.transposed else found
 

@@ -8,30 +8,37 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import keras
 import numpy as np
 
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.errors import BackendMissingError, InputError
-from mobilebert_core.training.initialization import initial_arrays, newly_initialized_names
 from mobilebert_core.training.recipe import Recipe
-from mobilebert_core.training.state import FIRST, GENERATOR, SECOND, STEPS, check_precision
+from mobilebert_core.training.state import FIRST, GENERATOR, SECOND, STEPS
+from mobilebert_core.training.trainer import Objective, TrainerBase
 
-from .fit.optimization import fuse_updates
+from .fit.optimization import FusedAdamW
+from .graphs import RecordedGraphs
 from .heads import MODEL_CLASSES
-from .variables import variable_array
+from .inference import Runner
+from .variables import seed_generators, variable_array
 
 POLICIES = {"float16": "mixed_float16", "bfloat16": "mixed_bfloat16"}  # by precision; others are their own policy
 
 
-class Trainer:
+def own_loss(model: Any, batch: Mapping[str, Any]) -> Any:
+    """The default objective: the model's own loss, from the labels in the batch."""
+    return model(batch, training=True, return_dict=True)["loss"]
+
+
+class Trainer(TrainerBase):
     """A model, its AdamW and its random numbers. Global random numbers and their seeds are left alone.
 
-    Attributes:
-        model: the model that is trained.
-        newly_initialized: names of the weights that no checkpoint had.
+    Args:
+        objective: model and batch of tensors -> the scalar that is minimized, recorded as a graph. It calls the model
+            with `training=True`.
 
     Raises:
         BackendMissingError: when Keras does not run on TensorFlow.
@@ -45,6 +52,7 @@ class Trainer:
         precision: str = "float32",
         device: Any = None,
         compile: bool = False,
+        objective: Objective | None = None,
         newly_initialized: Sequence[str] = (),
     ) -> None:
         if keras.backend.backend() != "tensorflow":
@@ -52,14 +60,16 @@ class Trainer:
                 f"Trainer: wanted Keras on TensorFlow, got {keras.backend.backend()}. Unset KERAS_BACKEND, or train "
                 "with compile() and fit()."
             )
+        import tensorflow as tf
+
         if device is not None:
             raise InputError(f"Trainer: device is for PyTorch; Keras places its models itself, got {device!r}.")
         self.model = model
         self.config = model.config
         self.recipe = recipe
+        self.objective = objective or own_loss
         self.newly_initialized = tuple(newly_initialized)
-        self.compile = compile
-        self.optimizer = keras.optimizers.AdamW(
+        self.optimizer = FusedAdamW(
             recipe.learning_rate,
             weight_decay=recipe.weight_decay,
             beta_1=recipe.beta_1,
@@ -70,77 +80,45 @@ class Trainer:
         variables = model.trainable_variables
         self.optimizer.exclude_from_weight_decay(var_list=[v for v in variables if len(v.shape) < 2])
         self.optimizer.build(variables)
-        fuse_updates(self.optimizer)
         self.scaler = None
         if precision == "float16":
             self.scaler = keras.optimizers.LossScaleOptimizer(self.optimizer)
             self.scaler.build(variables)
         self.steps = 0
         self._weights = {w.name: w for w in model.weight_table() if w.tied_to is None}
-        self._graphs: dict[Any, Any] = {}
+        self._gradient_graphs = RecordedGraphs(self._gradients, compile or None)
+        self._runner = Runner(self.model)
+        self._update = tf.function(self._apply, autograph=False, jit_compile=compile or None)
         for place, seed in enumerate(self._seeds()):
             seed.assign(np.array([recipe.seed * 65537 + place, 0]).astype(seed.dtype))
 
     @classmethod
-    def start(
-        cls,
-        head: str,
-        source: str | Path | None,
-        recipe: Recipe,
-        *,
-        config: MobileBertConfig | None = None,
-        precision: str = "float32",
-        device: Any = None,
-        compile: bool = False,
-        **fields: Any,
-    ) -> Self:
-        """A trainer of a checkpoint, or without a source of a new model under `config`.
+    def build(cls, head: str, config: MobileBertConfig, precision: str) -> Any:
+        return MODEL_CLASSES[head](config, initializer="zeros", dtype=POLICIES.get(precision, precision))
 
-        Weights that the checkpoint lacks are drawn from the recipe's seed, the same on every backend. `fields`
-        override the configuration's.
-
-        Raises:
-            CheckpointError, ConfigError: as `from_pretrained`.
-        """
-        check_precision(precision)
+    @classmethod
+    def load(cls, head: str, source: str | Path, precision: str, **fields: Any) -> tuple[Any, dict[str, Any]]:
         policy = POLICIES.get(precision, precision)
-        if source is None:
-            assert config is not None
-            model = MODEL_CLASSES[head](config, initializer="zeros", dtype=policy)
-            info = None
-        else:
-            model, info = MODEL_CLASSES[head].from_pretrained(
-                source, dtype=policy, output_loading_info=True, ignore_mismatched_sizes=True, **fields
-            )
-        newly_initialized = newly_initialized_names(model.weight_table(), info)
-        trainer = cls(
-            model, recipe, precision=precision, device=device, compile=compile, newly_initialized=newly_initialized
+        return MODEL_CLASSES[head].from_pretrained(
+            source, dtype=policy, output_loading_info=True, ignore_mismatched_sizes=True, **fields
         )
-        trainer.assign(
-            initial_arrays(
-                (w for w in model.weight_table() if w.name in set(newly_initialized)), model.config, recipe.seed
-            )
-        )
-        return trainer
 
     def step(self, batches: Sequence[Mapping[str, np.ndarray]], learning_rate: float) -> float:
         """One update from the mean gradient of batches that hold labels; returns the mean loss."""
         losses, total = [], None
         for batch in batches:
-            loss, gradients = self._recorded("gradients", self._gradients, batch)(dict(batch))
+            loss, gradients = self._gradient_graphs(batch)
             losses.append(float(loss))
             total = gradients if total is None else [a + b for a, b in zip(total, gradients, strict=True)]
         assert total is not None
         self.optimizer.learning_rate.assign(learning_rate)
-        self._recorded("apply", self._apply)([g / len(batches) for g in total] if len(batches) > 1 else total)
+        self._update([g / len(batches) for g in total] if len(batches) > 1 else total)
         self.steps = int(self.optimizer.iterations.value)  # where float16 overflowed, no step was taken
         return sum(losses) / len(batches)
 
     def run(self, batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The outputs by name, without dropout; with the loss, when the batch holds labels."""
-        outputs = self._recorded("outputs", self._outputs, batch)(dict(batch))
-        found = {name: keras.ops.convert_to_numpy(value) for name, value in outputs.items()}
-        return {n: v if v.dtype in (np.float32, np.float64) else v.astype(np.float32) for n, v in found.items()}
+        return self._runner.run(batch)
 
     # ------------------------------------------------------------------------------------------- state
 
@@ -183,17 +161,13 @@ class Trainer:
             self.scaler.dynamic_scale.assign(scale)
             self.scaler.step_counter.assign(int(counter))
 
-    def save(self, directory: Path) -> None:
-        """Writes config.json and model.safetensors."""
-        self.model.save_pretrained(directory)
-
     # ------------------------------------------------------------------------------------------ inside
 
     def _gradients(self, batch: Mapping[str, Any]) -> tuple[Any, list[Any]]:
         import tensorflow as tf
 
         with tf.GradientTape() as tape:
-            loss = self.model(batch, training=True, return_dict=True)["loss"]
+            loss = self.objective(self.model, batch)
             scaled = loss if self.scaler is None else self.scaler.scale_loss(loss)
         gradients = tape.gradient(scaled, [v.value for v in self.model.trainable_variables])
         unused = [tf.zeros_like(v.value) if g is None else tf.convert_to_tensor(g) for g, v in
@@ -203,25 +177,10 @@ class Trainer:
     def _apply(self, gradients: list[Any]) -> None:
         (self.scaler or self.optimizer).apply(gradients, self.model.trainable_variables)
 
-    def _outputs(self, batch: Mapping[str, Any]) -> dict[str, Any]:
-        outputs = self.model(batch, training=False, return_dict=True)
-        return {name: value for name, value in outputs.items() if not isinstance(value, tuple)}
-
-    def _recorded(self, name: str, function: Any, batch: Mapping[str, np.ndarray] | None = None) -> Any:
-        """A graph of the function, recorded once for each set of inputs, of any sizes."""
-        import tensorflow as tf
-
-        key = (name, *((n, a.ndim, str(a.dtype)) for n, a in sorted((batch or {}).items())))
-        if key not in self._graphs:
-            signature = None
-            if batch is not None:
-                signature = [{n: tf.TensorSpec([None] * a.ndim, a.dtype) for n, a in batch.items()}]
-            self._graphs[key] = tf.function(function, input_signature=signature, jit_compile=self.compile or None)
-        return self._graphs[key]
-
     def _seeds(self) -> list[Any]:
         """The states of the model's generators of random numbers, in the order of its layers."""
-        return [v for v in self.model.non_trainable_variables if v.path.endswith("seed_generator_state")]
+        states = {id(generator.state) for generator in seed_generators(self.model)}
+        return [v for v in self.model.non_trainable_variables if id(v) in states]
 
     def _moments(self) -> list[tuple[str, Any, Any]]:
         """Adam's two moments by the name of their weight."""

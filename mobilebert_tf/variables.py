@@ -1,4 +1,4 @@
-"""Keras variables as numpy arrays, and replaced by others of another shape."""
+"""Keras variables: as numpy arrays, replaced by others of another shape, and those that hold random states."""
 
 from __future__ import annotations
 
@@ -33,3 +33,10 @@ def replace_variable(layer: keras.layers.Layer, attribute: str, value: np.ndarra
     setattr(layer, attribute, new)
     tracked.insert(place, tracked.pop())
     layer._tracker.lock()
+
+
+def seed_generators(layer: keras.layers.Layer) -> list[keras.random.SeedGenerator]:
+    """The generators of the random numbers that a layer and the layers inside it use in training."""
+    return [
+        part.seed_generator for part in layer._flatten_layers() if getattr(part, "seed_generator", None) is not None
+    ]

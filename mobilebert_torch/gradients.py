@@ -1,6 +1,6 @@
-"""Steps of a block whose gradients are written out, because they need less than autograd would keep and do.
+"""Steps of a block whose gradients are written out: they keep and compute less than autograd would.
 
-They are for training alone: forward-mode differentiation does not know them.
+They are for training alone, and have no forward-mode derivative.
 B batch, S sequence, T tokens, N heads, D head size.
 """
 
@@ -16,8 +16,8 @@ from torch.nn import functional as F
 class DroppedProduct(torch.autograd.Function):
     """masked_fill(probs, dropped, 0) @ value: (B, N, S, S) and (B, N, S, D) -> (B, N, S, D).
 
-    For the gradient `dropped` takes a byte an entry and the dropped probabilities are made anew. Left to autograd,
-    both would be kept as large as `probs`, which is the largest array of a block.
+    For backward `dropped` takes one byte an entry, and the dropped probabilities are computed again. Autograd would
+    store both as large as `probs`, which is the largest array of a block.
     """
 
     generate_vmap_rule = True
@@ -38,12 +38,12 @@ class DroppedProduct(torch.autograd.Function):
 
 
 def dropped_product(probs: Tensor, value: Tensor, rate: float) -> Tensor:
-    """dropout(probs, rate) @ value, of which nothing but a byte an entry is kept beside `probs` and `value`.
+    """dropout(probs, rate) @ value, for which backward keeps one byte an entry beside `probs` and `value`.
 
-    Four entries share one random number of 64 bits, which takes a third of the time of one number each: the rate is
-    met to 2**-17, and what is left is scaled by the rate as it is met.
+    Four entries use 16 bits each of one random number, which takes a third of the time of one number each. The rate
+    is so rounded to 1/65536, and the kept entries are scaled by the rounded rate.
     """
-    if torch.compiler.is_compiling():  # the compiler decides by itself what to keep and what to make anew
+    if torch.compiler.is_compiling():  # the compiler decides what to keep and what to compute again
         return torch.matmul(F.dropout(probs, rate), value)
     levels = round(rate * 2**16)
     bits = torch.empty(-(-probs.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
@@ -54,8 +54,8 @@ def dropped_product(probs: Tensor, value: Tensor, rate: float) -> Tensor:
 class DenseNoNorm(torch.autograd.Function):
     """(x @ weight.T + bias + residual) * gain + shift: (T, in) -> (T, out), the residual (T, out) or None.
 
-    The gain is multiplied into the weight, which is small, and its gradient read from the weight's: neither way passes
-    over the tokens more often than the product and the residual need, and their sum is not kept.
+    NoNorm's gain is folded into the weight matrix, so forward and backward need no extra pass over the activations, and
+    the sum is not stored for backward. The gain's own gradient follows from that of the folded matrix.
     """
 
     generate_vmap_rule = True

@@ -22,9 +22,11 @@ from mobilebert_core.outputs import (
     QuestionAnsweringModelOutput,
     SequenceClassifierOutput,
     TokenClassifierOutput,
+    output_options,
+    returned,
 )
 
-from .inputs import PROBE, check_tensors, checked_inputs, checking
+from .inputs import PROBE, check_tensors, checked_inputs, checking, fold_choices, input_dict
 from .layers import LMPredictionHead
 from .losses import head_loss
 from .modeling import MobileBertModel, TokenSelection
@@ -65,7 +67,7 @@ class TaskModel(MobileBertPreTrainedModel):
             inputs, choices = fold_choices(inputs)
         labelled, labels = labelled_tokens(self.config, self.head, inputs, labels)
         select = labelled if not self.head.pooled else first_token if self.head.words is None else None
-        options = self.output_options(output_attentions, output_hidden_states)
+        options = output_options(self.config, output_attentions, output_hidden_states)
         encoded = self.mobilebert.encode(**inputs, **options, select=select)
         if labelled is not None and self.head.pooled:  # pretraining reads the first token as well
             encoded = BaseModelOutputWithPooling(encoded, last_hidden_state=labelled(encoded.last_hidden_state))
@@ -78,18 +80,7 @@ class TaskModel(MobileBertPreTrainedModel):
             hidden_states=encoded.hidden_states,
             attentions=encoded.attentions,
         )
-        return self.returned(output, return_dict)
-
-
-def fold_choices(inputs: dict[str, Tensor | None]) -> tuple[dict[str, Tensor | None], int]:
-    """(B, choices, ...) -> (B * choices, ...) for every input but the head mask, and the number of choices."""
-    main = inputs["input_ids"] if inputs["input_ids"] is not None else inputs["inputs_embeds"]
-    assert main is not None
-    folded = {
-        name: value if value is None or name == "head_mask" or value.dim() < 3 else value.flatten(0, 1)
-        for name, value in inputs.items()
-    }
-    return folded, main.shape[1]
+        return returned(self.config, output, return_dict)
 
 
 def first_token(x: Tensor) -> Tensor:
@@ -100,9 +91,9 @@ def first_token(x: Tensor) -> Tensor:
 def labelled_tokens(
     config: MobileBertConfig, head: Head, inputs: dict[str, Tensor | None], labels: dict[str, Tensor | None]
 ) -> tuple[TokenSelection | None, dict[str, Tensor | None]]:
-    """With `sparse_prediction`, what picks the N tokens with a word label, and the labels with only theirs, (N,).
+    """With `sparse_prediction`, a selection of the N tokens with a word label, and the labels of these only, (N,).
 
-    How many they are is known only when the labels are read: `torch.compile` breaks its graph here unless
+    N is known only when the labels are read: `torch.compile` breaks its graph here unless
     `torch._dynamo.config.capture_dynamic_output_shape_ops` is set, and a GPU is waited for.
     """
     passed = None if head.words is None else head.words.labels_in(labels)
@@ -360,24 +351,6 @@ class MobileBertForTokenClassification(TaskModel):
         """`labels` (B, S) of classes, -100 where nothing is to be learned."""
         inputs = input_dict(input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
         return self.run(inputs, {"labels": labels}, output_attentions, output_hidden_states, return_dict)
-
-
-def input_dict(
-    input_ids: Tensor | None,
-    attention_mask: Tensor | None,
-    token_type_ids: Tensor | None,
-    position_ids: Tensor | None,
-    head_mask: Tensor | None,
-    inputs_embeds: Tensor | None,
-) -> dict[str, Tensor | None]:
-    return {
-        "input_ids": input_ids,
-        "attention_mask": attention_mask,
-        "token_type_ids": token_type_ids,
-        "position_ids": position_ids,
-        "head_mask": head_mask,
-        "inputs_embeds": inputs_embeds,
-    }
 
 
 MODEL_CLASSES: dict[str, type[MobileBertPreTrainedModel]] = {

@@ -5,6 +5,7 @@ Twin: mobilebert_tf/inference.py.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -52,7 +53,7 @@ class Runner:
         return cls(model, device)
 
     @torch.inference_mode()
-    def run(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def run(self, batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The outputs by name, in float32 where the model computes in less."""
         outputs = self.model(**{n: torch.from_numpy(a).to(self.device) for n, a in batch.items()}, return_dict=True)
         return {n: (v.float() if v.element_size() == 2 else v).cpu().numpy() for n, v in outputs.items()

@@ -1,4 +1,4 @@
-"""Inputs of the PyTorch models: read for the checks, and masks turned into what attention adds.
+"""Inputs of the PyTorch models: gathered and checked, and masks turned into what attention adds.
 
 B batch, S sequence, N heads, L layers. Twin: mobilebert_tf/inputs.py.
 """
@@ -19,7 +19,7 @@ from mobilebert_core.inputs import Shape, check_inputs
 _INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
 
-class TensorProbe:
+class ArrayProbe:
     """Reads tensors for the checks. Values are read on the CPU only: on a GPU that would wait for the device."""
 
     def shape(self, array: Tensor) -> Shape:
@@ -39,7 +39,26 @@ class TensorProbe:
         return float(low), float(high)
 
 
-PROBE = TensorProbe()
+PROBE = ArrayProbe()
+
+
+def input_dict(
+    input_ids: Tensor | None,
+    attention_mask: Tensor | None,
+    token_type_ids: Tensor | None,
+    position_ids: Tensor | None,
+    head_mask: Tensor | None,
+    inputs_embeds: Tensor | None,
+) -> dict[str, Tensor | None]:
+    """The inputs of a call by name."""
+    return {
+        "input_ids": input_ids,
+        "attention_mask": attention_mask,
+        "token_type_ids": token_type_ids,
+        "position_ids": position_ids,
+        "head_mask": head_mask,
+        "inputs_embeds": inputs_embeds,
+    }
 
 
 def checking() -> bool:
@@ -64,6 +83,17 @@ def check_tensors(head: Head, arguments: Mapping[str, Any]) -> None:
                 f"{head.class_name}: {name} must be a torch.Tensor, got {type(value).__name__}. "
                 f"torch.as_tensor({name}) makes one."
             )
+
+
+def fold_choices(inputs: dict[str, Tensor | None]) -> tuple[dict[str, Tensor | None], int]:
+    """(B, choices, ...) -> (B * choices, ...) for every input but the head mask, and the number of choices."""
+    main = inputs["input_ids"] if inputs["input_ids"] is not None else inputs["inputs_embeds"]
+    assert main is not None
+    folded = {
+        name: value if value is None or name == "head_mask" or value.dim() < 3 else value.flatten(0, 1)
+        for name, value in inputs.items()
+    }
+    return folded, main.shape[1]
 
 
 def attention_bias(attention_mask: Tensor, dtype: torch.dtype) -> Tensor:

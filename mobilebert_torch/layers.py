@@ -6,14 +6,13 @@ Twin: mobilebert_tf/layers.py.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .gradients import DenseNoNorm, dropped_product
+from . import fast
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,
@@ -47,21 +46,6 @@ def make_norm(normalization_type: str, width: int, eps: float) -> nn.Module:
     return NoNorm(width) if normalization_type == "no_norm" else nn.LayerNorm(width, eps=eps)
 
 
-def is_plain(module: nn.Module, kind: type[nn.Module]) -> bool:
-    """True if calling the module is no more than what its class does with its weights.
-
-    False for a subclass or a wrapper (LoRA, quantization), with hooks, with a `forward` of its own, and where a weight
-    is a tensor of another class.
-    """
-    return (
-        type(module) is kind
-        and "forward" not in vars(module)
-        and not (module._forward_hooks or module._forward_pre_hooks)
-        and not (module._backward_hooks or module._backward_pre_hooks)
-        and all(type(weight) in (Tensor, nn.Parameter) for weight in module._parameters.values())
-    )
-
-
 class DenseNorm(nn.Module):
     """norm(dropout(dense(x)) + residual): how every branch of a block joins its residual."""
 
@@ -72,31 +56,19 @@ class DenseNorm(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
-        if self.training and not (self.dropout.p and self.dropout.training) and self._fuses(x):
-            norm, rest = self.LayerNorm, None if residual is None else residual.flatten(0, -2)
-            y = DenseNoNorm.apply(x.flatten(0, -2), self.dense.weight, self.dense.bias, norm.weight, norm.bias, rest)
-            return y.view(*x.shape[:-1], y.shape[-1])
+        if self.training and type(self.LayerNorm) is NoNorm:
+            y = fast.join(self.dense, self.dropout, self.LayerNorm, x, residual)
+            if y is not None:
+                return y
         x = self.dropout(self.dense(x))
         return self.LayerNorm(x if residual is None else x + residual)
-
-    def _fuses(self, x: Tensor) -> bool:
-        return (
-            torch.is_grad_enabled()
-            and is_plain(self.dense, nn.Linear)
-            and is_plain(self.LayerNorm, NoNorm)
-            and x.dtype == self.dense.weight.dtype
-            and torch.amp.is_autocast_available(x.device.type)  # not on meta
-            and not torch.is_autocast_enabled(x.device.type)
-            and not torch.compiler.is_compiling()
-        )
 
 
 class SelfAttention(nn.Module):
     """Scaled dot-product attention of N heads over a query source and a value source.
 
     `need_probs` takes the explicit path, which returns the probabilities (B, N, S, S) after dropout and head
-    mask; otherwise they are None, and PyTorch's fused kernel computes the same context. That of the CPU knows no
-    dropout, and what PyTorch does instead costs more time and memory than the steps here.
+    mask; otherwise they are None, and `fast.attend` computes the same context.
     """
 
     def __init__(self, query_size: int, value_size: int, num_heads: int, head_size: int, dropout: float) -> None:
@@ -114,25 +86,14 @@ class SelfAttention(nn.Module):
         q = self._split(self.query(query))  # (B, N, S, D)
         k = self._split(self.key(query))
         v = self._split(self.value(value))
-        rate = self.dropout.p if self.dropout.training else 0.0
-        dropped_on_cpu = 0 < rate < 1 and q.device.type == "cpu"
-        probs = None
-        if need_probs or dropped_on_cpu:
-            # Half precision has too little range for the scores of this model: they are computed in float32.
-            q, k = (q.float(), k.float()) if q.element_size() == 2 else (q, k)
-            scores = torch.matmul(q * (1.0 / math.sqrt(self.attention_head_size)), k.transpose(-1, -2))
-            scores = scores if attention_bias is None else scores + attention_bias
-            probs = torch.softmax(scores, dim=-1).to(v.dtype)
-        if need_probs:
-            probs = self.dropout(probs)
-            probs = probs if head_mask is None else probs * head_mask
-            return self._merged(torch.matmul(probs, v)), probs
-        if dropped_on_cpu:
-            context = dropped_product(probs, v, rate)
-        else:
-            bias = None if attention_bias is None else attention_bias.clamp(min=torch.finfo(q.dtype).min).to(q.dtype)
-            context = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=rate)
-        return self._merged(context if head_mask is None else context * head_mask), None
+        if not need_probs:
+            rate = self.dropout.p if self.dropout.training else 0.0
+            context = fast.attend(q, k, v, attention_bias, self.attention_head_size, rate)
+            return self._merged(context if head_mask is None else context * head_mask), None
+        probs = fast.attention_probs(q, k, attention_bias, self.attention_head_size).to(v.dtype)
+        probs = self.dropout(probs)
+        probs = probs if head_mask is None else probs * head_mask
+        return self._merged(torch.matmul(probs, v)), probs
 
     def _split(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.num_attention_heads, self.attention_head_size)).transpose(1, 2)
@@ -182,10 +143,8 @@ class Intermediate(nn.Module):
         self.activation = ACTIVATIONS[activation]
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.activation is F.relu and is_plain(self.dense, nn.Linear):  # in place of what nobody else can hold
-            rows = F.relu_(self.dense(x.flatten(0, -2)))  # of a view, autograd would copy
-            return rows.view(*x.shape[:-1], rows.shape[-1])
-        return self.activation(self.dense(x))
+        y = fast.dense_relu(self.dense, x) if self.activation is F.relu else None
+        return self.activation(self.dense(x)) if y is None else y
 
 
 class FeedForward(nn.Module):

@@ -17,14 +17,14 @@ from torch.utils.checkpoint import checkpoint
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.configuration.fields import ACTIVATIONS
 from mobilebert_core.heads import HEADS
-from mobilebert_core.outputs import BaseModelOutputWithPooling
+from mobilebert_core.outputs import BaseModelOutputWithPooling, output_options, returned
 from mobilebert_core.weights import query_reads_hidden
 
-from .inputs import attention_bias, checked_inputs, head_masks
+from .inputs import attention_bias, checked_inputs, head_masks, input_dict
 from .layers import Attention, BlockOutput, Bottleneck, FeedForward, Intermediate, Pooler, make_norm
 from .pretrained import MobileBertPreTrainedModel
 
-# Picks of (B, S, size) the tokens that are read later: (tokens, size).
+# Selects the tokens whose outputs the head needs: (B, S, size) -> (tokens, size).
 TokenSelection = Callable[[Tensor], Tensor]
 
 
@@ -80,7 +80,8 @@ class MobileBertEmbeddings(nn.Module):
 class MobileBertLayer(nn.Module):
     """One block: into the bottleneck, attention, stacked feed-forward networks, and out again.
 
-    Behind attention tokens no longer meet: where `select` picks some of them, the others are left out from there.
+    After attention every token is processed independently, so with `select` the feed-forward networks run on the
+    selected tokens only.
     """
 
     def __init__(self, config: MobileBertConfig, num_heads: int) -> None:
@@ -121,17 +122,27 @@ class MobileBertLayer(nn.Module):
         need_probs: bool = False,
         select: TokenSelection | None = None,
     ) -> tuple[Tensor, Tensor | None]:
-        query, value, residual = self._sources(x)
-        attended, probs = self.attention(query, value, residual, attention_bias, head_mask, need_probs)
+        attended, probs = self.attend(x, attention_bias, head_mask, need_probs)
         if select is not None:
             attended, x = select(attended), select(x)  # (tokens, W), (tokens, H)
-        y = attended  # (B, S, W)
+        return self.transform(attended, x), probs
+
+    def attend(
+        self, x: Tensor, attention_bias: Tensor | None, head_mask: Tensor | None, need_probs: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """The first half, where tokens see each other: (B, S, H) -> (B, S, W)."""
+        query, value, residual = self._sources(x)
+        return self.attention(query, value, residual, attention_bias, head_mask, need_probs)
+
+    def transform(self, attended: Tensor, block_input: Tensor) -> Tensor:
+        """The second half, for each token by itself: (..., W) and the block's input (..., H) -> (..., H)."""
+        y = attended
         for ffn in self.ffn:
             y = ffn(y)
-        return self.output(self.intermediate(y), y, x), probs  # (B, S, H)
+        return self.output(self.intermediate(y), y, block_input)
 
     def _sources(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """What query and key, value, and the residual read (reference: bottleneck combinations of the code)."""
+        """The inputs of query and key, of value, and the residual, for each combination of bottlenecks."""
         if not self.use_bottleneck:
             return x, x, x
         squeezed = self.bottleneck.input(x)  # (B, S, W)
@@ -145,7 +156,7 @@ class MobileBertLayer(nn.Module):
 class MobileBertEncoder(nn.Module):
     """L blocks in a row.
 
-    With `select` the last state is (tokens, H), and unless all states are kept the last block computes no other tokens.
+    With `select` the last state is (tokens, H). The last block computes only these, unless all states are kept.
     """
 
     def __init__(self, config: MobileBertConfig) -> None:
@@ -166,9 +177,11 @@ class MobileBertEncoder(nn.Module):
         select: TokenSelection | None = None,
     ) -> tuple[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]:
         states, attentions = [x], []
-        last = None if keep_states or not self.layer else self.layer[-1]
-        for layer, layer_head_mask in zip(self.layer, head_mask, strict=True):
-            arguments = (x, attention_bias, layer_head_mask, need_probs, select if layer is last else None)
+        selections: list[TokenSelection | None] = [None] * len(self.layer)
+        if self.layer and not keep_states:
+            selections[-1], select = select, None
+        for layer, layer_head_mask, selection in zip(self.layer, head_mask, selections, strict=True):
+            arguments = (x, attention_bias, layer_head_mask, need_probs, selection)
             if self.gradient_checkpointing and self.training:
                 x, probs = checkpoint(layer, *arguments, **self.checkpoint_options)
             else:
@@ -177,7 +190,7 @@ class MobileBertEncoder(nn.Module):
                 states.append(x)
             if probs is not None:
                 attentions.append(probs)
-        return x if last is not None or select is None else select(x), tuple(states), tuple(attentions)
+        return x if select is None else select(x), tuple(states), tuple(attentions)
 
 
 class MobileBertModel(MobileBertPreTrainedModel):
@@ -220,20 +233,10 @@ class MobileBertModel(MobileBertPreTrainedModel):
         Raises:
             InputError: for a wrong rank, shape, dtype or value.
         """
-        inputs = checked_inputs(
-            self.config,
-            self.head,
-            {
-                "input_ids": input_ids,
-                "attention_mask": attention_mask,
-                "token_type_ids": token_type_ids,
-                "position_ids": position_ids,
-                "head_mask": head_mask,
-                "inputs_embeds": inputs_embeds,
-            },
-        )
-        output = self.encode(**inputs, **self.output_options(output_attentions, output_hidden_states))
-        return self.returned(output, return_dict)
+        inputs = input_dict(input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
+        inputs = checked_inputs(self.config, self.head, inputs)
+        options = output_options(self.config, output_attentions, output_hidden_states)
+        return returned(self.config, self.encode(**inputs, **options), return_dict)
 
     def encode(
         self,
@@ -247,9 +250,9 @@ class MobileBertModel(MobileBertPreTrainedModel):
         output_hidden_states: bool,
         select: TokenSelection | None = None,
     ) -> BaseModelOutputWithPooling:
-        """The forward pass on inputs that were checked.
+        """The forward pass on checked inputs.
 
-        `select` picks the tokens whose last state a head reads, for a pooler the first of each text: then
+        `select` selects the tokens whose outputs the head needs, for a pooler the first of each text. Then
         last_hidden_state is (tokens, H).
         """
         x = self.embeddings(input_ids, token_type_ids, position_ids, inputs_embeds, attention_mask)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from torch.utils import _pytree
 
 from mobilebert_core.outputs import ModelOutput, flatten_output, register_outputs, unflatten_output
 
 
-def _register(cls: type[ModelOutput]) -> None:
+def _register_pytree(cls: type[ModelOutput]) -> None:
     def flatten_with_keys(output: ModelOutput):
         children, keys = flatten_output(output)
         return [(_pytree.MappingKey(key), child) for key, child in zip(keys, children, strict=True)], keys
@@ -25,4 +23,6 @@ def _register(cls: type[ModelOutput]) -> None:
     )
 
 
-register = partial(register_outputs, "torch", _register)
+def register() -> None:
+    """With PyTorch's own trees."""
+    register_outputs("torch", _register_pytree)

@@ -22,7 +22,7 @@ from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.configuration.fields import DTYPES
 from mobilebert_core.errors import CheckpointError, ConfigError
 from mobilebert_core.heads import Head, check_head
-from mobilebert_core.outputs import ModelOutput
+from mobilebert_core.resizing import resized_vocabulary, surviving_features
 from mobilebert_core.weights import Weight, weight_table
 
 from . import resizing
@@ -104,9 +104,6 @@ class MobileBertPreTrainedModel(nn.Module):
         if self.config.tie_word_embeddings:
             predictions.decoder.weight = self.get_input_embeddings().weight
 
-    def _predictions(self) -> LMPredictionHead | None:
-        return getattr(getattr(self, "cls", None), "predictions", None)
-
     @property
     def _tied_weights_keys(self) -> list[str]:
         return [weight.name for weight in self.weight_table() if weight.tied_to is not None]
@@ -151,6 +148,9 @@ class MobileBertPreTrainedModel(nn.Module):
 
     # -------------------------------------------------------------------------------------- embeddings
 
+    def _predictions(self) -> LMPredictionHead | None:
+        return getattr(getattr(self, "cls", None), "predictions", None)
+
     def get_input_embeddings(self) -> nn.Embedding:
         return self.base_model.embeddings.word_embeddings
 
@@ -180,14 +180,27 @@ class MobileBertPreTrainedModel(nn.Module):
         Kept words keep their logits; new rows are drawn like newly initialized weights, new biases are 0.
         Returns the word embeddings; without arguments it changes nothing. Sets `config.vocab_size`.
         """
-        return resizing.resize_token_embeddings(self, new_num_tokens, pad_to_multiple_of)
+        config, embeddings = self.config, self.get_input_embeddings()
+        size = resized_vocabulary(config, new_num_tokens, pad_to_multiple_of)
+        if size != embeddings.num_embeddings:
+            tied = config.tie_word_embeddings
+            resizing.resize_token_embeddings(embeddings, self._predictions(), size, tied, config.initializer_range)
+            self._configure(vocab_size=size)
+            self.tie_weights()
+        return embeddings
 
     def prune_heads(self, heads_to_prune: Mapping[int, Iterable[int]]) -> None:
         """Removes attention heads: {layer: heads}, numbered as before any pruning.
 
         Recorded in `config.pruned_heads`, so that a saved model is rebuilt with them removed.
         """
-        resizing.prune_heads(self, heads_to_prune)
+        features, pruned = surviving_features(self.config, heads_to_prune)
+        resizing.prune_heads(self.base_model.encoder.layer, features, self.config.head_size)
+        self._configure(pruned_heads=pruned)
+
+    def _configure(self, **fields: Any) -> None:
+        """Gives the model a configuration of its own: another model may have been built from the same one."""
+        self.config = self.base_model.config = self.config.copy(**fields)
 
     # ---------------------------------------------------------------------------------------- training
 
@@ -207,22 +220,6 @@ class MobileBertPreTrainedModel(nn.Module):
     @property
     def is_gradient_checkpointing(self) -> bool:
         return self.base_model.encoder.gradient_checkpointing
-
-    # ----------------------------------------------------------------------------------------- outputs
-
-    def output_options(self, output_attentions: bool | None, output_hidden_states: bool | None) -> dict[str, bool]:
-        """The two options of a call, from the configuration where they are None."""
-        config = self.config
-        return {
-            "output_attentions": config.output_attentions if output_attentions is None else output_attentions,
-            "output_hidden_states": (
-                config.output_hidden_states if output_hidden_states is None else output_hidden_states
-            ),
-        }
-
-    def returned(self, output: ModelOutput, return_dict: bool | None) -> Any:
-        """The output itself, or a tuple of its fields, as `return_dict` or the configuration says."""
-        return output if (self.config.use_return_dict if return_dict is None else return_dict) else output.to_tuple()
 
     # ------------------------------------------------------------------------------------------- files
 

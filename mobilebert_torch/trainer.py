@@ -8,27 +8,31 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from mobilebert_core.configuration.config import MobileBertConfig
-from mobilebert_core.training.initialization import initial_arrays, newly_initialized_names
 from mobilebert_core.training.recipe import Recipe
-from mobilebert_core.training.state import FIRST, GENERATOR, SECOND, STEPS, check_precision
+from mobilebert_core.training.state import FIRST, GENERATOR, SECOND, STEPS
+from mobilebert_core.training.trainer import Objective, TrainerBase
 
 from .heads import MODEL_CLASSES
-from .inference import device_of
+from .inference import Runner, device_of
 
 
-class Trainer:
+def own_loss(model: Any, batch: Mapping[str, Tensor]) -> Tensor:
+    """The default objective: the model's own loss, from the labels in the batch."""
+    return model(**batch).loss
+
+
+class Trainer(TrainerBase):
     """A model, its AdamW and its random numbers. Global random numbers and their seeds are left alone.
 
-    Attributes:
-        model: the model that is trained.
-        newly_initialized: names of the weights that no checkpoint had.
+    Args:
+        objective: model and batch of tensors -> the scalar that is minimized. The model is in training mode.
     """
 
     def __init__(
@@ -39,6 +43,7 @@ class Trainer:
         precision: str = "float32",
         device: Any = None,
         compile: bool = False,
+        objective: Objective | None = None,
         newly_initialized: Sequence[str] = (),
     ) -> None:
         device = device_of(device)
@@ -46,6 +51,7 @@ class Trainer:
         self.config = model.config
         self.recipe = recipe
         self.device = device
+        self.objective = objective or own_loss
         self.newly_initialized = tuple(newly_initialized)
         self.autocast = getattr(torch, precision) if precision in ("float16", "bfloat16") else None
         self.scaler = torch.amp.GradScaler(device.type, enabled=precision == "float16")
@@ -60,52 +66,22 @@ class Trainer:
         )
         self.steps = 0
         self._forward = torch.compile(self.model) if compile else self.model
+        self._runner = Runner(self.model, device)
         with torch.random.fork_rng(devices=self._cuda()):
             torch.manual_seed(recipe.seed)
             self._random = self._random_state()
 
     @classmethod
-    def start(
-        cls,
-        head: str,
-        source: str | Path | None,
-        recipe: Recipe,
-        *,
-        config: MobileBertConfig | None = None,
-        precision: str = "float32",
-        device: Any = None,
-        compile: bool = False,
-        **fields: Any,
-    ) -> Self:
-        """A trainer of a checkpoint, or without a source of a new model under `config`.
+    def build(cls, head: str, config: MobileBertConfig, precision: str) -> Any:
+        with torch.random.fork_rng(devices=[]):  # these numbers are replaced
+            return MODEL_CLASSES[head](config).to(_master_dtype(precision))
 
-        Weights that the checkpoint lacks are drawn from the recipe's seed, the same on every backend. `fields`
-        override the configuration's.
-
-        Raises:
-            CheckpointError, ConfigError: as `from_pretrained`.
-        """
-        check_precision(precision)
-        dtype = torch.float64 if precision == "float64" else torch.float32
-        with torch.random.fork_rng(devices=[]):  # what is drawn here is drawn anew below, from the seed
-            if source is None:
-                assert config is not None
-                model = MODEL_CLASSES[head](config).to(dtype)
-                info = None
-            else:
-                model, info = MODEL_CLASSES[head].from_pretrained(
-                    source, dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True, **fields
-                )
-        newly_initialized = newly_initialized_names(model.weight_table(), info)
-        trainer = cls(
-            model, recipe, precision=precision, device=device, compile=compile, newly_initialized=newly_initialized
-        )
-        trainer.assign(
-            initial_arrays(
-                (w for w in model.weight_table() if w.name in set(newly_initialized)), model.config, recipe.seed
+    @classmethod
+    def load(cls, head: str, source: str | Path, precision: str, **fields: Any) -> tuple[Any, dict[str, Any]]:
+        with torch.random.fork_rng(devices=[]):
+            return MODEL_CLASSES[head].from_pretrained(
+                source, dtype=_master_dtype(precision), output_loading_info=True, ignore_mismatched_sizes=True, **fields
             )
-        )
-        return trainer
 
     def step(self, batches: Sequence[Mapping[str, np.ndarray]], learning_rate: float) -> float:
         """One update from the mean gradient of batches that hold labels; returns the mean loss."""
@@ -114,7 +90,7 @@ class Trainer:
         with self._own_random_numbers():
             for batch in batches:
                 with self._autocast():
-                    part = self._forward(**self._tensors(batch)).loss / len(batches)
+                    part = self.objective(self._forward, self._tensors(batch)) / len(batches)
                 self.scaler.scale(part).backward()
                 loss = loss + part.detach()
         self.scaler.unscale_(self.optimizer)
@@ -131,20 +107,17 @@ class Trainer:
         self.optimizer.zero_grad()
         return float(loss)
 
-    @torch.inference_mode()
     def run(self, batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The outputs by name, without dropout; with the loss, when the batch holds labels."""
         self.model.eval()
         with self._autocast():
-            outputs = self.model(**self._tensors(batch))
-        return {n: (v.float() if v.element_size() == 2 else v).cpu().numpy() for n, v in outputs.items()
-                if isinstance(v, Tensor)}  # fmt: skip
+            return self._runner.run(batch)
 
     # ------------------------------------------------------------------------------------------- state
 
     def array(self, name: str) -> np.ndarray:
         """A copy of a weight, by its name in the table."""
-        return self.model.state_dict()[name].detach().cpu().numpy().copy()
+        return self.model.get_parameter(name).detach().cpu().numpy().copy()
 
     def assign(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Gives weights new values."""
@@ -183,10 +156,6 @@ class Trainer:
             scale, tracker = state[f"{GENERATOR}scale"]
             self.scaler.load_state_dict({**self.scaler.state_dict(), "scale": scale, "_growth_tracker": int(tracker)})
 
-    def save(self, directory: Path) -> None:
-        """Writes config.json and model.safetensors."""
-        self.model.save_pretrained(directory)
-
     # ------------------------------------------------------------------------------------------ inside
 
     def _tensors(self, batch: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
@@ -214,3 +183,8 @@ class Trainer:
                 torch.cuda.set_rng_state(state, device)
             yield
             self._random = self._random_state()
+
+
+def _master_dtype(precision: str) -> torch.dtype:
+    """Weights and moments are kept in float32 where half precision computes."""
+    return torch.float64 if precision == "float64" else torch.float32

@@ -34,8 +34,8 @@ from mobilebert_core.files import WEIGHTS_FILE, write_text
 from mobilebert_core.tasks.batching import by_length, padded
 from mobilebert_core.tasks.task_text import Row
 from mobilebert_core.text.auto_tokenizer import AutoTokenizer
-from mobilebert_core.training.recipe import RECIPES
 from mobilebert_core.training.tasks.metrics import multi_label, tuned_thresholds
+from mobilebert_core.training.tasks.table import TRAINING_TASKS
 from mobilebert_torch.inference import Runner
 
 HERE = Path(__file__).parent
@@ -50,8 +50,10 @@ TEACHERS_SHARE = 0.6  # of the probabilities that the student learns
 MAX_LENGTH = 64  # tokens; 5 of the 43,410 training texts are longer
 SEED = 0
 
-PRETRAINING = RECIPES["fill-mask"].replace(learning_rate=5e-4, batch_size=64, epochs=6, seed=SEED)
-CLASSIFICATION = RECIPES["text-classification"].replace(learning_rate=1e-3, batch_size=64, epochs=5, seed=SEED)
+PRETRAINING = TRAINING_TASKS["fill-mask"].recipe.replace(learning_rate=5e-4, batch_size=64, epochs=6, seed=SEED)
+CLASSIFICATION = TRAINING_TASKS["text-classification"].recipe.replace(
+    learning_rate=1e-3, batch_size=64, epochs=5, seed=SEED
+)
 
 
 CARD = """\

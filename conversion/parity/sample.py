@@ -28,8 +28,8 @@ SENTENCES = (
     "It rained.",
 )
 
-# Without layer norm nothing holds the hidden states back: these keep them of one size over 24 blocks. A network
-# that grows from block to block would amplify rounding just so, and hide real differences.
+# NoNorm does not normalize. These initialization ranges keep hidden states about the same size over 24 layers;
+# otherwise rounding errors would grow and mask real differences.
 _DENSE_GAIN = 0.5
 _NORM_RANGE = (0.6, 1.1)
 

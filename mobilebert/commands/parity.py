@@ -14,15 +14,52 @@ from conversion.parity.deviation import Report, compare
 from conversion.parity.report import plot, table
 from conversion.parity.sample import SENTENCES, batch_of, random_checkpoint
 from mobilebert_core.configuration.config import MobileBertConfig
+from mobilebert_core.configuration.fields import DTYPES
 from mobilebert_core.configuration.presets import PRESETS
 from mobilebert_core.demo_model import DEMO_MODEL
 from mobilebert_core.errors import BackendMissingError, ConfigError
-from mobilebert_core.files import TOKENIZER_FILES
+from mobilebert_core.files import TOKENIZER_FILES, write_text
 from mobilebert_core.heads import HEADS, Head, heads_named
 from mobilebert_core.hub.resolve import resolve
+from mobilebert_core.text.tokenization_fast import MobileBertTokenizerFast
 from mobilebert_core.weights import parameter_count, weight_table
 
 PICTURES = (".png", ".svg", ".pdf", ".jpg")
+
+
+def add_parity(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "parity",
+        help="measure whether PyTorch and Keras compute the same numbers from a checkpoint",
+        description=(
+            "Loads a checkpoint into PyTorch and Keras, runs both on the same texts and compares every state, "
+            "attention, score, loss and gradient. A deviation is relative to the largest value of its token. "
+            "Exits with 1 when one is beyond the tolerance."
+        ),
+    )
+    parser.add_argument(
+        "checkpoint", nargs="?", metavar="CHECKPOINT",
+        help="directory of config.json and weights, a name on the Hugging Face hub, or a preset such as mobilebert for "
+        "seeded random weights (default: the demo model that ships with the package)",
+    )  # fmt: skip
+    parser.add_argument("--text", nargs="+", metavar="TEXT", help="texts to run on (default: four sentences)")
+    parser.add_argument("--head", choices=list(HEADS), help="model class (default: what the checkpoint holds)")
+    parser.add_argument("--dtype", nargs="+", choices=DTYPES, default=["float32"], help="default float32")
+    parser.add_argument(
+        "--tolerance",
+        type=float,
+        help="largest deviation allowed (default 1e-10 in float64, 1e-5 in float32; "
+        "gradients of relu in float32 1e-2, since rounding decides on which side of 0 an input lies)",
+    )
+    parser.add_argument("--no-gradients", action="store_true", help="compare the forward pass only")
+    parser.add_argument("--seed", type=int, default=0, help="of the random weights and labels")
+    parser.add_argument(
+        "--hidden-scale", type=float, default=1.0, metavar="S",
+        help="size of the random model's hidden states (the released one reaches 2.5e7)",
+    )  # fmt: skip
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the measurement as JSON")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw deviation against depth (.png, .svg, .pdf)")
+    parser.set_defaults(run=run_parity)
 
 
 def run_parity(options: argparse.Namespace) -> int:
@@ -105,9 +142,7 @@ def _head_of(config: MobileBertConfig) -> str:
     return named[0].name if named else "Model"
 
 
-def _tokenizer(checkpoint: Path) -> Any:
-    from mobilebert_core.text.tokenization_fast import MobileBertTokenizerFast
-
+def _tokenizer(checkpoint: Path) -> MobileBertTokenizerFast:
     own = any((checkpoint / name).is_file() for name in TOKENIZER_FILES[:2])
     return MobileBertTokenizerFast.from_pretrained(checkpoint if own else DEMO_MODEL)
 
@@ -116,6 +151,4 @@ def _save_json(reports: list[Report], path: Path) -> None:
     if len(reports) == 1:
         reports[0].save_json(path)
         return
-    from mobilebert_core.files import write_text
-
     write_text(path, "[\n" + ",\n".join(report.to_json().rstrip() for report in reports) + "\n]\n")

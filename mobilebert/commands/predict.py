@@ -1,4 +1,4 @@
-"""`mobilebert predict`: texts in, JSON lines out."""
+"""`mobilebert predict`: texts in, answers out; as text on a terminal, as JSON lines everywhere else."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ from typing import Any
 
 from tqdm import tqdm
 
+from conversion.backends import BACKENDS
 from mobilebert_core.configuration.fields import DTYPES
 from mobilebert_core.demo_model import DEMO_MODEL, DEMO_TASK
 from mobilebert_core.errors import InputError, TokenizerError
 from mobilebert_core.tasks.table import TASKS, TextTask
 from mobilebert_core.tasks.task_text import options_of
 
-from ..pipeline import RUNNERS, MobileBertPipeline, Prepared
+from ..pipelines import MobileBertPipeline, Prepared
+from .answer_tables import AnswerTable
 from .prediction_files import FORMATS, STANDARD_INPUT, AnswerFile, Line, opened, read_lines
 
 _POSITIONAL = "text"  # the field that stands on the command line without a name
@@ -30,7 +32,8 @@ def add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser = commands.add_parser(
         "predict",
         help="answer texts: words for [MASK], labels, entities, answers to questions, embeddings ...",
-        description="Runs a model on texts and writes one line of JSON for each. See `mobilebert predict TASK --help`.",
+        description="Runs a model on texts and prints an answer to each; where the output is a file or a pipe, as a "
+        "line of JSON. See `mobilebert predict TASK --help`.",
     )
     tasks = parser.add_subparsers(metavar="TASK", required=True, title="tasks")
     for task in TASKS.values():
@@ -45,7 +48,7 @@ def _add_task(tasks: argparse._SubParsersAction[argparse.ArgumentParser], task: 
         task.name,
         aliases=task.aliases,
         help=task.about,
-        usage=f"mobilebert predict {task.name} {text}{model} [options]",
+        usage=f"%(prog)s {text}{model} [options]",
         description=f"{task.about[0].upper()}{task.about[1:]}. {_input_help(task)} Each answer is a line of JSON, "
         '{"line": its number, "result": the answer}; a line that cannot be read is reported and left out.',
     )
@@ -65,10 +68,13 @@ def _add_task(tasks: argparse._SubParsersAction[argparse.ArgumentParser], task: 
         help="directory of the checkpoint, or a name on the Hugging Face hub"
         + " (default: the demo model, 28 emotions)" * own,
     )  # fmt: skip
-    parser.add_argument("--backend", choices=list(RUNNERS), default="torch", help="default torch; answers are the same")
+    parser.add_argument(
+        "--backend", choices=list(BACKENDS), default="torch", help="default torch; answers are the same"
+    )
     parser.add_argument("--input", metavar="FILE", help=f"{', '.join(FORMATS)}; - is standard input")
     parser.add_argument("--format", choices=FORMATS, help="of the input (default: by its name; txt for standard input)")
     parser.add_argument("--output", type=Path, metavar="FILE", help="JSON lines (default: standard output)")
+    parser.add_argument("--json", action="store_true", help="JSON lines on a terminal as well, with all scores")
     parser.add_argument("--resume", action="store_true", help="keep what --output holds and go on after it")
     parser.add_argument("--batch-size", type=int, default=16, metavar="N", help="rows at once (default 16)")
     parser.add_argument("--dtype", choices=DTYPES, default="float32", help="default float32")
@@ -132,10 +138,17 @@ def run_predict(options: argparse.Namespace) -> int:
     )  # fmt: skip
     with (
         _lines(options, fields, texts, source) as lines,
-        closing(AnswerFile(options.output, options.resume)) as answers,
+        closing(_answers(options, pipeline, one=source is None and len(texts) <= 1)) as answers,
     ):
         at_once = options.batch_size if source == STANDARD_INPUT else None
         return _answer(pipeline, source or "argument", lines, fields, answers, at_once, options.output is not None)
+
+
+def _answers(options: argparse.Namespace, pipeline: MobileBertPipeline, one: bool) -> AnswerFile | AnswerTable:
+    """Where answers go; `one` says that the input is one alone, which need not be repeated."""
+    if options.output is None and not options.json and sys.stdout.isatty():
+        return AnswerTable(options.task.name, pipeline.text, with_inputs=not one)
+    return AnswerFile(options.output, options.resume)
 
 
 def _source(options: argparse.Namespace, fields: dict[str, Any], texts: list[str]) -> str | None:
@@ -143,14 +156,14 @@ def _source(options: argparse.Namespace, fields: dict[str, Any], texts: list[str
     passed = {*fields, *([_POSITIONAL] if texts else [])}
     missing = [field.name for field in options.task.takes if not field.optional and field.name not in passed]
     if texts and options.input:
-        raise InputError(f"{options.task.name}: text was passed as arguments and from --input. Give one of the two.")
+        raise InputError(f"{options.task.name}: text was passed as arguments and from --input. Pass one of the two.")
     if options.input:
         return str(options.input)
     if not missing:
         return None
     if texts or sys.stdin.isatty():
         raise InputError(
-            f"{options.task.name}: {' and '.join(missing)} missing. Give texts as arguments, --input FILE, or "
+            f"{options.task.name}: {' and '.join(missing)} missing. Pass texts as arguments, --input FILE, or "
             "--input - for standard input."
         )
     return STANDARD_INPUT
@@ -171,7 +184,7 @@ def _lines(
         raise InputError(f"{source}: wanted a file ending in {', '.join(FORMATS)}, or --format to say which it is.")
     if form == "txt" and len(missing) > 1:
         raise InputError(
-            f"{source}: lines of text are one field, wanted are {' and '.join(missing)}. Give all but one as options "
+            f"{source}: lines of text are one field, wanted are {' and '.join(missing)}. Pass all but one as options "
             f"({', '.join(map(_flag, missing))}), or JSON lines or CSV."
         )
     with opened(source) as stream:
@@ -183,7 +196,7 @@ def _answer(
     source: str,
     lines: Iterator[Line],
     fields: dict[str, Any],
-    answers: AnswerFile,
+    answers: AnswerFile | AnswerTable,
     at_once: int | None,
     progress: bool,
 ) -> int:

@@ -7,29 +7,28 @@ import json
 from pathlib import Path
 from typing import Any
 
+from conversion.backends import BACKENDS
 from mobilebert_core.configuration.fields import PROBLEM_TYPES
 from mobilebert_core.configuration.presets import PRESETS
 from mobilebert_core.errors import ConfigError, DataError
-from mobilebert_core.training.recipe import RECIPES, WITH_CLASSIFIER, Recipe
 from mobilebert_core.training.state import PRECISIONS
+from mobilebert_core.training.tasks.table import TRAINING_TASKS
+from mobilebert_core.training.tasks.training_task import TrainingTask
 
-# What each task reads, and how its options are called on the command line.
-_ABOUT = {
-    "text-classification": "one label, several labels or a number for texts or pairs: CSV, TSV or JSON lines",
-    "token-classification": "labels of words: CoNLL columns, or JSON lines with tokens and tags",
-    "question-answering": "answers in texts: SQuAD JSON, version 1 or 2",
-    "multiple-choice": "the best of several texts: JSON lines or CSV, such as SWAG",
-    "fill-mask": "masked words, from plain text, a text on each line",
-    "pretraining": "masked words and whether sentences follow each other, from plain text: a sentence on each line, a "
-    "blank line between documents",
+# The options of reading, as arguments of the command; a task has those that its reader knows.
+_READ: dict[str, dict[str, Any]] = {
+    "text_column": {"metavar": "NAME", "help": "of the text; a number from 1 without header"},
+    "header": {"flag": "--no-header", "action": "store_false", "default": True, "help": "the first row is data"},
+    "label_column": {"metavar": "NAME", "help": "of the label"},
+    "pair_column": {"metavar": "NAME", "help": "of the second text, for pairs"},
+    "label_separator": {"metavar": "TEXT", "help": "between the labels of a row that has several"},
+    "problem_type": {"choices": PROBLEM_TYPES, "help": "default: what the labels look like"},
+    "label_names": {
+        "type": Path,
+        "metavar": "FILE",
+        "help": "the labels, one a line, by whose numbers rows may name them",
+    },
 }
-_ALIASES = {  # by the name of the model's class
-    "text-classification": "sequence-classification",
-    "fill-mask": "masked-lm",
-}
-_READ_OPTIONS = ("text_column", "pair_column", "label_column", "label_separator", "problem_type")
-_TABLES = ("text-classification", "multiple-choice")
-_TEXT = ("fill-mask", "pretraining")
 
 
 def add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -41,18 +40,18 @@ def add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         "`mobilebert train TASK --help`.",
     )
     tasks = parser.add_subparsers(metavar="TASK", required=True, title="tasks")
-    for name, about in _ABOUT.items():
-        _add_task(tasks, name, about)
+    for task in TRAINING_TASKS.values():
+        _add_task(tasks, task)
 
 
-def _add_task(tasks: argparse._SubParsersAction[argparse.ArgumentParser], name: str, about: str) -> None:
+def _add_task(tasks: argparse._SubParsersAction[argparse.ArgumentParser], task: type[TrainingTask]) -> None:
     parser = tasks.add_parser(
-        name,
-        aliases=[_ALIASES[name]] if name in _ALIASES else [],
-        help=about,
-        usage=f"mobilebert train {name} --data FILE|DIR --model PATH|PRESET --output DIR [options]",
-        description=f"Trains on {about}. The best model goes to the output directory, with its curves, scores and a "
-        "model card. A training that was interrupted goes on with --resume.",
+        task.name,
+        aliases=list(task.aliases),
+        help=task.about,
+        usage=f"mobilebert train {task.name} --data FILE|DIR --model PATH|PRESET --output DIR [options]",
+        description=f"Trains on {task.about}. The best model goes to the output directory, with its curves, scores and "
+        "a model card. A training that was interrupted goes on with --resume.",
     )
     parser.add_argument("--data", type=Path, required=True, metavar="FILE|DIR",
                         help="a directory holds train.*, and may hold dev.* and test.*")  # fmt: skip
@@ -67,52 +66,33 @@ def _add_task(tasks: argparse._SubParsersAction[argparse.ArgumentParser], name: 
     )
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="a new directory for the model")
     parser.add_argument("--resume", action="store_true", help="go on with the training in the output directory")
-    parser.add_argument("--backend", choices=("torch", "keras"), default="torch",
+    parser.add_argument("--backend", choices=list(BACKENDS), default="torch",
                         help="default torch; the same seed gives the same curve but for dropout")  # fmt: skip
-    data = parser.add_argument_group("data")
-    if name in (*_TABLES, *_TEXT):
-        data.add_argument("--text-column", metavar="NAME", help="of the text; a number from 1 without header")
-        data.add_argument("--no-header", dest="header", action="store_false", help="the first row is data")
-    if name in _TABLES:
-        data.add_argument("--label-column", metavar="NAME", help="of the label")
-    if name == "text-classification":
-        data.add_argument("--pair-column", metavar="NAME", help="of the second text, for pairs")
-        data.add_argument("--label-separator", metavar="TEXT", help="between the labels of a row that has several")
-        data.add_argument("--problem-type", choices=PROBLEM_TYPES, help="default: what the labels look like")
-        data.add_argument("--tune-thresholds", action="store_true",
-                          help="several labels: find each label's best threshold on the dev rows and move the "
-                          "classifier's bias, so that it lies at a probability of 0.5")  # fmt: skip
-    if name in WITH_CLASSIFIER:
-        data.add_argument("--label-names", type=Path, metavar="FILE",
-                          help="the labels, one a line, by whose numbers rows may name them")  # fmt: skip
-    data.add_argument("--skip-bad-rows", action="store_true", help="leave out and count rows that cannot be used")
-    data.add_argument("--max-length", type=int, metavar="N", help="tokens of a row (default: all the model has)")
-    for option, kind, help in _task_options(name):
-        flag = "--" + option.replace("_", "-")
-        if kind is bool:
-            data.add_argument(flag, action=argparse.BooleanOptionalAction, default=argparse.SUPPRESS, help=help,
-                              dest=f"option_{option}")  # fmt: skip
-        else:
-            data.add_argument(flag, type=kind, default=argparse.SUPPRESS, metavar="N" if kind is int else "X",
-                              help=help, dest=f"option_{option}")  # fmt: skip
-    _add_recipe(parser, RECIPES[name], name in WITH_CLASSIFIER)
-    parser.set_defaults(run=run_train, task=name, after_interruption="; the same command with --resume goes on")
+    _add_data(parser, task)
+    _add_recipe(parser, task)
+    parser.set_defaults(run=run_train, task=task, after_interruption="; the same command with --resume goes on")
 
 
-def _task_options(name: str) -> list[tuple[str, type, str]]:
-    if name == "question-answering":
-        return [
-            ("doc_stride", int, "tokens from window to window of a long text (default 128)"),
-            ("max_question_length", int, "word pieces of the question that are read (default 64)"),
-            ("max_answer_length", int, "word pieces of an answer at most (default 30)"),
-        ]
-    if name in _TEXT:
-        shared: list[tuple[str, type, str]] = [
-            ("mask_share", float, "share of the words to predict (default 0.15)"),
-            ("whole_words", bool, "hide all pieces of a word together (the default)"),
-        ]
-        return [*shared, ("pack", bool, "several texts in a row, up to its length")] if name == "fill-mask" else shared
-    return []
+def _add_data(parser: argparse.ArgumentParser, task: type[TrainingTask]) -> None:
+    """How the data are read, and the options of the task."""
+    group = parser.add_argument_group("data")
+    for name, settings in _READ.items():
+        if name in task.reader.options:
+            flag = settings.get("flag", "--" + name.replace("_", "-"))
+            group.add_argument(flag, dest=name, **{n: v for n, v in settings.items() if n != "flag"})
+    if "problem_type" in task.reader.options:
+        group.add_argument("--tune-thresholds", action="store_true",
+                           help="several labels: find each label's best threshold on the dev rows and move the "
+                           "classifier's bias, so that it lies at a probability of 0.5")  # fmt: skip
+    group.add_argument("--skip-bad-rows", action="store_true", help="leave out and count rows that cannot be used")
+    group.add_argument("--max-length", type=int, metavar="N", help="tokens of a row (default: all the model has)")
+    for each in task.option_fields():
+        kind, help = each.metadata["kind"], f"{each.metadata['help']} (default {each.default})"
+        settings = {"action": argparse.BooleanOptionalAction} if kind is bool else {
+            "type": kind, "metavar": "N" if kind is int else "X"
+        }  # fmt: skip
+        group.add_argument("--" + each.name.replace("_", "-"), dest=f"option_{each.name}", default=argparse.SUPPRESS,
+                           help=help, **settings)  # fmt: skip
 
 
 _HELP = {
@@ -129,12 +109,12 @@ _HELP = {
 }
 
 
-def _add_recipe(parser: argparse.ArgumentParser, recipe: Recipe, classifies: bool) -> None:
+def _add_recipe(parser: argparse.ArgumentParser, task: type[TrainingTask]) -> None:
     group = parser.add_argument_group("recipe")
     for name, help in _HELP.items():
-        if name == "classifier_dropout" and not classifies:
+        if name == "classifier_dropout" and not task.classifies:
             continue
-        default = getattr(recipe, name)
+        default = getattr(task.recipe, name)
         whole = isinstance(default, int) or name == "max_steps"
         shown = "" if default is None else f" (default {default:g})"
         group.add_argument("--" + name.replace("_", "-"), type=int if whole else float, metavar="N" if whole else "X",
@@ -157,22 +137,22 @@ def run_train(options: argparse.Namespace) -> int:
 
     from ..training import Training
 
-    read: dict[str, Any] = {n: getattr(options, n, None) for n in _READ_OPTIONS}
-    if (names := getattr(options, "label_names", None)) is not None:
-        read["label_names"] = _label_names(names)
+    read = {name: getattr(options, name) for name in _READ if hasattr(options, name)}
+    if read.get("label_names") is not None:
+        read["label_names"] = _label_names(read["label_names"])
     if options.save_every < 1:
         raise ConfigError(f"train: --save-every must be at least 1, got {options.save_every}.")
     changes = {n: getattr(options, f"recipe_{n}", None) for n in _HELP}
     training = Training(
-        task=options.task,
+        task=options.task.name,
         data=options.data,
         model=options.model,
         output=options.output,
         backend=options.backend,
         dev=options.dev,
         tokenizer=options.tokenizer,
-        recipe=RECIPES[options.task].replace(**changes),
-        read=ReadOptions(header=getattr(options, "header", True), skip_bad_rows=options.skip_bad_rows, **read),
+        recipe=options.task.recipe.replace(**changes),
+        read=ReadOptions(skip_bad_rows=options.skip_bad_rows, **read),
         fields=dict(_field(text) for text in options.fields),
         options={n.removeprefix("option_"): v for n, v in vars(options).items() if n.startswith("option_")},
         max_length=options.max_length,

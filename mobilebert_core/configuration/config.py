@@ -11,9 +11,9 @@ import difflib
 import inspect
 import sys
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 import numpy as np
 
@@ -41,6 +41,9 @@ class MobileBertConfig(ConfigFields):
     model_type = "mobilebert"
     is_composition = False
     keys_to_ignore_at_inference = ()
+    if TYPE_CHECKING:  # attributes; at run time they are no fields of the dataclass
+        extra: dict[str, Any] = field(default_factory=dict)
+        _ready: bool = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         known = [f.name for f in fields(self)]
@@ -100,14 +103,16 @@ class MobileBertConfig(ConfigFields):
                 object.__setattr__(self, name, before)
                 raise
 
-    def __getattr__(self, name: str) -> Any:
-        if name in json_dialect.INERT_FIELDS and "extra" in self.__dict__:
-            return self.extra.get(name, json_dialect.INERT_FIELDS[name])
-        if name in json_dialect.ALIASES:
-            return getattr(self, json_dialect.ALIASES[name])
-        if name != "extra" and name in self.__dict__.get("extra", {}):
-            return self.extra[name]
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+    if not TYPE_CHECKING:  # for a type checker every misspelled field would have the type Any
+
+        def __getattr__(self, name: str) -> Any:
+            if name in json_dialect.INERT_FIELDS and "extra" in self.__dict__:
+                return self.extra.get(name, json_dialect.INERT_FIELDS[name])
+            if name in json_dialect.ALIASES:
+                return getattr(self, json_dialect.ALIASES[name])
+            if name != "extra" and name in self.__dict__.get("extra", {}):
+                return self.extra[name]
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     @property
     def torch_dtype(self) -> Any:
@@ -174,6 +179,18 @@ class MobileBertConfig(ConfigFields):
         """Writes config.json into the directory, which is made if needed."""
         self.to_json_file(Path(save_directory) / CONFIG_FILE)
 
+    @overload
+    @classmethod
+    def from_dict(
+        cls, config_dict: Mapping[str, Any], return_unused_kwargs: Literal[False] = False, **kwargs: Any
+    ) -> Self: ...
+
+    @overload
+    @classmethod
+    def from_dict(
+        cls, config_dict: Mapping[str, Any], return_unused_kwargs: Literal[True], **kwargs: Any
+    ) -> tuple[Self, dict[str, Any]]: ...
+
     @classmethod
     def from_dict(cls, config_dict: Mapping[str, Any], return_unused_kwargs: bool = False, **kwargs: Any) -> Any:
         """Reads a dict of either generation of transformers; `kwargs` override it field by field.
@@ -208,6 +225,18 @@ class MobileBertConfig(ConfigFields):
                 "is read by keras.models.load_model."
             )
         return read_json(path if path.is_file() or path.suffix == ".json" else path / CONFIG_FILE), kwargs
+
+    @overload
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | Path, *, return_unused_kwargs: Literal[False] = False, **kwargs: Any
+    ) -> Self: ...
+
+    @overload
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | Path, *, return_unused_kwargs: Literal[True], **kwargs: Any
+    ) -> tuple[Self, dict[str, Any]]: ...
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **kwargs: Any) -> Any:

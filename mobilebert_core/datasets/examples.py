@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ..errors import DataError
 
@@ -82,7 +83,7 @@ Example = TextExample | WordsExample | ChoiceExample | QuestionExample
 class Examples:
     """The examples of a file in its order, and a message for each row that was skipped."""
 
-    items: list[Example]
+    items: list[Any]  # `Example`s of one kind, or plain texts
     skipped: list[str] = field(default_factory=list)
     path: Path = Path("examples")  # for messages
     options: ReadOptions = ReadOptions()

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError
-from .examples import BadRow, BadRows, QuestionExample, brief
+from .examples import BadRow, BadRows, QuestionExample, ReadOptions, brief
+from .reading import Reader
 from .table_files import NOT_UTF8, is_utf8, read_text
 
 
-def read_squad(path: Path, bad: BadRows) -> Iterator[QuestionExample]:
+def read_squad(path: Path, options: ReadOptions, bad: BadRows) -> Iterator[QuestionExample]:
     """The questions of a file; a paragraph that cannot be read is one bad row.
 
     Raises:
@@ -83,3 +84,6 @@ def _answers(item: Any, context: str) -> tuple[tuple[int, str], ...]:
             )
         found.append((start, text))
     return tuple(found)
+
+
+QUESTIONS = Reader((".json",), (), read_squad)

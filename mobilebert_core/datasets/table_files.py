@@ -14,6 +14,7 @@ from typing import Any
 from ..errors import DataError
 from .examples import BadRows, ReadOptions, brief
 
+TABLES = (".csv", ".tsv", ".jsonl")  # endings of the files that `read_table` takes
 NOT_UTF8 = "wanted UTF-8 text, got other bytes."
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from ..errors import DataError
 from .columns import cell, column, label_of
 from .examples import BadRow, BadRows, ReadOptions, WordsExample, brief
-from .table_files import NOT_UTF8, is_utf8, read_table, read_text
+from .reading import Reader
+from .table_files import NOT_UTF8, ending, is_utf8, read_table, read_text
 
 WORDS = ("tokens", "words")
 TAGS = ("tags", "labels", "ner_tags")
@@ -109,3 +110,15 @@ def read_lists(path: Path, options: ReadOptions, bad: BadRows) -> Iterator[Words
                 if not isinstance(each, str) or not each:
                     raise BadRow(f"{words_key} must be words that are not empty, got {brief(each)}.")
             yield WordsExample(line, tuple(words), tuple(label_of(each, "tag") for each in tags))
+
+
+def read_words(path: Path, options: ReadOptions, bad: BadRows) -> Iterator[WordsExample]:
+    """The sentences of a file of either form, which its ending says."""
+    return (read_lists if ending(path) == ".jsonl" else read_columns)(path, options, bad)
+
+
+TAGGED_WORDS = Reader(
+    (".conll", ".tsv", ".txt", ".bio", ".iob", ".iob2", ".jsonl"),
+    ("text_column", "label_column", "label_names"),
+    read_words,
+)

@@ -6,8 +6,7 @@ import math
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -16,23 +15,9 @@ from ..errors import TrainingError
 from .order import epoch_batches
 from .recipe import Recipe
 from .run_directory import RunDirectory
+from .trainer import TrainerBase
 
 EVALUATION = 1_000_003  # in place of an epoch, where masks for an evaluation are drawn
-
-
-class Trainer(Protocol):
-    """A model of one framework under training; `mobilebert_torch.trainer` and `mobilebert_tf.trainer` have one."""
-
-    config: Any
-    newly_initialized: Sequence[str]
-
-    def step(self, batches: Sequence[dict[str, np.ndarray]], learning_rate: float) -> float: ...
-    def run(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]: ...
-    def array(self, name: str) -> np.ndarray: ...
-    def assign(self, arrays: dict[str, np.ndarray]) -> None: ...
-    def state(self) -> dict[str, np.ndarray]: ...
-    def restore(self, state: dict[str, np.ndarray]) -> None: ...
-    def save(self, directory: Path) -> None: ...
 
 
 @dataclass
@@ -49,7 +34,7 @@ class TrainingLoop:
         progress: True draws a bar on stderr, False none; None where stderr is a terminal.
     """
 
-    trainer: Trainer
+    trainer: TrainerBase
     rows: Sequence[Any]
     batch: Callable[[list[Any], np.random.Generator], dict[str, np.ndarray]]
     recipe: Recipe

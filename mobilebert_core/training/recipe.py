@@ -86,16 +86,3 @@ class Recipe:
         warm = self.warmup * steps
         share = (step + 1) / warm if step + 1 < warm else (steps - step) / max(steps - warm, 1)
         return float(np.float32(self.learning_rate * min(1.0, share)))
-
-
-# Tasks whose model has a classifier to drop the input of.
-WITH_CLASSIFIER = ("text-classification", "token-classification", "multiple-choice")
-
-RECIPES: dict[str, Recipe] = {
-    "text-classification": Recipe(learning_rate=5e-5),
-    "token-classification": Recipe(),
-    "question-answering": Recipe(epochs=7),
-    "multiple-choice": Recipe(learning_rate=5e-5, batch_size=16),
-    "fill-mask": Recipe(learning_rate=5e-4, epochs=3),
-    "pretraining": Recipe(learning_rate=5e-4, epochs=3),
-}

@@ -24,7 +24,7 @@ from ..inputs import named_inputs
 from ..losses import head_loss, labelled_only, weight_of
 from .data import prepared, remaining_class_weight
 from .metrics import by_output, losses_by_output, metrics_by_output
-from .optimization import fuse_updates
+from .optimization import fuse_updates, fused
 from .prediction import predict_arrays
 
 
@@ -51,7 +51,7 @@ class TrainedByKeras:
         Metrics passed for a head with several outputs are counted for each. "accuracy" leaves out labels of
         -100. `jit_compile` is off by default: with lengths that vary it would compile each anew. The optimizer
         is built here and, on TensorFlow, Adam and AdamW update each weight in one operation, which brings the
-        first step from minutes to seconds; what they compute, and what is saved, stays Keras's.
+        first step from minutes to seconds. "adam" and "adamw" by name are `FusedAdam` and `FusedAdamW`.
         """
         name = type(self).__name__
         if loss is None and loss_weights is not None:
@@ -63,7 +63,7 @@ class TrainedByKeras:
             loss_weights = list(loss_weights.values()) if len(self.head.tasks) == 1 else loss_weights
         self._compile_loss = self._compile_metrics = self.loss = None  # Keras would keep those of an earlier call
         super().compile(  # type: ignore[misc]
-            optimizer=optimizer,
+            optimizer=fused(optimizer),
             loss=losses_by_output(name, self.head, loss),
             loss_weights=loss_weights,
             metrics=metrics_by_output(name, self.head, metrics),
@@ -77,6 +77,12 @@ class TrainedByKeras:
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         self.compile(**keras.saving.deserialize_keras_object(config))
+
+    def _start_over(self) -> None:
+        """Forgets graphs and optimizer state made for other shapes."""
+        if self.compiled:
+            self.compile_from_config(self.get_compile_config())
+        self.train_function = self.test_function = self.predict_function = None
 
     # ------------------------------------------------------------------------------------ loss, metrics
 

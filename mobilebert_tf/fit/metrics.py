@@ -1,7 +1,7 @@
 """Losses and metrics as `compile` takes them, in the form in which they fit the scores of a head.
 
-The models give logits. A loss that is named, not made, is made for logits; one that was made for probabilities is an
-error, because it would train towards nothing and say so to nobody.
+The models return logits, and a loss passed by name is created for logits. A loss built for probabilities is rejected,
+because the models return logits; training would silently fail to converge.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ import numpy as np
 from mobilebert_core.errors import CheckpointError, ConfigError
 from mobilebert_core.files import write_text
 
-from ..variables import variable_array
+from ..variables import seed_generators, variable_array
 
 _STATE = "state.json"
 
@@ -67,7 +67,7 @@ class ResumeTraining(keras.callbacks.Callback):
         self.model.load_weights(path)
         with np.load(path.with_suffix(".npz")) as arrays:
             stored = [arrays[str(i)] for i in range(len(arrays.files))]
-        seeds = _seeds(self.model)
+        seeds = [generator.state for generator in seed_generators(self.model)]
         for variable, array in zip(seeds, stored, strict=False):
             variable.assign(array)
         self._loss = stored[len(seeds) :]
@@ -116,7 +116,8 @@ class ResumeTraining(keras.callbacks.Callback):
         self.backup_dir.mkdir(parents=True, exist_ok=True)
         path = self.backup_dir / f"epoch-{epoch}-batch-{batch}.weights.h5"
         self.model.save_weights(path)
-        beside = [*_seeds(self.model), *self.model.metrics[0].variables]  # Keras's files of weights have neither
+        seeds = [generator.state for generator in seed_generators(self.model)]
+        beside = [*seeds, *self.model.metrics[0].variables]  # Keras's files of weights have neither
         np.savez(path.with_suffix(".npz"), **{str(i): variable_array(v) for i, v in enumerate(beside)})
         write_text(self.backup_dir / _STATE, json.dumps({"epoch": epoch, "batch": batch, "weights": path.name}))
         for old in self.backup_dir.glob("epoch-*"):
@@ -132,8 +133,3 @@ def _state(backup_dir: Path) -> dict[str, Any]:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as e:
         raise CheckpointError(f"{path}: wanted a backup of ResumeTraining, got no JSON ({e}). Remove it.") from e
-
-
-def _seeds(model: Any) -> list[Any]:
-    """The states of the random numbers that a model draws."""
-    return [layer.seed_generator.state for layer in model._flatten_layers() if hasattr(layer, "seed_generator")]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
 import pytest
 
-from mobilebert import MobileBertPipeline
-from mobilebert import pipeline as pipelines
+from conversion.backends import BACKENDS
+from mobilebert import MobileBertPipeline, pipelines
 from mobilebert_core import (
     TASKS,
     BackendMissingError,
@@ -205,7 +206,8 @@ def test_what_cannot_be_loaded_says_so(model, monkeypatch, tmp_path):
     large.write_text("".join(f"{token}\n" for token in [*VOCABULARY, *(f"w{i}" for i in range(99))]))
     with pytest.raises(TokenizerError, match=r"tokenizer for the model's 97 words \(vocab_size\), got one with"):
         load("text-classification", path, NAMED_BACKENDS[0], tokenizer=MobileBertTokenizerFast(large))
-    monkeypatch.setitem(pipelines.RUNNERS, "torch", ("no_such_package.running", "torch"))
+    missing = dataclasses.replace(BACKENDS["torch"], package="no_such_package")
+    monkeypatch.setitem(BACKENDS, "torch", missing)
     with pytest.raises(
         BackendMissingError, match=r"backend 'torch' is not installed .*pip install 'mobilebert\[torch\]'"
     ):

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-
 import numpy as np
 import pytest
 
-from mobilebert.training import TRAINERS
+from conversion.backends import BACKENDS
 from mobilebert_core import ConfigError
 from mobilebert_core.training.recipe import Recipe
-from mobilebert_core.training.state import GENERATOR, STEPS
+from mobilebert_core.training.state import GENERATOR, SECOND, STEPS
 from tests.tiny import tiny_batch, tiny_config
 
 NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "classifier_dropout": 0.0}
@@ -18,9 +16,9 @@ RECIPE = Recipe(learning_rate=2e-3, seed=5)
 HEAD = "TokenClassification"
 
 
-@pytest.fixture(params=TRAINERS)
+@pytest.fixture(params=BACKENDS)
 def trainer_class(request):
-    return import_module(TRAINERS[request.param]).Trainer
+    return BACKENDS[request.param].trainer("test")
 
 
 def steps(trainer, first, last):
@@ -62,7 +60,7 @@ def test_steps_that_float16_leaves_out_are_not_counted(trainer_class):
 
 @pytest.mark.parametrize(("before", "after"), [("torch", "keras"), ("keras", "torch")])
 def test_a_training_changes_its_framework(before, after, tmp_path):
-    first_class, second_class = (import_module(TRAINERS[name]).Trainer for name in (before, after))
+    first_class, second_class = (BACKENDS[name].trainer("test") for name in (before, after))
     config = tiny_config(**NO_DROPOUT)
     whole = steps(first_class.start(HEAD, None, RECIPE, config=config.copy(), precision="float64"), 0, 12)
     first = first_class.start(HEAD, None, RECIPE, config=config.copy(), precision="float64")
@@ -108,3 +106,47 @@ def test_global_random_numbers_are_left_alone(trainer_class):
 def test_a_precision_that_is_none(trainer_class):
     with pytest.raises(ConfigError, match="precision must be one of float32, bfloat16, float16, float64, got 'int8'"):
         trainer_class.start(HEAD, None, RECIPE, config=tiny_config(), precision="int8")
+
+
+def twice(model, batch):
+    outputs = model(**batch) if hasattr(model, "device") else model(batch, training=True)
+    return 2.0 * outputs["loss"]
+
+
+def test_the_objective_is_what_is_minimized(trainer_class):
+    """Adam's first step is the same for any multiple of a gradient, its second moment is the multiple's square."""
+    config = tiny_config(**NO_DROPOUT)
+    recipe = Recipe(learning_rate=2e-3, seed=5, clip_norm=None)
+    start = {"config": config, "precision": "float64"}
+    plain = trainer_class.start(HEAD, None, recipe, **start)
+    other = trainer_class.start(HEAD, None, recipe, **start, objective=twice)
+    batch = tiny_batch(config, HEAD)
+    assert other.step([batch], 1e-3) == pytest.approx(2 * plain.step([batch], 1e-3), rel=1e-12)
+    name = "classifier.weight"
+    first, second = plain.state()[SECOND + name], other.state()[SECOND + name]
+    assert np.allclose(second, 4 * first, rtol=1e-9, atol=0) and first.any()
+
+
+def test_a_training_with_an_objective_goes_on_bit_for_bit(trainer_class, tmp_path):
+    config = tiny_config(hidden_dropout_prob=0.2)
+    whole = trainer_class.start(HEAD, None, RECIPE, config=config, objective=twice)
+    losses = steps(whole, 0, 4)
+    first = trainer_class.start(HEAD, None, RECIPE, config=config, objective=twice)
+    steps(first, 0, 2)
+    first.save(tmp_path)
+    second = trainer_class.start(HEAD, tmp_path, RECIPE, objective=twice)
+    second.restore(first.state())
+    assert steps(second, 2, 4) == losses[2:]
+
+
+def test_a_save_leaves_the_live_model_alone(trainer_class, tmp_path):
+    trainer = trainer_class.start(HEAD, None, RECIPE, config=tiny_config(sparse_prediction=True))
+    config, before = trainer.config, trainer.array("classifier.bias")
+    weights = {w.name: trainer.array(w.name) for w in trainer.model.weight_table() if w.tied_to is None}
+    other = config.copy(sparse_prediction=False)
+    trainer.save(tmp_path, replace={"classifier.bias": before + 1}, config=other)
+    assert trainer.config is config is trainer.model.config and config.sparse_prediction
+    assert all(np.array_equal(array, trainer.array(name)) for name, array in weights.items())
+    found = trainer_class.start(HEAD, tmp_path, RECIPE)
+    assert not found.config.sparse_prediction and np.array_equal(found.array("classifier.bias"), before + 1)
+    assert np.array_equal(found.array("classifier.weight"), weights["classifier.weight"])

@@ -7,12 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from mobilebert_core import MobileBertConfig, MobileBertTokenizerFast
-from mobilebert_core.datasets.reading import Examples, ReadOptions, read_examples
-from mobilebert_core.training.tasks.table import TRAINING_TASKS, TrainingTask
+from mobilebert_core.datasets.examples import Examples, ReadOptions
+from mobilebert_core.training.tasks.labelled_task import LabelledTask
+from mobilebert_core.training.tasks.table import TRAINING_TASKS
 from tests.core.test_tasks import VOCABULARY
 from tests.core.tokenizers import write_vocabulary
 
-TEXTS, WORDS, QUESTIONS, CHOICES = TRAINING_TASKS
+# Tasks with labels: the others learn from text alone.
+LABELLED = [name for name, task in TRAINING_TASKS.items() if issubclass(task, LabelledTask)]
+TEXTS, WORDS, QUESTIONS, CHOICES = LABELLED
+ENDINGS = {ending for task in TRAINING_TASKS.values() for ending in task.reader.endings}
 
 
 def written(folder: Path, name: str, content: Any) -> Path:
@@ -27,12 +31,12 @@ def written(folder: Path, name: str, content: Any) -> Path:
 
 
 def read(folder: Path, task: str, name: str, content: Any, **options: Any) -> Examples:
-    return read_examples(task, written(folder, name, content), ReadOptions(**options))
+    return TRAINING_TASKS[task].read(written(folder, name, content), ReadOptions(**options))
 
 
 def made(examples: Examples, task: str, folder: Path, tokenizer: Any = MobileBertTokenizerFast, **options: Any):
     """The task as training on the examples sets it up, on the vocabulary of the tests of tasks."""
-    row: type[TrainingTask] = TRAINING_TASKS[task]
+    row = TRAINING_TASKS[task]
     fields = row.config_fields(examples, examples.options)
     config = MobileBertConfig(vocab_size=len(VOCABULARY), **fields)
     return row(tokenizer(write_vocabulary(folder / "vocabulary", VOCABULARY)), config, **options)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -72,49 +71,3 @@ def test_a_missing_framework_is_one_clear_error(framework, extra):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert f"pip install 'mobilebert[{extra}]'" in done.stdout
-
-
-TWINS = ("layers", "modeling", "heads", "losses", "inputs", "pretrained", "resizing", "outputs", "inference",
-         "trainer")  # fmt: skip
-# What one framework has and the other has no use for.
-ONLY_TORCH = {
-    "init_weights", "post_init", "tie_weights", "set_output_embeddings", "dtype", "device", "is_parallelizable",
-    "supports_gradient_checkpointing",
-}  # fmt: skip
-ONLY_ARGUMENTS = {"initializer", "kwargs", "training", "dtype", "need_probs", "length"}
-
-
-def twin_names(cls: type) -> set[str]:
-    return {n for n in vars(cls) if not n.startswith("_") and n != "head"}
-
-
-def test_the_backends_mirror_each_other():
-    import mobilebert_tf
-    import mobilebert_torch
-
-    for package in (mobilebert_torch, mobilebert_tf):
-        here = Path(package.__file__).parent
-        assert all((here / f"{name}.py").is_file() for name in TWINS)
-    assert set(mobilebert_tf.MODEL_CLASSES) == set(mobilebert_torch.MODEL_CLASSES)
-    missing = twin_names(mobilebert_torch.MobileBertPreTrainedModel) - twin_names(
-        mobilebert_tf.TFMobileBertPreTrainedModel
-    )
-    assert missing <= ONLY_TORCH
-
-
-def test_bricks_take_the_same_arguments():
-    from mobilebert_tf import layers as keras_layers
-    from mobilebert_torch import layers as torch_layers
-
-    names = [n for n, c in vars(torch_layers).items() if inspect.isclass(c) and c.__module__ == torch_layers.__name__]
-    assert len(names) > 8
-    for name in names:
-        if name in ("NoNorm", "ExtraOutput"):  # Keras learns the width when it builds; there a Dense
-            continue
-        ours = list(inspect.signature(getattr(torch_layers, name).__init__).parameters)
-        theirs = list(inspect.signature(getattr(keras_layers, name).__init__).parameters)
-        assert [n for n in theirs if n not in {*ONLY_ARGUMENTS, "decoder"}] == ours, name
-        forward = [n for n in inspect.signature(getattr(torch_layers, name).forward).parameters if n != "self"]
-        call = [n for n in inspect.signature(getattr(keras_layers, name).call).parameters if n != "self"]
-        if name != "Bottleneck":  # holds two parts and is not called itself
-            assert [n for n in call if n not in ONLY_ARGUMENTS] == [n for n in forward if n not in ONLY_ARGUMENTS], name

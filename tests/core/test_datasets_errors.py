@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mobilebert_core import DataError, MobileBertError
-from mobilebert_core.datasets.reading import read_examples
+from mobilebert_core.training.tasks.table import TRAINING_TASKS
 from tests.core.data_files import CHOICES, QUESTIONS, TEXTS, WORDS, answered, made, read, squad, written
 
 GOOD = {"text": "a", "label": "x"}
@@ -105,7 +105,6 @@ BAD_FILES = [
     (TEXTS, "a.xlsx", "text,label\na,x\n", {}, "a.xlsx: text-classification reads .csv, .tsv, .jsonl, got .xlsx"),
     (TEXTS, "a", "text,label\na,x\n", {}, "got no ending"),
     (QUESTIONS, "a.csv", "text,label\na,x\n", {}, "question-answering reads .json, got .csv"),
-    ("fill-mask", "a.csv", "a", {}, "no data is read for task 'fill-mask'; there are text-classification, token"),
     (TEXTS, "a.csv", "texts,label\na,x\n", {"text_column": "text"},
      r"a.csv: no column 'text' \(text_column\); the header is 'texts', 'label'. Did you mean 'texts'\?"),
     (TEXTS, "a.csv", "words,label\na,x\n", {},
@@ -151,7 +150,7 @@ def test_a_bad_file(tmp_path, task, name, content, options, message):
 
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(DataError, match=r"gone.csv: wanted a data file, cannot read it \(No such file or directory\)"):
-        read_examples(TEXTS, tmp_path / "gone.csv")
+        TRAINING_TASKS[TEXTS].read(tmp_path / "gone.csv")
 
 
 TRAIN = "text,label\nhello cats,x\nhello dogs,y\n"
@@ -235,7 +234,7 @@ def test_label_names_of_another_model(tmp_path):
 def test_an_advice_names_a_bad_path_once(tmp_path):
     path = written(tmp_path, "a.csv", "text,label\na\n")
     with pytest.raises(DataError) as caught:
-        read_examples(TEXTS, path)
+        TRAINING_TASKS[TEXTS].read(path)
     assert str(caught.value).count(str(path)) == 1
 
 

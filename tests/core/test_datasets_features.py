@@ -8,8 +8,8 @@ import pytest
 from mobilebert_core import InputError, MobileBertTokenizer, MobileBertTokenizerFast
 from mobilebert_core.heads import HEADS
 from mobilebert_core.tasks.table import TASKS
-from mobilebert_core.training.tasks.table import TRAINING_TASKS, FeatureRow
-from tests.core.data_files import CHOICES, QUESTIONS, TEXTS, WORDS, answered, made, read, squad
+from mobilebert_core.training.tasks.labelled_task import FeatureRow
+from tests.core.data_files import CHOICES, LABELLED, QUESTIONS, TEXTS, WORDS, answered, made, read, squad
 
 CLASSES = (MobileBertTokenizer, MobileBertTokenizerFast)
 ROWS = {
@@ -25,7 +25,7 @@ def tokens(task, row):
 
 
 @pytest.mark.parametrize("tokenizer", CLASSES)
-@pytest.mark.parametrize("name", TRAINING_TASKS)
+@pytest.mark.parametrize("name", LABELLED)
 def test_a_batch_is_what_the_head_takes(tmp_path, name, tokenizer):
     examples = read(tmp_path, name, *ROWS[name])
     task = made(examples, name, tmp_path, tokenizer)
@@ -34,7 +34,7 @@ def test_a_batch_is_what_the_head_takes(tmp_path, name, tokenizer):
     head = HEADS[task.head]
     for training in (True, False):
         for pad_to in (None, 24):
-            batch = task.batch(rows, pad_to, training)
+            batch = task.batch(rows, pad_to=pad_to, training=training)
             labels = {each.label for each in head.tasks} if training else set()
             assert set(batch) == {"input_ids", "attention_mask", "token_type_ids"} | labels
             longest = max(row.length for row in rows)
@@ -50,7 +50,7 @@ def test_a_batch_is_what_the_head_takes(tmp_path, name, tokenizer):
                 assert seen.tolist() == [1] * len(wanted) + [0] * (shape[-1] - len(wanted))
 
 
-@pytest.mark.parametrize("name", TRAINING_TASKS)
+@pytest.mark.parametrize("name", LABELLED)
 def test_rows_are_those_of_the_pipeline(tmp_path, name):
     examples = read(tmp_path, name, *ROWS[name])
     task = made(examples, name, tmp_path)
@@ -74,7 +74,7 @@ def test_rows_that_are_no_batch(tmp_path, bad):
     task = made(examples, TEXTS, tmp_path)
     rows = bad.get("rows", task.features(examples).rows)
     with pytest.raises(InputError, match="batch: wanted rows of at most (3|some) tokens, got (one of 4 tokens|none)"):
-        task.batch(rows, bad.get("pad_to"))
+        task.batch(rows, pad_to=bad.get("pad_to"))
 
 
 def test_options_that_a_task_has_not(tmp_path):
@@ -149,7 +149,7 @@ def test_texts_in_several_parts_are_the_same(tmp_path, monkeypatch):
     examples = read(tmp_path, TEXTS, "a.csv", "text,label\n" + "".join(f"{'a ' * i}b,{i % 2}\n" for i in range(20)))
     task = made(examples, TEXTS, tmp_path, max_length=9)
     whole = task.features(examples)
-    monkeypatch.setattr("mobilebert_core.training.tasks.training_task.TEXTS_AT_ONCE", 3)
+    monkeypatch.setattr("mobilebert_core.training.tasks.labelled_task.TEXTS_AT_ONCE", 3)
     assert task.features(examples) == whole and whole.notes == ["13 of 20 texts longer than 9 tokens were cut"]
 
 

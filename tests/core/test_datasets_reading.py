@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from mobilebert_core import DataError
-from mobilebert_core.datasets.examples import ChoiceExample, QuestionExample, TextExample, WordsExample
-from mobilebert_core.datasets.reading import ReadOptions, read_examples, splits
+from mobilebert_core.datasets.examples import ChoiceExample, QuestionExample, ReadOptions, TextExample, WordsExample
+from mobilebert_core.datasets.reading import splits
 from mobilebert_core.training.tasks.table import TRAINING_TASKS
-from tests.core.data_files import CHOICES, QUESTIONS, TEXTS, WORDS, answered, read, squad, written
+from tests.core.data_files import CHOICES, ENDINGS, LABELLED, QUESTIONS, TEXTS, WORDS, answered, read, squad, written
 
 FIRST = TextExample(2, "hello cats", None, "good")
 HERE = {"text_column": "1", "label_column": "2", "header": False}
@@ -113,42 +113,42 @@ def test_questions(tmp_path):
 
 def test_the_files_of_a_data_set(tmp_path):
     file = written(tmp_path, "anything.csv", "text,label\n")
-    assert splits(file) == {"train": file}
+    assert splits(file, ENDINGS) == {"train": file}
     for name in ("train.tsv", "valid.jsonl", "test.CSV", "labels.txt", "train.tsv.bak", "train.log", "devel.tsv"):
         written(tmp_path, name, "")
-    assert splits(tmp_path) == {
+    assert splits(tmp_path, ENDINGS) == {
         "train": tmp_path / "train.tsv",
         "dev": tmp_path / "valid.jsonl",
         "test": tmp_path / "test.CSV",
     }
     written(tmp_path, "dev.tsv", "")
     with pytest.raises(DataError, match=r"dev.tsv and valid.jsonl are both dev data. Keep one there."):
-        splits(tmp_path)
+        splits(tmp_path, ENDINGS)
     (tmp_path / "other").mkdir()
     with pytest.raises(DataError, match="other: wanted a file train with one of .*; the directory holds nothing"):
-        splits(tmp_path / "other")
+        splits(tmp_path / "other", ENDINGS)
     written(tmp_path / "other", "training.csv", "")
     with pytest.raises(DataError, match=r"holds training.csv. Rename the file, or give its path"):
-        splits(tmp_path / "other")
+        splits(tmp_path / "other", ENDINGS)
     with pytest.raises(DataError, match=r"gone: wanted a data file or a directory, there is none; beside it: any.*"):
-        splits(tmp_path / "gone")
+        splits(tmp_path / "gone", ENDINGS)
     with pytest.raises(DataError, match="no such directory"):
-        splits(tmp_path / "gone" / "gone")
+        splits(tmp_path / "gone" / "gone", ENDINGS)
 
 
-def test_every_task_reads_data():
-    from mobilebert_core.datasets.reading import ENDINGS
+def test_every_task_is_whole():
     from mobilebert_core.heads import HEADS
-    from mobilebert_core.tasks.table import TASKS
 
-    assert list(TRAINING_TASKS) == list(ENDINGS)
+    assert list(TRAINING_TASKS) == [*LABELLED, "fill-mask", "pretraining"]
     for name, task in TRAINING_TASKS.items():
-        assert task.name == name and task.head == TASKS[name].head and task.head in HEADS
+        assert task.name == name and task.head in HEADS and task.about and task.reader.endings
+        assert {each.name for each in task.option_fields()} == set(task.options)
+        assert all(each.metadata["help"] for each in task.option_fields())
         assert isinstance(task.best_metric, str)
 
 
 def test_examples_remember_where_they_are_from(tmp_path):
     path = written(tmp_path, "a.csv", "text,label\na,b\n")
     options = ReadOptions(skip_bad_rows=True)
-    examples = read_examples(TEXTS, path, options)
+    examples = TRAINING_TASKS[TEXTS].read(path, options)
     assert examples.path == path and examples.options == options

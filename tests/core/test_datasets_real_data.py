@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from mobilebert_core import MobileBertConfig, MobileBertTokenizerFast
-from mobilebert_core.datasets.reading import ReadOptions, read_examples, splits
+from mobilebert_core.datasets.examples import ReadOptions
+from mobilebert_core.datasets.reading import splits
 from mobilebert_core.training.tasks import metrics
 from mobilebert_core.training.tasks.table import TRAINING_TASKS
-from tests.core.data_files import QUESTIONS, TEXTS, WORDS
+from tests.core.data_files import ENDINGS, QUESTIONS, TEXTS, WORDS
 from tests.core.test_datasets_scores import perfect, reference
 from tests.core.tokenizers import real_data
 
@@ -28,12 +29,12 @@ def emotions():
     """GoEmotions: training and development examples."""
     names = tuple(real_data("goemotions", "labels.txt").read_text().split())
     options = ReadOptions(text_column="1", label_column="2", header=False, label_separator=",", label_names=names)
-    files = splits(real_data("goemotions", "train.tsv").parent)
+    files = splits(real_data("goemotions", "train.tsv").parent, ENDINGS)
     assert set(files) == {"train", "dev"}
     begin = time.perf_counter()
-    train = read_examples(TEXTS, files["train"], options)
+    train = TRAINING_TASKS[TEXTS].read(files["train"], options)
     assert time.perf_counter() - begin < 5  # 0.3 s; ten times that would be another algorithm
-    return train, read_examples(TEXTS, files["dev"], options)
+    return train, TRAINING_TASKS[TEXTS].read(files["dev"], options)
 
 
 def test_emotions_are_read(emotions):
@@ -46,7 +47,7 @@ def test_emotions_are_read(emotions):
     assert fields["num_labels"] == 28 and fields["problem_type"] == "multi_label_classification"
     assert fields["id2label"][0] == "admiration" and fields["label2id"]["neutral"] == 27
     numbered = ReadOptions(text_column="1", label_column="2", header=False, label_separator=",")
-    plain = read_examples(TEXTS, train.path, numbered)
+    plain = TRAINING_TASKS[TEXTS].read(train.path, numbered)
     names = list(TRAINING_TASKS[TEXTS].config_fields(plain, numbered)["id2label"].values())
     assert names == [str(number) for number in range(28)]
 
@@ -79,7 +80,7 @@ def test_thresholds_of_28_emotions_take_less_than_a_second(emotions):
 
 def test_entities_of_tweets():
     files = {"train": real_data("wnut17", "wnut17train.conll"), "dev": real_data("wnut17", "emerging.dev.conll")}
-    found = {name: read_examples(WORDS, path) for name, path in files.items()}
+    found = {name: TRAINING_TASKS[WORDS].read(path) for name, path in files.items()}
     counts = {
         name: (len(examples.items), sum(len(item.words) for item in examples.items))
         for name, examples in found.items()
@@ -105,7 +106,7 @@ def test_entities_of_tweets():
 
 
 def test_the_words_of_tweets_come_back_from_their_pieces():
-    examples = read_examples(WORDS, real_data("wnut17", "emerging.dev.conll"))
+    examples = TRAINING_TASKS[WORDS].read(real_data("wnut17", "emerging.dev.conll"))
     task = trained_on(examples, WORDS)
     compared = 0
     for row in task.features(examples).rows:
@@ -119,7 +120,7 @@ def test_the_words_of_tweets_come_back_from_their_pieces():
 
 @pytest.mark.parametrize("options", [{}, {"max_length": 128, "doc_stride": 32}], ids=["whole", "windows"])
 def test_the_answers_of_xquad_come_back_from_the_features(options):
-    examples = read_examples(QUESTIONS, real_data("xquad", "xquad.en.json"))
+    examples = TRAINING_TASKS[QUESTIONS].read(real_data("xquad", "xquad.en.json"))
     assert len(examples.items) == 1_190 and len({item.context for item in examples.items}) == 240
     task = trained_on(examples, QUESTIONS, max_answer_length=60, **options)
     features = task.features(examples)
@@ -139,7 +140,7 @@ def test_the_answers_of_xquad_come_back_from_the_features(options):
 
 
 def test_squad_is_that_of_torchmetrics_on_real_answers():
-    examples = read_examples(QUESTIONS, real_data("xquad", "xquad.en.json"))
+    examples = TRAINING_TASKS[QUESTIONS].read(real_data("xquad", "xquad.en.json"))
     gold = [[text for _, text in item.answers] for item in examples.items]
     rng = np.random.default_rng(0)
     predicted = []

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from mobilebert_core import DEMO_MODEL, DataError, InputError, MobileBertTokenizerFast, TokenizerError
-from mobilebert_core.datasets.examples import ReadOptions
+from mobilebert_core.datasets.examples import Examples, ReadOptions
 from mobilebert_core.heads import IGNORE_INDEX
-from mobilebert_core.training.tasks.masked_language import FillMaskTraining, PretrainingTraining, Texts, read_texts
+from mobilebert_core.training.tasks.masked_language import FillMaskTraining, PretrainingTraining
 from mobilebert_core.training.tasks.masking import Masking
 from tests.tiny import tiny_config
 
@@ -27,7 +27,7 @@ def tokenizer():
 
 
 def texts(items, tmp_path):
-    return Texts(items, [], tmp_path / "texts.txt")
+    return Examples(items, [], tmp_path / "texts.txt")
 
 
 def task(kind, tokenizer, length=37, **options):
@@ -163,9 +163,9 @@ def test_scores_are_those_of_the_hidden_words(tokenizer, tmp_path, sparse):
 
 def test_text_files(tmp_path):
     (tmp_path / "a.txt").write_text("one\n\ntwo \n")
-    assert read_texts(tmp_path / "a.txt").items == ["one", "", "two", ""]
+    assert FillMaskTraining.read(tmp_path / "a.txt").items == ["one", "", "two", ""]
     (tmp_path / "a.tsv").write_text("one\t1\ntwo\t2\n")
-    assert read_texts(tmp_path / "a.tsv", ReadOptions(text_column="1", header=False)).items == ["one", "two"]
+    assert FillMaskTraining.read(tmp_path / "a.tsv", ReadOptions(text_column="1", header=False)).items == ["one", "two"]
 
 
 BAD = {
@@ -189,16 +189,16 @@ def test_text_of_no_use(name, tokenizer, tmp_path):
     ("name", "data", "options", "message"),
     [
         ("a.txt", b"good\n\xff\xfe bad\n", {}, "a.txt:2: wanted UTF-8 text"),
-        ("a.pdf", b"x", {}, "text is read from .txt"),
+        ("a.pdf", b"x", {}, "fill-mask reads .txt"),
         ("a.csv", b"words\nx\n", {}, "no column text"),
-        ("a.txt", b"x\n", {"label_column": "y"}, "plain text has no use for the option label_column"),
+        ("a.txt", b"x\n", {"label_column": "y"}, "fill-mask: the option label_column does not apply"),
         ("a.txt", b"", {}, "the file is empty"),
     ],
 )
 def test_text_files_of_no_use(tmp_path, name, data, options, message):
     (tmp_path / name).write_bytes(data)
     with pytest.raises(DataError, match=message):
-        read_texts(tmp_path / name, ReadOptions(**options))
+        FillMaskTraining.read(tmp_path / name, ReadOptions(**options))
 
 
 def test_a_tokenizer_without_a_mask_is_told(tokenizer):

@@ -15,7 +15,7 @@ from mobilebert_core.errors import InputError
 from mobilebert_core.heads import HEADS
 from mobilebert_core.outputs import ModelOutput
 from mobilebert_tf import MODEL_CLASSES, MaskedAccuracy
-from mobilebert_tf.fit.optimization import fuse_updates
+from mobilebert_tf.fit.optimization import FusedAdam, FusedAdamW, fuse_updates
 from tests.tiny import tiny_batch, tiny_config
 
 SMALL = {"num_hidden_layers": 1, "num_feedforward_networks": 1}
@@ -240,8 +240,10 @@ def test_precision_policies(policy):
 def test_fit_in_mixed_float16_is_finite():
     x, y = data("SequenceClassification")
     model = build("SequenceClassification", dtype="mixed_float16")
-    model.compile("adam")
+    model.compile(keras.optimizers.Adam())
     assert "_backend_update_step" in vars(model.optimizer.inner_optimizer)
+    model.compile("adam")
+    assert type(model.optimizer.inner_optimizer) is FusedAdam
     assert np.isfinite(model.fit(x, y, verbose=0).history["loss"][0])
 
 
@@ -291,15 +293,16 @@ def test_export_takes_any_size(tmp_path, name):
 @pytest.mark.parametrize("graph", [True, False])
 @pytest.mark.parametrize("cls", [keras.optimizers.Adam, keras.optimizers.AdamW])
 def test_fused_adam_is_keras_adam(cls, graph):
-    """Twenty steps with decay, clipping and a schedule, fused and as Keras computes them."""
+    """Twenty steps with decay, clipping and a schedule: fused by class, fused by methods, and as Keras does them."""
     finals = []
-    for fused in (True, False):
+    named = {keras.optimizers.Adam: FusedAdam, keras.optimizers.AdamW: FusedAdamW}[cls]
+    for made, patched in ((named, False), (cls, True), (cls, False)):
         rng = np.random.default_rng(0)
         schedule = keras.optimizers.schedules.PolynomialDecay(1e-2, 20)
-        optimizer = cls(schedule, weight_decay=0.01, global_clipnorm=1.0)
+        optimizer = made(schedule, weight_decay=0.01, global_clipnorm=1.0)
         variables = [keras.Variable(rng.standard_normal(shape), dtype="float32") for shape in ((7, 5), (3,))]
         optimizer.build(variables)
-        if fused:
+        if patched:
             fuse_updates(optimizer)
             assert "_backend_update_step" in vars(optimizer)
 
@@ -312,8 +315,22 @@ def test_fused_adam_is_keras_adam(cls, graph):
             step([tf.constant(rng.standard_normal(v.shape), tf.float32) for v in variables])
         finals.append([v.numpy() for v in (*variables, *optimizer.variables[2:])])
         assert int(optimizer.iterations) == 20
-    for one, other in zip(*finals, strict=True):
-        np.testing.assert_allclose(one, other, rtol=0, atol=1e-6)
+    for by_class, by_methods, expected in zip(*finals, strict=True):
+        assert np.array_equal(by_class, by_methods)
+        np.testing.assert_allclose(by_class, expected, rtol=0, atol=1e-6)
+
+
+def test_a_named_optimizer_is_fused_saved_and_loaded(tmp_path):
+    model = build("SequenceClassification")
+    for name, cls, of_keras in (
+        ("adam", FusedAdam, keras.optimizers.Adam),
+        ("adamw", FusedAdamW, keras.optimizers.AdamW),
+    ):
+        model.compile(name)
+        assert type(model.optimizer) is cls and "_backend_update_step" not in vars(model.optimizer)
+        assert {**model.optimizer.get_config(), "name": ""} == {**of_keras().get_config(), "name": ""}
+    model.save(tmp_path / "model.keras")
+    assert type(keras.models.load_model(tmp_path / "model.keras").optimizer) is FusedAdamW
 
 
 def test_other_optimizers_are_left_alone():

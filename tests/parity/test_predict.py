@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import pty
+import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from mobilebert import pipeline as pipelines
+from mobilebert import pipelines
 from mobilebert.cli import main
+from mobilebert.commands.answer_tables import VIEWS, table
 from mobilebert_core import MobileBertTokenizerFast
 from mobilebert_core.tasks.table import TASKS
 from tests.core.test_tasks import VOCABULARY
@@ -165,3 +170,85 @@ def test_the_command_as_a_process(model):
     assert done.returncode == 1
     assert set(json.loads(done.stdout)["result"]) == {"is_next", "score"}
     assert done.stderr.splitlines()[0].startswith("mobilebert: standard input, line 2: wanted JSON, Expecting value")
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    """Runs the command in this process with a pseudo-terminal as standard output; returns what a person sees."""
+
+    def run(*arguments) -> list[str]:
+        master, slave = pty.openpty()
+        with open(slave, "w", encoding="utf-8") as screen:
+            monkeypatch.setattr(sys, "stdout", screen)
+            assert main(["predict", *map(str, arguments)]) == 0
+            monkeypatch.undo()
+        with open(master, "rb", closefd=True, buffering=0) as lines:
+            return lines.read(65536).decode().splitlines()
+
+    return run
+
+
+INPUTS = {  # what is passed, and what the first line on a terminal must look like
+    "fill-mask": (["zola lives in [MASK]"], r"token_str +score +sequence"),
+    "text-classification": (["a"], r"LABEL_\d  0\.\d{3}"),
+    "token-classification": (["emile zola"], r"entity +word +score +start  end"),
+    "question-answering": (["--question", "who?", "--context", "cats"], r"\S.*  [01]\.\d{3}"),
+    "next-sentence": (["a", "--text-pair", "b c"], r"(follows|does not follow)  [01]\.\d{3}"),
+    "multiple-choice": (["a", "--choices", "b", "c d"], r"(b|c d)  [01]\.\d{3}"),
+    "sentence-embedding": (["cats"], r"(\S+ ){4}\.\.\.  \d+ numbers, length \S+"),
+    "zero-shot-classification": (["cats", "--labels", "dogs", "cats"], r"(dogs|cats)  0\.\d{3}"),
+}
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_terminal_shows_lines_of_text_and_a_pipe_gets_json(model, predict, terminal, task):
+    labels = {"id2label": {0: "entailment", 1: "no"}} if task == "zero-shot-classification" else {}
+    arguments, first = INPUTS[task]
+    command = (task, *arguments, "--model", model(task, **labels))
+    seen = terminal(*command)
+    assert re.fullmatch(first, seen[0]), seen
+    (record,) = [json.loads(line) for line in terminal(*command, "--json")]
+    code, records, _ = predict(*command)
+    assert code == 0 and [record] == records  # a terminal with --json and a pipe get the same
+
+
+def test_several_inputs_are_shown_above_their_answers(model, terminal):
+    path = model("text-classification", id2label={0: "good", 1: "bad"})
+    seen = terminal("text-classification", "zola", "a " * 60, "--model", path)
+    assert seen[0] == "zola" and re.fullmatch(r"  (good|bad)  0\.\d{3}", seen[1])
+    assert seen[2] == ("a " * 60)[:73] + "..." and len(seen) == 4
+
+
+def test_likely_labels_or_the_best_three_are_shown():
+    def shown(scores, top_k=None, threshold=None):
+        answer = [{"label": f"L{n}", "score": score} for n, score in enumerate(scores)]
+        return table(answer, "text-classification", SimpleNamespace(top_k=top_k, threshold=threshold))
+
+    assert shown([0.9, 0.6, 0.5, 0.1]) == ["L0  0.900", "L1  0.600"]
+    assert shown([0.4, 0.3, 0.2, 0.1]) == ["L0  0.400", "L1  0.300", "L2  0.200"]
+    assert len(shown([0.9, 0.3, 0.2, 0.1], top_k=4)) == 4 and shown([], threshold=0.9) == ["(nothing found)"]
+
+
+def test_every_task_has_its_view():
+    assert set(VIEWS) == set(TASKS)
+    entity = {"entity_group": "PER", "score": 0.75, "word": "zola", "start": 0, "end": 4}
+    assert table([entity], "token-classification", None) == [
+        "entity  word  score  start  end",
+        "PER     zola  0.750  0      4",
+    ]
+    nothing = {"score": 0.5, "start": 0, "end": 0, "answer": ""}
+    assert table(nothing, "question-answering", None) == ["(no answer)  0.500"]
+    word = {"score": 0.25, "token": 7, "token_str": "cats", "sequence": "cats [MASK]"}
+    assert table([[word], [word]], "fill-mask", None)[1] == "1     cats       0.250  cats [MASK]"
+
+
+def test_the_demo_model_at_a_terminal():
+    """As a person runs it: a process whose standard streams are a pseudo-terminal."""
+    master, slave = pty.openpty()
+    command = [sys.executable, "-m", "mobilebert", "predict", "text-classification", "I love this!"]
+    done = subprocess.run(command, stdin=slave, stdout=slave, stderr=subprocess.PIPE, cwd=ROOT)
+    os.close(slave)
+    with open(master, "rb", buffering=0) as screen:
+        seen = screen.read(65536).decode().splitlines()
+    assert done.returncode == 0 and done.stderr == b""
+    assert len(seen) == 1 and re.fullmatch(r"love  0\.\d{3}", seen[0])

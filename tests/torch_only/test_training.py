@@ -15,9 +15,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from mobilebert_core.heads import HEADS
 from mobilebert_core.training.recipe import Recipe
-from mobilebert_torch import layers
+from mobilebert_torch import fast
+from mobilebert_torch.fast import is_plain
 from mobilebert_torch.gradients import DenseNoNorm, DroppedProduct, dropped_product
-from mobilebert_torch.layers import DenseNorm, Intermediate, SelfAttention, is_plain
+from mobilebert_torch.layers import DenseNorm, Intermediate, SelfAttention
 from mobilebert_torch.trainer import Trainer
 from tests.tiny import BRANCHES, tiny_batch, tiny_config
 from tests.torch_only.test_citizenship import model_and_batch
@@ -81,7 +82,7 @@ def test_dropout_has_the_mean_of_none():
 def test_only_a_cpu_takes_the_own_product(monkeypatch, device, rate, own):
     """Other devices, of which "meta" stands for all, have kernels that drop out themselves."""
     calls = []
-    monkeypatch.setattr(layers, "dropped_product", lambda p, v, r: calls.append(r) or dropped_product(p, v, r))
+    monkeypatch.setattr(fast, "dropped_product", lambda p, v, r: calls.append(r) or dropped_product(p, v, r))
     module = attention(rate).to(device)
     x = torch.randn(2, 7, 32, device=device)
     assert module(x, x, None, None, False)[0].shape == (2, 7, 32)
@@ -133,7 +134,7 @@ def test_fused_layers_change_no_gradient(branch, monkeypatch):
     model.double().train()
     found = []
     for plain in (is_plain, lambda module, kind: False):
-        monkeypatch.setattr(layers, "is_plain", plain)
+        monkeypatch.setattr(fast, "is_plain", plain)
         model.zero_grad()
         output = model(**batch)
         output.loss.backward()
@@ -182,7 +183,7 @@ def test_a_changed_layer_is_called(monkeypatch, change, fused):
     change(module)
     x, rest = torch.randn(2, 3, 6), torch.randn(2, 3, 4)
     calls = []
-    monkeypatch.setattr(layers, "DenseNoNorm", Counted(calls))
+    monkeypatch.setattr(fast, "DenseNoNorm", Counted(calls))
     found = module(x, rest)
     assert len(calls) == fused
     torch.testing.assert_close(found, module.LayerNorm(module.dense(x) + rest))
@@ -202,7 +203,7 @@ class Counted:
     ({}, torch.no_grad), ({}, lambda: torch.autocast("cpu", dtype=torch.bfloat16)),
 ])  # fmt: skip
 def test_what_is_not_fused(monkeypatch, options, context):
-    monkeypatch.setattr(layers, "DenseNoNorm", None)  # would fail if it were asked
+    monkeypatch.setattr(fast, "DenseNoNorm", None)  # would fail if it were asked
     with context():
         assert dense_norm(**options)(torch.randn(2, 3, 6), torch.randn(2, 3, 4)).isfinite().all()
 

@@ -10,21 +10,21 @@ import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
 from ...configuration.config import MobileBertConfig
-from ...datasets.columns import TEXT, column, text_of
-from ...datasets.examples import BadRows, ReadOptions
-from ...datasets.table_files import ending, is_utf8, read_table, read_text
+from ...datasets.examples import Examples, ReadOptions
+from ...datasets.plain_texts import PLAIN_TEXTS
 from ...errors import DataError, InputError
 from ...heads import IGNORE_INDEX
 from ...tasks.batching import padded
-from ...tasks.task_text import Row
+from ...tasks.task_text import Row, option
 from ...text.tokenization_base import TokenizerBase
+from ..recipe import Recipe
 from .masking import Masking
+from .training_task import Features, TrainingTask
 
 SHORTER = 0.1  # share of the pairs that are cut to a random length, so that short texts are seen too
 AT_ONCE = 1000  # texts tokenized together
@@ -44,62 +44,30 @@ class TextRow:
 
 
 @dataclass(frozen=True)
-class Texts:
-    """The texts of a file in its order, a blank one where a document ends, and a message for each row skipped."""
+class MaskingOptions:
+    """What a user may say about masked words."""
 
-    items: list[str]
-    skipped: list[str]
-    path: Path
-
-
-def read_texts(path: Path, options: ReadOptions = ReadOptions()) -> Texts:  # noqa: B008
-    """Texts of a .txt file, one a line, or of a column of CSV, TSV or JSON lines.
-
-    Raises:
-        DataError: for a file that cannot be read, an option that does not apply, a column that is not there; and for
-            the first bad row, unless the options say `skip_bad_rows`.
-    """
-    for name, each in ReadOptions.__dataclass_fields__.items():
-        if getattr(options, name) != each.default and name not in ("text_column", "header", "skip_bad_rows"):
-            raise DataError(f"{path}: plain text has no use for the option {name}. Leave it out.")
-    bad = BadRows(path, options.skip_bad_rows)
-    if ending(path) not in (".txt", ".csv", ".tsv", ".jsonl"):
-        raise DataError(f"{path}: text is read from .txt, .csv, .tsv, .jsonl, got {path.suffix or 'no ending'}.")
-    items: list[str] = []
-    if ending(path) == ".txt":
-        for number, line in enumerate(read_text(path).split("\n"), 1):
-            if is_utf8(line):
-                items.append(line.strip())
-            else:
-                bad.add(number, "wanted UTF-8 text, got other bytes.")
-    else:
-        table = read_table(path, options, bad)
-        key = column(table, "text_column", options.text_column, TEXT)
-        for number, row in table.rows:
-            with bad.row(number):
-                items.append(text_of(row, key, "text"))
-    return Texts(items, bad.messages, path)
+    mask_share: float = option(0.15, float, "share of the words to predict")
+    whole_words: bool = option(True, bool, "hide all pieces of a word together")
+    pack: bool = option(False, bool, "several texts in a row, up to its length")
 
 
-@dataclass(frozen=True)
-class TextRows:
-    """Rows to read, and what a reader should know about how they were made."""
-
-    rows: list[TextRow]
-    notes: list[str]
-    skipped: list[str]
-
-
-class FillMaskTraining:
+class FillMaskTraining(TrainingTask):
     """Masked words of texts, each a row of its own or, packed, as many to a row as it holds.
 
     Raises:
         InputError: for a `max_length` that holds no word or more than the model has, a `mask_share` that is none.
     """
 
-    name: ClassVar[str] = "fill-mask"
-    head: ClassVar[str] = "MaskedLM"
+    name = "fill-mask"
+    aliases: ClassVar[tuple[str, ...]] = ("masked-lm",)
+    about = "masked words, from plain text, a text on each line"
+    head = "MaskedLM"
+    reader = PLAIN_TEXTS
     options: ClassVar[tuple[str, ...]] = ("mask_share", "whole_words", "pack")
+    options_type = MaskingOptions
+    recipe = Recipe(learning_rate=5e-4, epochs=3)
+    config_defaults: ClassVar[Mapping[str, Any]] = {"sparse_prediction": True}  # scores of words cost most, few count
     shortest: ClassVar[int] = 3  # tokens of a row that holds a word
     best_metric = "loss"
     lower_is_better = True
@@ -110,11 +78,13 @@ class FillMaskTraining:
         config: MobileBertConfig,
         max_length: int | None = None,
         *,
-        mask_share: float = 0.15,
-        whole_words: bool = True,
-        pack: bool = False,
         seed: int = 0,
+        **options: Any,
     ) -> None:
+        if unknown := [name for name in options if name not in self.options]:
+            known = ", ".join(("max_length", *self.options))
+            raise InputError(f"training {self.name}: wanted options it knows, got {unknown[0]!r}. It knows {known}.")
+        chosen = MaskingOptions(**options)
         limit = config.max_position_embeddings
         self.max_length = limit if max_length is None else max_length
         if not self.shortest <= self.max_length <= limit:
@@ -122,19 +92,20 @@ class FillMaskTraining:
                 f"training {self.name}: max_length must be from {self.shortest} to {limit}, the model's positions, "
                 f"got {self.max_length}."
             )
-        if not 0 < mask_share <= 1:
-            raise InputError(f"training {self.name}: mask_share must be above 0 and at most 1, got {mask_share!r}.")
+        share = chosen.mask_share
+        if not 0 < share <= 1:
+            raise InputError(f"training {self.name}: mask_share must be above 0 and at most 1, got {share!r}.")
         self.tokenizer = tokenizer
-        self.masking = Masking.for_tokenizer(tokenizer, mask_share, whole_words)
-        self.pack = pack
+        self.masking = Masking.for_tokenizer(tokenizer, share, chosen.whole_words)
+        self.pack = chosen.pack
         self.seed = seed
 
     @classmethod
-    def config_fields(cls, examples: Texts, options: ReadOptions) -> dict[str, Any]:
+    def config_fields(cls, examples: Examples, options: ReadOptions) -> dict[str, Any]:
         """Nothing: text says nothing about the configuration."""
         return {}
 
-    def features(self, examples: Texts) -> TextRows:
+    def features(self, examples: Examples) -> Features:
         """Rows [CLS] text [SEP]. Longer texts go on in further rows, so that nothing is left out.
 
         A blank text separates documents: packed rows do not cross it.
@@ -160,13 +131,15 @@ class FillMaskTraining:
         notes = [f"{longer} texts longer than {self.max_length} tokens go on in further rows"] if longer else []
         ends = self.tokenizer.cls_token_id, self.tokenizer.sep_token_id
         found = [TextRow([ends[0], *row, ends[1]], [0] * (len(row) + 2)) for row in rows]
-        return TextRows(found, notes, examples.skipped)
+        return Features(found, notes, examples.skipped)
 
     def batch(self, rows: Sequence[TextRow], rng: np.random.Generator) -> dict[str, np.ndarray]:
         """int32 input_ids, attention_mask, token_type_ids and labels (B, S), masked anew by `rng`."""
         batch = padded([Row(row.input_ids, row.token_type_ids) for row in rows], self.tokenizer.pad_token_id or 0)
         batch["input_ids"], batch["labels"] = self.masking(batch["input_ids"], rng)
         return batch
+
+    evaluation_batch = batch
 
     def row_metrics(self, batch: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> list[dict[str, float]]:
         """What `scores` needs of each row's outputs: sums, not the scores of every word of the vocabulary."""
@@ -184,7 +157,7 @@ class FillMaskTraining:
         return [{name: float(values[i]) for name, values in by_row.items()} for i in range(len(labels))]
 
     def scores(
-        self, examples: Texts, features: TextRows, row_metrics: Sequence[Mapping[str, float]]
+        self, examples: Examples, features: Features, row_metrics: Sequence[Mapping[str, float]]
     ) -> dict[str, float]:
         """Cross-entropy of the hidden words in nats, its exponential, and the share of words found.
 
@@ -214,11 +187,16 @@ class PretrainingTraining(FillMaskTraining):
     """Masked words in pairs of texts, of which the second follows the first or comes from another document."""
 
     name = "pretraining"
+    aliases = ()
+    about = (
+        "masked words and whether sentences follow each other, from plain text: a sentence on each line, a blank line "
+        "between documents"
+    )
     head = "PreTraining"
     options = ("mask_share", "whole_words")
     shortest = 5  # a word of each text
 
-    def features(self, examples: Texts) -> TextRows:
+    def features(self, examples: Examples) -> Features:
         """Rows [CLS] first [SEP] second [SEP] from documents of sentences; a blank text separates documents.
 
         As in the released code: consecutive sentences are gathered up to the length of a row, divided at random, and
@@ -235,7 +213,7 @@ class PretrainingTraining(FillMaskTraining):
             )
         rng = np.random.default_rng([self.seed, len(documents)])
         rows = [row for place in range(len(documents)) for row in self._pairs(documents, place, rng)]
-        return TextRows(rows, [], examples.skipped)
+        return Features(rows, [], examples.skipped)
 
     def _pairs(self, documents: list[list[list[int]]], place: int, rng: np.random.Generator) -> Iterable[TextRow]:
         sentences, room = documents[place], self.max_length - 3
@@ -274,6 +252,8 @@ class PretrainingTraining(FillMaskTraining):
         labels = np.array([row.random_next for row in rows], np.int32)
         return {**super().batch(rows, rng), "next_sentence_label": labels}
 
+    evaluation_batch = batch
+
     def row_metrics(self, batch: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> list[dict[str, float]]:
         found = outputs["seq_relationship_logits"].argmax(axis=-1) == batch["next_sentence_label"]
         return [
@@ -282,7 +262,7 @@ class PretrainingTraining(FillMaskTraining):
         ]
 
     def scores(
-        self, examples: Texts, features: TextRows, row_metrics: Sequence[Mapping[str, float]]
+        self, examples: Examples, features: Features, row_metrics: Sequence[Mapping[str, float]]
     ) -> dict[str, float]:
         """As `FillMaskTraining.scores`, with the share of pairs classified rightly."""
         right = sum(each["pair"] for each in row_metrics) / len(row_metrics)

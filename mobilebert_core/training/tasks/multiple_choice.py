@@ -12,14 +12,21 @@ from typing import Any
 import numpy as np
 
 from ...datasets.examples import ChoiceExample, Examples, ReadOptions
+from ...datasets.labelled_tables import CHOICES
+from ..recipe import Recipe
 from . import metrics
-from .training_task import FeatureRow, Features, TrainingTask, bad_rows, features_of, flat, items_of
+from .labelled_task import FeatureRow, LabelledTask, bad_rows, features_of, flat, items_of
+from .training_task import Features
 
 
-class MultipleChoiceTraining(TrainingTask):
+class MultipleChoiceTraining(LabelledTask):
     """A row has all choices of an example, each behind the text. Scores: `accuracy`."""
 
     name = "multiple-choice"
+    about = "the best of several texts: JSON lines or CSV, such as SWAG"
+    reader = CHOICES
+    recipe = Recipe(learning_rate=5e-5, batch_size=16)
+    classifies = True
 
     @classmethod
     def config_fields(cls, examples: Examples, options: ReadOptions) -> dict[str, Any]:

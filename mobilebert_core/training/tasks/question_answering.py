@@ -13,9 +13,12 @@ from typing import Any
 import numpy as np
 
 from ...datasets.examples import BadRow, Examples, QuestionExample, ReadOptions
+from ...datasets.squad_file import QUESTIONS
 from ...errors import InputError
+from ..recipe import Recipe
 from . import metrics
-from .training_task import TEXTS_AT_ONCE, FeatureRow, Features, TrainingTask, bad_rows, features_of, items_of
+from .labelled_task import TEXTS_AT_ONCE, FeatureRow, LabelledTask, bad_rows, features_of, items_of
+from .training_task import Features
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +29,7 @@ class Pieces:
     offsets: np.ndarray
 
 
-class QuestionAnsweringTraining(TrainingTask):
+class QuestionAnsweringTraining(LabelledTask):
     """A row for each window of a text, pointing at the first answer, or at [CLS] when it is not whole in the window.
 
     Scores: `exact_match` and `f1` in percent, of the answers that the pipeline would give. With questions among the
@@ -35,6 +38,9 @@ class QuestionAnsweringTraining(TrainingTask):
     """
 
     name = "question-answering"
+    about = "answers in texts: SQuAD JSON, version 1 or 2"
+    reader = QUESTIONS
+    recipe = Recipe(epochs=7)
     options = ("doc_stride", "max_question_length", "max_answer_length", "n_best")
     best_metric = "f1"
 

@@ -1,14 +1,14 @@
-"""The table of tasks that can be trained."""
+"""The table of tasks that can be trained. A row here is all that the command, the loop and the tests need."""
 
 from __future__ import annotations
 
+from ...errors import InputError
+from .masked_language import FillMaskTraining, PretrainingTraining
 from .multiple_choice import MultipleChoiceTraining
 from .question_answering import QuestionAnsweringTraining
 from .text_classification import TextClassificationTraining
 from .token_classification import TokenClassificationTraining
-from .training_task import FeatureRow, Features, TrainingTask
-
-__all__ = ["TRAINING_TASKS", "FeatureRow", "Features", "TrainingTask"]
+from .training_task import TrainingTask
 
 TRAINING_TASKS: dict[str, type[TrainingTask]] = {
     task.name: task
@@ -17,5 +17,19 @@ TRAINING_TASKS: dict[str, type[TrainingTask]] = {
         TokenClassificationTraining,
         QuestionAnsweringTraining,
         MultipleChoiceTraining,
+        FillMaskTraining,
+        PretrainingTraining,
     )
 }
+
+
+def training_task_named(name: str) -> type[TrainingTask]:
+    """The task of a name or alias.
+
+    Raises:
+        InputError: listing the names there are.
+    """
+    found = next((task for task in TRAINING_TASKS.values() if name in (task.name, *task.aliases)), None)
+    if found is None:
+        raise InputError(f"train: no task {name!r}; there are {', '.join(TRAINING_TASKS)}.")
+    return found

@@ -14,14 +14,17 @@ import numpy as np
 from ...configuration.config import MobileBertConfig
 from ...configuration.fields import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from ...datasets.examples import BadRow, Examples, ReadOptions, TextExample, brief
+from ...datasets.labelled_tables import LABELLED_TEXTS
 from ...datasets.labels import LabelIds, label_fields, looks_like_regression, number
 from ...errors import DataError
 from ...text.tokenization_base import TokenizerBase
+from ..recipe import Recipe
 from . import metrics
-from .training_task import FeatureRow, Features, TrainingTask, bad_rows, features_of, items_of
+from .labelled_task import FeatureRow, LabelledTask, bad_rows, features_of, items_of
+from .training_task import Features
 
 
-class TextClassificationTraining(TrainingTask):
+class TextClassificationTraining(LabelledTask):
     """Labels as `problem_type` of the configuration says: see `config_fields`, which chooses it.
 
     In JSON lines several labels may be an object of probabilities, {"joy": 0.8, "love": 0.3}, to learn from a teacher;
@@ -32,6 +35,11 @@ class TextClassificationTraining(TrainingTask):
     """
 
     name = "text-classification"
+    aliases = ("sequence-classification",)
+    about = "one label, several labels or a number for texts or pairs: CSV, TSV or JSON lines"
+    reader = LABELLED_TEXTS
+    recipe = Recipe(learning_rate=5e-5)
+    classifies = names_labels = True
 
     def __init__(
         self, tokenizer: TokenizerBase, config: MobileBertConfig, max_length: int | None = None, **options: Any

@@ -14,23 +14,28 @@ import numpy as np
 from ...configuration.config import MobileBertConfig
 from ...datasets.examples import Examples, ReadOptions, WordsExample
 from ...datasets.labels import LabelIds, label_fields
+from ...datasets.word_files import TAGGED_WORDS
 from ...heads import IGNORE_INDEX
 from ...text.tokenization_base import TokenizerBase
 from . import metrics
-from .training_task import TEXTS_AT_ONCE, FeatureRow, Features, TrainingTask, bad_rows, features_of, items_of
+from .labelled_task import TEXTS_AT_ONCE, FeatureRow, LabelledTask, bad_rows, features_of, items_of
+from .training_task import Features
 
 OUTSIDE = "O"
 # Prefixes of other schemes by the names that seqeval knows: last, unit, middle.
 _PREFIXES = {"B": "B", "I": "I", "E": "E", "S": "S", "L": "E", "U": "S", "M": "I"}
 
 
-class TokenClassificationTraining(TrainingTask):
+class TokenClassificationTraining(LabelledTask):
     """The first piece of a word carries its tag, the others -100. A long sentence becomes several rows, between words.
 
     Scores: `accuracy` over words; where the labels have an O, `precision`, `recall` and `f1` of entities.
     """
 
     name = "token-classification"
+    about = "labels of words: CoNLL columns, or JSON lines with tokens and tags"
+    reader = TAGGED_WORDS
+    classifies = names_labels = True
 
     def __init__(
         self, tokenizer: TokenizerBase, config: MobileBertConfig, max_length: int | None = None, **options: Any

@@ -1,4 +1,4 @@
-"""MobileBertPipeline: texts in, answers out, on either framework.
+"""Texts in, answers out, on either framework: the function `pipeline` and the class `MobileBertPipeline`.
 
 The backend is loaded by its name, so that this package imports no framework and needs none to be installed.
 """
@@ -7,37 +7,60 @@ from __future__ import annotations
 
 import itertools
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Self, TypedDict, Unpack
 
 import numpy as np
 from tqdm import tqdm
 
-from mobilebert_core.configuration.config import MobileBertConfig
-from mobilebert_core.errors import BackendMissingError, InputError, TokenizerError
+from conversion.backends import backend_named
+from mobilebert_core.demo_model import DEMO_MODEL, DEMO_TASK
+from mobilebert_core.errors import InputError, TokenizerError
 from mobilebert_core.heads import HEADS
 from mobilebert_core.hub.resolve import take_hub_keywords
 from mobilebert_core.tasks.batching import by_length, padded
+from mobilebert_core.tasks.runner import Runner
 from mobilebert_core.tasks.table import TextTask, task_named
 from mobilebert_core.tasks.task_text import Row, TaskText, fields_of
 from mobilebert_core.text.auto_tokenizer import AutoTokenizer
 from mobilebert_core.text.tokenization_base import TokenizerBase
 
-# The module of each backend that has a `Runner`, and the extra that installs its framework.
-RUNNERS = {"torch": ("mobilebert_torch.inference", "torch"), "keras": ("mobilebert_tf.inference", "tf")}
 BATCHES_AT_ONCE = 8  # inputs worth so many batches are sorted by length together; no more are held
 
 
-class Runner(Protocol):
-    """A model of one framework that is ready to be run on numpy arrays."""
+class PipelineOptions(TypedDict, total=False):
+    """Options of the tasks, and where files are; a test compares them with the tables.
 
-    config: MobileBertConfig
+    Each option is described by the task that has it: `mobilebert predict TASK --help`.
+    """
 
-    def run(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """The model's outputs by name, floats of at least 32 bits, from int32 inputs by name."""
+    aggregation: str
+    candidate_labels: Sequence[str]
+    doc_stride: int
+    function_to_apply: str | None
+    hypothesis_template: str
+    ignore_labels: Sequence[str]
+    max_answer_length: int
+    max_length: int | None
+    max_question_length: int
+    multi_label: bool
+    n_best: int
+    normalize: bool
+    pooling: str
+    stride: int
+    threshold: float | None
+    top_k: int | None
+    # Of the hub, as in mobilebert_core.hub.resolve.
+    cache_dir: str | Path | None
+    force_download: bool
+    local_files_only: bool
+    proxies: Mapping[str, str] | None
+    revision: str | None
+    subfolder: str
+    token: str | bool | None
+    use_auth_token: str | bool | None
 
 
 @dataclass(frozen=True)
@@ -120,7 +143,7 @@ class MobileBertPipeline:
             TokenizerError, CheckpointError, ConfigError: for files that do not serve.
         """
         row = task_named(task)
-        runner_class = load_runner(backend)
+        runner_class = backend_named(backend, "MobileBertPipeline").runner("MobileBertPipeline")
         config = {} if padding_invariant is None else {"padding_invariant": padding_invariant}
         hub = take_hub_keywords(options)
         if tokenizer is None:
@@ -200,20 +223,38 @@ class MobileBertPipeline:
             yield from bar
 
 
-def load_runner(backend: str) -> Any:
-    """The class that runs models on a backend.
+def pipeline(
+    task: str,
+    model: str | Path | None = None,
+    *,
+    backend: str = "torch",
+    batch_size: int = 16,
+    tokenizer: TokenizerBase | None = None,
+    padding_invariant: bool | None = None,
+    dtype: str | None = None,
+    device: str | None = None,
+    progress: bool | None = None,
+    **options: Unpack[PipelineOptions],
+) -> MobileBertPipeline:
+    """A pipeline for a task, as `MobileBertPipeline.from_pretrained` makes it.
+
+    Args:
+        model: a checkpoint's directory or its name on the Hugging Face hub. The default for text-classification is
+            the demo model; other tasks have none.
 
     Raises:
-        InputError: for a name that is no backend.
-        BackendMissingError: when its framework is not installed.
+        InputError: for a task that has no default model; also as `MobileBertPipeline.from_pretrained`.
     """
-    if backend not in RUNNERS:
-        raise InputError(f"MobileBertPipeline: backend must be one of {', '.join(RUNNERS)}, got {backend!r}.")
-    module, extra = RUNNERS[backend]
-    try:
-        return import_module(module).Runner
-    except ImportError as e:
-        raise BackendMissingError(
-            f"MobileBertPipeline: backend {backend!r} is not installed ({e}). Install it: "
-            f"pip install 'mobilebert[{extra}]'."
-        ) from e
+    if model is None:
+        row = task_named(task)
+        if row.name != DEMO_TASK:
+            raise InputError(
+                f"{row.name}: wanted a model, got none. Pass model=, the directory of a "
+                f"{HEADS[row.head].class_name} or its name on the Hugging Face hub. Only {DEMO_TASK} has a default, "
+                "the demo model."
+            )
+        model = DEMO_MODEL
+    return MobileBertPipeline.from_pretrained(
+        task, model, backend=backend, batch_size=batch_size, tokenizer=tokenizer, padding_invariant=padding_invariant,
+        dtype=dtype, device=device, progress=progress, **options,
+    )  # fmt: skip

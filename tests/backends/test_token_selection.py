@@ -1,5 +1,5 @@
-"""Only the tokens that are read are computed: the words under a label with `sparse_prediction`, the first token for a
-pooler. In float64 every number is that of the whole computation to 1e-12.
+"""Only selected tokens are computed: the words with a label under `sparse_prediction`, the first token for a pooler.
+In float64 every number is that of the whole computation to 1e-12.
 """
 
 from __future__ import annotations

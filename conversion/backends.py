@@ -1,0 +1,80 @@
+"""The one table of backends: which package computes a model, what installs it, and where its runner and trainer are.
+
+Nothing here imports a framework; `Backend.load` does, when a call needs it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+from mobilebert_core.errors import BackendMissingError, InputError
+
+
+@dataclass(frozen=True)
+class Backend:
+    """One framework.
+
+    Attributes:
+        name: as users call it.
+        package: ours; its `inference` has a `Runner`, its `trainer` a `Trainer`, itself `MODEL_CLASSES`.
+        framework: the module whose presence says that it is installed.
+        extra: of this distribution, which installs it.
+    """
+
+    name: str
+    package: str
+    framework: str
+    extra: str
+
+    @property
+    def installed(self) -> bool:
+        return find_spec(self.framework) is not None
+
+    def runner(self, caller: str) -> Any:
+        """The class that runs its models on numpy arrays; see `mobilebert_core.tasks.runner`."""
+        return self.load("inference", caller).Runner
+
+    def trainer(self, caller: str) -> Any:
+        """The class that trains its models; see `mobilebert_core.training.trainer`."""
+        return self.load("trainer", caller).Trainer
+
+    def model_classes(self, caller: str) -> Any:
+        """Its model classes by the name of their head."""
+        return self.load("heads", caller).MODEL_CLASSES
+
+    def load(self, module: str, caller: str) -> Any:
+        """A module of its package; `caller` begins the message of an error.
+
+        Raises:
+            BackendMissingError: when its framework is not installed.
+        """
+        try:
+            return import_module(f"{self.package}.{module}")
+        except ImportError as e:
+            raise BackendMissingError(
+                f"{caller}: backend {self.name!r} is not installed ({e}). Install it: "
+                f"pip install 'mobilebert[{self.extra}]'."
+            ) from e
+
+
+BACKENDS: dict[str, Backend] = {
+    backend.name: backend
+    for backend in (
+        Backend("torch", "mobilebert_torch", "torch", extra="torch"),
+        Backend("keras", "mobilebert_tf", "tensorflow", extra="tf"),
+    )
+}
+
+
+def backend_named(name: str, caller: str) -> Backend:
+    """The backend of a name.
+
+    Raises:
+        InputError: listing the names there are.
+    """
+    if name not in BACKENDS:
+        raise InputError(f"{caller}: backend must be one of {', '.join(BACKENDS)}, got {name!r}.")
+    return BACKENDS[name]

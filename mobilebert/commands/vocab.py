@@ -1,0 +1,26 @@
+"""`mobilebert vocab train`: a WordPiece vocabulary from text files."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from mobilebert_core.text.vocabulary import train_vocabulary
+
+
+def add_vocab(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("vocab", help="train a WordPiece vocabulary")
+    actions = parser.add_subparsers(metavar="ACTION", required=True)
+    train = actions.add_parser("train", help="learn word pieces from text files, one text a line")
+    train.add_argument("files", nargs="+", type=Path, metavar="FILE", help="UTF-8 text, one text a line")
+    train.add_argument("--size", type=int, required=True, help="number of tokens, special ones included")
+    train.add_argument("--output", type=Path, default=Path("vocab.txt"), help="where to write (default vocab.txt)")
+    train.add_argument("--cased", action="store_true", help="keep upper case")
+    train.set_defaults(run=run_vocab)
+
+
+def run_vocab(options: argparse.Namespace) -> int:
+    """Writes the vocabulary and prints its size; returns 0."""
+    count = train_vocabulary(options.files, options.size, options.output, lowercase=not options.cased)
+    print(f"{options.output}: {count} tokens")
+    return 0

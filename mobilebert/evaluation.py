@@ -1,0 +1,55 @@
+"""Scores of the model under training on the rows of one file."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from mobilebert_core.datasets.examples import Examples
+from mobilebert_core.training.loop import EVALUATION
+from mobilebert_core.training.tasks.metrics import tuned_thresholds
+from mobilebert_core.training.tasks.training_task import Features, TrainingTask
+from mobilebert_core.training.trainer import TrainerBase
+
+EVALUATION_BATCH = 64  # rows; nothing is kept for gradients, so more fit than in training
+
+
+class Evaluation:
+    """Scores of the trainer's model; called, it first tunes the thresholds of the labels if it is to.
+
+    Attributes:
+        thresholds: those of the last call, (C,) logits, or None.
+    """
+
+    def __init__(
+        self, trainer: TrainerBase, task: TrainingTask, examples: Examples, features: Features, seed: int, tune: bool
+    ) -> None:
+        self.trainer, self.task, self.examples, self.features = trainer, task, examples, features
+        self.seed, self.tune = seed, tune
+        self.thresholds: np.ndarray | None = None
+
+    def __call__(self) -> dict[str, float]:
+        row_metrics = self._row_metrics()
+        if self.tune:
+            logits = np.stack([row["logits"] for row in row_metrics])
+            labels = self.task.batch(self.features.rows, np.random.default_rng(self.seed))["labels"]
+            self.thresholds = tuned_thresholds(logits, labels >= 0.5)  # as `scores` counts probabilities of labels
+            row_metrics = [{"logits": row - self.thresholds} for row in logits]
+        return self.task.scores(self.examples, self.features, row_metrics)
+
+    def plain(self) -> dict[str, float]:
+        """Scores without tuning, of a model whose thresholds are in its bias."""
+        return self.task.scores(self.examples, self.features, self._row_metrics())
+
+    def _row_metrics(self) -> list[Any]:
+        rows = self.features.rows
+        order = sorted(range(len(rows)), key=lambda i: -rows[i].length)
+        found: list[Any] = [None] * len(rows)
+        for start in range(0, len(order), EVALUATION_BATCH):
+            places = order[start : start + EVALUATION_BATCH]
+            rng = np.random.default_rng([self.seed, EVALUATION, start])
+            batch = self.task.evaluation_batch([rows[i] for i in places], rng)
+            for place, each in zip(places, self.task.row_metrics(batch, self.trainer.run(batch)), strict=True):
+                found[place] = each
+        return found

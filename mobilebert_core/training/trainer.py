@@ -1,0 +1,139 @@
+"""What the trainers of both backends share: how a training starts, what is saved, and what the loop asks of them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from ..checkpoints.targets import OUTPUT_FORMATS, ModelToWrite
+from ..configuration.config import MobileBertConfig
+from .initialization import initial_arrays, newly_initialized_names
+from .recipe import Recipe
+from .state import check_precision
+
+# What is minimized: model and batch -> a scalar of the framework. The batch holds inputs and labels by name.
+Objective = Callable[[Any, Mapping[str, Any]], Any]
+
+
+class TrainerBase(ABC):
+    """A model of one framework under training; the subclasses are `Trainer` of each backend.
+
+    Attributes:
+        model: the model that is trained.
+        config: its configuration.
+        newly_initialized: names of the weights that no checkpoint had.
+    """
+
+    model: Any
+    config: MobileBertConfig
+    newly_initialized: Sequence[str]
+
+    @classmethod
+    def start(
+        cls,
+        head: str,
+        source: str | Path | None,
+        recipe: Recipe,
+        *,
+        config: MobileBertConfig | None = None,
+        precision: str = "float32",
+        device: Any = None,
+        compile: bool = False,
+        objective: Objective | None = None,
+        **fields: Any,
+    ) -> Self:
+        """A trainer of a checkpoint, or without a source of a new model under `config`.
+
+        Weights that the checkpoint lacks are drawn from the recipe's seed, the same on every backend. `fields`
+        override the configuration's.
+
+        Args:
+            objective: model and batch -> the scalar that is minimized; default the model's own loss.
+
+        Raises:
+            CheckpointError, ConfigError: as `from_pretrained`.
+        """
+        check_precision(precision)
+        if source is None:
+            assert config is not None
+            model, info = cls.build(head, config, precision), None
+        else:
+            model, info = cls.load(head, source, precision, **fields)
+        names = newly_initialized_names(model.weight_table(), info)
+        trainer = cls(  # type: ignore[call-arg]  # the constructors of the backends
+            model,
+            recipe,
+            precision=precision,
+            device=device,
+            compile=compile,
+            objective=objective,
+            newly_initialized=names,
+        )
+        missing = set(names)
+        weights = (weight for weight in model.weight_table() if weight.name in missing)
+        trainer.assign(initial_arrays(weights, model.config, recipe.seed))
+        return trainer
+
+    def save(
+        self,
+        directory: Path,
+        *,
+        replace: Mapping[str, np.ndarray] | None = None,
+        config: MobileBertConfig | None = None,
+    ) -> None:
+        """Writes config.json and model.safetensors. The model under training stays as it is.
+
+        Args:
+            replace: arrays to write in place of the weights of these names.
+            config: to write in place of the model's; it has the same weights.
+        """
+        names = {weight.full_name: weight.name for weight in self.model.weight_table()}
+        replaced = dict(replace or {})
+
+        def array(full_name: str) -> np.ndarray:
+            name = names[full_name]
+            return replaced[name] if name in replaced else self.array(name)
+
+        dtype = self.array(next(iter(names.values()))).dtype.name
+        model = ModelToWrite(config or self.config, self.model.head, dtype, array)
+        OUTPUT_FORMATS["pytorch"].write(directory, model, None)
+
+    # ------------------------------------------------------------------------------------- of each backend
+
+    @classmethod
+    @abstractmethod
+    def build(cls, head: str, config: MobileBertConfig, precision: str) -> Any:
+        """A new model, whose weights are assigned afterwards."""
+
+    @classmethod
+    @abstractmethod
+    def load(cls, head: str, source: str | Path, precision: str, **fields: Any) -> tuple[Any, dict[str, Any]]:
+        """A checkpoint's model, and what loading it says of missing and mis-shaped weights."""
+
+    @abstractmethod
+    def step(self, batches: Sequence[Mapping[str, np.ndarray]], learning_rate: float) -> float:
+        """One update from the mean gradient of batches that hold labels; returns the mean loss."""
+
+    @abstractmethod
+    def run(self, batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The outputs by name, without dropout; with the loss, when the batch holds labels."""
+
+    @abstractmethod
+    def array(self, name: str) -> np.ndarray:
+        """A copy of a weight in PyTorch's orientation, by its name in the table."""
+
+    @abstractmethod
+    def assign(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Gives weights new values."""
+
+    @abstractmethod
+    def state(self) -> dict[str, np.ndarray]:
+        """All that a training needs to go on exactly, but the weights: moments by weight, random numbers, steps."""
+
+    @abstractmethod
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Goes on from what `state` returned; random numbers only if they were this framework's."""

@@ -1,0 +1,94 @@
+"""Faster ways through the layers, with the numbers of layers.py.
+
+Each function says when its way may be taken and takes it. `join` and `dense_relu` return None where it may not; the
+layer then computes as it stands. The written-out gradients are in gradients.py.
+
+B batch, S sequence, T tokens, N heads, D head size.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .gradients import DenseNoNorm, dropped_product
+
+
+def is_plain(module: nn.Module, kind: type[nn.Module]) -> bool:
+    """True if calling the module is no more than what its class does with its weights.
+
+    False for a subclass or a wrapper (LoRA, quantization), with hooks, with a `forward` of its own, and where a weight
+    is a tensor of another class.
+    """
+    for weight in module._parameters.values():
+        if type(weight) not in (Tensor, nn.Parameter):
+            return False
+    return (
+        type(module) is kind
+        and "forward" not in vars(module)
+        and not (module._forward_hooks or module._forward_pre_hooks)
+        and not (module._backward_hooks or module._backward_pre_hooks)
+    )
+
+
+def join(dense: nn.Linear, dropout: nn.Dropout, norm: nn.Module, x: Tensor, residual: Tensor | None) -> Tensor | None:
+    """norm(dense(x) + residual) in one step that keeps less for backward: in training without dropout.
+
+    The norm is a NoNorm: scale and shift.
+    """
+    if (
+        (dropout.p and dropout.training)
+        or not torch.is_grad_enabled()
+        or not is_plain(dense, nn.Linear)
+        or not is_plain(norm, type(norm))
+        or x.dtype != dense.weight.dtype
+        or not torch.amp.is_autocast_available(x.device.type)  # on meta
+        or torch.is_autocast_enabled(x.device.type)
+        or torch.compiler.is_compiling()
+    ):
+        return None
+    rest = None if residual is None else residual.flatten(0, -2)
+    y = DenseNoNorm.apply(x.flatten(0, -2), dense.weight, dense.bias, norm.weight, norm.bias, rest)
+    return y.view(*x.shape[:-1], y.shape[-1])
+
+
+def dense_relu(dense: nn.Module, x: Tensor) -> Tensor | None:
+    """relu(dense(x)), the ReLU in place.
+
+    In-place ReLU is safe: the linear output has no other reference. Flatten first, because autograd copies on in-place
+    operations on views.
+    """
+    if not is_plain(dense, nn.Linear):
+        return None
+    rows = F.relu_(dense(x.flatten(0, -2)))
+    return rows.view(*x.shape[:-1], rows.shape[-1])
+
+
+def attention_probs(query: Tensor, key: Tensor, attention_bias: Tensor | None, head_size: int) -> Tensor:
+    """softmax(query @ key.T / sqrt(D) + bias): (B, N, S, D) twice -> (B, N, S, S), in float32 or wider.
+
+    Half precision has too little range for the scores of this model: they are computed in float32.
+    """
+    query, key = (query.float(), key.float()) if query.element_size() == 2 else (query, key)
+    scores = torch.matmul(query * (1.0 / math.sqrt(head_size)), key.transpose(-1, -2))
+    scores = scores if attention_bias is None else scores + attention_bias
+    return torch.softmax(scores, dim=-1)
+
+
+def attend(
+    query: Tensor, key: Tensor, value: Tensor, attention_bias: Tensor | None, head_size: int, rate: float
+) -> Tensor:
+    """dropout(attention_probs, rate) @ value by PyTorch's fused kernel, for probabilities that nobody asks for.
+
+    The kernel of the CPU has no dropout, and what PyTorch does instead costs more time and memory than
+    `dropped_product`.
+    """
+    if 0 < rate < 1 and query.device.type == "cpu":
+        return dropped_product(attention_probs(query, key, attention_bias, head_size).to(value.dtype), value, rate)
+    bias = attention_bias
+    if bias is not None:
+        bias = bias.clamp(min=torch.finfo(query.dtype).min).to(query.dtype)
+    return F.scaled_dot_product_attention(query, key, value, attn_mask=bias, dropout_p=rate)

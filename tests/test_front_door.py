@@ -1,0 +1,81 @@
+"""`import mobilebert`: what it gives, how fast, and that static and lazy names are the same."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import mobilebert
+from mobilebert.cli import main
+from mobilebert.pipelines import PipelineOptions
+from mobilebert_core import InputError
+from mobilebert_core.hub.resolve import HUB_KEYWORDS
+from mobilebert_core.tasks.table import TASKS
+from mobilebert_core.tasks.task_text import options_of
+
+ROOT = Path(__file__).parents[1]
+
+
+def python(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, cwd=ROOT)
+
+
+def test_importing_loads_neither_a_framework_nor_numpy():
+    code = "import sys; before = set(sys.modules); import mobilebert; print(len(set(sys.modules) - before))"
+    loaded = "; print(*({'torch', 'tensorflow', 'keras', 'numpy'} & set(sys.modules)))"
+    count, found = python("-c", code + loaded).stdout.splitlines()
+    assert found == "" and int(count) < 30  # modules, as a measure of time that no busy machine changes
+
+
+@pytest.mark.parametrize("package", ["mobilebert", "mobilebert_core", "conversion"])
+def test_type_checkers_see_the_names_that_are_imported_lazily(package):
+    module = importlib.import_module(package)
+    tree = ast.parse(Path(module.__file__).read_text())
+    (static,) = (node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")
+    seen = {}
+    for node in static.body:
+        assert isinstance(node, ast.ImportFrom)
+        (alias,) = node.names
+        assert alias.name == alias.asname  # an explicit re-export
+        seen[alias.name] = "." * node.level + node.module
+    assert seen == module._EXPORTS
+    assert {*seen} <= {*dir(module)} and {*seen} <= {*module.__all__}
+    for name in module.__all__:
+        assert getattr(module, name) is not None
+    with pytest.raises(AttributeError, match=f"module '{package}' has no attribute 'nothing'"):
+        _ = module.nothing
+
+
+def test_pipeline_stays_the_function():
+    function = mobilebert.pipeline
+    importlib.import_module("mobilebert.pipelines")
+    importlib.import_module("mobilebert.cli")
+    assert mobilebert.pipeline is function and callable(function)
+
+
+def test_pipeline_has_the_demo_model_as_default(backend):
+    (best, *_) = mobilebert.pipeline("sentiment-analysis", backend=backend.name)("I love this!")
+    assert best["label"] == "love" and best["score"] > 0.5
+    with pytest.raises(InputError, match="wanted a model, got none. Pass model=, the directory of a MobileBertFor"):
+        mobilebert.pipeline("question-answering", backend=backend.name)
+    with pytest.raises(InputError, match="no task 'ner2'"):
+        mobilebert.pipeline("ner2")
+
+
+def test_the_typed_options_are_those_of_the_tables():
+    options = {each.name for task in TASKS.values() for each in options_of(task.text)}
+    assert set(PipelineOptions.__annotations__) == options | set(HUB_KEYWORDS)
+
+
+def test_the_command_says_its_version_and_how_it_was_called(capsys):
+    for program in ("mobilebert", "mobilebert.cli"):
+        assert python("-m", program, "--version").stdout == f"mobilebert {mobilebert.__version__}\n"
+    assert python("-m", "mobilebert").stderr.startswith("usage: python -m mobilebert [-h]")
+    with pytest.raises(SystemExit):
+        main(["predict", "ner"])
+    assert capsys.readouterr().err.startswith("usage: mobilebert predict token-classification [TEXT ...] --model PATH")
