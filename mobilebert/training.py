@@ -12,6 +12,7 @@ from safetensors.numpy import load_file
 
 from conversion.backends import Backend, backend_named
 from mobilebert_core.configuration.config import MobileBertConfig
+from mobilebert_core.configuration.fields import MULTI_LABEL
 from mobilebert_core.configuration.presets import PRESETS
 from mobilebert_core.datasets.examples import ReadOptions
 from mobilebert_core.datasets.reading import splits
@@ -147,7 +148,7 @@ class Training:
         )
 
     def _check_thresholds(self, fields: Mapping[str, Any], examples: Mapping[str, Any]) -> None:
-        if self.tune_thresholds and fields.get("problem_type") != "multi_label_classification":
+        if self.tune_thresholds and fields.get("problem_type") != MULTI_LABEL:
             raise ConfigError(f"{self.task}: thresholds are for several labels a text, these data have one. Leave it.")
         if self.tune_thresholds and "dev" not in examples:
             raise ConfigError(f"{self.task}: thresholds are tuned on dev rows, there are none. Give a file with dev=.")

@@ -21,6 +21,7 @@ from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.configuration.fields import DTYPES
 from mobilebert_core.errors import ConfigError, InputError
 from mobilebert_core.heads import Head, check_head
+from mobilebert_core.inputs import TEXT_INPUTS
 from mobilebert_core.resizing import resized_vocabulary, surviving_features
 from mobilebert_core.weights import Weight, weight_table
 
@@ -84,9 +85,7 @@ class TFMobileBertPreTrainedModel(CallForms, TrainedByKeras, keras.Model):
         Its outputs are a plain dict of the head's scores. `kwargs` go to `keras.Model`.
         """
         shape = (None,) * (2 if self.head.per_choice else 1)
-        inputs = {
-            n: keras.Input(shape, dtype="int32", name=n) for n in ("input_ids", "attention_mask", "token_type_ids")
-        }
+        inputs = {n: keras.Input(shape, dtype="int32", name=n) for n in TEXT_INPUTS}
         outputs = self(inputs, return_dict=True)
         return keras.Model(inputs, {name: value for name, value in outputs.items() if value is not None}, **kwargs)
 
