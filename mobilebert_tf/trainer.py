@@ -93,7 +93,7 @@ class Trainer(TrainerBase):
             seed.assign(np.array([recipe.seed * 65537 + place, 0]).astype(seed.dtype))
 
     @classmethod
-    def build(cls, head: str, config: MobileBertConfig, precision: str) -> Any:
+    def create(cls, head: str, config: MobileBertConfig, precision: str) -> Any:
         return MODEL_CLASSES[head](config, initializer="zeros", dtype=POLICIES.get(precision, precision))
 
     @classmethod

@@ -72,7 +72,7 @@ class Trainer(TrainerBase):
             self._random = self._random_state()
 
     @classmethod
-    def build(cls, head: str, config: MobileBertConfig, precision: str) -> Any:
+    def create(cls, head: str, config: MobileBertConfig, precision: str) -> Any:
         with torch.random.fork_rng(devices=[]):  # these numbers are replaced
             return MODEL_CLASSES[head](config).to(_master_dtype(precision))
 

@@ -61,7 +61,7 @@ class TrainerBase(ABC):
         check_precision(precision)
         if source is None:
             assert config is not None
-            model, info = cls.build(head, config, precision), None
+            model, info = cls.create(head, config, precision), None
         else:
             model, info = cls.load(head, source, precision, **fields)
         names = newly_initialized_names(model.weight_table(), info)
@@ -107,7 +107,7 @@ class TrainerBase(ABC):
 
     @classmethod
     @abstractmethod
-    def build(cls, head: str, config: MobileBertConfig, precision: str) -> Any:
+    def create(cls, head: str, config: MobileBertConfig, precision: str) -> Any:
         """A new model, whose weights are assigned afterwards."""
 
     @classmethod
