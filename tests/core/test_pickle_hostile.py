@@ -287,6 +287,12 @@ def test_memos_may_have_any_number(write):
     tracemalloc.stop()
 
 
+def test_a_key_of_doubled_tuples_is_not_hashed(write):
+    """Each tuple holds the one before twice; the standard unpickler would compute 2^60 hashes."""
+    doubled = pickle.EMPTY_TUPLE + (pickle.BINPUT + b"\1" + pickle.BINGET + b"\1" + pickle.TUPLE2) * 60
+    refused(write(program({doubled: tensor()})), "a dict with a key of type tuple")
+
+
 DEPTH = 50_000
 NESTED = {
     "lists": pickle.EMPTY_LIST * DEPTH + pickle.APPEND * (DEPTH - 1),

@@ -21,6 +21,7 @@ from mobilebert_core.checkpoints.containers.tensor_bundle.snappy import decompre
 from mobilebert_core.checkpoints.containers.tensor_bundle.sorted_table import read_table, write_table
 from mobilebert_core.checkpoints.tensor_info import TensorInfo
 from mobilebert_core.errors import CheckpointError, CheckpointNotFoundError
+from scripts.sparse_crc_multiple import four_term_multiples
 from tests.core.bundles import HEADER, assert_same, block, entries, sample_arrays, table, write_one
 from tests.core.tokenizers import real_data
 
@@ -73,6 +74,10 @@ class TestChecksum:
             if total >> shift + 32 & 1:
                 total ^= polynomial << shift
         assert total == 0
+
+    def test_the_multiple_is_found_again(self):
+        found = list(four_term_multiples(5600, 5700))
+        assert found == [EXPONENTS]
 
     def test_takes_little_memory(self):
         data = np.zeros(20_000_000, np.uint8)

@@ -1,9 +1,10 @@
 """Where Keras 3 keeps each weight in a `.weights.h5` or `.keras` file, and such a file under PyTorch's names.
 
-Keras walks a model by its attributes and gives every layer a group named like the path it took:
-`base_model/encoder/layer/tf_mobile_bert_layer_3/attention/output_/dense`. The layer's variables stand inside as
-`vars/0`, `vars/1`, ..., in the order in which it made them. So the path of attributes in the table of weights says
-where a weight lies; what it leaves open are the facts below.
+Keras saves every layer in a group named after the path of attributes that leads to it:
+`base_model/encoder/layer/tf_mobile_bert_layer_3/attention/output_/dense`. The layer's variables are inside as `vars/0`,
+`vars/1`, ..., in the order of creation. So the path of attributes in the table of weights says where a weight is; the
+constants below hold what it does not say.
+
 Source: keras/src/saving/saving_lib.py of Keras 3.10 and 3.15, which write our models alike.
 """
 
@@ -19,9 +20,9 @@ from ...heads import Head
 from ...weights import KERAS_RENAMES, Weight, weight_table
 from ..tensor_info import MappedCheckpoint, WeightFile
 
-# Attributes are walked in the order of their names, and a layer is saved where it is met first: the property
-# `base_model` comes before `mobilebert`, and the list `layers` that every model has before a dense layer such as
-# `qa_outputs`.
+# Keras saves a layer under the alphabetically first attribute that refers to it, so `mobilebert` is stored as
+# `base_model`. Every model has the list `layers`, so a dense layer whose name comes after it, such as `qa_outputs`, is
+# stored as an item of that list.
 _MET_FIRST_AS = {"mobilebert": "base_model"}
 _LIST_OF_LAYERS, _DENSE_IN_LIST = "layers", "layers/dense"
 

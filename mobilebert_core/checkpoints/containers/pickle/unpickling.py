@@ -1,9 +1,12 @@
-"""Pickled tensors as data: an interpreter of the few opcodes that state dicts need, in which nothing can be run.
+"""Reads pickled tensors as data: an interpreter of the few opcodes that `torch.save` writes. It runs no code.
 
-`pickle.Unpickler` with an allow-list of globals would run nothing either, but it believes sizes: nine bytes make it
-fill gigabytes with a table of memos (LONG_BINPUT), thirteen ask for as many before one is read (BINBYTES8). Here an
-opcode that `torch.save` does not write is unknown, every claim is held against the bytes that are there, and the
-number of opcodes is bounded, so that memory is too. No step recurses, copies a container or looks inside one.
+An allow-list prevents code execution, but not exhaustion of memory or time. Declared sizes are checked against the
+bytes available, and only strings and small integers are accepted as dictionary keys. The number of opcodes is bounded,
+and no step recurses, copies a container or looks inside one.
+
+The standard `pickle.Unpickler` with an allow-list is not enough. It hashes a tuple that is nested by references in
+exponential time: a file of 307 bytes that uses one as a dictionary key keeps it busy for years. It also allocates what
+a file declares: nine bytes (LONG_BINPUT) reserve gigabytes for the memo, thirteen (BINBYTES8) as many for a string.
 """
 
 from __future__ import annotations
