@@ -3,7 +3,9 @@
 import os
 from typing import Any
 
+from mobilebert_core.text.tokenization import MobileBertTokenizer
 from mobilebert_core.text.tokenization_base import TokenizerBase
+from mobilebert_core.text.tokenization_fast import MobileBertTokenizerFast
 
 
 class AutoTokenizer:
@@ -15,9 +17,5 @@ class AutoTokenizer:
     ) -> TokenizerBase:
         """`MobileBertTokenizerFast.from_pretrained`, or `MobileBertTokenizer`'s when `use_fast` is False."""
         if use_fast:
-            from mobilebert_core.text.tokenization_fast import MobileBertTokenizerFast
-
             return MobileBertTokenizerFast.from_pretrained(pretrained_model_name_or_path, **overrides)
-        from mobilebert_core.text.tokenization import MobileBertTokenizer
-
         return MobileBertTokenizer.from_pretrained(pretrained_model_name_or_path, **overrides)

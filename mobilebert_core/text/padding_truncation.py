@@ -1,86 +1,11 @@
 """How long sequences are cut and short ones filled, as arithmetic on lengths and lists."""
 
-import logging
 from dataclasses import dataclass
 from typing import Any
 
 from mobilebert_core.errors import TokenizerError
 
-logger = logging.getLogger(__name__)
-
-PADDING = ("do_not_pad", "longest", "max_length")
-TRUNCATION = ("do_not_truncate", "longest_first", "only_first", "only_second")
 NO_LIMIT = int(1e30)  # what transformers writes for "no model_max_length"
-_LIMITLESS = int(1e20)
-
-
-@dataclass(frozen=True)
-class EncodingOptions:
-    """One call's options, with the many spellings users may write resolved to one."""
-
-    add_special_tokens: bool = True
-    padding: str = "do_not_pad"
-    truncation: str = "do_not_truncate"
-    max_length: int | None = None
-    stride: int = 0
-    is_split_into_words: bool = False
-    pad_to_multiple_of: int | None = None
-    return_token_type_ids: bool = True
-    return_attention_mask: bool = True
-    return_overflowing_tokens: bool = False
-    return_special_tokens_mask: bool = False
-    return_offsets_mapping: bool = False
-    return_length: bool = False
-    split_special_tokens: bool = False
-    verbose: bool = True  # False: no warning about a sequence that is longer than the model takes
-
-
-def resolve_strategies(
-    padding: Any, truncation: Any, max_length: int | None, pad_to_multiple_of: int | None, model_max_length: int
-) -> tuple[str, str, int | None]:
-    """The padding and truncation meant, by name, and the length that they work to.
-
-    `max_length` alone truncates; without it the model's limit counts; without either there is neither truncation nor
-    padding to a length, which is logged.
-    """
-    padding, truncation = getattr(padding, "value", padding), getattr(truncation, "value", truncation)
-    if max_length is not None and padding is False and truncation is None:
-        truncation = "longest_first"
-    padding = {False: "do_not_pad", None: "do_not_pad", True: "longest"}.get(padding, padding)
-    truncation = {False: "do_not_truncate", None: "do_not_truncate", True: "longest_first"}.get(truncation, truncation)
-    _choose("padding", padding, PADDING)
-    _choose("truncation", truncation, TRUNCATION)
-    for name, number in (("max_length", max_length), ("pad_to_multiple_of", pad_to_multiple_of)):
-        if number is not None and (isinstance(number, bool) or not hasattr(number, "__index__") or number < 1):
-            raise TokenizerError(f"{name}: wanted a whole number above 0 or None, got {number!r}.")
-    if max_length is None and (padding == "max_length" or truncation != "do_not_truncate"):
-        if model_max_length <= _LIMITLESS:
-            max_length = model_max_length
-        else:
-            logger.warning(
-                "no max_length was passed and the tokenizer has no model_max_length: nothing is truncated or padded to"
-                " a length. Pass max_length, or model_max_length when the tokenizer is made."
-            )
-            truncation = "do_not_truncate"
-            padding = "do_not_pad" if padding == "max_length" else padding
-    if (
-        truncation != "do_not_truncate"
-        and padding != "do_not_pad"
-        and pad_to_multiple_of
-        and max_length is not None
-        and max_length % pad_to_multiple_of
-    ):
-        nearest = max(1, max_length // pad_to_multiple_of) * pad_to_multiple_of
-        raise TokenizerError(
-            f"max_length: wanted a multiple of pad_to_multiple_of ({pad_to_multiple_of}) when both truncating and"
-            f" padding, got {max_length}. Use {nearest}."
-        )
-    return padding, truncation, max_length
-
-
-def _choose(name: str, value: Any, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise TokenizerError(f"{name}: wanted True, False or one of {', '.join(allowed)}; got {value!r}.")
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,10 @@
 """Text to pieces in pure Python: added tokens, then words, then WordPiece, with places in the original text."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from mobilebert_core.text.added_tokens import AddedToken, AddedTokenMatcher
 from mobilebert_core.text.basic_tokenization import BasicTokenizer
-from mobilebert_core.text.encoding import Encoding
-from mobilebert_core.text.padding_truncation import Cut, EncodingOptions, fill
 from mobilebert_core.text.wordpiece import WordpieceTokenizer
 
 _CACHED_WORDS = 1 << 17  # about 20 MB when full; English text fills a fraction of it
@@ -168,54 +165,6 @@ class TextSplitter:
             pieces.words = [index] * len(pieces.ids)
             result.extend(pieces)
         return result
-
-
-@dataclass(frozen=True)
-class EncodingRecipe:
-    """Makes the encodings of a batch when they are asked for, as the tokenizer was when it encoded the batch."""
-
-    splitter: TextSplitter
-    rows: Sequence[tuple[Any, Any]]
-    cuts: Sequence[Cut]
-    lengths: Sequence[int]
-    options: EncodingOptions
-    padding_side: str
-    cls_token: tuple[str, int]
-    sep_token: tuple[str, int]
-    pad_token: tuple[str, int]
-    pad_type: int
-
-    def __call__(self) -> list[Encoding]:
-        rows = zip(self.rows, self.cuts, self.lengths, strict=True)
-        return [self._encoding(first, second, cut, length) for (first, second), cut, length in rows]
-
-    def _encoding(self, first: Any, second: Any, cut: Cut, length: int) -> Encoding:
-        split_special, special = self.options.split_special_tokens, self.options.add_special_tokens
-        a = self.splitter.text_or_words(first, split_special)
-        b = None if second is None else self.splitter.text_or_words(second, split_special)
-
-        def column(of: Callable[[Pieces], list[Any]], start: Any, end: Any, pad: Any) -> list[Any]:
-            values = cut.surround(of(a), None if b is None else of(b), start, end, special)
-            return fill(values, pad, length, self.padding_side)
-
-        ids = column(lambda pieces: pieces.ids, self.cls_token[1], self.sep_token[1], self.pad_token[1])
-        sequences = column(lambda pieces: [int(pieces is b)] * len(pieces.ids), None, None, None)
-        inside = column(lambda pieces: [1] * len(pieces.ids), 1, 1, 0)
-        type_ids = column(lambda pieces: [int(pieces is b and special)] * len(pieces.ids), 0, 0, self.pad_type)
-        if b is not None and special:
-            last = max(index for index, mask in enumerate(inside) if mask)
-            type_ids[last] = 1
-        return Encoding(
-            ids=ids,
-            type_ids=type_ids,
-            tokens=column(lambda pieces: pieces.tokens, self.cls_token[0], self.sep_token[0], self.pad_token[0]),
-            offsets=column(lambda pieces: pieces.offsets, (0, 0), (0, 0), (0, 0)),
-            attention_mask=inside,
-            special_tokens_mask=[int(sequence is None) for sequence in sequences],
-            word_ids=column(lambda pieces: pieces.words, None, None, None),
-            sequence_ids=sequences,
-            n_sequences=1 if b is None else 2,
-        )
 
 
 def _next_word(pieces: Pieces) -> int:

@@ -1,27 +1,30 @@
-"""MobileBertTokenizer: BERT's uncased WordPiece tokenizer in pure Python."""
+"""MobileBertTokenizer: BERT's uncased WordPiece tokenizer in pure Python, the reference for the compiled one."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
 from mobilebert_core.errors import TokenizerError
 from mobilebert_core.text.added_tokens import AddedToken
 from mobilebert_core.text.basic_tokenization import BasicTokenizer
+from mobilebert_core.text.batch_rows import Row, check_rows, is_prepared
 from mobilebert_core.text.encoding import BatchEncoding
-from mobilebert_core.text.padding_truncation import EncodingOptions
-from mobilebert_core.text.text_pieces import EncodingRecipe, TextSplitter
-from mobilebert_core.text.tokenization_base import check_rows
-from mobilebert_core.text.tokenizer_saving import SavedTokenizer
+from mobilebert_core.text.encoding_options import EncodingOptions
+from mobilebert_core.text.lazy_encodings import LazyEncodings
+from mobilebert_core.text.padding_truncation import Cut
+from mobilebert_core.text.text_pieces import TextSplitter
+from mobilebert_core.text.tokenization_base import TokenizerBase
 from mobilebert_core.text.wordpiece import WordpieceTokenizer
 
 
-class MobileBertTokenizer(SavedTokenizer):
-    """MobileBERT's tokenizer in pure Python: the ids and offsets of the fast one, and two more options.
+class MobileBertTokenizer(TokenizerBase):
+    """MobileBERT's tokenizer in pure Python, the reference: tests check the fast one against it.
 
-    `never_split` lists whitespace-delimited tokens that stay whole and as written; `do_basic_tokenize=False` splits
-    at whitespace only and neither cleans nor lower-cases. `strip_accents=None` strips accents exactly when
-    lower-casing. `vocab_file` is a vocab.txt; further keywords stand at `TokenizerState`.
+    It gives the ids and offsets of the fast one, and has two more options. `never_split` lists whitespace-delimited
+    tokens that stay whole and as written; `do_basic_tokenize=False` splits at whitespace only and neither cleans nor
+    lower-cases. `strip_accents=None` strips accents exactly when lower-casing. `vocab_file` is a vocab.txt; further
+    keywords stand at `TokenizerBase`.
     """
 
     is_fast: ClassVar[bool] = False
@@ -63,24 +66,29 @@ class MobileBertTokenizer(SavedTokenizer):
         )
 
     def _build(self) -> None:
-        arguments = self._arguments
-        if arguments["do_basic_tokenize"]:
+        splitting = self._splitting
+        if splitting["do_basic_tokenize"]:
             self.basic_tokenizer = BasicTokenizer(
-                do_lower_case=arguments["do_lower_case"],
-                never_split=arguments["never_split"],
-                tokenize_chinese_chars=arguments["tokenize_chinese_chars"],
-                strip_accents=arguments["strip_accents"],
-                clean_text=arguments["clean_text"],
+                do_lower_case=splitting["do_lower_case"],
+                never_split=splitting["never_split"],
+                tokenize_chinese_chars=splitting["tokenize_chinese_chars"],
+                strip_accents=splitting["strip_accents"],
+                clean_text=splitting["clean_text"],
             )
         self.wordpiece_tokenizer = WordpieceTokenizer(
-            self._vocabulary, self.unk_token, arguments["max_input_chars_per_word"], arguments["wordpieces_prefix"]
+            self._table.vocabulary,
+            self.unk_token,
+            splitting["max_input_chars_per_word"],
+            splitting["wordpieces_prefix"],
         )
-        basic = self.basic_tokenizer if arguments["do_basic_tokenize"] else None
-        self._splitter = TextSplitter(basic, self.wordpiece_tokenizer, self._added, self._ids_to_tokens)
+        self._splitter = self._make_splitter()
+
+    def _make_splitter(self) -> TextSplitter:
+        basic = self.basic_tokenizer if self._splitting["do_basic_tokenize"] else None
+        return TextSplitter(basic, self.wordpiece_tokenizer, self._table.added, self._table.texts)
 
     def _tokens_added(self, tokens: list[AddedToken]) -> None:
-        basic = self.basic_tokenizer if self._arguments["do_basic_tokenize"] else None
-        self._splitter = TextSplitter(basic, self.wordpiece_tokenizer, self._added, self._ids_to_tokens)
+        self._splitter = self._make_splitter()
 
     def _as_added(self, token: AddedToken) -> AddedToken:
         # listed in lower case, so that transformers 4's slow tokenizer finds it too when it reads our files
@@ -94,21 +102,20 @@ class MobileBertTokenizer(SavedTokenizer):
     @property
     def do_lower_case(self) -> bool:
         """Whether text is lower-cased."""
-        return bool(self._arguments["do_lower_case"] and self._arguments["do_basic_tokenize"])
+        return bool(self._splitting["do_lower_case"] and self._splitting["do_basic_tokenize"])
 
     @property
     def ids_to_tokens(self) -> dict[int, str]:
         """Id to text of the model's own vocabulary, added tokens left out."""
-        return self._ids_to_tokens
+        return self._table.texts
 
     def _token_of(self, index: int) -> str:
-        if index in self._added:
-            return self._added[index].content
-        return self._ids_to_tokens.get(index, self.unk_token)
+        token = self._table.text(index)
+        return self.unk_token if token is None else token
 
     def convert_tokens_to_string(self, tokens: list[str]) -> str:
         """The tokens joined by spaces, pieces joined to words."""
-        return " ".join(tokens).replace(f" {self._arguments['wordpieces_prefix']}", "").strip()
+        return " ".join(tokens).replace(f" {self._splitting['wordpieces_prefix']}", "").strip()
 
     def tokenize(
         self, text: str, pair: str | None = None, add_special_tokens: bool = False, **options: Any
@@ -119,35 +126,26 @@ class MobileBertTokenizer(SavedTokenizer):
         return self._splitter.pieces(text, self.split_special_tokens).tokens
 
     def _encode_batch(
-        self, rows: list[tuple[Any, Any]], return_tensors: Any, options: EncodingOptions, single: bool = False
+        self, rows: Sequence[Row], return_tensors: Any, options: EncodingOptions, single: bool = False
     ) -> BatchEncoding:
         check_rows(rows, options)
         self._check_room(rows, options)
-        of_text = options.is_split_into_words or not any(_is_prepared(text) for row in rows for text in row)
-        offsets: list[tuple[Any, Any]] = []
-        if options.return_offsets_mapping:
-            if not of_text:
-                raise TokenizerError("return_offsets_mapping: wanted text, got tokens or ids. Pass the text itself.")
-            split = self._splitter.text_or_words
-            special = options.split_special_tokens
-            pieces = [(split(a, special), None if b is None else split(b, special)) for a, b in rows]
-            arranged = [self._arrange(a.ids, None if b is None else b.ids, options) for a, b in pieces]
-            offsets = [(a.offsets, None if b is None else b.offsets) for a, b in pieces]
-        else:
-            ids = [(self._ids(a, options), None if b is None else self._ids(b, options)) for a, b in rows]
-            arranged = [self._arrange(a, b, options) for a, b in ids]
-        columns = [row for row, _ in arranged]
-        for row, (_, cut), (first, second) in zip(columns, arranged, offsets, strict=False):
-            row["offset_mapping"] = cut.surround(first, second, (0, 0), (0, 0), options.add_special_tokens)
+        of_text = options.is_split_into_words or not any(is_prepared(text) for row in rows for text in row)
+        if options.return_offsets_mapping and not of_text:
+            raise TokenizerError("return_offsets_mapping: wanted text, got tokens or ids. Pass the text itself.")
+        arranged = self._rows_with_offsets(rows, options) if options.return_offsets_mapping else [
+            self._arrange(self._ids(a, options), None if b is None else self._ids(b, options), options) for a, b in rows
+        ]  # fmt: skip
+        columns, cuts = [row for row, _ in arranged], [cut for _, cut in arranged]
         name = self.model_input_names[0]
         lengths = [len(row[name]) for row in columns]
-        padded = self._pad_rows(columns, options) or {name: []}
+        padded = self._padding().columns(columns, options) or {name: []}
         if options.return_length:
             padded["length"] = [len(ids) for ids in padded[name]] if single else lengths
-        recipe = EncodingRecipe(
+        encodings = LazyEncodings(
             self._splitter,
             rows,
-            [cut for _, cut in arranged],
+            cuts,
             [len(ids) for ids in padded[name]],
             options,
             self.padding_side,
@@ -156,7 +154,18 @@ class MobileBertTokenizer(SavedTokenizer):
             (self.pad_token, self.pad_token_id) if self.pad_token else ("", 0),
             self.pad_token_type_id,
         )
-        return BatchEncoding(padded, recipe if of_text else None, return_tensors, is_fast=False)
+        return BatchEncoding(padded, encodings if of_text else None, return_tensors, is_fast=False)
+
+    def _rows_with_offsets(self, rows: Sequence[Row], options: EncodingOptions) -> list[tuple[dict[str, Any], Cut]]:
+        arranged = []
+        for first, second in rows:
+            a = self._splitter.text_or_words(first, options.split_special_tokens)
+            b = None if second is None else self._splitter.text_or_words(second, options.split_special_tokens)
+            row, cut = self._arrange(a.ids, None if b is None else b.ids, options)
+            pair_offsets = None if b is None else b.offsets
+            row["offset_mapping"] = cut.surround(a.offsets, pair_offsets, (0, 0), (0, 0), options.add_special_tokens)
+            arranged.append((row, cut))
+        return arranged
 
     def _ids(self, text: Any, options: EncodingOptions) -> list[int]:
         split_special = options.split_special_tokens
@@ -168,8 +177,7 @@ class MobileBertTokenizer(SavedTokenizer):
 
     def _decode(self, ids: list[int], skip_special_tokens: bool) -> str:
         tokens = self.convert_ids_to_tokens(ids, skip_special_tokens)
-        alone = {token for token in self._added_ids if token not in self._vocabulary}
-        alone |= self._added_ids.keys() - set(self.all_special_tokens)
+        alone = self._table.outside_vocabulary().keys() | (self._table.added_ids.keys() - set(self.all_special_tokens))
         texts: list[str] = []
         pieces: list[str] = []
         for token in tokens:
@@ -183,7 +191,3 @@ class MobileBertTokenizer(SavedTokenizer):
         if pieces:
             texts.append(self.convert_tokens_to_string(pieces))
         return " ".join(text for text in texts if text)
-
-
-def _is_prepared(text: Any) -> bool:
-    return isinstance(text, list | tuple)

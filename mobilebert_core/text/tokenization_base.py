@@ -1,17 +1,91 @@
-"""The calls that both tokenizers share: text to model inputs, and ids back to text."""
+"""The calls that both tokenizers share: text to model inputs, ids back to text, and the tokens they know."""
 
-from collections.abc import Sequence
-from typing import Any
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Self
 
 from mobilebert_core.errors import TokenizerError
+from mobilebert_core.text import model_inputs
+from mobilebert_core.text.batch_rows import Row, check_room, is_batch, paired_rows, split_rows
 from mobilebert_core.text.encoding import BatchEncoding
-from mobilebert_core.text.padding_truncation import EncodingOptions, resolve_strategies
+from mobilebert_core.text.encoding_options import EncodingOptions, LengthWarning, resolve_options
+from mobilebert_core.text.model_inputs import Padding, as_columns
+from mobilebert_core.text.padding_truncation import Cut
+from mobilebert_core.text.special_tokens import SpecialTokens
 from mobilebert_core.text.tensor_conversion import as_lists
-from mobilebert_core.text.tokenizer_state import TokenizerState
+from mobilebert_core.text.token_inventory import TokenInventory
+from mobilebert_core.text.token_table import TokenTable
+from mobilebert_core.text.tokenizer_files import TOKENIZER, VOCABULARY, read_vocabulary
+from mobilebert_core.text.tokenizer_loading import constructor_arguments
+from mobilebert_core.text.tokenizer_saving import tokenizer_config, write_tokenizer, write_vocabulary
+from mobilebert_core.text.tokenizer_settings import GENERAL_DEFAULTS, TokenizerSettings
 
 
-class TokenizerBase(TokenizerState):
-    """A BERT tokenizer whose way from text to pieces a subclass supplies."""
+class TokenizerBase(TokenInventory):
+    """A BERT tokenizer: the public surface, over parts that do the work and that a subclass completes.
+
+    The parts are a table of tokens, the special tokens in it, and functions of the modules beside this one for rows,
+    padding and files. A subclass supplies the way from text to pieces and back: the methods under "Supplied by a
+    subclass".
+
+    Keywords of both tokenizers besides those listed there: `model_max_length`, `padding_side` and `truncation_side`
+    ("right" or "left"), `model_input_names`, `clean_up_tokenization_spaces` (decode "don't" rather than "don ' t"),
+    `split_special_tokens` (take "[MASK]" in a text for five ordinary characters), `additional_special_tokens`,
+    `bos_token`, `eos_token`, `clean_text`, `wordpieces_prefix`, `max_input_chars_per_word`.
+    """
+
+    vocab_files_names: ClassVar[dict[str, str]] = {"vocab_file": VOCABULARY, "tokenizer_file": TOKENIZER}
+    is_fast: ClassVar[bool]
+    model_max_length: int
+    padding_side: str
+    truncation_side: str
+    model_input_names: list[str]
+    clean_up_tokenization_spaces: bool
+    split_special_tokens: bool
+    pad_token_type_id: int
+    name_or_path: str
+
+    def __init__(
+        self,
+        vocab_file: str | os.PathLike[str] | None,
+        tokenizer_file: str | os.PathLike[str] | None,
+        special_tokens: Mapping[str, Any],
+        splitting: Mapping[str, Any],
+        keywords: Mapping[str, Any],
+    ) -> None:
+        settings = TokenizerSettings.sort(type(self).__name__, special_tokens, splitting, keywords)
+        for name, value in settings.general.items():
+            setattr(self, name, value)
+        self._splitting = settings.splitting
+        self._config_extras = settings.config_extras
+        self._length_warning = LengthWarning()
+        source = settings.source or read_vocabulary(vocab_file, tokenizer_file)
+        table = TokenTable(source, settings.added)
+        super().__init__(table, SpecialTokens(table, settings.named, settings.additional, source.path))
+
+    # Supplied by a subclass -------------------------------------------------------------------------------------------
+
+    def _encode_batch(
+        self, rows: Sequence[Row], return_tensors: Any, options: EncodingOptions, single: bool = False
+    ) -> BatchEncoding:
+        """A batch from (text, second text or None); `single` says that it stands for one row alone."""
+        raise NotImplementedError
+
+    def _decode(self, ids: list[int], skip_special_tokens: bool) -> str:
+        raise NotImplementedError
+
+    def convert_tokens_to_string(self, tokens: list[str]) -> str:
+        """The tokens joined to text, pieces to words."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}(name_or_path={self.name_or_path!r}, vocab_size={self.vocab_size},"
+            f" model_max_length={self.model_max_length}, padding_side={self.padding_side!r},"
+            f" truncation_side={self.truncation_side!r}, special_tokens={self.special_tokens_map})"
+        )
+
+    # Text to model inputs ---------------------------------------------------------------------------------------------
 
     def __call__(
         self,
@@ -44,48 +118,30 @@ class TokenizerBase(TokenizerState):
         (int32). Offsets count characters of the original text.
         """
         options |= {
-            "add_special_tokens": add_special_tokens,
-            "padding": padding,
-            "truncation": truncation,
-            "max_length": max_length,
-            "stride": stride,
-            "is_split_into_words": is_split_into_words,
-            "pad_to_multiple_of": pad_to_multiple_of,
-            "return_token_type_ids": return_token_type_ids,
-            "return_attention_mask": return_attention_mask,
-            "return_overflowing_tokens": return_overflowing_tokens,
-            "return_special_tokens_mask": return_special_tokens_mask,
-            "return_offsets_mapping": return_offsets_mapping,
-            "return_length": return_length,
-            "verbose": verbose,
-        }
+            "add_special_tokens": add_special_tokens, "padding": padding, "truncation": truncation,
+            "max_length": max_length, "stride": stride, "is_split_into_words": is_split_into_words,
+            "pad_to_multiple_of": pad_to_multiple_of, "return_token_type_ids": return_token_type_ids,
+            "return_attention_mask": return_attention_mask, "return_overflowing_tokens": return_overflowing_tokens,
+            "return_special_tokens_mask": return_special_tokens_mask, "return_offsets_mapping": return_offsets_mapping,
+            "return_length": return_length, "verbose": verbose,
+        }  # fmt: skip
         if text is None and text_target is None:
             raise TokenizerError("tokenizer: wanted text, got None. Pass a string or a list of strings.")
+        if text is None:
+            return self._call(text_target, text_pair_target, return_tensors, options)
         target = None
         if text_target is not None:
             target = self._call(text_target, text_pair_target, return_tensors, options)
-            if text is None:
-                return target
         encoding = self._call(text, text_pair, return_tensors, options)
         if target is not None:
             encoding["labels"] = target["input_ids"]
         return encoding
 
     def _call(self, text: Any, text_pair: Any, return_tensors: Any, options: dict[str, Any]) -> BatchEncoding:
-        words = options["is_split_into_words"]
-        if not isinstance(text, list | tuple) or (words and not (text and isinstance(text[0], list | tuple))):
+        if not is_batch(text, options["is_split_into_words"]):
             return self.encode_plus(text, text_pair, return_tensors=return_tensors, **options)
-        if text_pair is not None:
-            if isinstance(text_pair, str) or not isinstance(text_pair, list | tuple) or len(text_pair) != len(text):
-                got = len(text_pair) if isinstance(text_pair, list | tuple) else f"one {type(text_pair).__name__}"
-                raise TokenizerError(
-                    f"text_pair: wanted a list of {len(text)} texts as in `text`, got {got}."
-                    " Pass one second text for every first one."
-                )
-            text = list(zip(text, text_pair, strict=True))
-        else:
-            text = [(item, None) for item in text]
-        return self._encode_batch(text, return_tensors, self._options(**options))
+        rows = paired_rows(text, text_pair)
+        return self._encode_batch(rows, return_tensors, self._options(options))
 
     def encode(self, text: Any, text_pair: Any = None, **options: Any) -> Any:
         """The input ids alone of one text or pair (passed as text, tokens or ids); takes the options of a call."""
@@ -95,11 +151,11 @@ class TokenizerBase(TokenizerState):
         self, text: Any, text_pair: Any = None, return_tensors: Any = None, **options: Any
     ) -> BatchEncoding:
         """Model inputs of one text or pair; besides text also tokens or ids are taken. Options as in a call."""
-        resolved = self._options(**options)
+        resolved = self._options(options)
         batch = self._encode_batch([(text, text_pair)], return_tensors, resolved, single=True)
         if return_tensors is not None or (self.is_fast and resolved.return_overflowing_tokens):
             return batch
-        kept = ("length",) if self.is_fast else ()  # the fast tokenizer gives a list here, as it always has
+        kept = ("length",) if self.is_fast else ()  # the fast tokenizer gives a list here, as in transformers
         for key, value in batch.items():
             if key not in kept:
                 batch[key] = value[0]
@@ -109,88 +165,90 @@ class TokenizerBase(TokenizerState):
         self, batch_text_or_text_pairs: Sequence[Any], return_tensors: Any = None, **options: Any
     ) -> BatchEncoding:
         """Model inputs of a list of texts, or of (text, second text) tuples. Options as in a call."""
-        resolved = self._options(**options)
-        if isinstance(batch_text_or_text_pairs, str) or not isinstance(batch_text_or_text_pairs, list | tuple):
-            raise TokenizerError(
-                f"batch_encode_plus: wanted a list, got {type(batch_text_or_text_pairs).__name__}."
-                " Use encode_plus for one text."
-            )
-        rows = [_split_pair(item, resolved.is_split_into_words) for item in batch_text_or_text_pairs]
+        resolved = self._options(options)
+        rows = split_rows(batch_text_or_text_pairs, resolved.is_split_into_words)
         return self._encode_batch(rows, return_tensors, resolved)
-
-    def _options(
-        self,
-        padding: Any = False,
-        truncation: Any = None,
-        max_length: int | None = None,
-        pad_to_multiple_of: int | None = None,
-        return_token_type_ids: bool | None = None,
-        return_attention_mask: bool | None = None,
-        split_special_tokens: bool | None = None,
-        **options: Any,
-    ) -> EncodingOptions:
-        padding, truncation, max_length = resolve_strategies(
-            padding, truncation, max_length, pad_to_multiple_of, self.model_max_length
-        )
-        self._check_padding(padding)
-        if return_token_type_ids is None:
-            return_token_type_ids = "token_type_ids" in self.model_input_names
-        if return_attention_mask is None:
-            return_attention_mask = "attention_mask" in self.model_input_names
-        unknown = [name for name in options if name not in EncodingOptions.__dataclass_fields__]
-        if unknown:
-            raise TokenizerError(
-                f"tokenizer: wanted options it knows, got {', '.join(map(repr, unknown))}."
-                f" It knows {', '.join(EncodingOptions.__dataclass_fields__)} and return_tensors."
-            )
-        resolved = EncodingOptions(
-            padding=padding,
-            truncation=truncation,
-            max_length=max_length,
-            pad_to_multiple_of=pad_to_multiple_of,
-            return_token_type_ids=return_token_type_ids,
-            return_attention_mask=return_attention_mask,
-            split_special_tokens=self.split_special_tokens if split_special_tokens is None else split_special_tokens,
-            **options,
-        )
-        return resolved
-
-    def _check_room(self, rows: list[tuple[Any, Any]], options: EncodingOptions) -> None:
-        if options.truncation == "do_not_truncate" or options.max_length is None or not options.add_special_tokens:
-            return
-        if options.max_length >= self.num_special_tokens_to_add(pair=True):
-            return
-        special = self.num_special_tokens_to_add(any(second is not None for _, second in rows))
-        if options.max_length < special:
-            raise TokenizerError(
-                f"max_length: wanted room for the {special} special tokens, got {options.max_length}."
-                " Raise it or pass add_special_tokens=False."
-            )
-
-    def _encode_batch(
-        self, rows: list[tuple[Any, Any]], return_tensors: Any, options: EncodingOptions, single: bool = False
-    ) -> BatchEncoding:
-        """A batch from (text, second text or None); `single` says that it stands for one row alone."""
-        raise NotImplementedError
-
-    def _encode_prepared(
-        self, rows: list[tuple[Any, Any]], return_tensors: Any, options: EncodingOptions
-    ) -> BatchEncoding:
-        """A batch from rows of tokens or ids, whose places in a text are unknown."""
-
-        def ids(items: Any) -> list[int]:
-            if isinstance(items, str):
-                return self.encode(items, add_special_tokens=False)
-            return [item if isinstance(item, int) else self.convert_tokens_to_ids(item) for item in items]
-
-        arranged = [self._arrange(ids(a), None if b is None else ids(b), options)[0] for a, b in rows]
-        return BatchEncoding(self._pad_rows(arranged, options), None, return_tensors, is_fast=self.is_fast)
 
     def tokenize(
         self, text: str, pair: str | None = None, add_special_tokens: bool = False, **options: Any
     ) -> list[str]:
         """The pieces of a text, and of a second one, as texts."""
         return self.encode_plus(text, pair, add_special_tokens=add_special_tokens, **options).tokens()
+
+    def _options(self, options: dict[str, Any]) -> EncodingOptions:
+        return resolve_options(
+            options, self.model_max_length, self.model_input_names, self.split_special_tokens, self.pad_token
+        )
+
+    def _check_room(self, rows: Sequence[Row], options: EncodingOptions) -> None:
+        check_room(rows, options, self.num_special_tokens_to_add(), self.num_special_tokens_to_add(pair=True))
+
+    # Ids to model inputs; the names without a body are functions of model_inputs.py -----------------------------------
+
+    num_special_tokens_to_add = model_inputs.num_special_tokens_to_add
+    build_inputs_with_special_tokens = model_inputs.build_inputs_with_special_tokens
+    create_token_type_ids_from_sequences = model_inputs.create_token_type_ids_from_sequences
+    get_special_tokens_mask = model_inputs.get_special_tokens_mask
+    truncate_sequences = model_inputs.truncate_sequences
+
+    def prepare_for_model(
+        self,
+        ids: list[int],
+        pair_ids: list[int] | None = None,
+        prepend_batch_axis: bool = False,
+        return_tensors: Any = None,
+        **options: Any,
+    ) -> BatchEncoding:
+        """Model inputs from ids without special tokens; takes the options of a call of the tokenizer."""
+        resolved = self._options(options)
+        row, _ = self._arrange(list(ids), None if pair_ids is None else list(pair_ids), resolved)
+        self._padding().row(row, resolved)
+        if resolved.return_length:
+            row["length"] = len(row[self.model_input_names[0]])
+        return BatchEncoding(row, tensor_type=return_tensors, prepend_batch_axis=prepend_batch_axis)
+
+    def pad(
+        self,
+        encoded_inputs: Any,
+        padding: Any = True,
+        max_length: int | None = None,
+        pad_to_multiple_of: int | None = None,
+        return_attention_mask: bool | None = None,
+        return_tensors: Any = None,
+        verbose: bool = True,
+    ) -> BatchEncoding:
+        """Encoded inputs filled up to one length: one mapping, a batch of columns, or a list of mappings (a collator).
+
+        The arguments are not changed. Columns that the tokenizer does not know (labels) are passed on as they are.
+        """
+        columns = as_columns(encoded_inputs, self.model_input_names[0])
+        options = {
+            "padding": padding, "truncation": False, "max_length": max_length,
+            "pad_to_multiple_of": pad_to_multiple_of, "return_attention_mask": return_attention_mask,
+        }  # fmt: skip
+        return self._padding().encodings(columns, self._options(options), return_tensors)
+
+    def _padding(self) -> Padding:
+        return Padding(self._special, self.model_input_names[0], self.pad_token_type_id, self.padding_side)
+
+    def _arrange(
+        self, ids: list[int], pair_ids: list[int] | None, options: EncodingOptions
+    ) -> tuple[dict[str, Any], Cut]:
+        row, cut = model_inputs.arrange(self, ids, pair_ids, options)
+        self._length_warning.check(len(row[self.model_input_names[0]]), self.model_max_length, options)
+        return row, cut
+
+    @property
+    def max_len_single_sentence(self) -> int:
+        """Tokens of one text that the model takes besides the special ones."""
+        return self.model_max_length - self.num_special_tokens_to_add(pair=False)
+
+    @property
+    def max_len_sentences_pair(self) -> int:
+        """Tokens of two texts together that the model takes besides the special ones."""
+        return self.model_max_length - self.num_special_tokens_to_add(pair=True)
+
+    # Ids and tokens to text -------------------------------------------------------------------------------------------
 
     def decode(
         self, token_ids: Any, skip_special_tokens: bool = False, clean_up_tokenization_spaces: bool | None = None
@@ -211,9 +269,6 @@ class TokenizerBase(TokenizerState):
         """Texts of a list of sequences of ids; takes the options of `decode`."""
         return [self.decode(sequence, **options) for sequence in sequences]
 
-    def _decode(self, ids: list[int], skip_special_tokens: bool) -> str:
-        raise NotImplementedError
-
     @staticmethod
     def clean_up_tokenization(out_string: str) -> str:
         """The text without the spaces that splitting puts before English punctuation and contractions."""
@@ -221,29 +276,38 @@ class TokenizerBase(TokenizerState):
             out_string = out_string.replace(spaced, spaced.strip())
         return out_string
 
+    # Files ------------------------------------------------------------------------------------------------------------
 
-def _split_pair(item: Any, words: bool) -> tuple[Any, Any]:
-    """(text, second text or None) from an item of a batch."""
-    if not isinstance(item, list | tuple) or len(item) != 2:
-        return item, None
-    if words or isinstance(item[0], int):
-        return (item[0], item[1]) if isinstance(item[0], list | tuple) else (item, None)
-    return item[0], item[1]
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike[str], **overrides: Any) -> Self:
+        """The tokenizer of a directory, of a vocab.txt or tokenizer.json whose path is passed, or of a name on the hub.
 
+        Reads what transformers 4 and 5 write. Keyword arguments of the constructor override what the files say;
+        `subfolder`, `revision` and the others of `mobilebert_core.hub.resolve` say where the files are.
+        Raises `CheckpointNotFoundError` when nothing is there and `TokenizerError` for files that are damaged or
+        contradict each other.
+        """
+        vocab_file, keywords = constructor_arguments(pretrained_model_name_or_path, overrides)
+        return cls(vocab_file, **keywords)
 
-def check_rows(rows: list[tuple[Any, Any]], options: EncodingOptions) -> None:
-    """Raises `TokenizerError` naming the first row that is not text (words, tokens, ids)."""
-    for number, row in enumerate(rows):
-        for text in row:
-            if isinstance(text, str) and not options.is_split_into_words:
-                continue
-            kinds = (str,) if options.is_split_into_words else (str, int)
-            if isinstance(text, list | tuple) and all(isinstance(item, kinds) for item in text):
-                continue
-            if text is None and text is not row[0]:
-                continue
-            wanted = "a list of words" if options.is_split_into_words else "a string"
-            hint = "Drop is_split_into_words" if options.is_split_into_words else "Convert it to text"
-            raise TokenizerError(
-                f"tokenizer, row {number}: wanted {wanted}, got {type(text).__name__} ({str(text)[:60]!r}). {hint}."
-            )
+    def save_pretrained(
+        self,
+        save_directory: str | os.PathLike[str],
+        legacy_format: bool | None = None,
+        filename_prefix: str | None = None,
+    ) -> tuple[str, ...]:
+        """Paths of the files written; both tokenizers here and those of transformers 4 and 5 read them.
+
+        `legacy_format=True` leaves out tokenizer.json, False leaves out vocab.txt. A tokenizer that tokenizer.json
+        cannot describe (`never_split`, `do_basic_tokenize=False`) is saved without it. Each file is replaced whole.
+        """
+        general = {name: getattr(self, name) for name in GENERAL_DEFAULTS}
+        config = tokenizer_config(general, self._splitting, self._config_extras, self._table, self._special)
+        parts = self._splitting, self._table, self._special
+        return write_tokenizer(save_directory, config, *parts, legacy_format, filename_prefix)
+
+    def save_vocabulary(
+        self, save_directory: str | os.PathLike[str], filename_prefix: str | None = None
+    ) -> tuple[str, ...]:
+        """Path of the vocab.txt written: the model's own vocabulary, without added tokens."""
+        return (write_vocabulary(save_directory, self._table.vocabulary, filename_prefix),)

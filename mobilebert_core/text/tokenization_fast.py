@@ -1,28 +1,26 @@
 """MobileBertTokenizerFast: the same tokenizer on the compiled `tokenizers` library."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any, ClassVar
 
-from mobilebert_core.errors import BackendMissingError, TokenizerError
+from mobilebert_core.errors import TokenizerError
 from mobilebert_core.text.added_tokens import AddedToken
+from mobilebert_core.text.batch_rows import Row, check_rows
 from mobilebert_core.text.encoding import BatchEncoding
-from mobilebert_core.text.padding_truncation import EncodingOptions, cut_lengths
-from mobilebert_core.text.tokenization_base import check_rows
-from mobilebert_core.text.tokenizer_saving import SavedTokenizer
-
-_Settings = tuple[tuple[Any, ...] | None, tuple[Any, ...] | None, bool]  # truncation, padding, split special tokens
-_TRUNCATION_FIELDS = ("max_length", "stride", "strategy", "direction")
-_PADDING_FIELDS = ("direction", "pad_id", "pad_type_id", "pad_token", "length", "pad_to_multiple_of")
+from mobilebert_core.text.encoding_options import EncodingOptions
+from mobilebert_core.text.library_tokenizer import LibrarySettings, LibraryTokenizer
+from mobilebert_core.text.tokenization_base import TokenizerBase
+from mobilebert_core.text.tokenizer_saving import tokenizer_json
 
 
-class MobileBertTokenizerFast(SavedTokenizer):
+class MobileBertTokenizerFast(TokenizerBase):
     """MobileBERT's tokenizer on the `tokenizers` library, which is imported when the first one is made.
 
     `clean_text=False` keeps control characters; `wordpieces_prefix` is what pieces after a word's first begin with in
     the vocabulary. With `return_overflowing_tokens=True` a long text gives several rows, and the column
-    "overflow_to_sample_mapping" says which text each row is from. Further keywords stand at `TokenizerState`.
+    "overflow_to_sample_mapping" says which text each row is from. Further keywords stand at `TokenizerBase`.
     """
 
     is_fast: ClassVar[bool] = True
@@ -71,65 +69,50 @@ class MobileBertTokenizerFast(SavedTokenizer):
         )
 
     def _build(self) -> None:
-        try:
-            from tokenizers import Tokenizer
-        except ImportError as error:
-            raise BackendMissingError(
-                f"MobileBertTokenizerFast: wanted the package tokenizers, which is not installed ({error})."
-                " Install it, or use MobileBertTokenizer."
-            ) from error
         self._generation += 1
-        self._tokenizer = Tokenizer.from_str(self._tokenizer_json())
-        self._settings: _Settings = (None, None, False)  # now in force
+        self._tokenizer = LibraryTokenizer(tokenizer_json(self._table, self._special, self._splitting))
 
     def _tokens_added(self, tokens: list[AddedToken]) -> None:
-        from tokenizers import AddedToken as LibraryToken
-
         self._generation += 1
         for token in tokens:
-            added = LibraryToken(**token.as_dict())
-            add = self._tokenizer.add_special_tokens if token.special else self._tokenizer.add_tokens
-            add([added])
-            if self._tokenizer.token_to_id(token.content) != self._added_ids[token.content]:
+            if self._tokenizer.add(token) != self._table.added_ids[token.content]:
                 self._build()  # numbers them as they are written
 
     def _normalize(self, text: str) -> str:
-        return self._tokenizer.normalizer.normalize_str(text)
+        return self.backend_tokenizer.normalizer.normalize_str(text)
 
     @property
     def do_lower_case(self) -> bool:
         """Whether text is lower-cased."""
-        return bool(self._arguments["do_lower_case"])
+        return bool(self._splitting["do_lower_case"])
 
     @property
     def backend_tokenizer(self) -> Any:
         """The `tokenizers.Tokenizer` that does the work. Changes made to it are not saved."""
-        return self._tokenizer
+        return self._tokenizer.library
 
     @property
     def decoder(self) -> Any:
         """The decoder of the `tokenizers` library."""
-        return self._tokenizer.decoder
-
-    def _token_of(self, index: int) -> str | None:
-        return self._added[index].content if index in self._added else self._ids_to_tokens.get(index)
+        return self.backend_tokenizer.decoder
 
     def convert_tokens_to_string(self, tokens: list[str]) -> str:
         """The tokens joined by spaces, pieces joined to words, punctuation and contractions pulled close."""
-        return self._tokenizer.decoder.decode(tokens)
+        return self.backend_tokenizer.decoder.decode(tokens)
 
     def _decode(self, ids: list[int], skip_special_tokens: bool) -> str:
         if ids and min(ids) < 0:
             raise TokenizerError(
                 f"decode: wanted ids from 0 on, got {min(ids)}. Replace labels that are to be ignored before decoding."
             )
-        if any(index in self._added and not self._added[index].special for index in ids):
+        added = self._table.added
+        if any(index in added and not added[index].special for index in ids):
             # tokenizers 0.23, unlike 0.15, writes such tokens as they are matched: in lower case
             tokens = self.convert_ids_to_tokens(ids, skip_special_tokens)
             return self.convert_tokens_to_string([token for token in tokens if token is not None])
-        return self._tokenizer.decode(ids, skip_special_tokens=skip_special_tokens)
+        return self.backend_tokenizer.decode(ids, skip_special_tokens=skip_special_tokens)
 
-    def _settings_for(self, options: EncodingOptions) -> _Settings:
+    def _settings_for(self, options: EncodingOptions) -> LibrarySettings:
         truncation = padding = None
         if options.truncation != "do_not_truncate":
             truncation = (options.max_length, options.stride, options.truncation, self.truncation_side)
@@ -143,76 +126,39 @@ class MobileBertTokenizerFast(SavedTokenizer):
             length = options.max_length if options.padding == "max_length" else None
             filler = (self.pad_token_id, self.pad_token_type_id, self.pad_token)
             padding = (self.padding_side, *filler, length, options.pad_to_multiple_of)
-        return truncation, padding, options.split_special_tokens
-
-    def _apply(self, settings: _Settings) -> None:
-        if settings == self._settings:
-            return
-        truncation, padding, split_special = settings
-        if truncation is None:
-            self._tokenizer.no_truncation()
-        else:
-            self._tokenizer.enable_truncation(**dict(zip(_TRUNCATION_FIELDS, truncation, strict=True)))
-        if padding is None:
-            self._tokenizer.no_padding()
-        else:
-            self._tokenizer.enable_padding(**dict(zip(_PADDING_FIELDS, padding, strict=True)))
-        self._tokenizer.encode_special_tokens = split_special
-        self._settings = settings
-
-    def _encode_inputs(self, inputs: list[Any], options: EncodingOptions, with_places: bool = True) -> list[Any]:
-        """The library's encodings, and its errors as ours. `with_places=False` leaves out offsets, words and tokens."""
-        encode = self._tokenizer.encode_batch if with_places else self._tokenizer.encode_batch_fast
-        try:
-            return encode(
-                inputs, is_pretokenized=options.is_split_into_words, add_special_tokens=options.add_special_tokens
-            )
-        except (TypeError, UnicodeEncodeError):
-            check_rows([item if isinstance(item, tuple) else (item, None) for item in inputs], options)
-            clean = _without_surrogates(inputs)
-            if clean == inputs:
-                raise
-            return self._encode_inputs(clean, options, with_places)
-        except BaseException as error:  # Rust's panics are no Exceptions
-            message = str(error)
-            if type(error).__name__ == "PanicException" and "`stride`" in message:
-                raise TokenizerError(
-                    f"stride: wanted less than what max_length={options.max_length} leaves of a text besides the"
-                    f" special tokens and the other text, got {options.stride}. Raise max_length or lower stride."
-                ) from error
-            if "Truncation error" not in message:
-                raise
-            if "Second sequence" in message:
-                cut_lengths(1, None, 1, options.truncation, self.truncation_side)
-            raise TokenizerError(
-                f"truncation={options.truncation!r}: the text that it may shorten is too short to make the row fit"
-                f" max_length={options.max_length}. Raise max_length, or use a strategy that may shorten the other"
-                " text ('longest_first')."
-            ) from error
+        return LibrarySettings(truncation, padding, options.split_special_tokens)
 
     def _encode_batch(
-        self, rows: list[tuple[Any, Any]], return_tensors: Any, options: EncodingOptions, single: bool = False
+        self, rows: Sequence[Row], return_tensors: Any, options: EncodingOptions, single: bool = False
     ) -> BatchEncoding:
-        pairs = any(second is not None for _, second in rows)
         texts = all(isinstance(a, str) and (b is None or isinstance(b, str)) for a, b in rows)
         if options.is_split_into_words or not texts:
             check_rows(rows, options)
             if not options.is_split_into_words:
                 return self._encode_prepared(rows, return_tensors, options)
+        pairs = any(second is not None for _, second in rows)
         inputs = [first if second is None else (first, second) for first, second in rows]
         self._check_room(rows, options)
         settings = self._settings_for(options)
-        self._apply(settings)
         # Places cost up to a fifth of the time and most batches never ask for them: those that do are encoded again.
         now = single or options.is_split_into_words or options.return_offsets_mapping
-        encodings = self._encode_inputs(inputs, options, now)
-        columns: dict[str, list[Any]] = {}
+        encodings = self._tokenizer.encode(inputs, options, settings, now)
         samples: list[int] = []
         if options.return_overflowing_tokens:
-            windows = [[encoding, *encoding.overflowing] for encoding in encodings]
-            samples = [number for number, parts in enumerate(windows) for _ in parts]
-            encodings = [encoding for parts in windows for encoding in parts]
-        ids = columns[self.model_input_names[0]] = [encoding.ids for encoding in encodings]
+            samples = [number for number, encoding in enumerate(encodings) for _ in (encoding, *encoding.overflowing)]
+            encodings = _with_overflowing(encodings)
+        columns = self._columns(encodings, options, pairs)
+        if options.return_overflowing_tokens:
+            columns["overflow_to_sample_mapping"] = samples
+        longest = max(map(len, columns[self.model_input_names[0]]), default=0)
+        self._length_warning.check(longest, self.model_max_length, options)
+        places = encodings if now else partial(self._encode_later, inputs, options, settings, self._generation)
+        return BatchEncoding(columns, places, return_tensors, n_sequences=1 + pairs, is_fast=True)
+
+    def _columns(self, encodings: list[Any], options: EncodingOptions, pairs: bool) -> dict[str, list[Any]]:
+        """The columns that the options name; what is the same for every token is not fetched from the library."""
+        ids = [encoding.ids for encoding in encodings]
+        columns: dict[str, list[Any]] = {self.model_input_names[0]: ids}
         if options.return_token_type_ids:
             if self.pad_token_type_id == 0 and not pairs:
                 columns["token_type_ids"] = [[0] * len(row) for row in ids]
@@ -229,28 +175,30 @@ class MobileBertTokenizerFast(SavedTokenizer):
             columns["offset_mapping"] = [encoding.offsets for encoding in encodings]
         if options.return_length:
             columns["length"] = [len(row) for row in ids]
-        if options.return_overflowing_tokens:
-            columns["overflow_to_sample_mapping"] = samples
-        self._warn_if_too_long(max(map(len, ids), default=0), options)
-        places = encodings if now else partial(self._encode_later, inputs, options, settings, self._generation)
-        return BatchEncoding(columns, places, return_tensors, n_sequences=1 + pairs, is_fast=True)
+        return columns
+
+    def _encode_prepared(self, rows: Sequence[Row], return_tensors: Any, options: EncodingOptions) -> BatchEncoding:
+        """A batch from rows of tokens or ids, whose places in a text are unknown."""
+
+        def ids(items: Any) -> list[int]:
+            if isinstance(items, str):
+                return self.encode(items, add_special_tokens=False)
+            return [item if isinstance(item, int) else self.convert_tokens_to_ids(item) for item in items]
+
+        arranged = [self._arrange(ids(a), None if b is None else ids(b), options)[0] for a, b in rows]
+        return BatchEncoding(self._padding().columns(arranged, options), None, return_tensors, is_fast=True)
 
     def _encode_later(
-        self, inputs: list[Any], options: EncodingOptions, settings: _Settings, generation: int
+        self, inputs: list[Any], options: EncodingOptions, settings: LibrarySettings, generation: int
     ) -> list[Any]:
         if generation != self._generation:
             raise TokenizerError(
                 "BatchEncoding: wanted the places of tokens, but the vocabulary has changed since. Encode it again."
             )
-        self._apply(settings)
-        encodings = self._encode_inputs(inputs, options)
-        if options.return_overflowing_tokens:
-            return [part for encoding in encodings for part in (encoding, *encoding.overflowing)]
-        return encodings
+        encodings = self._tokenizer.encode(inputs, options, settings)
+        return _with_overflowing(encodings) if options.return_overflowing_tokens else encodings
 
 
-def _without_surrogates(value: Any) -> Any:
-    """The texts with U+FFFD, which cleaning removes, for lone surrogates, which the library does not take."""
-    if isinstance(value, str):
-        return "".join("\ufffd" if "\ud800" <= char <= "\udfff" else char for char in value)
-    return type(value)(_without_surrogates(item) for item in value) if isinstance(value, list | tuple) else value
+def _with_overflowing(encodings: list[Any]) -> list[Any]:
+    """Each encoding followed by those of the text that did not fit into it."""
+    return [part for encoding in encodings for part in (encoding, *encoding.overflowing)]

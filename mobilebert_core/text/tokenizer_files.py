@@ -1,26 +1,23 @@
-"""The files of a tokenizer directory, of both generations of transformers: what they hold, read and written.
+"""The files of a tokenizer directory, of both generations of transformers: their names, and what they hold.
 
 transformers 4 writes vocab.txt, tokenizer_config.json, special_tokens_map.json, added_tokens.json and, from its fast
 tokenizers, tokenizer.json; transformers 5 writes tokenizer.json and tokenizer_config.json only.
 """
 
-import json
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mobilebert_core.errors import CheckpointError, CheckpointNotFoundError, TokenizerError
 from mobilebert_core.files import TOKENIZER_FILES, read_json
-from mobilebert_core.text.added_tokens import AddedToken
-from mobilebert_core.text.special_tokens import ADDITIONAL, SPECIAL_TOKEN_NAMES
+from mobilebert_core.text.added_tokens import ADDITIONAL, SPECIAL_TOKEN_NAMES, AddedToken
 from mobilebert_core.text.wordpiece import load_vocabulary
 
 VOCABULARY, TOKENIZER, CONFIG, SPECIAL_MAP, ADDED = TOKENIZER_FILES
 
 # Keys of a tokenizer.json's normaliser and the constructor arguments that say the same.
-_NORMALIZER_KEYS = {
+NORMALIZER_KEYS = {
     "clean_text": "clean_text",
     "handle_chinese_chars": "tokenize_chinese_chars",
     "strip_accents": "strip_accents",
@@ -75,7 +72,7 @@ def _read_tokenizer_json(path: str | os.PathLike[str]) -> VocabularySource:
             f"{os.fspath(path)}: wanted a WordPiece model behind a BertNormalizer, got {kinds[0]} behind {kinds[1]}."
             " This is not a BERT tokenizer; use the one that belongs to MobileBERT."
         )
-    arguments = {ours: normalizer[theirs] for theirs, ours in _NORMALIZER_KEYS.items() if theirs in normalizer}
+    arguments = {ours: normalizer[theirs] for theirs, ours in NORMALIZER_KEYS.items() if theirs in normalizer}
     arguments["wordpieces_prefix"] = model.get("continuing_subword_prefix", "##")
     arguments["max_input_chars_per_word"] = model.get("max_input_chars_per_word", 100)
     arguments["unk_token"] = model.get("unk_token", "[UNK]")
@@ -134,12 +131,12 @@ class TokenizerDirectory:
         return read_tokenizer_json(file) if Path(self.path).is_dir() and file.is_file() else None
 
     def arguments(self) -> dict[str, Any]:
-        """Constructor arguments that the files besides the vocabulary give, `added_tokens_decoder` among them."""
+        """Constructor arguments in the files besides the vocabulary, `added_tokens_decoder` among them."""
         values = self._optional(CONFIG) or {}
         special = self._optional(SPECIAL_MAP) or {}
         if "added_tokens_decoder" in values:
             decoder = {int(index): AddedToken.of(token) for index, token in values["added_tokens_decoder"].items()}
-        else:  # written before transformers 4.34: the other files have the say
+        else:  # written before transformers 4.34: the other files name the added tokens
             names = {str(values.get(name)) for name in SPECIAL_TOKEN_NAMES}
             values.update(special)
             decoder = {
@@ -153,62 +150,3 @@ class TokenizerDirectory:
         values.pop("extra_special_tokens", None)
         values["added_tokens_decoder"] = decoder
         return values
-
-
-def tokenizer_json(
-    vocabulary: Mapping[str, int],
-    added: Mapping[int, AddedToken],
-    arguments: Mapping[str, Any],
-    cls_token: tuple[str, int],
-    sep_token: tuple[str, int],
-) -> str:
-    """A tokenizer.json as the `tokenizers` library writes it, with BERT's [CLS] A [SEP] B [SEP] around the texts."""
-
-    def special(token: tuple[str, int], type_id: int) -> dict[str, Any]:
-        return {"SpecialToken": {"id": token[0], "type_id": type_id}}
-
-    def text(name: str, type_id: int) -> dict[str, Any]:
-        return {"Sequence": {"id": name, "type_id": type_id}}
-
-    single = [special(cls_token, 0), text("A", 0), special(sep_token, 0)]
-    content = {
-        "version": "1.0",
-        "truncation": None,
-        "padding": None,
-        "added_tokens": [{"id": index, **token.as_dict()} for index, token in sorted(added.items())],
-        "normalizer": {
-            "type": "BertNormalizer",
-            **{theirs: arguments[ours] for theirs, ours in _NORMALIZER_KEYS.items()},
-        },
-        "pre_tokenizer": {"type": "BertPreTokenizer"},
-        "post_processor": {
-            "type": "TemplateProcessing",
-            "single": single,
-            "pair": [*single, text("B", 1), special(sep_token, 1)],
-            "special_tokens": {
-                token: {"id": token, "ids": [index], "tokens": [token]} for token, index in (cls_token, sep_token)
-            },
-        },
-        "decoder": {"type": "WordPiece", "prefix": arguments["wordpieces_prefix"], "cleanup": True},
-        "model": {
-            "type": "WordPiece",
-            "unk_token": arguments["unk_token"],
-            "continuing_subword_prefix": arguments["wordpieces_prefix"],
-            "max_input_chars_per_word": arguments["max_input_chars_per_word"],
-            "vocab": dict(sorted(vocabulary.items(), key=lambda item: item[1])),
-        },
-    }
-    return json.dumps(content, indent=2, ensure_ascii=False)
-
-
-def vocabulary_text(vocabulary: Mapping[str, int]) -> str:
-    """A vocab.txt. Ids that no token has get a line of the next token, which reading overrides with its own line."""
-    lines: list[str] = []
-    for token, index in sorted(vocabulary.items(), key=lambda item: item[1]):
-        lines += [token] * (index - len(lines)) + [token]
-    return "".join(f"{line}\n" for line in lines)
-
-
-def json_text(content: Mapping[str, Any]) -> str:
-    """An object as transformers formats it in its files."""
-    return json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n"

@@ -1,142 +1,156 @@
-"""Loading a tokenizer from its files and saving it to them."""
+"""Saving a tokenizer: the texts of its files, and writing them to a directory."""
 
+import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from mobilebert_core.errors import TokenizerError
 from mobilebert_core.files import write_text
-from mobilebert_core.text.special_tokens import ADDITIONAL, SPECIAL_TOKEN_NAMES
-from mobilebert_core.text.tokenization_base import TokenizerBase
-from mobilebert_core.text.tokenizer_files import (
-    ADDED,
-    CONFIG,
-    SPECIAL_MAP,
-    TOKENIZER,
-    VOCABULARY,
-    TokenizerDirectory,
-    json_text,
-    read_vocabulary,
-    tokenizer_json,
-    vocabulary_text,
-)
-from mobilebert_core.text.tokenizer_state import GENERAL_DEFAULTS, WORDPIECE_DEFAULTS
-
-from ..hub.resolve import resolve, take_hub_keywords
-
-_WITHOUT_EFFECT = ("trust_remote_code", "use_fast")  # keywords of from_pretrained in transformers; see AutoTokenizer
-_ARGUMENTS = {
-    *SPECIAL_TOKEN_NAMES, ADDITIONAL, *GENERAL_DEFAULTS, *WORDPIECE_DEFAULTS, "max_len", "added_tokens_decoder",
-    "do_lower_case", "do_basic_tokenize", "never_split", "tokenize_chinese_chars", "strip_accents",
-}  # fmt: skip
-# Keys of tokenizer_config.json that describe its directory or its writer: neither arguments nor written back.
-_NOT_KEPT = {
-    "vocab_file", "tokenizer_file", "special_tokens_map_file", "added_tokens_file", "name_or_path", "tokenizer_class",
-    "backend", "init_inputs", "auto_map", "is_local",
-}  # fmt: skip
+from mobilebert_core.text.added_tokens import AddedToken
+from mobilebert_core.text.special_tokens import SpecialTokens
+from mobilebert_core.text.token_table import TokenTable
+from mobilebert_core.text.tokenizer_files import ADDED, CONFIG, NORMALIZER_KEYS, SPECIAL_MAP, TOKENIZER, VOCABULARY
+from mobilebert_core.text.tokenizer_settings import GENERAL_DEFAULTS, WORDPIECE_DEFAULTS
 
 
-class SavedTokenizer(TokenizerBase):
-    """A tokenizer with `from_pretrained` and `save_pretrained`."""
+def tokenizer_json(table: TokenTable, special: SpecialTokens, splitting: Mapping[str, Any]) -> str:
+    """A tokenizer.json as the `tokenizers` library writes it, with BERT's [CLS] A [SEP] B [SEP] around the texts."""
+    cls_token, sep_token = ((special.text(name), special.id(name)) for name in ("cls_token", "sep_token"))
+    content = {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": [{"id": index, **token.as_dict()} for index, token in table.added_by_id().items()],
+        "normalizer": {
+            "type": "BertNormalizer",
+            **{theirs: splitting[ours] for theirs, ours in NORMALIZER_KEYS.items()},
+        },
+        "pre_tokenizer": {"type": "BertPreTokenizer"},
+        "post_processor": _template(cls_token, sep_token),
+        "decoder": {"type": "WordPiece", "prefix": splitting["wordpieces_prefix"], "cleanup": True},
+        "model": {
+            "type": "WordPiece",
+            "unk_token": special.text("unk_token"),
+            "continuing_subword_prefix": splitting["wordpieces_prefix"],
+            "max_input_chars_per_word": splitting["max_input_chars_per_word"],
+            "vocab": dict(sorted(table.vocabulary.items(), key=lambda item: item[1])),
+        },
+    }
+    return json.dumps(content, indent=2, ensure_ascii=False)
 
-    @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike[str], **overrides: Any) -> Self:
-        """The tokenizer of a directory, of a vocab.txt or tokenizer.json whose path is passed, or of a name on the hub.
 
-        Reads what transformers 4 and 5 write. Keyword arguments of the constructor override what the files say;
-        `subfolder`, `revision` and the others of `mobilebert_core.hub.resolve` say where the files are.
-        Raises `CheckpointNotFoundError` when nothing is there and `TokenizerError` for files that are damaged or
-        contradict each other.
-        """
-        hub = take_hub_keywords(overrides)
-        found = TokenizerDirectory.find(resolve(pretrained_model_name_or_path, tokenizer=True, **hub))
-        source = read_vocabulary(found.vocab_file, found.tokenizer_file)
-        written = found.arguments()
-        arguments = {key: value for key, value in written.items() if key in _ARGUMENTS}
-        extras = {key: value for key, value in written.items() if key not in _ARGUMENTS | _NOT_KEPT}
-        arguments |= {key: value for key, value in overrides.items() if key not in _WITHOUT_EFFECT}
-        arguments["name_or_path"] = os.fspath(pretrained_model_name_or_path)
-        keywords = {**source.arguments, **arguments, "_source": source, "_config_extras": extras}
-        return cls(found.vocab_file, **keywords)
+def _template(cls_token: tuple[str | None, int | None], sep_token: tuple[str | None, int | None]) -> dict[str, Any]:
+    """The entry of tokenizer.json that puts special tokens around the texts A and B."""
 
-    def save_pretrained(
-        self,
-        save_directory: str | os.PathLike[str],
-        legacy_format: bool | None = None,
-        filename_prefix: str | None = None,
-    ) -> tuple[str, ...]:
-        """Paths of the files written; both tokenizers here and those of transformers 4 and 5 read them.
+    def special(token: tuple[str | None, int | None], type_id: int) -> dict[str, Any]:
+        return {"SpecialToken": {"id": token[0], "type_id": type_id}}
 
-        `legacy_format=True` leaves out tokenizer.json, False leaves out vocab.txt. A tokenizer that tokenizer.json
-        cannot describe (`never_split`, `do_basic_tokenize=False`) is saved without it. Each file is replaced whole.
-        """
-        directory = Path(save_directory)
-        if directory.exists() and not directory.is_dir():
-            raise TokenizerError(f"{directory}: wanted a directory to save in, got a file. Pass another path.")
-        describable = not self._arguments.get("never_split") and self._arguments.get("do_basic_tokenize", True)
-        if legacy_format is False and not describable:
-            raise TokenizerError(
-                f"{directory}: wanted a tokenizer that {TOKENIZER} can describe, got one with never_split or without"
-                " basic tokenization. Save it with legacy_format=None."
-            )
-        directory.mkdir(parents=True, exist_ok=True)
+    def text(name: str, type_id: int) -> dict[str, Any]:
+        return {"Sequence": {"id": name, "type_id": type_id}}
 
-        def path(name: str) -> Path:
-            return directory / (f"{filename_prefix}-{name}" if filename_prefix else name)
+    single = [special(cls_token, 0), text("A", 0), special(sep_token, 0)]
+    return {
+        "type": "TemplateProcessing",
+        "single": single,
+        "pair": [*single, text("B", 1), special(sep_token, 1)],
+        "special_tokens": {
+            token: {"id": token, "ids": [index], "tokens": [token]} for token, index in (cls_token, sep_token)
+        },
+    }
 
-        extended = self.special_tokens_map_extended
-        files = {
-            CONFIG: json_text(self._config()),
-            SPECIAL_MAP: json_text({name: _plain(token) for name, token in extended.items()}),
-        }
-        added = {token: index for token, index in self._added_ids.items() if token not in self._vocabulary}
-        if legacy_format is not False:
-            files[VOCABULARY] = vocabulary_text(self._vocabulary)
-            if added:
-                files[ADDED] = json_text(added)
-        if legacy_format is not True and describable:
-            files[TOKENIZER] = self._tokenizer_json()
-        for name, text in files.items():
-            write_text(path(name), text)
-        for name in {ADDED, TOKENIZER, VOCABULARY} - files.keys():  # of an earlier tokenizer, now contradicting
-            path(name).unlink(missing_ok=True)
-        return tuple(str(path(name)) for name in files)
 
-    def save_vocabulary(
-        self, save_directory: str | os.PathLike[str], filename_prefix: str | None = None
-    ) -> tuple[str, ...]:
-        """Path of the vocab.txt written: the model's own vocabulary, without added tokens."""
-        directory = Path(save_directory)
-        if not directory.is_dir():
-            raise TokenizerError(f"{directory}: wanted a directory to save in, found none. Create it first.")
-        name = f"{filename_prefix}-{VOCABULARY}" if filename_prefix else VOCABULARY
-        write_text(directory / name, vocabulary_text(self._vocabulary))
-        return (str(directory / name),)
+def tokenizer_config(
+    general: Mapping[str, Any],
+    splitting: Mapping[str, Any],
+    extras: Mapping[str, Any],
+    table: TokenTable,
+    special: SpecialTokens,
+) -> dict[str, Any]:
+    """What stands in tokenizer_config.json. Arguments that transformers does not know only when they matter."""
+    defaults = {**GENERAL_DEFAULTS, **WORDPIECE_DEFAULTS}
+    always = ("model_max_length", "clean_up_tokenization_spaces")
+    values = {**general, **splitting}
+    return {
+        **extras,
+        **{name: value for name, value in values.items() if name in always or value != defaults.get(name, ())},
+        **special.texts_by_name(),
+        "added_tokens_decoder": {str(index): token.as_dict() for index, token in table.added_by_id().items()},
+        "tokenizer_class": "MobileBertTokenizer",
+    }
 
-    def _tokenizer_json(self) -> str:
-        return tokenizer_json(
-            self._vocabulary,
-            self._added,
-            {**self._arguments, "unk_token": self.unk_token},
-            (self.cls_token, self.cls_token_id),
-            (self.sep_token, self.sep_token_id),
+
+def write_tokenizer(
+    save_directory: str | os.PathLike[str],
+    config: Mapping[str, Any],
+    splitting: Mapping[str, Any],
+    table: TokenTable,
+    special: SpecialTokens,
+    legacy_format: bool | None,
+    filename_prefix: str | None,
+) -> tuple[str, ...]:
+    """Writes the files of a tokenizer, each of them whole, and returns their paths.
+
+    Raises `TokenizerError` when tokenizer.json is wanted (`legacy_format=False`) but cannot describe the tokenizer.
+    """
+    directory = Path(save_directory)
+    if directory.exists() and not directory.is_dir():
+        raise TokenizerError(f"{directory}: wanted a directory to save in, got a file. Pass another path.")
+    describable = not splitting.get("never_split") and splitting.get("do_basic_tokenize", True)
+    if legacy_format is False and not describable:
+        raise TokenizerError(
+            f"{directory}: wanted a tokenizer that {TOKENIZER} can describe, got one with never_split or without"
+            " basic tokenization. Save it with legacy_format=None."
         )
+    directory.mkdir(parents=True, exist_ok=True)
+    files = {
+        CONFIG: _json_text(config),
+        SPECIAL_MAP: _json_text({name: _plain(token) for name, token in special.by_name().items()}),
+    }
+    if legacy_format is not False:
+        files[VOCABULARY] = _vocabulary_text(table.vocabulary)
+        if added := table.outside_vocabulary():
+            files[ADDED] = _json_text(added)
+    if legacy_format is not True and describable:
+        files[TOKENIZER] = tokenizer_json(table, special, splitting)
+    for name, text in files.items():
+        write_text(_path(directory, name, filename_prefix), text)
+    for name in {ADDED, TOKENIZER, VOCABULARY} - files.keys():  # of an earlier tokenizer, now contradicting
+        _path(directory, name, filename_prefix).unlink(missing_ok=True)
+    return tuple(str(_path(directory, name, filename_prefix)) for name in files)
 
-    def _config(self) -> dict[str, Any]:
-        """What stands in tokenizer_config.json. Arguments that transformers does not know only when they matter."""
-        defaults = {**GENERAL_DEFAULTS, **WORDPIECE_DEFAULTS}
-        values = {name: getattr(self, name) for name in GENERAL_DEFAULTS} | self._arguments
-        always = ("model_max_length", "clean_up_tokenization_spaces")
-        return {
-            **self._config_extras,
-            **{name: value for name, value in values.items() if name in always or value != defaults.get(name, ())},
-            **self.special_tokens_map,
-            "added_tokens_decoder": {str(index): token.as_dict() for index, token in sorted(self._added.items())},
-            "tokenizer_class": "MobileBertTokenizer",
-        }
+
+def write_vocabulary(
+    save_directory: str | os.PathLike[str], vocabulary: Mapping[str, int], filename_prefix: str | None
+) -> str:
+    """Writes vocab.txt and returns its path."""
+    directory = Path(save_directory)
+    if not directory.is_dir():
+        raise TokenizerError(f"{directory}: wanted a directory to save in, found none. Create it first.")
+    path = _path(directory, VOCABULARY, filename_prefix)
+    write_text(path, _vocabulary_text(vocabulary))
+    return str(path)
 
 
-def _plain(token: Any) -> Any:
+def _path(directory: Path, name: str, prefix: str | None) -> Path:
+    return directory / (f"{prefix}-{name}" if prefix else name)
+
+
+def _vocabulary_text(vocabulary: Mapping[str, int]) -> str:
+    """A vocab.txt. Ids that no token has get a line of the next token, which reading overrides with its own line."""
+    lines: list[str] = []
+    for token, index in sorted(vocabulary.items(), key=lambda item: item[1]):
+        lines += [token] * (index - len(lines)) + [token]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _json_text(content: Mapping[str, Any]) -> str:
+    """An object as transformers formats it in its files."""
+    return json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def _plain(token: AddedToken | list[AddedToken]) -> Any:
     """A special token as special_tokens_map.json has it: text alone when that says it all."""
     if isinstance(token, list):
         return [_plain(item) for item in token]

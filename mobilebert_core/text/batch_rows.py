@@ -1,0 +1,84 @@
+"""What callers pass as text, as rows of (text, second text or None)."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from mobilebert_core.errors import TokenizerError
+from mobilebert_core.text.encoding_options import EncodingOptions
+
+Row = tuple[Any, Any]
+
+
+def is_batch(text: Any, is_split_into_words: bool) -> bool:
+    """True for a list of texts; False for one text, or one list of words."""
+    if not isinstance(text, list | tuple):
+        return False
+    return not is_split_into_words or bool(text and isinstance(text[0], list | tuple))
+
+
+def paired_rows(texts: Sequence[Any], second_texts: Any) -> list[Row]:
+    """The rows of a list of texts and, unless it is None, an equally long list of second texts."""
+    if second_texts is None:
+        return [(text, None) for text in texts]
+    listed = isinstance(second_texts, list | tuple)
+    if not listed or len(second_texts) != len(texts):
+        got = len(second_texts) if listed else f"one {type(second_texts).__name__}"
+        raise TokenizerError(
+            f"text_pair: wanted a list of {len(texts)} texts as in `text`, got {got}."
+            " Pass one second text for every first one."
+        )
+    return list(zip(texts, second_texts, strict=True))
+
+
+def split_rows(items: Any, is_split_into_words: bool) -> list[Row]:
+    """The rows of a list whose items are texts or (text, second text)."""
+    if isinstance(items, str) or not isinstance(items, list | tuple):
+        raise TokenizerError(
+            f"batch_encode_plus: wanted a list, got {type(items).__name__}. Use encode_plus for one text."
+        )
+    return [_split_pair(item, is_split_into_words) for item in items]
+
+
+def _split_pair(item: Any, words: bool) -> Row:
+    if not isinstance(item, list | tuple) or len(item) != 2:
+        return item, None
+    if words or isinstance(item[0], int):
+        return (item[0], item[1]) if isinstance(item[0], list | tuple) else (item, None)
+    return item[0], item[1]
+
+
+def is_prepared(text: Any) -> bool:
+    """True for tokens or ids in place of text."""
+    return isinstance(text, list | tuple)
+
+
+def check_rows(rows: Sequence[Row], options: EncodingOptions) -> None:
+    """Raises `TokenizerError` naming the first row that is not text (words, tokens, ids)."""
+    for number, row in enumerate(rows):
+        for text in row:
+            if isinstance(text, str) and not options.is_split_into_words:
+                continue
+            kinds = (str,) if options.is_split_into_words else (str, int)
+            if isinstance(text, list | tuple) and all(isinstance(item, kinds) for item in text):
+                continue
+            if text is None and text is not row[0]:
+                continue
+            wanted = "a list of words" if options.is_split_into_words else "a string"
+            hint = "Drop is_split_into_words" if options.is_split_into_words else "Convert it to text"
+            raise TokenizerError(
+                f"tokenizer, row {number}: wanted {wanted}, got {type(text).__name__} ({str(text)[:60]!r}). {hint}."
+            )
+
+
+def check_room(rows: Sequence[Row], options: EncodingOptions, special_of_one: int, special_of_pair: int) -> None:
+    """Raises `TokenizerError` when `max_length` is below the number of special tokens of a row."""
+    if options.truncation == "do_not_truncate" or options.max_length is None or not options.add_special_tokens:
+        return
+    if options.max_length >= special_of_pair:
+        return
+    special = special_of_pair if any(second is not None for _, second in rows) else special_of_one
+    if options.max_length < special:
+        raise TokenizerError(
+            f"max_length: wanted room for the {special} special tokens, got {options.max_length}."
+            " Raise it or pass add_special_tokens=False."
+        )

@@ -1,0 +1,38 @@
+"""Loading a tokenizer: from a directory, a file or a name on the hub to the arguments of a constructor."""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from mobilebert_core.text.added_tokens import ADDITIONAL, SPECIAL_TOKEN_NAMES
+from mobilebert_core.text.tokenizer_files import TokenizerDirectory, read_vocabulary
+from mobilebert_core.text.tokenizer_settings import GENERAL_DEFAULTS, WORDPIECE_DEFAULTS
+
+from ..hub.resolve import resolve, take_hub_keywords
+
+_WITHOUT_EFFECT = ("trust_remote_code", "use_fast")  # keywords of from_pretrained in transformers; see AutoTokenizer
+_ARGUMENTS = {
+    *SPECIAL_TOKEN_NAMES, ADDITIONAL, *GENERAL_DEFAULTS, *WORDPIECE_DEFAULTS, "max_len", "added_tokens_decoder",
+    "do_lower_case", "do_basic_tokenize", "never_split", "tokenize_chinese_chars", "strip_accents",
+}  # fmt: skip
+# Keys of tokenizer_config.json that describe its directory or its writer: neither arguments nor written back.
+_NOT_KEPT = {
+    "vocab_file", "tokenizer_file", "special_tokens_map_file", "added_tokens_file", "name_or_path", "tokenizer_class",
+    "backend", "init_inputs", "auto_map", "is_local",
+}  # fmt: skip
+
+
+def constructor_arguments(
+    name_or_path: str | os.PathLike[str], overrides: Mapping[str, Any]
+) -> tuple[str | None, dict[str, Any]]:
+    """`vocab_file` and keywords that make the tokenizer at `name_or_path`; `overrides` win over what its files say."""
+    overrides = dict(overrides)
+    hub = take_hub_keywords(overrides)
+    found = TokenizerDirectory.find(resolve(name_or_path, tokenizer=True, **hub))
+    source = read_vocabulary(found.vocab_file, found.tokenizer_file)
+    written = found.arguments()
+    arguments = {key: value for key, value in written.items() if key in _ARGUMENTS}
+    extras = {key: value for key, value in written.items() if key not in _ARGUMENTS | _NOT_KEPT}
+    arguments |= {key: value for key, value in overrides.items() if key not in _WITHOUT_EFFECT}
+    arguments["name_or_path"] = os.fspath(name_or_path)
+    return found.vocab_file, {**source.arguments, **arguments, "_source": source, "_config_extras": extras}

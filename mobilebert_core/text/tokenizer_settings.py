@@ -1,0 +1,81 @@
+"""The keywords that both tokenizers take: their defaults, and how a constructor sorts and checks them."""
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from mobilebert_core.errors import TokenizerError
+from mobilebert_core.text.added_tokens import ADDITIONAL, SPECIAL_TOKEN_NAMES
+from mobilebert_core.text.padding_truncation import NO_LIMIT
+from mobilebert_core.text.tokenizer_files import VocabularySource
+
+# How words become pieces; the constructors pass these on.
+WORDPIECE_DEFAULTS: dict[str, Any] = {"clean_text": True, "wordpieces_prefix": "##", "max_input_chars_per_word": 100}
+# Plain attributes of a tokenizer, which users may change at any time.
+GENERAL_DEFAULTS: dict[str, Any] = {
+    "model_max_length": None,
+    "padding_side": "right",
+    "truncation_side": "right",
+    "model_input_names": ["input_ids", "token_type_ids", "attention_mask"],
+    "clean_up_tokenization_spaces": True,
+    "split_special_tokens": False,
+    "pad_token_type_id": 0,
+    "name_or_path": "",
+}
+
+
+@dataclass(frozen=True)
+class TokenizerSettings:
+    """What a constructor got, sorted: special tokens by name, plain attributes, and how text is normalized and split.
+
+    `source` and `config_extras` come from `from_pretrained`: the vocabulary that it read, and entries of
+    tokenizer_config.json that are kept for saving.
+    """
+
+    named: Mapping[str, Any]
+    additional: Any
+    added: Mapping[Any, Any]  # added tokens by id
+    general: Mapping[str, Any]
+    splitting: dict[str, Any]
+    source: VocabularySource | None
+    config_extras: dict[str, Any]
+
+    @classmethod
+    def sort(
+        cls,
+        tokenizer: str,
+        special_tokens: Mapping[str, Any],
+        splitting: Mapping[str, Any],
+        keywords: Mapping[str, Any],
+    ) -> Self:
+        """The settings for a class called `tokenizer`. Raises `TokenizerError` for a keyword that it does not know."""
+        rest = dict(keywords)
+        if "max_len" in rest:  # the name before transformers 3
+            rest.setdefault("model_max_length", rest.pop("max_len"))
+        named = {"bos_token": None, "eos_token": None, **special_tokens}
+        named.update({name: rest.pop(name) for name in ("bos_token", "eos_token") if name in rest})
+        additional = rest.pop(ADDITIONAL, None) or rest.pop("extra_special_tokens", None) or ()
+        added = rest.pop("added_tokens_decoder", None) or {}
+        extras = rest.pop("_config_extras", {})
+        splitting = {**splitting, **{name: rest.pop(name, value) for name, value in WORDPIECE_DEFAULTS.items()}}
+        rest.pop("verbose", None)
+        source = rest.pop("_source", None)
+        general = {name: rest.pop(name, value) for name, value in GENERAL_DEFAULTS.items()}
+        if general["model_max_length"] is None:
+            general["model_max_length"] = NO_LIMIT
+        general["model_input_names"] = list(general["model_input_names"])
+        for name in ("padding_side", "truncation_side"):
+            if general[name] not in ("right", "left"):
+                raise TokenizerError(f"{name}: wanted 'right' or 'left', got {general[name]!r}.")
+        if rest:
+            raise _unknown(tokenizer, list(rest), (*GENERAL_DEFAULTS, *splitting, ADDITIONAL, *SPECIAL_TOKEN_NAMES))
+        return cls(named, additional, added, general, splitting, source, extras)
+
+
+def _unknown(tokenizer: str, keywords: list[str], known: tuple[str, ...]) -> TokenizerError:
+    near = difflib.get_close_matches(keywords[0], known, 1)
+    return TokenizerError(
+        f"{tokenizer}: wanted arguments it knows, got {', '.join(map(repr, keywords))}."
+        + (f" Did you mean {near[0]!r}?" if near else f" It knows {', '.join(sorted(known))}.")
+    )
