@@ -70,7 +70,7 @@ def google_fields(config: MobileBertConfig) -> dict[str, Any]:
 
 
 def google_names(file: WeightFile, weights: Iterable[Weight]) -> MappedCheckpoint:
-    """A TF1 checkpoint as PyTorch has it; optimizer slots, steps, teacher and quantization ranges are dropped."""
+    """Maps a TF1 checkpoint to PyTorch's names; drops optimizer slots, steps, teacher and quantization ranges."""
     known = by_name(weights, "tf1")
     found = {name: known[name] for name in file.stored if name in known}
     dropped = {name: reason for name in file.stored if (reason := _reason(name, known)) is not None}

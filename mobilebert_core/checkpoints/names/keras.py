@@ -1,4 +1,4 @@
-"""Where Keras 3 keeps each weight in a `.weights.h5` or `.keras` file, and such a file under PyTorch's names.
+"""Where Keras 3 keeps each weight in a `.weights.h5` or `.keras` file, read under PyTorch's names and orientation.
 
 Keras saves every layer in a group named after the path of attributes that leads to it:
 `base_model/encoder/layer/tf_mobile_bert_layer_3/attention/output_/dense`. The layer's variables are inside as `vars/0`,
@@ -61,7 +61,7 @@ _BESIDE = {"optimizer/": "optimizer state", "layers/low_rank_adapters/": "low-ra
 
 
 def keras_names(file: WeightFile, weights: Iterable[Weight]) -> MappedCheckpoint:
-    """A file of Keras as PyTorch has it; optimizer state and low-rank adapters are dropped.
+    """Maps a file of Keras 3 to PyTorch's names; drops optimizer state and low-rank adapters.
 
     Raises:
         CheckpointError: when Keras quantized the model.

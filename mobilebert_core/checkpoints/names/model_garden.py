@@ -45,7 +45,7 @@ _PROJECTION = "output_weights_proj"
 def model_garden_names(
     bundle: TensorBundle, weights: Iterable[Weight], config: MobileBertConfig, model: str | None = None
 ) -> MappedCheckpoint:
-    """A checkpoint of Model Garden as PyTorch has it.
+    """Maps a checkpoint of Model Garden to PyTorch's names.
 
     A classification head there is a dense layer with tanh on the first token, and one that gives the scores: our
     pooler, and our classifier. It is read as these where the configuration has `classifier_activation`, the encoder

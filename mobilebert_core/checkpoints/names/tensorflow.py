@@ -20,10 +20,10 @@ _STARTS = {"mobilebert", *_OLD_NAMES, *(row.h5.partition("/")[0] for rows in HEA
 
 
 def tensorflow_names(file: WeightFile, weights: Iterable[Weight], config: MobileBertConfig) -> MappedCheckpoint:
-    """A file of transformers' TensorFlow names, under every root, as PyTorch has it.
+    """Maps a file of transformers' TensorFlow models, under any root, to PyTorch's names.
 
-    Models that were only built have no root, and some of their files lost the first part of each path in its place.
-    What is left of a classifier is then `kernel`, and only the class that the configuration names tells whose.
+    Models that were only built have no root, and some of their files lack the first part of each path instead. A
+    classifier is then only `kernel` and `bias`, and the class that the configuration names says which one it is.
     """
     known = by_name(weights, "h5")
     shortened = _shortened(known, config)

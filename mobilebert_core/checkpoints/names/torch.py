@@ -1,4 +1,4 @@
-"""State dicts of PyTorch, with the prefixes and old names under which people hold them."""
+"""State dicts of PyTorch models, with the prefixes and old names that are in use, read under full names."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _POSITION_IDS = BASE_PREFIX + "embeddings.position_ids"
 
 
 def torch_names(file: WeightFile, weights: Iterable[Weight]) -> MappedCheckpoint:
-    """A state dict under full names: with the base prefix, without wrappers, old names renewed."""
+    """Maps a state dict to full names: adds the base prefix, removes wrappers, replaces old names."""
     known = {weight.full_name: weight for weight in weights}
     dropped = {}
     found = {}
