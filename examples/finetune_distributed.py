@@ -45,7 +45,8 @@ def batch_of(rows):
 
 rows = list(zip(texts, labels, strict=True))
 sampler = DistributedSampler(rows, shuffle=True, seed=0)
-loader = DataLoader(rows, batch_size=4, sampler=sampler, collate_fn=batch_of)  # 4 rows in each process
+share = 8 // dist.get_world_size()  # of the 8 rows of a step, for each process
+loader = DataLoader(rows, batch_size=share, sampler=sampler, collate_fn=batch_of)
 optimizer = torch.optim.AdamW(trained.parameters(), lr=8e-5, weight_decay=0.01)
 for epoch in range(3):
     sampler.set_epoch(epoch)
