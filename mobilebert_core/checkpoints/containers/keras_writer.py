@@ -107,7 +107,7 @@ def _described(config: MobileBertConfig, head: Head, pooler: bool | None, policy
         fields["add_pooling_layer"] = True if pooler is None else pooler
     name = keras_class(head)
     return {
-        "module": "mobilebert_tf.heads",
+        "module": "mobilebert_tf.modeling" if head.bare else "mobilebert_tf.heads",
         "class_name": name,
         "config": fields,
         "registered_name": f"{PACKAGE}>{name}",
