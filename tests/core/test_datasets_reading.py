@@ -139,7 +139,7 @@ def test_the_files_of_a_data_set(tmp_path):
 def test_every_task_is_whole():
     from mobilebert_core.heads import HEADS
 
-    assert list(TRAINING_TASKS) == [*LABELLED, "fill-mask", "pretraining"]
+    assert {*LABELLED, "fill-mask", "pretraining"} <= set(TRAINING_TASKS)
     for name, task in TRAINING_TASKS.items():
         assert task.name == name and task.head in HEADS and task.about and task.reader.endings
         assert {each.name for each in task.option_fields()} == set(task.options)

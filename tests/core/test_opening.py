@@ -16,10 +16,11 @@ from conversion.converting import convert
 from conversion.inspection import inspect_checkpoint
 from conversion.parity.sample import random_checkpoint
 from mobilebert_core.checkpoints.detect_heads import natural_head
-from mobilebert_core.checkpoints.formats import OUTPUT_FORMATS
+from mobilebert_core.checkpoints.formats import ENDINGS, OUTPUT_FORMATS
 from mobilebert_core.checkpoints.opening import open_checkpoint
 from mobilebert_core.checkpoints.plan import plan_loading
 from mobilebert_core.errors import CheckpointError, CheckpointNotFoundError, ConfigError
+from mobilebert_core.files import INDEX_SUFFIX
 from mobilebert_core.heads import HEADS
 from tests.tiny import tiny_config
 
@@ -57,7 +58,7 @@ FORMATS = [*OUTPUT_FORMATS, "pytorch-sharded", "tensorflow-sharded"]
 
 def weights_in(folder: Path) -> list[Path]:
     """The files that hold numbers or say where they are."""
-    known = (".safetensors", ".bin", ".h5", ".keras", ".index", ".index.json", ".data-00000-of-00001")
+    known = (*ENDINGS, INDEX_SUFFIX, ".data-00000-of-00001")
     return [path for path in sorted(folder.iterdir()) if path.name.endswith(known)]
 
 
