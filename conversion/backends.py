@@ -15,19 +15,21 @@ from mobilebert_core.errors import BackendMissingError, InputError
 
 @dataclass(frozen=True)
 class Backend:
-    """One framework.
+    """One framework, or one runtime of exported files.
 
     Attributes:
         name: as users call it.
         package: ours; its `inference` has a `Runner`, its `trainer` a `Trainer`, itself `MODEL_CLASSES`.
         framework: the module whose presence says that it is installed.
         extra: of this distribution, which installs it.
+        models: False for a runtime of exported files, which has a `Runner` and nothing else.
     """
 
     name: str
     package: str
     framework: str
     extra: str
+    models: bool = True
 
     @property
     def installed(self) -> bool:
@@ -67,6 +69,9 @@ BACKENDS: dict[str, Backend] = {
         Backend("keras", "mobilebert_tf", "tensorflow", extra="tf"),
     )
 }
+
+# Those that build and train models.
+FRAMEWORKS: dict[str, Backend] = {name: backend for name, backend in BACKENDS.items() if backend.models}
 
 
 def backend_named(name: str, caller: str) -> Backend:

@@ -25,7 +25,7 @@ from mobilebert_core.errors import BackendMissingError, ConfigError, MobileBertE
 from mobilebert_core.heads import HEADS, Head
 from mobilebert_core.inputs import TEXT_INPUTS
 
-from .backends import BACKENDS
+from .backends import FRAMEWORKS
 from .parity.deviation import TOLERANCES, ParityError, Report, compare_traces
 from .parity.sample import labels_for
 from .parity.traces import Trace, trace
@@ -42,7 +42,7 @@ def frameworks_for(mode: str) -> tuple[str, str]:
     """
     if mode not in MODES:
         raise ConfigError(f"parity must be one of {', '.join(MODES)}, got {mode!r}.")
-    here = [backend.name for backend in BACKENDS.values() if backend.installed]
+    here = [backend.name for backend in FRAMEWORKS.values() if backend.installed]
     if mode == "cross" and len(here) < 2:
         raise BackendMissingError(
             f"--parity cross runs the source in PyTorch and the destination in Keras and needs both, got "
@@ -153,7 +153,7 @@ def _answer(request: dict[str, Any]) -> Report:
 
 
 def _traced(framework: str, head: Head, batch: dict[str, Any], path: Path, **options: Any) -> Trace:
-    classes = BACKENDS[framework].model_classes("parity")
+    classes = FRAMEWORKS[framework].model_classes("parity")
     return trace(classes[head.name].from_pretrained(path, **options), batch, gradients=False)
 
 
@@ -161,7 +161,7 @@ def _main(frameworks: Sequence[str]) -> None:
     output = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what a framework prints is no answer
     for framework in frameworks:
-        BACKENDS[framework].model_classes("parity")
+        FRAMEWORKS[framework].model_classes("parity")
     try:
         answer = _answer(json.loads(sys.stdin.readline())).to_json()
     except MobileBertError as e:

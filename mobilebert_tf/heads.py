@@ -38,8 +38,8 @@ class TFTaskModel(TFMobileBertPreTrainedModel):
         raise TypeError(f"{type(self).__name__} has no head of its own; use one of the TFMobileBertFor... classes.")
 
     def build(self, input_shape: Any = None) -> None:
-        for layer in (getattr(self, "classifier", None), getattr(self, "qa_outputs", None)):
-            if layer is not None and not layer.built:
+        for layer in self.layers:
+            if isinstance(layer, keras.layers.Dense) and not layer.built:  # the head's own, which read hidden states
                 layer.build((None, self.config.hidden_size))
         super().build()
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from conversion.parity.sample import labels_for
 from mobilebert_core.configuration.config import MobileBertConfig
+from mobilebert_core.configuration.fields import ACTIVATION_TABLE
 from mobilebert_core.heads import HEADS, Head
 
 TINY: dict[str, Any] = {
@@ -39,11 +40,7 @@ BRANCHES: dict[str, dict[str, Any]] = {
     "no_bottleneck": {"use_bottleneck": False},
     "layer_norm": {"normalization_type": "layer_norm"},
     "layer_norm_large_epsilon": {"normalization_type": "layer_norm", "layer_norm_eps": 0.1},
-    "relu6": {"hidden_act": "relu6"},
-    "gelu": {"hidden_act": "gelu"},
-    "gelu_new": {"hidden_act": "gelu_new"},
-    "silu": {"hidden_act": "silu"},
-    "tanh": {"hidden_act": "tanh"},
+    **{each.names[0]: {"hidden_act": each.names[0]} for each in ACTIVATION_TABLE if each.names[0] != "relu"},
     "no_trigram": {"trigram_input": False},
     "embedding_is_hidden": {"trigram_input": False, "embedding_size": 48},
     "one_ffn": {"num_feedforward_networks": 1},

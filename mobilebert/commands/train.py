@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from conversion.backends import BACKENDS
+from conversion.backends import FRAMEWORKS
 from mobilebert_core.configuration.fields import PROBLEM_TYPES
 from mobilebert_core.configuration.presets import PRESETS
 from mobilebert_core.errors import ConfigError, DataError
@@ -66,7 +66,7 @@ def _add_task(tasks: argparse._SubParsersAction[argparse.ArgumentParser], task: 
     )
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="a new directory for the model")
     parser.add_argument("--resume", action="store_true", help="go on with the training in the output directory")
-    parser.add_argument("--backend", choices=list(BACKENDS), default="torch",
+    parser.add_argument("--backend", choices=list(FRAMEWORKS), default="torch",
                         help="default torch; the same seed gives the same curve but for dropout")  # fmt: skip
     _add_data(parser, task)
     _add_recipe(parser, task)

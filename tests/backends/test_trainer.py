@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from conversion.backends import BACKENDS
+from conversion.backends import FRAMEWORKS
 from mobilebert_core import ConfigError
 from mobilebert_core.training.recipe import Recipe
 from mobilebert_core.training.state import GENERATOR, SECOND, STEPS
@@ -16,9 +16,9 @@ RECIPE = Recipe(learning_rate=2e-3, seed=5)
 HEAD = "TokenClassification"
 
 
-@pytest.fixture(params=BACKENDS)
+@pytest.fixture(params=FRAMEWORKS)
 def trainer_class(request):
-    return BACKENDS[request.param].trainer("test")
+    return FRAMEWORKS[request.param].trainer("test")
 
 
 def steps(trainer, first, last):
@@ -60,7 +60,7 @@ def test_steps_that_float16_leaves_out_are_not_counted(trainer_class):
 
 @pytest.mark.parametrize(("before", "after"), [("torch", "keras"), ("keras", "torch")])
 def test_a_training_changes_its_framework(before, after, tmp_path):
-    first_class, second_class = (BACKENDS[name].trainer("test") for name in (before, after))
+    first_class, second_class = (FRAMEWORKS[name].trainer("test") for name in (before, after))
     config = tiny_config(**NO_DROPOUT)
     whole = steps(first_class.start(HEAD, None, RECIPE, config=config.copy(), precision="float64"), 0, 12)
     first = first_class.start(HEAD, None, RECIPE, config=config.copy(), precision="float64")
