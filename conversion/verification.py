@@ -3,6 +3,10 @@
 That happens in a process of its own: it imports its framework and runs the source while the destination is still being
 written, keeps the framework out of the process that converts, and computes on one thread, since threads would wait for
 each other longer than two short sentences take.
+
+It is started with `subprocess`, not with `concurrent.futures`: a spawned worker runs the caller's main script again,
+which ends in an error where that script has no `if __name__ == "__main__"` guard or is read from standard input. And a
+pool waits for its worker until the call has ended, also after an error; this process is killed at once.
 """
 
 from __future__ import annotations

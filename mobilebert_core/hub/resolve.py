@@ -12,8 +12,9 @@ from collections.abc import MutableMapping
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
-from ..errors import BackendMissingError, CheckpointError, CheckpointNotFoundError, ConfigError
-from ..files import CONFIG_FILE, INDEX_SUFFIX, TENSORFLOW_1_INDEX, TOKENIZER_FILES, WEIGHT_FILES, weight_map
+from ..errors import BackendMissingError, CheckpointNotFoundError, ConfigError
+from ..files import CONFIG_FILE, TOKENIZER_FILES
+from .selection import find_google_jsons, find_weights
 
 if TYPE_CHECKING:
     from .repository import Repository
@@ -97,10 +98,10 @@ def resolve(
         local_files_only=local_files_only,
         token=use_auth_token if token is None else token,
     )
-    if config and not repository.find(CONFIG_FILE) and not (weights and _find_google_jsons(repository)):
+    if config and not repository.find(CONFIG_FILE) and not (weights and find_google_jsons(repository)):
         raise repository.lacking(CONFIG_FILE)
     if weights:
-        _find_weights(repository)
+        find_weights(repository)
     if tokenizer:
         found = [file for file in TOKENIZER_FILES if repository.find(file)]
         if not found and (repository.unreachable or not (config or weights)):
@@ -143,41 +144,3 @@ def _repository_class(name: str) -> type[Repository]:
             f"huggingface_hub ({e}). Check the path, or install it: pip install 'mobilebert[hub]'."
         ) from e
     return Repository
-
-
-def _find_weights(repository: Repository) -> None:
-    for name in WEIGHT_FILES:
-        if repository.find(name):
-            shards = weight_map(repository.folder / name).values() if name.endswith(INDEX_SUFFIX) else ()
-            for file in dict.fromkeys(shards):
-                if not repository.find(file):
-                    raise repository.lacking(f"{file}, which {name} names")
-            return
-    names = repository.names()
-    checkpoints = _google_checkpoints(names)
-    if not checkpoints:
-        raise repository.lacking(f"weights ({', '.join(WEIGHT_FILES)} or a checkpoint of TensorFlow 1)")
-    if len(checkpoints) > 1:
-        raise CheckpointError(
-            f"{repository}: wanted one checkpoint, the repository has {', '.join(checkpoints)}. Download the one that "
-            "you want and pass its path."
-        )
-    data = re.compile(re.escape(checkpoints[0]) + r"\.data-\d{5}-of-\d{5}")
-    for file in (f"{checkpoints[0]}.index", *filter(data.fullmatch, names)):
-        if not repository.find(file):
-            raise repository.lacking(file)
-
-
-def _google_checkpoints(names: list[str]) -> list[str]:
-    return [found[1] for name in names if (found := TENSORFLOW_1_INDEX.fullmatch(name))]
-
-
-def _find_google_jsons(repository: Repository) -> bool:
-    """Fetches what may be the configuration of a TensorFlow 1 checkpoint; False where other weights come first."""
-    names = repository.names()
-    if not _google_checkpoints(names) or not set(WEIGHT_FILES).isdisjoint(names):
-        return False
-    for name in names:
-        if name.endswith(".json") and "/" not in name and name not in TOKENIZER_FILES:
-            repository.find(name)
-    return True

@@ -320,7 +320,7 @@ def test_the_cache_serves_without_the_hub(hub, monkeypatch, caplog, how, marked)
 
 def test_a_hub_that_is_away_is_asked_in_vain_once(hub, monkeypatch):
     """huggingface_hub tries for half a minute: once a load, not once a file."""
-    from mobilebert_core.hub.resolve import repository as hub_repository
+    from mobilebert_core.hub import repository as hub_repository
 
     hub.publish(NAME, {"config.json": CONFIG, **weights("tf_model.h5")})
     first = resolve(NAME, config=True, weights=True)

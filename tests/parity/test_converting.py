@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -228,6 +229,39 @@ def test_a_process_that_fails_says_so(checkpoint, tmp_path, monkeypatch):
     with pytest.raises(ParityError, match="out.*: the process that compares .* failed: .*JSONDecodeError"):
         convert(checkpoint("MaskedLM"), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("from_file", [True, False], ids=["file", "standard input"])
+def test_a_script_without_a_guard_runs_once(checkpoint, tmp_path, from_file):
+    """A process that ran the main script again, as multiprocessing's spawn does, would convert a second time."""
+    code = (
+        "import sys\nfrom conversion.converting import convert\nprint('runs')\n"
+        f"print(convert({str(checkpoint('MaskedLM'))!r}, {str(tmp_path / 'out')!r}).report.ok)\n"
+        "print([name for name in ('torch', 'tensorflow', 'keras') if name in sys.modules])\n"
+    )
+    script = tmp_path / "script.py"
+    script.write_text(code)
+    command = [sys.executable, str(script) if from_file else "-"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
+    done = subprocess.run(command, input=code, capture_output=True, text=True, env=environment)
+    assert done.stdout.splitlines() == ["runs", "True", "[]"], done.stderr
+
+
+def test_nothing_runs_on_after_an_error(checkpoint, tmp_path, monkeypatch):
+    """The process is killed, not waited for, whatever it does when the conversion fails."""
+    from conversion import verification
+
+    started, run_source = [], verification.Verifier.run_source
+
+    def interrupted(self, source, model, drop):
+        started.append(self._process)
+        run_source(self, source, model, drop)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(verification.Verifier, "run_source", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        convert(checkpoint("MaskedLM"), tmp_path / "out")
+    assert [process.returncode for process in started] == [-signal.SIGKILL] and not (tmp_path / "out").exists()
 
 
 def test_what_does_not_read_back_is_not_published(checkpoint, tmp_path, monkeypatch):
