@@ -221,4 +221,84 @@ RUNTIME_CASE = Case(
     files={"conversion/wrapped/__init__.py": "", "conversion/wrapped/inference.py": RUNNER_MODULE},
 )
 
-CASES = {"activation": ACTIVATION_CASE, "head": HEAD_CASE, "task": TASK_CASE, "runtime": RUNTIME_CASE}
+CONTAINER_MODULE = '''
+"""Arrays behind a line of JSON that describes them."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from ...errors import CheckpointError
+from ..tensor_info import TensorInfo
+
+MAGIC = b"ARRAYS 1\\n"
+
+
+class LinesFile:
+    def __init__(self, path):
+        self.path = Path(path)
+        try:
+            with self.path.open("rb") as file:
+                file.readline()
+                self._rows = json.loads(file.readline())
+                self._start = file.tell()
+        except ValueError as e:
+            raise CheckpointError(f"{path}: is damaged ({e}).") from None
+        self.stored = {name: TensorInfo(tuple(shape), dtype) for name, (shape, dtype, _) in self._rows.items()}
+
+    def read(self, name):
+        shape, dtype, offset = self._rows[name]
+        count = int(np.prod(shape, dtype=int))
+        array = np.fromfile(self.path, dtype, count, offset=self._start + offset)
+        if array.size < count:
+            raise CheckpointError(f"{self.path}: breaks off in {name}.")
+        return array.reshape(shape)
+
+
+def save_lines(path, model, max_shard_size):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    arrays = {name: model.read(full) for name, (full, _) in model.state_dict().items()}
+    rows, offset = {}, 0
+    for name, array in arrays.items():
+        rows[name] = array.shape, array.dtype.name, offset
+        offset += array.nbytes
+    with path.open("wb") as file:
+        file.write(MAGIC + json.dumps(rows).encode() + b"\\n")
+        for array in arrays.values():
+            file.write(np.ascontiguousarray(array).data)
+    model.save_config(path.parent)
+'''
+
+
+FORMAT_CASE = Case(
+    "lines",
+    rows=(
+        (
+            "mobilebert_core/checkpoints/formats.py",
+            "from .containers.pickle.pickle_file import",
+            "from .containers.lines import MAGIC, LinesFile, save_lines\n",
+        ),
+        (
+            "mobilebert_core/checkpoints/formats.py",
+            "\n\n@dataclass(frozen=True)\nclass Naming:",
+            '\nLINES = Container("lines", LinesFile, lambda _, start: start.startswith(MAGIC), (".lines",))\n',
+        ),
+        (
+            "mobilebert_core/checkpoints/formats.py",
+            '    Format(\n        "pytorch-bin",',
+            '    Format("lines", LINES, PYTORCH, lambda file: True, folder_config,\n'
+            '           Output("one .lines file, and config.json", save_lines, ".lines")),\n',
+        ),
+    ),
+    files={"mobilebert_core/checkpoints/containers/lines.py": CONTAINER_MODULE},
+    tests={"tests/core/test_opening.py": 10, "tests/parity/test_converting.py": 3},
+)
+
+CASES = {
+    "activation": ACTIVATION_CASE,
+    "head": HEAD_CASE,
+    "task": TASK_CASE,
+    "format": FORMAT_CASE,
+    "runtime": RUNTIME_CASE,
+}
