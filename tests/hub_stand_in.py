@@ -1,10 +1,10 @@
 """A stand-in for the Hugging Face hub on 127.0.0.1, because the tests have no internet.
 
 It answers what huggingface_hub asks when it downloads: HEAD and GET of a file at a revision with ETag, X-Repo-Commit
-and Content-Length, the rest of a file that was cut short, the listing of a repository, and refusals with X-Error-Code
-as the hub gives them (401 to strangers where a repository is missing or private, 403 for gated ones, 404 for revisions
-and files). It does not cover what the hub adds for large files and the web: redirects to other hosts, Xet, pages of
-listings, https.
+and Content-Length, the rest of a file that was cut short, the description and listing of a repository, and refusals
+with X-Error-Code as the hub gives them (401 to strangers where a repository is missing or private, 403 for gated ones,
+404 for revisions and files). It does not cover what the hub adds for large files and the web: redirects to other
+hosts, Xet, pages of listings, https.
 """
 
 from __future__ import annotations
@@ -104,7 +104,9 @@ class _Handler(BaseHTTPRequestHandler):
         if token not in (None, MEMBER):
             return self._refuse(401, None, "Invalid credentials in Authorization header")
         listing = path.startswith("api/models/")
-        name, _, rest = path.removeprefix("api/models/").partition("/tree/" if listing else "/resolve/")
+        described = listing and "/revision/" in path
+        between = "/revision/" if described else "/tree/" if listing else "/resolve/"
+        name, _, rest = path.removeprefix("api/models/").partition(between)
         repository = self.hub.repositories.get(name)
         if repository is None or (repository.access == "private" and token is None):
             return self._refuse(401 if token is None else 404, "RepoNotFound", "Repository not found")
@@ -115,6 +117,9 @@ class _Handler(BaseHTTPRequestHandler):
             return self._refuse(404, "RevisionNotFound", "Invalid rev id")
         commit = repository.branches.get(revision, revision)
         files = repository.commits[commit]
+        if described:
+            siblings = [{"rfilename": file} for file in files]
+            return self._answer(json.dumps({"id": name, "sha": commit, "siblings": siblings}).encode(), {})
         if listing:
             return self._answer(json.dumps([_entry(*item) for item in files.items()]).encode(), {})
         if repository.access == "gated" and token is None:

@@ -366,3 +366,16 @@ def test_offline_and_not_in_the_cache(hub, monkeypatch, how):
     with pytest.raises(CheckpointNotFoundError, match=said):
         resolve(NAME, config=True, force_download=True, **options)
     assert hub.requests == []
+
+
+def test_what_snapshot_download_cannot_do(hub):
+    """Why `Repository` fetches file by file; where this fails, a release of huggingface_hub has made it simpler."""
+    from huggingface_hub import snapshot_download
+
+    every = {**weights("model.safetensors"), **weights("pytorch_model.bin"), **weights("tf_model.h5")}
+    hub.publish(NAME, {"config.json": CONFIG, **every})
+    resolve(NAME, config=True)
+    folder = snapshot_download(NAME, allow_patterns=["config.json", *WEIGHT_FILES], local_files_only=True)
+    assert names(Path(folder)) == {"config.json"}  # no error, though there are no weights
+    snapshot_download(NAME, allow_patterns=list(WEIGHT_FILES))
+    assert set(hub.fetched()) == {"config.json", *every}  # every format, not the first
