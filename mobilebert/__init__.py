@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from mobilebert_core.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from mobilebert_core.configuration.config import Config as Config
     from mobilebert_core.configuration.config import MobileBertConfig as MobileBertConfig
     from mobilebert_core.demo_model import DEMO_MODEL as DEMO_MODEL
     from mobilebert_core.errors import MobileBertError as MobileBertError
@@ -31,6 +32,7 @@ __version__ = "0.1.0"
 
 _EXPORTS = {
     "AutoTokenizer": "mobilebert_core.text.auto_tokenizer",
+    "Config": "mobilebert_core.configuration.config",
     "DEMO_MODEL": "mobilebert_core.demo_model",
     "MobileBertConfig": "mobilebert_core.configuration.config",
     "MobileBertError": "mobilebert_core.errors",

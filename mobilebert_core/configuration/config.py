@@ -288,6 +288,9 @@ class MobileBertConfig(ConfigFields):
         return f"{type(self).__name__} {self.to_json_string()}"
 
 
+Config = MobileBertConfig  # as `mobilebert.Config`
+
+
 MobileBertConfig.__init__.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
     [inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)]
     + [
