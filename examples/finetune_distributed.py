@@ -2,7 +2,7 @@
 
     torchrun --nproc-per-node 2 examples/finetune_distributed.py ddp CHECKPOINT OUTPUT
 
-`ddp` keeps a model in each process and averages gradients, `fsdp` (FSDP2) keeps a share of each block.
+`ddp` keeps a model in each process and averages gradients, `fsdp` (FSDP2) keeps a part of each block.
 """
 
 import sys
@@ -45,8 +45,8 @@ def batch_of(rows):
 
 rows = list(zip(texts, labels, strict=True))
 sampler = DistributedSampler(rows, shuffle=True, seed=0)
-share = 8 // dist.get_world_size()  # of the 8 rows of a step, for each process
-loader = DataLoader(rows, batch_size=share, sampler=sampler, collate_fn=batch_of)
+local_batch = 8 // dist.get_world_size()  # of the 8 rows of a step, for each process
+loader = DataLoader(rows, batch_size=local_batch, sampler=sampler, collate_fn=batch_of)
 optimizer = torch.optim.AdamW(trained.parameters(), lr=8e-5, weight_decay=0.01)
 for epoch in range(3):
     sampler.set_epoch(epoch)

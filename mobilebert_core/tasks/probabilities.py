@@ -8,7 +8,7 @@ import numpy as np
 
 
 def softmax(scores: Any) -> np.ndarray:
-    """Shares over the last axis; adds to 1 whatever the size of the scores."""
+    """Probabilities over the last axis, which add up to 1 whatever the size of the scores."""
     scores = np.asarray(scores, np.float64)
     powers = np.exp(scores - scores.max(axis=-1, keepdims=True))
     return powers / powers.sum(axis=-1, keepdims=True)

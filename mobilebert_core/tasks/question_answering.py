@@ -39,16 +39,16 @@ class Span:
 class QuestionAnswering(TaskText):
     """{score, start, end, answer}, or a list of them for `top_k` above 1: `answer` is `context[start:end]`.
 
-    `score` is the share among the `n_best` spans. With a `threshold` the text may hold no answer: it is empty, at
+    `score` is the probability among the `n_best` spans. With a `threshold` the text may hold no answer: it is empty, at
     0 to 0, when the score of no answer (the smallest over all windows) exceeds the best span's by more than that,
-    and every answer tells that difference as `null_difference`.
+    and every answer has that difference as `null_difference`.
     """
 
     max_length: int | None = option(384, int, "tokens of question and text in a window", least=8)
     doc_stride: int = option(128, int, "tokens from window to window of a long text, at most half a window", least=1)
     max_question_length: int = option(64, int, "word pieces of the question that are read", least=1)
     max_answer_length: int = option(30, int, "word pieces of an answer at most", least=1)
-    n_best: int = option(20, int, "spans among which the score is shared", least=1)
+    n_best: int = option(20, int, "spans over which probabilities add up to 1", least=1)
     top_k: int = option(1, int, "answers to give, best first", least=1)
     threshold: float | None = option(
         None, float, "allow no answer: when its score is higher by more than this (0 is the usual value)"
@@ -104,11 +104,11 @@ class QuestionAnswering(TaskText):
             candidates.append((null, 0, 0))
         probabilities = softmax([score for score, _, _ in candidates])
         order = best_first(probabilities)
-        if self.threshold is not None:  # the threshold, not the share, says where no answer stands
+        if self.threshold is not None:  # the threshold, not the probability, says where no answer stands
             nothing = len(candidates) - 1
-            by_share = order.index(nothing)
+            by_probability = order.index(nothing)
             order.remove(nothing)
-            order.insert(0 if difference > self.threshold else max(1, by_share), nothing)
+            order.insert(0 if difference > self.threshold else max(1, by_probability), nothing)
         answers = []
         for place in order[: self.top_k]:
             _, start, end = candidates[place]

@@ -14,7 +14,7 @@ import numpy as np
 class Window:
     """Tokens `start` up to, not including, `end` of a text.
 
-    `is_max_context`: whether this window gives the token its largest context (BERT\'s max-context rule).
+    `is_max_context`: whether this window gives the token its largest context (BERT's max-context rule).
     """
 
     start: int
