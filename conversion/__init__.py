@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .record import Conversion as Conversion
 
 _EXPORTS = {
-    "Conversion": ".converting",
+    "Conversion": ".record",
     "Inspection": ".inspection",
     "Report": ".parity.deviation",
     "compare": ".parity.deviation",
