@@ -19,7 +19,7 @@ def initial_arrays(weights: Iterable[Weight], config: MobileBertConfig, seed: in
     identity, biases and the padding row of the word embeddings at 0: as in the released code. Each is drawn from the
     seed and its own name, so that it does not matter which others are drawn.
     """
-    return {w.name: _fresh(w, config, seed) for w in weights if w.tied_to is None}
+    return {w.name: _initial(w, config, seed) for w in weights if w.tied_to is None}
 
 
 def newly_initialized_names(table: Iterable[Weight], info: Mapping[str, Any] | None) -> list[str]:
@@ -29,7 +29,7 @@ def newly_initialized_names(table: Iterable[Weight], info: Mapping[str, Any] | N
     return [*info["missing_keys"], *(name for name, *_ in info["mismatched_keys"])]
 
 
-def _fresh(weight: Weight, config: MobileBertConfig, seed: int) -> np.ndarray:
+def _initial(weight: Weight, config: MobileBertConfig, seed: int) -> np.ndarray:
     if weight.name.endswith("bias"):
         return np.zeros(weight.shape, np.float32)
     if weight.kind.endswith("norm"):
