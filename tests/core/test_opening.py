@@ -332,3 +332,17 @@ def test_what_is_odd_is_listed(checkpoint):
         "1 weights missing: mobilebert.encoder.layer.1.output.dense.bias",
     ):  # fmt: skip
         assert expected in odd, odd
+
+
+def test_a_header_whose_length_reads_as_letters(written, tmp_path):
+    """19,280 bytes of header begin a safetensors file with "PK", as a zip archive begins."""
+    content = (written["pytorch"] / "model.safetensors").read_bytes()
+    size = int.from_bytes(content[:8], "little")
+    header = content[8 : 8 + size].rstrip().ljust(0x4B50)  # spaces may follow the header
+    assert len(header) == 0x4B50
+    padded = (0x4B50).to_bytes(8, "little") + header + content[8 + size :]
+    assert padded.startswith(b"PK")
+    (tmp_path / "model.safetensors").write_bytes(padded)
+    (tmp_path / "config.json").write_bytes((written["pytorch"] / "config.json").read_bytes())
+    expected, found = loaded(written["pytorch"]), loaded(tmp_path)
+    assert all(np.array_equal(found[n], expected[n]) for n in expected)
