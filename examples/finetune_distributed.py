@@ -1,6 +1,6 @@
 """The same over several processes, with `ddp` or `fsdp`:
 
-    torchrun --nproc-per-node 2 examples/finetune_distributed.py ddp CHECKPOINT OUTPUT
+    torchrun --standalone --nproc-per-node 2 examples/finetune_distributed.py ddp CHECKPOINT OUTPUT
 
 `ddp` keeps a model in each process and averages gradients, `fsdp` (FSDP2) keeps a part of each block.
 """
@@ -20,47 +20,49 @@ from mobilebert_torch import MobileBertForSequenceClassification
 
 texts = ["I love this!", "What a joy.", "This is awful.", "I hate it."] * 8
 labels = [1, 1, 0, 0] * 8
-mode, checkpoint, output = sys.argv[1:4]
-
-device = "cuda" if torch.cuda.is_available() else "cpu"
-dist.init_process_group("nccl" if device == "cuda" else "gloo")
-rank = dist.get_rank()
-if device == "cuda":
-    torch.cuda.set_device(rank % torch.cuda.device_count())
-mesh = init_device_mesh(device, (dist.get_world_size(),))
-tokenizer = AutoTokenizer.from_pretrained(checkpoint)
-model = MobileBertForSequenceClassification.from_pretrained(checkpoint).to(device).train()
-if mode == "fsdp":
-    for block in model.mobilebert.encoder.layer:
-        fully_shard(block, mesh=mesh)
-    trained = fully_shard(model, mesh=mesh)
-else:
-    trained = DistributedDataParallel(model)
 
 
-def batch_of(rows):
-    batch = tokenizer([text for text, _ in rows], padding=True, truncation=True, return_tensors="pt")
-    return {**batch, "labels": torch.tensor([label for _, label in rows])}
+def train(mode, checkpoint, output):
+    rank, device = dist.get_rank(), "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda":
+        torch.cuda.set_device(rank % torch.cuda.device_count())
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+    model = MobileBertForSequenceClassification.from_pretrained(checkpoint).to(device).train()
+    if mode == "fsdp":
+        mesh = init_device_mesh(device, (dist.get_world_size(),))
+        for block in model.mobilebert.encoder.layer:
+            fully_shard(block, mesh=mesh)
+        trained = fully_shard(model, mesh=mesh)
+    else:
+        trained = DistributedDataParallel(model)
+
+    def batch_of(rows):
+        batch = tokenizer([text for text, _ in rows], padding=True, truncation=True, return_tensors="pt")
+        return {**batch, "labels": torch.tensor([label for _, label in rows])}
+
+    rows = list(zip(texts, labels, strict=True))
+    sampler = DistributedSampler(rows, shuffle=True, seed=0)
+    local_batch = 8 // dist.get_world_size()  # of the 8 rows of a step, for each process
+    loader = DataLoader(rows, batch_size=local_batch, sampler=sampler, collate_fn=batch_of)
+    optimizer = torch.optim.AdamW(trained.parameters(), lr=8e-5, weight_decay=0.01)
+    for epoch in range(3):
+        sampler.set_epoch(epoch)
+        for batch in loader:
+            loss = trained(**{name: value.to(device) for name, value in batch.items()}).loss
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(trained.parameters(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad()
+            dist.all_reduce(mean := loss.detach().clone())
+            if rank == 0:
+                print(f"loss {mean.item() / dist.get_world_size():.10f}", flush=True)
+    whole = get_model_state_dict(model, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
+    model.save_pretrained(output, state_dict=whole, is_main_process=rank == 0)
+    if rank == 0:
+        tokenizer.save_pretrained(output)
 
 
-rows = list(zip(texts, labels, strict=True))
-sampler = DistributedSampler(rows, shuffle=True, seed=0)
-local_batch = 8 // dist.get_world_size()  # of the 8 rows of a step, for each process
-loader = DataLoader(rows, batch_size=local_batch, sampler=sampler, collate_fn=batch_of)
-optimizer = torch.optim.AdamW(trained.parameters(), lr=8e-5, weight_decay=0.01)
-for epoch in range(3):
-    sampler.set_epoch(epoch)
-    for batch in loader:
-        loss = trained(**{name: value.to(device) for name, value in batch.items()}).loss
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(trained.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-        dist.all_reduce(mean := loss.detach().clone())
-        if rank == 0:
-            print(f"loss {mean.item() / dist.get_world_size():.10f}", flush=True)
-whole = get_model_state_dict(model, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
-model.save_pretrained(output, state_dict=whole, is_main_process=rank == 0)
-if rank == 0:
-    tokenizer.save_pretrained(output)
+dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+train(*sys.argv[1:4])
+dist.barrier()  # a process that leaves while another still writes may take it along
 dist.destroy_process_group()
