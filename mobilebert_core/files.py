@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from .errors import CheckpointError, CheckpointNotFoundError
+from .saves import saving
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
@@ -90,17 +89,12 @@ def write_text(path: Path, text: str) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its place when the block succeeds.
+    """A temporary path that takes the place of `path` when the block succeeds; parent directories are made.
 
-    Whatever interrupts the block, the old file stays whole and the temporary one goes.
+    Whatever interrupts the block, the old file stays whole and the temporary one goes; see `saves.saving`.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{uuid.uuid4().hex}.{path.name}")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with saving(path.parent) as save:
+        yield save.stage / path.name
 
 
 def sha256(path: Path) -> str:

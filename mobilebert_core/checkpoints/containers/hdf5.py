@@ -12,6 +12,7 @@ import numpy as np
 from ...errors import BackendMissingError, CheckpointError
 from ..dtypes import widened
 from ..tensor_info import TensorInfo
+from .held_file import FileState, check_unchanged, file_state
 
 # What reading a file that is damaged or crafted makes h5py raise.
 _H5PY_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError)
@@ -37,11 +38,15 @@ class H5File:
         self._datasets: dict[str, Any] = {}
         try:
             self._file = h5py.File(path if content is None else content, "r")
+            self._opened = self._state(content)
             self._collect(self._file, h5py, {h5py.h5o.get_info(self._file.id).addr})
         except CheckpointError:
             raise
         except _H5PY_ERRORS as e:
             raise CheckpointError(f"{path}: not a whole HDF5 file ({e}). Fetch or save it again.") from None
+
+    def _state(self, content: Any) -> FileState | None:
+        return file_state(self._file.id.get_vfd_handle()) if content is None else None
 
     def _collect(self, group: Any, h5py: Any, seen: set[int]) -> None:
         for name in group:
@@ -69,6 +74,8 @@ class H5File:
             array = np.asarray(self._datasets[name][()])
         except _H5PY_ERRORS as e:
             raise CheckpointError(f"{self.path}: {name} cannot be read ({e}).") from None
+        if self._opened is not None:
+            check_unchanged(self._file.id.get_vfd_handle(), self._opened, self.path, name)
         if self.stored[name].dtype == "bfloat16":
             return widened(array.view("<u2"))
         return array.astype(array.dtype.newbyteorder("="), copy=False)

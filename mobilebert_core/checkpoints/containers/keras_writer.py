@@ -64,13 +64,13 @@ def write_keras_archive(
     """Writes what `TFMobileBert...(config, dtype=policy).save(path)` would; `path` ends in .keras.
 
     Arguments and errors are those of `write_keras_weights`; an unknown policy is a ConfigError. The weights are
-    first written beside `path`, which takes their size twice for a moment.
+    first written into a file of their own, which takes their size twice for a moment.
     """
     path = _ending_in(ARCHIVE_SUFFIX, path)
     if policy not in POLICIES:
         raise ConfigError(f"{path}: policy must be one of {', '.join(POLICIES)}, got {policy!r}.")
     metadata = {"keras_version": KERAS_VERSION, "date_saved": datetime.now().strftime("%Y-%m-%d@%H:%M:%S")}
-    with replacing(path) as temporary, TemporaryDirectory(dir=path.parent, prefix=".") as beside:
+    with replacing(path) as temporary, TemporaryDirectory(dir=temporary.parent) as beside:
         weights = Path(beside) / WEIGHTS_MEMBER
         _write_hdf5(weights, path, config, head, read, pooler)
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
