@@ -37,7 +37,7 @@ STAGE = ".mobilebert-save-"  # begins the name of a directory in which files are
 SAVED = ".mobilebert-saved"  # the directory of a save that is whole, while its files take their places
 _MANIFEST = "manifest"  # in it: its files, and the ones that go, with what lay in their places before
 _DESCRIBING = (".json", ".index")  # endings of files that say what is in the others
-_SMALL = 1 << 20  # bytes up to which a file is held against the one it replaces
+_TEXTS, _SMALL = (".json", ".txt"), 1 << 20  # what is held against the file it replaces, up to so many bytes
 _ABANDONED = 24 * 3600  # seconds after which a stage is nobody's, where the system has no locks to tell
 _WAITS = (0.0, *(min(0.005 * 1.3**n, 0.25) for n in range(24)))  # seconds before a reader tries again; 4 in all
 
@@ -99,8 +99,8 @@ def _staging(folder: Path) -> Iterator[Path]:
     beside = folder if folder.is_dir() else folder.parent
     made = [each for each in (beside, *beside.parents) if not each.exists()]
     beside.mkdir(parents=True, exist_ok=True)
+    clear(beside)
     with _locked(beside):
-        _clear(beside)
         stage = beside / f"{STAGE}{uuid.uuid4().hex}"
         stage.mkdir()
         lock = _try_lock(stage)  # while it is held, nobody takes the stage for one that was left
@@ -114,16 +114,16 @@ def _staging(folder: Path) -> Iterator[Path]:
                 each.rmdir()
 
 
-def _clear(folder: Path) -> None:
+def clear(folder: Path) -> None:
     """Finishes the save that was whole when its process died, and removes the stages of those that were not."""
-    _finish(folder)
-    for left in [entry.name for entry in os.scandir(folder) if entry.name.startswith(STAGE)]:
-        stage = folder / left
-        lock = _try_lock(stage)
-        if lock is None and (fcntl is not None or _age(stage) < _ABANDONED):
-            continue
-        shutil.rmtree(stage, ignore_errors=True)
-        _let_go(lock)
+    with _locked(folder):
+        _finish(folder)
+        for left in [name for name in os.listdir(folder) if name.startswith(STAGE)]:
+            stage = folder / left
+            lock = _try_lock(stage)
+            if lock is not None or (fcntl is None and _age(stage) > _ABANDONED):
+                shutil.rmtree(stage, ignore_errors=True)
+            _let_go(lock)
 
 
 def _age(path: Path) -> float:
@@ -197,9 +197,9 @@ def _publish(save: Save) -> None:
 
 
 def _equal(new: Path, old: Path) -> bool:
-    """Whether a small file is there already, as it is to be."""
+    """Whether a small text is there already, as it is to be."""
     try:
-        return new.stat().st_size <= _SMALL and filecmp.cmp(new, old, shallow=False)
+        return new.suffix in _TEXTS and new.stat().st_size <= _SMALL and filecmp.cmp(new, old, shallow=False)
     except OSError:
         return False
 
@@ -307,7 +307,7 @@ def steady(folder: Path, read: Callable[[], T], wanted: Callable[[str], bool]) -
     """What `read` makes of a folder in which no file that matters was replaced meanwhile.
 
     `read` asks `current` or `arriving` for its files, opens what it needs and keeps it open. It is called again when a
-    writer came in between, and its errors count only if none did.
+    writer was busy meanwhile, and its errors count only if none was.
 
     Args:
         wanted: a name -> whether that file matters.
