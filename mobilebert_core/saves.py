@@ -292,9 +292,12 @@ def arriving(folder: Path) -> Path | None:
 
 
 def current(path: Path) -> Path:
-    """Where a file, or the prefix of a TensorFlow checkpoint, is to be read: in its place, or on its way there."""
-    saved = arriving(path.parent)
-    there = saved is not None and any((saved / name).exists() for name in (path.name, f"{path.name}.index"))
+    """Where a file, or the prefix of a TensorFlow checkpoint, is to be read: in its place, or on its way there.
+
+    For a file that goes with the save before it is a path at which there is none.
+    """
+    found = _live(path.parent)
+    there = found is not None and any(name in part for part in found for name in (path.name, f"{path.name}.index"))
     return path.parent / SAVED / path.name if there else path
 
 

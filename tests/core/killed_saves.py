@@ -2,6 +2,7 @@
 
 `python -m tests.core.killed_saves CASE DIRECTORY` saves an old model and a new one over it as CASE says, ends the
 process of the new save before each call that changes a directory or syncs, and prints what a reader then finds.
+`... CASE DIRECTORY in-turn` saves the two in turn until it is ended.
 """
 
 from __future__ import annotations
@@ -128,5 +129,14 @@ def outcomes(case: str, work: Path) -> dict[str, int]:
     return dict(seen)
 
 
+def save_in_turn(case: str, place: Path) -> None:
+    before, before_size, after, size = CASES[case]
+    while True:
+        save(place, OLD, before or after, before_size)
+        save(place, NEW, after, size)
+
+
 if __name__ == "__main__":
+    if sys.argv[3:]:
+        save_in_turn(sys.argv[1], Path(sys.argv[2]))
     print(json.dumps(outcomes(sys.argv[1], Path(sys.argv[2]))))

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from mobilebert_core.saves import SAVED, STAGE, arriving, current, home, saving,
 from tests.core.killed_saves import CASES, NEW, NOTHING, OLD, found
 
 ROOT = Path(__file__).parents[2]
+slow = pytest.mark.slow
 FAST = {"google", "new"}
 
 
@@ -23,7 +25,7 @@ def names(directory):
     return sorted(path.name for path in directory.iterdir())
 
 
-@pytest.mark.parametrize("case", [c if c in FAST else pytest.param(c, marks=pytest.mark.slow) for c in CASES])
+@pytest.mark.parametrize("case", [c if c in FAST else pytest.param(c, marks=slow) for c in CASES])
 def test_a_kill_at_any_moment_leaves_the_old_checkpoint_or_the_new_one(tmp_path, case):
     command = [sys.executable, "-m", "tests.core.killed_saves", case, str(tmp_path / "work")]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
@@ -32,6 +34,27 @@ def test_a_kill_at_any_moment_leaves_the_old_checkpoint_or_the_new_one(tmp_path,
     old = OLD if CASES[case][0] else NOTHING
     assert seen.keys() == {old, NEW, "left"} and seen["left"] == 0, seen
     assert seen[old] >= 4 and seen[NEW] >= 2
+
+
+BESIDE = {"pytorch": (30, None), "google": (30, None), "shards": (300, slow), "h5-shards": (100, slow)}
+
+
+@pytest.mark.parametrize(
+    ("case", "loads"), [pytest.param(case, loads, marks=mark or ()) for case, (loads, mark) in BESIDE.items()]
+)
+def test_loads_beside_a_writer_are_whole(tmp_path, case, loads):
+    """Old and new are saved in turn all the time: each load is one of the two, or says that it could not be."""
+    command = [sys.executable, "-m", "tests.core.killed_saves", case, str(tmp_path / "work"), "in-turn"]
+    writer = subprocess.Popen(command, cwd=ROOT)
+    try:
+        while found(tmp_path / "work") == NOTHING:
+            assert writer.poll() is None
+        seen = Counter(found(tmp_path / "work") for _ in range(loads))
+        assert writer.poll() is None
+    finally:
+        writer.kill()
+        writer.wait()
+    assert seen.keys() == {OLD, NEW}, seen
 
 
 def several(folder, text):
