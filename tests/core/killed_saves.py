@@ -2,14 +2,17 @@
 
 `python -m tests.core.killed_saves CASE DIRECTORY` saves an old model and a new one over it as CASE says, ends the
 process of the new save before each call that changes a directory or syncs, and prints what a reader then finds.
-`... CASE DIRECTORY in-turn` saves the two in turn until it is ended.
+`... CASE DIRECTORY in-turn` saves the two in turn until it is ended. `... CASE DIRECTORY full` saves where no file may
+be longer than some bytes, as on a full disk.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
+import signal
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -20,7 +23,7 @@ import numpy as np
 from mobilebert_core.checkpoints.formats import OUTPUT_FORMATS
 from mobilebert_core.checkpoints.opening import open_checkpoint
 from mobilebert_core.checkpoints.targets import ModelToWrite
-from mobilebert_core.errors import CheckpointNotFoundError
+from mobilebert_core.errors import CheckpointNotFoundError, SaveError
 from mobilebert_core.files import write_text
 from mobilebert_core.heads import HEADS
 from mobilebert_core.saves import SAVED, STAGE
@@ -136,7 +139,28 @@ def save_in_turn(case: str, place: Path) -> None:
         save(place, NEW, after, size)
 
 
+def errors_of_a_full_disk(case: str, place: Path) -> dict[str, str]:
+    """The error by the largest size of a file."""
+    _, _, after, size = CASES[case]
+    save(place, OLD, after, size)
+    before = {path.name: path.read_bytes() for path in place.iterdir()}
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    told = {}
+    for limit in (10, 3000, 9000):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+        try:
+            save(place, NEW, after, size)
+        except SaveError as e:
+            told[str(limit)] = str(e)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        assert {path.name: path.read_bytes() for path in place.iterdir()} == before
+    return told
+
+
 if __name__ == "__main__":
-    if sys.argv[3:]:
+    if sys.argv[3:] == ["in-turn"]:
         save_in_turn(sys.argv[1], Path(sys.argv[2]))
+    if sys.argv[3:] == ["full"]:
+        print(json.dumps(errors_of_a_full_disk(sys.argv[1], Path(sys.argv[2]))))
+        sys.exit()
     print(json.dumps(outcomes(sys.argv[1], Path(sys.argv[2]))))

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from mobilebert_core.checkpoints.formats import OUTPUT_FORMATS
 from mobilebert_core.errors import CheckpointError, SaveError
 from mobilebert_core.files import replacing, write_text
 from mobilebert_core.saves import SAVED, STAGE, arriving, current, home, saving, steady
@@ -55,6 +56,17 @@ def test_loads_beside_a_writer_are_whole(tmp_path, case, loads):
         writer.kill()
         writer.wait()
     assert seen.keys() == {OLD, NEW}, seen
+
+
+@pytest.mark.parametrize("case", [*OUTPUT_FORMATS, "shards", "h5-shards"])
+def test_a_full_disk_is_an_error_of_ours_and_keeps_the_old_checkpoint(tmp_path, case):
+    """In a process of its own: HDF5 used to take the whole process down, at its end."""
+    command = [sys.executable, "-m", "tests.core.killed_saves", case, str(tmp_path / "work"), "full"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert (done.returncode, done.stderr) == (0, "")
+    wanted = "work: cannot be written (File too large); what was there before is kept. Free some space"
+    found = json.loads(done.stdout)
+    assert len(found) == 3 and all(wanted in message for message in found.values())
 
 
 def several(folder, text):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +81,52 @@ class H5File:
         if self.stored[name].dtype == "bfloat16":
             return widened(array.view("<u2"))
         return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+@contextmanager
+def writing_hdf5(path: Path) -> Iterator[Any]:
+    """A new HDF5 file, open for writing.
+
+    The HDF5 library does not survive a disk that is full: it fails when it closes the file, and again when the process
+    ends. So it is told that everything was written, and what went wrong is raised here.
+
+    Raises:
+        OSError: when the disk is full, or the file cannot be written for another reason.
+        BackendMissingError: without h5py.
+    """
+    h5py = import_h5py(path)
+    with _NeverFull(path, "w+b") as file:
+        try:
+            with h5py.File(file, "w") as content:
+                yield content
+        except _H5PY_ERRORS:  # what was not written cannot be read back either
+            if file.failed is None:
+                raise
+        if file.failed is not None:
+            raise file.failed
+
+
+class _NeverFull(io.FileIO):
+    """A file that keeps the first error of writing to itself, and pretends to have written."""
+
+    failed: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        rest = memoryview(data).cast("B")
+        size = len(rest)
+        while rest and self.failed is None:
+            try:
+                rest = rest[super().write(rest) or 0 :]
+            except OSError as e:
+                self.failed = e
+        return size
+
+    def truncate(self, size: int | None = None) -> int:
+        try:
+            return super().truncate(size)
+        except OSError as e:
+            self.failed = self.failed or e
+            return size or 0
 
 
 def import_h5py(path: Path) -> Any:

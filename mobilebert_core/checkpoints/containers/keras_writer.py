@@ -24,7 +24,7 @@ from ...files import replacing
 from ...heads import Head, check_head
 from ...weights import weight_table
 from ..names.keras import keras_class, keras_layers, keras_place, layer_name
-from .hdf5 import import_h5py
+from .hdf5 import writing_hdf5
 from .keras_archive import ARCHIVE_SUFFIX, CONFIG_MEMBER, METADATA_MEMBER, PACKAGE, WEIGHTS_MEMBER, WEIGHTS_SUFFIX
 
 KERAS_VERSION = "3.15.1"  # whose layout this is; Keras itself does not read it back
@@ -83,7 +83,7 @@ def _write_hdf5(
     temporary: Path, path: Path, config: MobileBertConfig, head: Head, read: ReadArray, pooler: bool | None
 ) -> None:
     check_head(config, head)
-    with import_h5py(path).File(temporary, "w") as file:
+    with writing_hdf5(temporary) as file:
         for group, name in keras_layers(config, head, pooler).items():
             file.create_group(f"{group}/vars").attrs["name"] = name
         for weight in weight_table(config, head, pooler):
