@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -79,6 +80,19 @@ def weight_map(index: Path) -> dict[str, str]:
                 f"{index}: {name} is said to be in {file!r}; wanted the name of a file beside the index. Not opened."
             )
     return places
+
+
+def directory_to_save_in(place: Any) -> Path:
+    """The directory that a caller of `save_pretrained` names, which need not be there.
+
+    Raises:
+        CheckpointError: for what is no path, an empty one, or that of a file.
+    """
+    if not isinstance(place, str | os.PathLike) or not os.fspath(place):
+        raise CheckpointError(f"save_pretrained: wanted the path of a directory, got {place!r}. Nothing was written.")
+    if os.path.isfile(place):
+        raise CheckpointError(f"{place}: wanted a directory to save in, got a file. Pass another path.")
+    return Path(place)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, overload
 import numpy as np
 
 from ..errors import CheckpointNotFoundError, ConfigError
-from ..files import CONFIG_FILE, read_json, write_text
+from ..files import CONFIG_FILE, directory_to_save_in, read_json, write_text
 from ..hub.resolve import resolve, take_hub_keywords
 from ..saves import current
 from . import json_dialect
@@ -178,7 +178,7 @@ class MobileBertConfig(ConfigFields):
 
     def save_pretrained(self, save_directory: str | Path) -> None:
         """Writes config.json into the directory, which is made if needed."""
-        self.to_json_file(Path(save_directory) / CONFIG_FILE)
+        self.to_json_file(directory_to_save_in(save_directory) / CONFIG_FILE)
 
     @overload
     @classmethod

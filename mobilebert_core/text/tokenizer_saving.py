@@ -97,8 +97,9 @@ def write_tokenizer(
     Raises `TokenizerError` when tokenizer.json is wanted (`legacy_format=False`) but cannot describe the tokenizer.
     """
     directory = Path(save_directory)
-    if directory.exists() and not directory.is_dir():
-        raise TokenizerError(f"{directory}: wanted a directory to save in, got a file. Pass another path.")
+    if not os.fspath(save_directory) or (directory.exists() and not directory.is_dir()):
+        got = "a file" if os.fspath(save_directory) else "an empty path"
+        raise TokenizerError(f"{save_directory}: wanted a directory to save in, got {got}. Pass another path.")
     describable = not splitting.get("never_split") and splitting.get("do_basic_tokenize", True)
     if legacy_format is False and not describable:
         raise TokenizerError(
