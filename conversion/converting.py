@@ -17,7 +17,7 @@ import numpy as np
 
 from mobilebert_core.checkpoints.detect_heads import detect_heads, natural_head
 from mobilebert_core.checkpoints.dtypes import widest
-from mobilebert_core.checkpoints.formats import Format, output_format_for
+from mobilebert_core.checkpoints.formats import output_format_for
 from mobilebert_core.checkpoints.opening import open_checkpoint
 from mobilebert_core.checkpoints.plan import DECODER, DECODER_BIAS, POOLER, PREDICTIONS_BIAS, WORDS, plan_loading
 from mobilebert_core.checkpoints.targets import ModelToWrite
@@ -27,12 +27,13 @@ from mobilebert_core.configuration.fields import DTYPES
 from mobilebert_core.errors import CheckpointError, ConfigError
 from mobilebert_core.heads import HEADS, Head
 from mobilebert_core.hub.resolve import resolve
+from mobilebert_core.saves import saving
 from mobilebert_core.weights import parameter_count
 
 from .parity.deviation import ParityError, Report
 from .provenance import file_hashes, write_provenance
 from .record import Conversion
-from .staging import check_free, publish, staging
+from .staging import check_free, settle
 from .verification import Verifier
 
 _OVERHEAD = 16_000  # bytes of an array beyond its numbers, at most: the groups of HDF5
@@ -88,11 +89,12 @@ def convert(
         model = _settle(done, file, dtype, drop, head is not None, say)
         if verifier is not None:
             verifier.run_source(checkpoint.path, model, drop)
-        stage = stack.enter_context(staging(path))
-        staged = stage / path.name if output_format.written.ending else stage
+        in_file = bool(output_format.written.ending)
+        save = stack.enter_context(saving(path.parent if in_file else path))
+        staged = save.stage / path.name if in_file else save.stage
         written: dict[str, bytes] = {}
-        _check_space(stage, path, model)
-        _write(output_format, staged, path, _noting(model, written), max_shard_size)
+        _check_space(save.stage, path, model)
+        output_format.written.write(staged, _noting(model, written), max_shard_size)
         if verifier is not None:
             verifier.run_destination(staged, tolerance)
         say("read back")  # while the destination is run
@@ -103,7 +105,7 @@ def convert(
             done.report = _held(verifier, path, checkpoint.path)
         say("publish")
         write_provenance(staged, done, checkpoint, hashes)
-        done.files = publish(stage, path, output_format, checkpoint, overwrite)
+        done.files = settle(save, path, output_format, checkpoint, overwrite)
     return done
 
 
@@ -193,16 +195,6 @@ def _check_space(stage: Path, path: Path, model: ModelToWrite) -> None:
     needed = sum(TensorInfo(w.shape, model.dtype).nbytes for w in model.weights) + _OVERHEAD * len(model.weights)
     if (free := shutil.disk_usage(stage).free) < needed:
         raise CheckpointError(f"{path}: about {needed:,} bytes are needed, the disk has {free:,}. Nothing was written.")
-
-
-def _write(
-    output_format: Format, staged: Path, path: Path, model: ModelToWrite, max_shard_size: int | str | None
-) -> None:
-    """Writes, and speaks of the destination where something is wrong, not of its stage."""
-    try:
-        output_format.written.write(staged, model, max_shard_size)
-    except (CheckpointError, ConfigError) as e:
-        raise type(e)(str(e).replace(str(staged), str(path))) from None
 
 
 def _noting(model: ModelToWrite, digests: dict[str, bytes]) -> ModelToWrite:

@@ -1,21 +1,19 @@
-"""A place beside the destination where a conversion is finished and checked before anything of it is seen."""
+"""What a conversion may replace at its destination, and what it takes along."""
 
 from __future__ import annotations
 
-import contextlib
 import filecmp
-import os
+import re
 import shutil
-import uuid
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 
-from mobilebert_core.checkpoints.containers.shards import family
+from mobilebert_core.checkpoints.containers.shards import family, family_of
 from mobilebert_core.checkpoints.formats import ENDINGS, Format
 from mobilebert_core.checkpoints.opening import Checkpoint
 from mobilebert_core.errors import CheckpointError
 from mobilebert_core.files import CONFIG_FILE, INDEX_SUFFIX, TOKENIZER_FILES, WEIGHT_FILES
+from mobilebert_core.saves import Save, current
 
 _WEIGHTS = (*ENDINGS, INDEX_SUFFIX)  # endings of checkpoints
 
@@ -51,49 +49,24 @@ def _resolved(paths: Iterable[Path]) -> set[Path]:
     return {path.resolve() for path in paths}
 
 
-@contextmanager
-def staging(path: Path) -> Iterator[Path]:
-    """An empty directory on the disk of the destination, which goes whatever happens, with parents made for it."""
-    parent = path if path.is_dir() else path.resolve().parent
-    made = [folder for folder in (parent, *parent.parents) if not folder.exists()]
-    stage = parent / f".converting-{uuid.uuid4().hex}"
-    try:
-        stage.mkdir(parents=True)
-        yield stage
-    finally:
-        shutil.rmtree(stage, ignore_errors=True)
-        for folder in made:
-            with contextlib.suppress(OSError):  # something is in it
-                folder.rmdir()
+def settle(save: Save, path: Path, output_format: Format, source: Checkpoint, overwrite: bool) -> list[Path]:
+    """Takes the tokenizer along, so that what was converted answers texts; returns the files, which are seen at once.
 
-
-def publish(stage: Path, path: Path, output_format: Format, source: Checkpoint, overwrite: bool) -> list[Path]:
-    """Moves what was finished to its place, and the tokenizer along, so that it answers texts; returns the files.
-
-    A new directory appears at once. Into an existing one files move one by one, weights first; where shards are
-    replaced their old index goes before, so that an interruption leaves no mixture that loads.
+    Raises:
+        CheckpointError: when a file would be replaced unasked, or one on which another checkpoint relies.
     """
-    output = output_format.written
-    folder = path.parent if output.ending else path
-    tokenizer = [name for name in TOKENIZER_FILES if (source.folder / name).is_file()]
+    output, folder = output_format.written, save.folder
+    tokenizer = [name for name in TOKENIZER_FILES if current(source.folder / name).is_file()]
     for name in tokenizer:
         if overwrite or not (folder / name).exists():
-            shutil.copyfile(source.folder / name, stage / name)
-    names = sorted(p.name for p in stage.iterdir())
-    if not output.ending and not path.exists():
-        os.replace(stage, path)
-        return [path / name for name in names]
-    _check_neighbours(stage, path, folder, names, overwrite)
-    stale = set() if output.ending else set(family(path / output.file))
-    if overwrite and tokenizer:
-        stale |= {folder / name for name in TOKENIZER_FILES if (folder / name).exists()}
+            shutil.copyfile(current(source.folder / name), save.stage / name)
+    names = sorted(p.name for p in save.stage.iterdir())
+    if folder.exists():
+        _check_neighbours(save.stage, path, folder, names, overwrite)
     if not output.ending:
-        (folder / (output.file + INDEX_SUFFIX)).unlink(missing_ok=True)
-    for name in sorted(names, key=lambda n: (n.endswith(".json"), n)):
-        os.replace(stage / name, folder / name)
-        stale.discard(folder / name)
-    for old in stale:
-        old.unlink(missing_ok=True)
+        save.stale.add(family_of(output.file))
+    if overwrite and tokenizer:
+        save.stale |= {re.compile(re.escape(name)) for name in TOKENIZER_FILES}
     return [folder / name for name in names]
 
 

@@ -39,6 +39,10 @@ class CheckpointNotFoundError(CheckpointError, OSError):
     """A path at which no checkpoint, or no complete one, was found."""
 
 
+class SaveError(CheckpointError, OSError):
+    """Files that could not be written: the disk is full, or the place does not let them. The old ones are kept."""
+
+
 class BackendMissingError(MobileBertError, ImportError):
     """A framework or optional package that this call needs is not installed."""
 

@@ -6,13 +6,13 @@ import hashlib
 import json
 import os
 import re
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from .errors import CheckpointError, CheckpointNotFoundError
+from .saves import saving
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
@@ -82,6 +82,19 @@ def weight_map(index: Path) -> dict[str, str]:
     return places
 
 
+def directory_to_save_in(place: Any) -> Path:
+    """The directory that a caller of `save_pretrained` names, which need not be there.
+
+    Raises:
+        CheckpointError: for what is no path, an empty one, or that of a file.
+    """
+    if not isinstance(place, str | os.PathLike) or not os.fspath(place):
+        raise CheckpointError(f"save_pretrained: wanted the path of a directory, got {place!r}. Nothing was written.")
+    if os.path.isfile(place):
+        raise CheckpointError(f"{place}: wanted a directory to save in, got a file. Pass another path.")
+    return Path(place)
+
+
 def write_text(path: Path, text: str) -> None:
     """Writes a text file whole or not at all; parent directories are made."""
     with replacing(path) as temporary:
@@ -90,17 +103,12 @@ def write_text(path: Path, text: str) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its place when the block succeeds.
+    """A temporary path that takes the place of `path` when the block succeeds; parent directories are made.
 
-    Whatever interrupts the block, the old file stays whole and the temporary one goes.
+    Whatever interrupts the block, the old file stays whole and the temporary one goes; see `saves.saving`.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{uuid.uuid4().hex}.{path.name}")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with saving(path.parent) as save:
+        yield save.stage / path.name
 
 
 def sha256(path: Path) -> str:

@@ -20,6 +20,7 @@ from mobilebert_core.checkpoints.targets import ModelToWrite
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.configuration.fields import DTYPES
 from mobilebert_core.errors import ConfigError, InputError
+from mobilebert_core.files import directory_to_save_in
 from mobilebert_core.heads import Head, check_head
 from mobilebert_core.inputs import TEXT_INPUTS
 from mobilebert_core.resizing import resized_vocabulary, surviving_features
@@ -380,7 +381,7 @@ class TFMobileBertPreTrainedModel(CallForms, TrainedByKeras, keras.Model):
             self.config, self.head, self.variable_dtype, array, pooler=self.mobilebert.pooler is not None
         )
         output_format = OUTPUT_FORMATS["pytorch" if safe_serialization else "tensorflow"]
-        output_format.written.write(Path(save_directory), model, max_shard_size)
+        output_format.written.write(directory_to_save_in(save_directory), model, max_shard_size)
 
 
 def _policy(dtype: Any, plan: LoadPlan) -> Any:

@@ -22,6 +22,7 @@ from mobilebert_core.checkpoints.targets import ModelToWrite
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.configuration.fields import DTYPES
 from mobilebert_core.errors import CheckpointError, ConfigError
+from mobilebert_core.files import directory_to_save_in
 from mobilebert_core.heads import Head, check_head
 from mobilebert_core.resizing import resized_vocabulary, surviving_features
 from mobilebert_core.weights import Weight, weight_table
@@ -360,7 +361,7 @@ class MobileBertPreTrainedModel(nn.Module):
             pooler=self._has_pooler,
         )
         output_format = OUTPUT_FORMATS["pytorch" if safe_serialization else "pytorch-bin"]
-        output_format.written.write(Path(save_directory), model, max_shard_size)
+        output_format.written.write(directory_to_save_in(save_directory), model, max_shard_size)
 
 
 class _Unfilled(TorchFunctionMode):

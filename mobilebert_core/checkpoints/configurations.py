@@ -13,6 +13,7 @@ from ..configuration.presets import PRESETS
 from ..errors import CheckpointError, CheckpointNotFoundError, ConfigError
 from ..files import CONFIG_FILE, read_json
 from ..heads import HEADS
+from ..saves import home
 from ..weights import BASE_PREFIX, every_weight, weight_table
 from .names.google import google_config, google_names, is_quantized
 from .names.model_garden import model_garden_names
@@ -45,7 +46,8 @@ class ConfigFile:
         Raises:
             ConfigError: when it is not that of a MobileBERT, or an override is none of its fields.
         """
-        folder = self.path.parent if self.path.name == CONFIG_FILE else self.path
+        path = home(self.path)
+        folder = path.parent if path.name == CONFIG_FILE else path
         try:
             return MobileBertConfig.from_dict(self.values, **{"name_or_path": str(folder), **overrides})
         except ConfigError as e:
@@ -76,7 +78,7 @@ def google_config_of(file: WeightFile, found: ConfigFile, **overrides: Any) -> M
         CheckpointNotFoundError: when there is no JSON, or several, and no published architecture fits.
         ConfigError: when the JSON is not that of a MobileBERT.
     """
-    source = found if found.exists else _google_json(found.path.parent)
+    source = found if found.exists else _google_json(home(found.path).parent)
     if source is not None and "model_type" in source.values:
         return source.configuration(**overrides)
     if source is not None:

@@ -14,6 +14,7 @@ from ..configuration.config import MobileBertConfig
 from ..files import CONFIG_FILE
 from ..heads import Head, check_head
 from ..hub.resolve import resolve, take_hub_keywords
+from ..saves import current
 from ..weights import every_weight
 from .configurations import ConfigFile, configuration
 from .names.torch import torch_names
@@ -73,16 +74,18 @@ def prepare_loading(
     if not isinstance(config, MobileBertConfig):
         overrides = {"name_or_path": os.fspath(passed), **overrides}
         config = None if config is None else resolve(config, config=True, **{**hub, "subfolder": None})
-    config_file = ConfigFile(path / CONFIG_FILE)
-    if config is None and config_file.exists:
-        config_file.configuration(**overrides)  # that it is of another model says more than anything about its weights
+
+    def check(found: ConfigFile) -> None:  # that it is of another model says more than anything about its weights
+        if config is None:
+            found.configuration(**overrides)
+
     if state_dict is None:
-        checkpoint = open_checkpoint(path, config_file)
+        checkpoint = open_checkpoint(path, check)
         resolved = checkpoint.config(config, **overrides)
         check_head(resolved, head)
         weights = checkpoint.weights(resolved)
     else:
-        found = config_file.configuration if config is None and path.is_dir() else None
+        found = ConfigFile(current(path / CONFIG_FILE)).configuration if config is None and path.is_dir() else None
         resolved = found(**overrides) if found else configuration(path if config is None else config, **overrides)
         check_head(resolved, head)
         weights = torch_names(state_dict, every_weight(resolved))

@@ -5,6 +5,8 @@ What a file is say its first bytes; its name only says which file of a directory
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +14,11 @@ from typing import Any
 from ..configuration.config import MobileBertConfig
 from ..errors import CheckpointError, CheckpointNotFoundError
 from ..files import CONFIG_FILE, INDEX_SUFFIX, WEIGHT_FILES
+from ..saves import arriving, current, home, steady
 from ..weights import every_weight
 from .configurations import ConfigFile, configuration, google_json_config
 from .containers.sharded import ShardedFile
-from .formats import CONTAINERS, FORMATS, GOOGLE, Container, Format
+from .formats import CONTAINERS, ENDINGS, FORMATS, GOOGLE, Container, Format
 from .tensor_info import MappedCheckpoint, WeightFile
 
 _PLAUSIBLE = 1000  # feed-forward networks in all blocks; the released model has 96
@@ -46,7 +49,7 @@ class Checkpoint:
     @property
     def folder(self) -> Path:
         """Where its configuration and tokenizer are."""
-        return self.config_file.path.parent
+        return home(self.config_file.path).parent
 
     def config(self, passed: MobileBertConfig | str | Path | None = None, **overrides: Any) -> MobileBertConfig:
         """The model it describes: as `passed` (a configuration, its file or directory), or as found with it.
@@ -77,26 +80,37 @@ class Checkpoint:
         return self.format.naming.names(self.file, every_weight(config), config)
 
 
-def open_checkpoint(path: str | Path, config_file: ConfigFile | None = None) -> Checkpoint:
+def open_checkpoint(path: str | Path, check: Callable[[ConfigFile], object] | None = None) -> Checkpoint:
     """Opens a directory, a file of weights, the index of a sharded one, or the prefix of a TensorFlow checkpoint.
 
-    Of a directory the first of `WEIGHT_FILES` that is there is taken, else its one other checkpoint. `config_file` is
-    that of the directory, where it was read already.
+    Of a directory the first of `WEIGHT_FILES` that is there is taken, else its one other checkpoint. What is opened
+    stays open: whoever saves there meanwhile changes nothing of it.
+
+    Args:
+        check: gets the config.json of a directory, if it has one, before its weights are looked for.
 
     Raises:
         CheckpointNotFoundError: when there is none, or several and none of the usual names.
-        CheckpointError: when it is damaged or no format of MobileBERT.
+        CheckpointError: when it is damaged or no format of MobileBERT, or is replaced faster than it can be opened.
     """
+    path = Path(path)
+
+    def opened() -> Checkpoint:
+        if not path.is_dir():
+            return _opened(current(path))
+        if check is not None and (found := _config_file(path)).exists:
+            check(found)
+        return _opened(_weights_of(path))
+
     try:
-        return _opened(Path(path), config_file)
+        return steady(path if path.is_dir() else path.parent, opened, _matters)
     except OSError as e:
         if isinstance(e, CheckpointError):
             raise
         raise CheckpointNotFoundError(f"{path!s:.200}: cannot be read ({e.strerror}).") from None
 
 
-def _opened(place: Path, config_file: ConfigFile | None) -> Checkpoint:
-    place = _weights_of(place) if place.is_dir() else place
+def _opened(place: Path) -> Checkpoint:
     if place.name.endswith(INDEX_SUFFIX):
         sharded = ShardedFile(place, lambda shard: _container_of(shard).opens(shard))
         container, first = _container_of(sharded.shards[0]), sharded.first
@@ -108,27 +122,31 @@ def _opened(place: Path, config_file: ConfigFile | None) -> Checkpoint:
         parts = (file.path, *getattr(file, "shards", ()))
     chosen = next(each for each in FORMATS if each.container is container and each.holds(first))
     folder = _folder_of(place)
-    if config_file is None or config_file.path.parent != folder:
-        config_file = ConfigFile(folder / CONFIG_FILE)
+    config_file = _config_file(folder)
+    if config_file.exists:
+        with contextlib.suppress(CheckpointError):  # whoever needs it will hear of it
+            _ = config_file.values
     return Checkpoint(place, chosen, file, parts, config_file)
+
+
+def _matters(name: str) -> bool:
+    """Whether a file may be part of a checkpoint, by its name."""
+    return not name.startswith(".") and (name.endswith((*ENDINGS, ".json", ".yaml")) or ".data-" in name)
+
+
+def _config_file(folder: Path) -> ConfigFile:
+    return ConfigFile(current(folder / CONFIG_FILE))
 
 
 def _folder_of(place: Path) -> Path:
     """Where the configuration and tokenizer are: beside the weights; of a SavedModel, above its `variables`."""
-    above = place.parent.parent
-    return above if (above / "saved_model.pb").is_file() else place.parent
+    folder = home(place).parent
+    return folder.parent if (folder.parent / "saved_model.pb").is_file() else folder
 
 
 def _weights_of(directory: Path) -> Path:
-    for name in WEIGHT_FILES:
-        if (directory / name).is_file():
-            return directory / name
-    found: list[Path] = []
-    for container in CONTAINERS:
-        for pattern in (*(f"*{ending}" for ending in container.endings), *container.places):
-            found += sorted(directory.glob(pattern))
-    if any(path.name.endswith(".json") for path in found):
-        found = [path for path in found if path.suffix != ".h5"]  # which are its shards
+    saved = arriving(directory)
+    found = (_candidates(saved) if saved is not None else []) or _candidates(directory)
     if len(found) > 1:
         found = [path for path in found if path == _latest(directory)] or found
     if len(found) == 1:
@@ -139,6 +157,20 @@ def _weights_of(directory: Path) -> Path:
         )
     beside = ", ".join(sorted(p.name for p in directory.iterdir())[:8])
     raise CheckpointNotFoundError(f"{directory}: weights not found; the directory holds {beside or 'nothing'}.")
+
+
+def _candidates(directory: Path) -> list[Path]:
+    """The first of the usual files of weights, or else all others."""
+    for name in WEIGHT_FILES:
+        if (directory / name).is_file():
+            return [directory / name]
+    found: list[Path] = []
+    for container in CONTAINERS:
+        for pattern in (*(f"*{ending}" for ending in container.endings), *container.places):
+            found += sorted(path for path in directory.glob(pattern) if not path.name.startswith("."))
+    if any(path.name.endswith(".json") for path in found):
+        found = [path for path in found if path.suffix != ".h5"]  # which are its shards
+    return found
 
 
 def _latest(directory: Path) -> Path | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,10 +15,11 @@ from ..configuration.config import MobileBertConfig
 from ..errors import CheckpointError
 from ..files import INDEX_SUFFIX, PICKLE_FILE, TENSORFLOW_FILE, WEIGHT_FILES, WEIGHTS_FILE, write_text
 from ..heads import Head
+from ..saves import saving
 from ..weights import Weight, weight_table
 from .containers.keras_writer import write_keras_archive, write_keras_weights
 from .containers.pickle.pickle_writer import write_pickle
-from .containers.shards import remove_checkpoint, write_sharded
+from .containers.shards import family_of, write_sharded
 from .containers.tensor_bundle.bundle_writer import write_bundle, write_checkpoint_state
 from .containers.tensorflow_writer import write_tensorflow
 from .dtypes import cast
@@ -78,8 +80,9 @@ def save_safetensors(directory: Path, model: ModelToWrite, max_shard_size: int |
     """config.json and model.safetensors, in shards of at most a size if one is passed."""
     held = model.state_dict()
     stored = {name: s for name, (_, s) in held.items()}
-    write_sharded(directory / WEIGHTS_FILE, stored, lambda name: model.read(held[name][0]), max_shard_size)
-    model.save_config(directory)
+    with saving_weights(directory, WEIGHTS_FILE) as stage:
+        write_sharded(stage / WEIGHTS_FILE, stored, lambda name: model.read(held[name][0]), max_shard_size)
+        model.save_config(stage)
 
 
 def save_pickle(directory: Path, model: ModelToWrite, max_shard_size: int | str | None) -> None:
@@ -88,11 +91,10 @@ def save_pickle(directory: Path, model: ModelToWrite, max_shard_size: int | str 
         raise CheckpointError(f"{directory}: {PICKLE_FILE} is written in one file; leave max_shard_size out.")
     arrays = {w.full_name: model.read(w.full_name) for w in model.weights if w.tied_to is None}
     # Tied weights stand there under both names, as transformers wrote them; they are one array.
-    write_pickle(
-        directory / PICKLE_FILE, {w.name: arrays[w.tied_to or w.full_name] for w in model.weights}, model.dtype
-    )
-    remove_preferred(directory, PICKLE_FILE)
-    model.save_config(directory)
+    by_name = {w.name: arrays[w.tied_to or w.full_name] for w in model.weights}
+    with saving_weights(directory, PICKLE_FILE) as stage:
+        write_pickle(stage / PICKLE_FILE, by_name, model.dtype)
+        model.save_config(stage)
 
 
 def save_tensorflow(directory: Path, model: ModelToWrite, max_shard_size: int | str | None) -> None:
@@ -102,16 +104,17 @@ def save_tensorflow(directory: Path, model: ModelToWrite, max_shard_size: int | 
             f"{directory}: TensorFlow's models of transformers have no pruned heads, this one has "
             f"{model.config.pruned_heads}. Write a PyTorch or Keras checkpoint."
         )
-    write_tensorflow(directory, model.head, model.weights, model.read, dtype=model.dtype, max_shard_size=max_shard_size)
-    remove_preferred(directory, TENSORFLOW_FILE)
-    model.save_config(directory)
+    with saving_weights(directory, TENSORFLOW_FILE) as stage:
+        write_tensorflow(stage, model.head, model.weights, model.read, dtype=model.dtype, max_shard_size=max_shard_size)
+        model.save_config(stage)
 
 
 def save_keras_weights(path: Path, model: ModelToWrite, max_shard_size: int | str | None) -> None:
     """A .weights.h5 file, and config.json beside it."""
     _whole(path, model, max_shard_size)
-    write_keras_weights(path, model.config, model.head, model.read, model.pooler)
-    model.save_config(path.parent)
+    with saving(path.parent) as save:
+        write_keras_weights(save.stage / path.name, model.config, model.head, model.read, model.pooler)
+        model.save_config(save.stage)
 
 
 def save_keras_archive(path: Path, model: ModelToWrite, max_shard_size: int | str | None) -> None:
@@ -135,10 +138,12 @@ def save_google(path: Path, model: ModelToWrite, max_shard_size: int | str | Non
         return found.T if "tf1" in weight.transposed else found
 
     stored = sorted((w for w in model.weights if w.tf1 is not None), key=lambda w: str(w.tf1).encode())
-    write_bundle(path, ((str(weight.tf1), array(weight)) for weight in stored))
-    write_checkpoint_state(path)
-    write_text(path.with_name(GOOGLE_JSON), json.dumps(fields, indent=2) + "\n")
-    model.save_config(path.parent)
+    with saving(path.parent) as save:
+        prefix = save.stage / path.name
+        write_bundle(prefix, ((str(weight.tf1), array(weight)) for weight in stored))
+        write_checkpoint_state(prefix)
+        write_text(prefix.with_name(GOOGLE_JSON), json.dumps(fields, indent=2) + "\n")
+        model.save_config(save.stage)
 
 
 def _whole(path: Path, model: ModelToWrite, max_shard_size: int | str | None) -> None:
@@ -151,8 +156,13 @@ def _whole(path: Path, model: ModelToWrite, max_shard_size: int | str | None) ->
         raise CheckpointError(f"{path}: this format is one file; leave max_shard_size out.")
 
 
-def remove_preferred(directory: Path, file: str) -> None:
-    """Removes the weights that would be read before `file`, with other values: an earlier save in another format."""
-    for name in WEIGHT_FILES[: WEIGHT_FILES.index(file)]:
-        if not name.endswith(INDEX_SUFFIX):
-            remove_checkpoint(directory / name)
+@contextmanager
+def saving_weights(directory: Path, file: str) -> Iterator[Path]:
+    """The stage of a save of `file`, or of its shards, into a directory.
+
+    An earlier save of the same name goes with it, and one in another format that would be read before it.
+    """
+    with saving(directory) as save:
+        before = WEIGHT_FILES[: WEIGHT_FILES.index(file) + 1]
+        save.stale |= {family_of(name) for name in before if not name.endswith(INDEX_SUFFIX)}
+        yield save.stage

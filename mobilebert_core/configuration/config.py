@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any, Literal, Self, overload
 import numpy as np
 
 from ..errors import CheckpointNotFoundError, ConfigError
-from ..files import CONFIG_FILE, read_json, write_text
+from ..files import CONFIG_FILE, directory_to_save_in, read_json, write_text
 from ..hub.resolve import resolve, take_hub_keywords
+from ..saves import current
 from . import json_dialect
 from .checks import faults
 from .fields import ConfigFields, default_values
@@ -177,7 +178,7 @@ class MobileBertConfig(ConfigFields):
 
     def save_pretrained(self, save_directory: str | Path) -> None:
         """Writes config.json into the directory, which is made if needed."""
-        self.to_json_file(Path(save_directory) / CONFIG_FILE)
+        self.to_json_file(directory_to_save_in(save_directory) / CONFIG_FILE)
 
     @overload
     @classmethod
@@ -224,7 +225,8 @@ class MobileBertConfig(ConfigFields):
                 f"{path}: wanted the directory of config.json and its weights, got a file. What Keras saved as .keras "
                 "is read by keras.models.load_model."
             )
-        return read_json(path if path.is_file() or path.suffix == ".json" else path / CONFIG_FILE), kwargs
+        file = path if path.is_file() or (path.suffix == ".json" and not path.is_dir()) else path / CONFIG_FILE
+        return read_json(current(file)), kwargs
 
     @overload
     @classmethod

@@ -12,7 +12,8 @@ class Activation:
 
     Attributes:
         meaning: the name by which a backend finds its function.
-        names: in config.json. The first is the one that stands for another code's name.
+        names: that are read in config.json. The first is the one that stands for another code's name.
+        written: the name in config.json for a name that transformers does not know.
         google: in Google's TF1 code; None where that code does not have the function.
         model_garden_head: in the masked-language head of the Model Garden, where it is none of `names`.
         kinked: True where the derivative jumps, so that rounding can change a gradient altogether.
@@ -20,6 +21,7 @@ class Activation:
 
     meaning: str
     names: tuple[str, ...]
+    written: str | None = None
     google: str | None = None
     model_garden_head: str | None = None
     kinked: bool = False
@@ -30,12 +32,20 @@ ACTIVATION_TABLE = (
     Activation("relu6", ("relu6",), google="relu6", kinked=True),
     Activation("gelu", ("gelu",)),
     # What both of Google's codes call gelu here is the approximation by tanh.
-    Activation("gelu_tanh", ("gelu_new", "gelu_pytorch_tanh", "gelu_tanh"), google="gelu", model_garden_head="gelu"),
+    Activation(
+        "gelu_tanh",
+        ("gelu_new", "gelu_pytorch_tanh", "gelu_tanh"),
+        written="gelu_pytorch_tanh",
+        google="gelu",
+        model_garden_head="gelu",
+    ),
     Activation("silu", ("silu", "swish")),
     Activation("tanh", ("tanh",), google="tanh"),
 )
 # Every name in config.json: what it means to a backend.
 ACTIVATIONS = {name: activation.meaning for activation in ACTIVATION_TABLE for name in activation.names}
+# Ours alone -> what stands in a file for it.
+WRITTEN_ACTIVATIONS = {each.meaning: each.written for each in ACTIVATION_TABLE if each.written is not None}
 
 NORMALIZATION_TYPES = ("no_norm", "layer_norm")
 REGRESSION, SINGLE_LABEL, MULTI_LABEL = "regression", "single_label_classification", "multi_label_classification"

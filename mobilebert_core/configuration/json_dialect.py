@@ -16,7 +16,7 @@ import numpy as np
 
 from ..errors import ConfigError
 from .checks import is_int
-from .fields import ALWAYS_WRITTEN, default_values, fields_marked
+from .fields import ALWAYS_WRITTEN, WRITTEN_ACTIVATIONS, default_values, fields_marked
 
 # Fields that every transformers configuration may carry. They change nothing in MobileBERT; they are
 # accepted, kept and written back, so that a file survives the trip.
@@ -59,6 +59,7 @@ def written(values: Mapping[str, Any]) -> dict[str, Any]:
         for name, value in values.items()
         if name not in RUNTIME_ONLY | _LABEL_MAPS and (name in always or value != defaults[name])
     }
+    out["hidden_act"] = WRITTEN_ACTIVATIONS.get(out["hidden_act"], out["hidden_act"])
     if values["id2label"] != _DEFAULT_LABELS:
         out |= {name: dict(values[name] or {}) for name in ("id2label", "label2id")}
     return out

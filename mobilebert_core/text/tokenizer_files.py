@@ -11,6 +11,7 @@ from typing import Any
 
 from mobilebert_core.errors import CheckpointError, CheckpointNotFoundError, TokenizerError
 from mobilebert_core.files import TOKENIZER_FILES, read_json
+from mobilebert_core.saves import current
 from mobilebert_core.text.added_tokens import ADDITIONAL, SPECIAL_TOKEN_NAMES, AddedToken
 from mobilebert_core.text.wordpiece import load_vocabulary
 
@@ -113,7 +114,7 @@ class TokenizerDirectory:
                 f"{place}: wanted a directory with {VOCABULARY} or {TOKENIZER}, or the path of such a file;"
                 f" nothing is at {place.absolute()}. Check the path."
             )
-        vocabulary, tokenizer = place / VOCABULARY, place / TOKENIZER
+        vocabulary, tokenizer = current(place / VOCABULARY), current(place / TOKENIZER)
         if not vocabulary.is_file() and not tokenizer.is_file():
             raise CheckpointNotFoundError(
                 f"{place}: wanted {VOCABULARY} or {TOKENIZER} in the directory, found"
@@ -127,7 +128,7 @@ class TokenizerDirectory:
         )
 
     def _optional(self, name: str) -> dict[str, Any] | None:
-        file = Path(self.path, name)
+        file = current(Path(self.path, name))
         return read_tokenizer_json(file) if Path(self.path).is_dir() and file.is_file() else None
 
     def arguments(self) -> dict[str, Any]:

@@ -2,10 +2,13 @@
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from mobilebert_core.files import TOKENIZER_FILES
+from mobilebert_core.saves import home, steady
 from mobilebert_core.text.added_tokens import ADDITIONAL, SPECIAL_TOKEN_NAMES
-from mobilebert_core.text.tokenizer_files import TokenizerDirectory, read_vocabulary
+from mobilebert_core.text.tokenizer_files import TokenizerDirectory, VocabularySource, read_vocabulary
 from mobilebert_core.text.tokenizer_settings import GENERAL_DEFAULTS, WORDPIECE_DEFAULTS
 
 from ..hub.resolve import resolve, take_hub_keywords
@@ -28,11 +31,18 @@ def constructor_arguments(
     """`vocab_file` and keywords that make the tokenizer at `name_or_path`; `overrides` win over what its files say."""
     overrides = dict(overrides)
     hub = take_hub_keywords(overrides)
-    found = TokenizerDirectory.find(resolve(name_or_path, tokenizer=True, **hub))
-    source = read_vocabulary(found.vocab_file, found.tokenizer_file)
-    written = found.arguments()
+    place = resolve(name_or_path, tokenizer=True, **hub)
+
+    def read() -> tuple[str | None, VocabularySource, dict[str, Any]]:
+        found = TokenizerDirectory.find(place)
+        source = read_vocabulary(found.vocab_file, found.tokenizer_file)
+        return found.vocab_file and str(home(Path(found.vocab_file))), source, found.arguments()
+
+    vocab_file, source, written = steady(
+        place if place.is_dir() else place.parent, read, lambda name: name in (*TOKENIZER_FILES, place.name)
+    )
     arguments = {key: value for key, value in written.items() if key in _ARGUMENTS}
     extras = {key: value for key, value in written.items() if key not in _ARGUMENTS | _NOT_KEPT}
     arguments |= {key: value for key, value in overrides.items() if key not in _WITHOUT_EFFECT}
     arguments["name_or_path"] = os.fspath(name_or_path)
-    return found.vocab_file, {**source.arguments, **arguments, "_source": source, "_config_extras": extras}
+    return vocab_file, {**source.arguments, **arguments, "_source": source, "_config_extras": extras}

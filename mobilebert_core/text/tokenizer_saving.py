@@ -2,12 +2,14 @@
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from mobilebert_core.errors import TokenizerError
 from mobilebert_core.files import write_text
+from mobilebert_core.saves import saving
 from mobilebert_core.text.added_tokens import AddedToken
 from mobilebert_core.text.special_tokens import SpecialTokens
 from mobilebert_core.text.token_table import TokenTable
@@ -90,20 +92,20 @@ def write_tokenizer(
     legacy_format: bool | None,
     filename_prefix: str | None,
 ) -> tuple[str, ...]:
-    """Writes the files of a tokenizer, each of them whole, and returns their paths.
+    """Writes the files of a tokenizer, which are seen at once, and returns their paths.
 
     Raises `TokenizerError` when tokenizer.json is wanted (`legacy_format=False`) but cannot describe the tokenizer.
     """
     directory = Path(save_directory)
-    if directory.exists() and not directory.is_dir():
-        raise TokenizerError(f"{directory}: wanted a directory to save in, got a file. Pass another path.")
+    if not os.fspath(save_directory) or (directory.exists() and not directory.is_dir()):
+        got = "a file" if os.fspath(save_directory) else "an empty path"
+        raise TokenizerError(f"{save_directory}: wanted a directory to save in, got {got}. Pass another path.")
     describable = not splitting.get("never_split") and splitting.get("do_basic_tokenize", True)
     if legacy_format is False and not describable:
         raise TokenizerError(
             f"{directory}: wanted a tokenizer that {TOKENIZER} can describe, got one with never_split or without"
             " basic tokenization. Save it with legacy_format=None."
         )
-    directory.mkdir(parents=True, exist_ok=True)
     files = {
         CONFIG: _json_text(config),
         SPECIAL_MAP: _json_text({name: _plain(token) for name, token in special.by_name().items()}),
@@ -114,10 +116,11 @@ def write_tokenizer(
             files[ADDED] = _json_text(added)
     if legacy_format is not True and describable:
         files[TOKENIZER] = tokenizer_json(table, special, splitting)
-    for name, text in files.items():
-        write_text(_path(directory, name, filename_prefix), text)
-    for name in {ADDED, TOKENIZER, VOCABULARY} - files.keys():  # of an earlier tokenizer, now contradicting
-        _path(directory, name, filename_prefix).unlink(missing_ok=True)
+    contradicting = {ADDED, TOKENIZER, VOCABULARY} - files.keys()  # if they are there, of an earlier tokenizer
+    with saving(directory) as save:
+        for name, text in files.items():
+            write_text(_path(save.stage, name, filename_prefix), text)
+        save.stale |= {re.compile(re.escape(_path(directory, name, filename_prefix).name)) for name in contradicting}
     return tuple(str(_path(directory, name, filename_prefix)) for name in files)
 
 

@@ -13,7 +13,6 @@ import csv
 import json
 import os
 import shutil
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO
@@ -24,6 +23,7 @@ from safetensors.numpy import load_file, save_file
 
 from ..errors import CheckpointError, ConfigError
 from ..files import read_json, write_text
+from ..saves import clear, current, saving
 
 SETTINGS_FILE = "training.json"
 CURVES_FILE = "curves.csv"
@@ -78,25 +78,18 @@ class RunDirectory:
     # ------------------------------------------------------------------------------------------- state
 
     def save(self, trainer: Any, progress: Mapping[str, Any]) -> None:
-        """Weights, moments and progress as one directory that appears whole and takes the place of the last."""
-        stage = self.output / f".resume-{uuid.uuid4().hex}"
-        old = self.output / f".resume-old-{uuid.uuid4().hex}"
+        """Weights, moments and progress, which together take the place of the last ones."""
         try:
-            stage.mkdir()
-            trainer.save(stage)
-            save_file({n: np.ascontiguousarray(a) for n, a in trainer.state().items()}, stage / _STATE_FILE)
-            write_text(stage / _PROGRESS_FILE, json.dumps(dict(progress)))
-            if self._curves is not None:
-                self._curves.flush()
-            place = self.output / RESUME
-            if place.exists():
-                os.replace(place, old)
-            os.replace(stage, place)
+            with saving(self.output / RESUME) as save:
+                trainer.save(save.stage)
+                state = {n: np.ascontiguousarray(a) for n, a in trainer.state().items()}
+                save_file(state, save.stage / _STATE_FILE)
+                write_text(save.stage / _PROGRESS_FILE, json.dumps(dict(progress)))
+                if self._curves is not None:
+                    self._curves.flush()
         except SafetensorError as e:  # what it makes of a full disk
             before = "the one before is kept" if (self.output / RESUME).exists() else "there is none before"
             raise CheckpointError(f"{self.output}: the state cannot be saved ({e}); {before}.") from None
-        finally:
-            self._restore_interrupted()
 
     @property
     def saved(self) -> Path | None:
@@ -105,7 +98,9 @@ class RunDirectory:
         return place if place.exists() else None
 
     def _restore_interrupted(self) -> None:
-        """Between two renames an interruption leaves the old state under a name of its own."""
+        """Clears up after a training that was killed; version 0.1.0 left the old state under a name of its own."""
+        if self.output.is_dir():
+            clear(self.output)
         left = sorted(self.output.glob(".resume-*"))
         for path in left:
             if "-old-" in path.name and not (self.output / RESUME).exists():
@@ -121,7 +116,7 @@ class RunDirectory:
         """
         place = self.output / RESUME
         try:
-            return load_file(place / _STATE_FILE), read_json(place / _PROGRESS_FILE)
+            return load_file(current(place / _STATE_FILE)), read_json(current(place / _PROGRESS_FILE))
         except (OSError, SafetensorError) as e:
             raise CheckpointError(f"{place}: the saved state cannot be read ({e}). Start anew elsewhere.") from None
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import numpy as np
 
 from mobilebert_core.errors import CheckpointError, ConfigError
 from mobilebert_core.files import write_text
+from mobilebert_core.saves import current, saving
 
 from ..variables import seed_generators, variable_array
 
@@ -63,7 +65,7 @@ class ResumeTraining(keras.callbacks.Callback):
         state = _state(self.backup_dir)
         if not state:
             return
-        path = self.backup_dir / state["weights"]
+        path = current(self.backup_dir / state["weights"])
         self.model.load_weights(path)
         with np.load(path.with_suffix(".npz")) as arrays:
             stored = [arrays[str(i)] for i in range(len(arrays.files))]
@@ -112,22 +114,20 @@ class ResumeTraining(keras.callbacks.Callback):
             shutil.rmtree(self.backup_dir)
 
     def _save(self, epoch: int, batch: int) -> None:
-        """Writes beside the last backup, which `state.json` goes on naming until this one is whole."""
-        self.backup_dir.mkdir(parents=True, exist_ok=True)
-        path = self.backup_dir / f"epoch-{epoch}-batch-{batch}.weights.h5"
-        self.model.save_weights(path)
+        """Writes a backup that takes the place of the last one."""
         seeds = [generator.state for generator in seed_generators(self.model)]
         beside = [*seeds, *self.model.metrics[0].variables]  # Keras's files of weights have neither
         arrays: dict[str, Any] = {str(i): variable_array(v) for i, v in enumerate(beside)}
-        np.savez(path.with_suffix(".npz"), **arrays)
-        write_text(self.backup_dir / _STATE, json.dumps({"epoch": epoch, "batch": batch, "weights": path.name}))
-        for old in self.backup_dir.glob("epoch-*"):
-            if old.name not in (path.name, path.with_suffix(".npz").name):
-                old.unlink()
+        with saving(self.backup_dir) as save:
+            path = save.stage / f"epoch-{epoch}-batch-{batch}.weights.h5"
+            self.model.save_weights(path)
+            np.savez(path.with_suffix(".npz"), **arrays)
+            write_text(save.stage / _STATE, json.dumps({"epoch": epoch, "batch": batch, "weights": path.name}))
+            save.stale.add(re.compile(r"epoch-.*"))
 
 
 def _state(backup_dir: Path) -> dict[str, Any]:
-    path = backup_dir / _STATE
+    path = current(backup_dir / _STATE)
     if not path.is_file():
         return {}
     try:

@@ -251,6 +251,41 @@ def test_an_interrupted_save_leaves_the_old_file(backend, checkpoint, tmp_path, 
     assert {p.name: p.read_bytes() for p in (tmp_path / "again").iterdir()} == before
 
 
+@pytest.mark.parametrize("place", ["", None, 5, ["out"]])
+def test_saving_nowhere(backend, checkpoint, tmp_path, monkeypatch, place):
+    model = backend.load("MaskedLM", checkpoint("MaskedLM"))
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    for saved in (model, model.config):
+        with pytest.raises(CheckpointError, match="save_pretrained: wanted the path of a directory, got"):
+            saved.save_pretrained(place)
+    (tmp_path / "file").write_text("mine")
+    for saved in (model, model.config):
+        with pytest.raises(CheckpointError, match="file: wanted a directory to save in, got a file"):
+            saved.save_pretrained(tmp_path / "file")
+    assert list((tmp_path / "empty").iterdir()) == [] and (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_directory_that_ends_like_a_file(backend, checkpoint, tmp_path):
+    model = backend.load("MaskedLM", checkpoint("MaskedLM"))
+    for name in ("model.json", "model.keras", "model.bin"):
+        model.save_pretrained(tmp_path / name)
+        assert type(model.config).from_pretrained(tmp_path / name) == backend.load("MaskedLM", tmp_path / name).config
+
+
+@pytest.mark.parametrize("state", [5, ["a"], {"a": 5}, {5: None}, "x"])
+def test_what_is_no_state_dict(checkpoint, tmp_path, state):
+    from tests.backends.backend import TorchBackend
+
+    path = checkpoint("MaskedLM")
+    model = TorchBackend().load("MaskedLM", path)
+    with pytest.raises(CheckpointError, match="state_dict: wanted (a mapping of )?names to tensors, got"):
+        type(model).from_pretrained(path, state_dict=state)
+    with pytest.raises(CheckpointError, match="state_dict: wanted (a mapping of )?names to tensors, got"):
+        model.save_pretrained(tmp_path / "out", state_dict=state)
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_state_dict_that_is_not_whole_replaces_nothing(checkpoint, tmp_path):
     from tests.backends.backend import TorchBackend
 

@@ -7,6 +7,7 @@ import pickle
 import pytest
 
 from mobilebert_core.configuration.config import MobileBertConfig
+from mobilebert_core.configuration.fields import ACTIVATIONS
 from mobilebert_core.configuration.json_dialect import INERT_FIELDS
 from mobilebert_core.configuration.presets import PRESETS
 from mobilebert_core.errors import CheckpointNotFoundError, ConfigError
@@ -23,6 +24,24 @@ RELEASED = {
     "trigram_input": True, "true_hidden_size": 128, "type_vocab_size": 2, "use_bottleneck": True,
     "use_bottleneck_attention": False, "vocab_size": 30522,
 }  # fmt: skip
+
+
+# Of PyTorch's models in transformers 4.37.2, by its table ACT2FN.
+ACTIVATIONS_OF_TRANSFORMERS = {
+    "gelu", "gelu_10", "gelu_fast", "gelu_new", "gelu_python", "gelu_pytorch_tanh", "gelu_accurate", "laplace",
+    "linear", "mish", "quick_gelu", "relu", "relu2", "relu6", "sigmoid", "silu", "swish", "tanh",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_a_file_names_an_activation_as_transformers_does(name, tmp_path):
+    config = MobileBertConfig(hidden_act=name)
+    for use_diff in (False, True):
+        config.to_json_file(tmp_path / "config.json", use_diff)
+        written = json.loads((tmp_path / "config.json").read_text())["hidden_act"]
+        assert written in ACTIVATIONS_OF_TRANSFORMERS and ACTIVATIONS[written] == ACTIVATIONS[name]
+        assert written == name or name not in ACTIVATIONS_OF_TRANSFORMERS
+    assert MobileBertConfig.from_pretrained(tmp_path) == config
 
 
 def test_the_released_model_is_the_first_preset():

@@ -173,6 +173,11 @@ def test_our_json_means_the_same_to_google(branch):
     }
 
 
+@pytest.mark.parametrize("name", ["gelu_new", "gelu_pytorch_tanh", "gelu_tanh"])
+def test_every_name_of_one_function_is_googles(name):
+    assert google_fields(tiny_config(hidden_act=name))["hidden_act"] == "gelu"
+
+
 @pytest.mark.parametrize("fields", [{"hidden_act": "silu"}, {"hidden_act": "gelu"}, {"pruned_heads": {0: [1]}}])
 def test_what_googles_code_cannot_build(fields):
     with pytest.raises(CheckpointError, match="Google's TF1 code has no"):

@@ -11,7 +11,9 @@ from safetensors import safe_open
 
 from mobilebert_core.checkpoints.containers.shards import size_in_bytes, write_files, write_sharded
 from mobilebert_core.checkpoints.tensor_info import TensorInfo
-from mobilebert_core.errors import ConfigError
+from mobilebert_core.errors import ConfigError, SaveError
+from mobilebert_core.files import write_text
+from mobilebert_core.saves import SAVED, arriving
 
 ARRAYS = {name: np.full((5, 2), i, np.float32) for i, name in enumerate("abcde")}  # 40 bytes each
 
@@ -111,42 +113,49 @@ def test_an_interrupted_write_leaves_everything_as_it_was(tmp_path, earlier):
         assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-@pytest.mark.parametrize("replaced", [0, 1, 2])
+@pytest.mark.parametrize("replaced", range(4))
 def test_an_interruption_leaves_no_mixture(tmp_path, monkeypatch, replaced):
-    """However many files had taken their place: no index speaks of shards of two saves."""
+    """However many files had taken their place: readers that know nothing of saves find no index; ours find the new."""
     path = tmp_path / "model.safetensors"
     write(path, ARRAYS, 120)
     replace, done = os.replace, []
 
     def cut_off(source, target):
-        if not target.name.startswith("."):  # no temporary file
+        if target.name in two:
             if len(done) == replaced:
                 raise OSError(5, "Input/output error")
             done.append(target)
         replace(source, target)
 
+    two = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors", "model.safetensors.index.json"]
     monkeypatch.setattr("os.replace", cut_off)
-    with pytest.raises(OSError, match="Input/output error"):
-        write(path, {n: a + 10 for n, a in ARRAYS.items()}, 120)
-    assert names(tmp_path) == ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
+    new = {n: a + 10 for n, a in ARRAYS.items()}
+    if replaced < 3:
+        with pytest.raises(SaveError, match="was saved, but not every file could take its place .Input/output error"):
+            write(path, new, 120)
+        assert not (tmp_path / two[2]).exists()
+        assert sorted(p.name for p in arriving(tmp_path).iterdir() if p.name in two) == two
+    else:
+        write(path, new, 120)
     monkeypatch.undo()
-    write(path, ARRAYS, 120)
-    assert all(np.array_equal(array, ARRAYS[n]) for n, array in read(tmp_path)[0].items())
+    write_text(tmp_path / "other.txt", "the next save, whatever it is, finishes that one")
+    assert names(tmp_path) == sorted([*two, "other.txt"])
+    assert all(np.array_equal(array, new[n]) for n, array in read(tmp_path)[0].items())
 
 
-def test_the_old_file_goes_only_after_the_new_index_is_there(tmp_path, monkeypatch):
+def test_the_old_file_goes_only_after_the_new_files_are_whole(tmp_path, monkeypatch):
     path = tmp_path / "model.safetensors"
     write(path, ARRAYS)
     before = path.read_bytes()
     replace = os.replace
 
     def cut_off(source, target):
-        if str(target).endswith("index.json"):
-            assert (tmp_path / "model-00005-of-00005.safetensors").exists()
+        if target.name == SAVED:
+            assert (source / "model-00005-of-00005.safetensors").exists()
             raise OSError(5, "Input/output error")
         replace(source, target)
 
     monkeypatch.setattr("os.replace", cut_off)
     with pytest.raises(OSError, match="Input/output error"):
         write(path, ARRAYS, 40)
-    assert path.read_bytes() == before and not (tmp_path / "model.safetensors.index.json").exists()
+    assert path.read_bytes() == before and names(tmp_path) == ["model.safetensors"]

@@ -136,26 +136,28 @@ def test_a_kill_while_saving_leaves_a_whole_state(tmp_path, moment):
     assert not list((tmp_path / "out").glob(".resume-*"))
 
 
-@pytest.mark.parametrize("nth", [1, 2])
-def test_an_interruption_between_the_renames_leaves_a_whole_state(tmp_path, monkeypatch, nth):
+@pytest.mark.parametrize(("nth", "step"), [(1, 1), (2, 2)])
+def test_an_interruption_between_the_renames_leaves_a_whole_state(tmp_path, monkeypatch, nth, step):
     first = run_directory(tmp_path)
     first.begin(0)
     first.save(FakeTrainer(1), {"step": 1, "best": {}})
     replace, calls = os.replace, []
 
     def interrupted(source, target):
-        if "resume" in str(source):
+        if "resume" in str(target):
             calls.append(source)
             if len(calls) == nth:
                 raise KeyboardInterrupt
         replace(source, target)
 
-    monkeypatch.setattr("mobilebert_core.training.run_directory.os.replace", interrupted)
+    monkeypatch.setattr("os.replace", interrupted)
     with pytest.raises(KeyboardInterrupt):
         first.save(FakeTrainer(2), {"step": 2, "best": {}})
     first.close()
-    assert run_directory(tmp_path, resume=True).load()[1]["step"] == 1
-    assert not list((tmp_path / "out").glob(".resume-*"))
+    monkeypatch.undo()
+    state, progress = run_directory(tmp_path, resume=True).load()
+    assert state["steps"].tolist() == [step] and progress["step"] == step
+    assert not list((tmp_path / "out").glob(".*"))
 
 
 def test_a_damaged_state_is_told(tmp_path):

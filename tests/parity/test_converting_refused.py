@@ -14,8 +14,7 @@ import pytest
 from conversion.converting import convert
 from conversion.parity.deviation import ParityError
 from mobilebert_core.checkpoints.formats import OUTPUT_FORMATS
-from mobilebert_core.checkpoints.opening import open_checkpoint
-from mobilebert_core.errors import CheckpointError
+from mobilebert_core.errors import CheckpointError, SaveError
 from tests.parity.test_converting import WORDS, edit, place, values
 
 
@@ -133,10 +132,10 @@ def test_an_interrupted_overwriting_leaves_no_mixture(checkpoint, tmp_path, monk
         replace(source, target)
 
     monkeypatch.setattr("os.replace", cut_off)
-    with pytest.raises(OSError, match="Input/output error"):
+    with pytest.raises(SaveError, match="was saved, but not every file could take its place .Input/output error"):
         convert(other, tmp_path / "out", max_shard_size="20KB", overwrite=True, parity="none")
-    with pytest.raises(CheckpointError):
-        open_checkpoint(tmp_path / "out")
+    first, second = values(other), values(tmp_path / "out")
+    assert first.keys() == second.keys() and all(np.array_equal(first[n], second[n]) for n in first)
 
 
 def test_overwriting_takes_the_tokenizer_along(checkpoint, tmp_path):

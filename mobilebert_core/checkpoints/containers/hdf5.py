@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import numpy as np
 from ...errors import BackendMissingError, CheckpointError
 from ..dtypes import widened
 from ..tensor_info import TensorInfo
+from .held_file import FileState, check_unchanged, file_state
 
 # What reading a file that is damaged or crafted makes h5py raise.
 _H5PY_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError)
@@ -37,11 +40,15 @@ class H5File:
         self._datasets: dict[str, Any] = {}
         try:
             self._file = h5py.File(path if content is None else content, "r")
+            self._opened = self._state(content)
             self._collect(self._file, h5py, {h5py.h5o.get_info(self._file.id).addr})
         except CheckpointError:
             raise
         except _H5PY_ERRORS as e:
             raise CheckpointError(f"{path}: not a whole HDF5 file ({e}). Fetch or save it again.") from None
+
+    def _state(self, content: Any) -> FileState | None:
+        return file_state(self._file.id.get_vfd_handle()) if content is None else None
 
     def _collect(self, group: Any, h5py: Any, seen: set[int]) -> None:
         for name in group:
@@ -69,9 +76,57 @@ class H5File:
             array = np.asarray(self._datasets[name][()])
         except _H5PY_ERRORS as e:
             raise CheckpointError(f"{self.path}: {name} cannot be read ({e}).") from None
+        if self._opened is not None:
+            check_unchanged(self._file.id.get_vfd_handle(), self._opened, self.path, name)
         if self.stored[name].dtype == "bfloat16":
             return widened(array.view("<u2"))
         return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+@contextmanager
+def writing_hdf5(path: Path) -> Iterator[Any]:
+    """A new HDF5 file, open for writing.
+
+    The HDF5 library does not survive a disk that is full: it fails when it closes the file, and again when the process
+    ends. So it is told that everything was written, and what went wrong is raised here.
+
+    Raises:
+        OSError: when the disk is full, or the file cannot be written for another reason.
+        BackendMissingError: without h5py.
+    """
+    h5py = import_h5py(path)
+    with _NeverFull(path, "w+b") as file:
+        try:
+            with h5py.File(file, "w") as content:
+                yield content
+        except _H5PY_ERRORS:  # what was not written cannot be read back either
+            if file.failed is None:
+                raise
+        if file.failed is not None:
+            raise file.failed
+
+
+class _NeverFull(io.FileIO):
+    """A file that keeps the first error of writing to itself, and pretends to have written."""
+
+    failed: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        rest = memoryview(data).cast("B")
+        size = len(rest)
+        while rest and self.failed is None:
+            try:
+                rest = rest[super().write(rest) or 0 :]
+            except OSError as e:
+                self.failed = e
+        return size
+
+    def truncate(self, size: int | None = None) -> int:
+        try:
+            return super().truncate(size)
+        except OSError as e:
+            self.failed = self.failed or e
+            return size or 0
 
 
 def import_h5py(path: Path) -> Any:

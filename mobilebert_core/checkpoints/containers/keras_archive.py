@@ -25,6 +25,7 @@ from ...files import CONFIG_FILE
 from ...heads import HEADS, Head
 from ..names.keras import keras_class
 from .hdf5 import H5File
+from .held_file import HeldFile
 
 ARCHIVE_SUFFIX, WEIGHTS_SUFFIX = ".keras", ".weights.h5"
 METADATA_MEMBER, CONFIG_MEMBER, WEIGHTS_MEMBER = "metadata.json", CONFIG_FILE, "model.weights.h5"
@@ -62,6 +63,7 @@ class KerasArchive:
         self.path = path
         if not path.is_file():
             raise CheckpointNotFoundError(f"{path}: file not found.")
+        self._held = HeldFile(path)
         with self._opened() as archive:
             others = self._checked_members(archive)
             described = self._read_config(archive)
@@ -75,12 +77,14 @@ class KerasArchive:
 
     def read(self, name: str) -> np.ndarray:
         """One array. bfloat16, which numpy lacks, comes exactly as float32."""
-        return self._weights.read(name)
+        array = self._weights.read(name)
+        self._held.check(name)
+        return array
 
     @contextmanager
     def _opened(self) -> Iterator[zipfile.ZipFile]:
         try:
-            with zipfile.ZipFile(self.path) as archive:
+            with zipfile.ZipFile(self._held) as archive:
                 yield archive
         except CheckpointError:
             raise
@@ -144,7 +148,7 @@ class KerasArchive:
             with archive.open(info) as member:
                 while member.read(_BLOCK):  # the last block fails when the checksum does
                     pass
-        file = self.path.open("rb")
+        file = self._held
         file.seek(info.header_offset + 26)  # a local header: 30 bytes, the last four are the lengths of two fields
         name_length, extra_length = (int.from_bytes(file.read(2), "little") for _ in range(2))
         return _Part(file, info.header_offset + 30 + name_length + extra_length, info.file_size)
@@ -153,7 +157,7 @@ class KerasArchive:
 class _Part(io.RawIOBase):
     """Some bytes of a file as a file of their own."""
 
-    def __init__(self, file: io.BufferedReader, start: int, size: int) -> None:
+    def __init__(self, file: HeldFile, start: int, size: int) -> None:
         self._file, self._start, self._size, self._at = file, start, size, 0
 
     def seekable(self) -> bool:
@@ -172,13 +176,9 @@ class _Part(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         wanted = memoryview(buffer)[: max(0, self._size - self._at)]
         self._file.seek(self._start + self._at)
-        read = self._file.readinto(wanted)
+        read = self._file.readinto(wanted) or 0
         self._at += read
         return read
-
-    def close(self) -> None:
-        self._file.close()
-        super().close()
 
 
 def _policy_name(policy: Any) -> str | None:

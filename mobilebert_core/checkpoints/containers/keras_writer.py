@@ -24,7 +24,7 @@ from ...files import replacing
 from ...heads import Head, check_head
 from ...weights import weight_table
 from ..names.keras import keras_class, keras_layers, keras_place, layer_name
-from .hdf5 import import_h5py
+from .hdf5 import writing_hdf5
 from .keras_archive import ARCHIVE_SUFFIX, CONFIG_MEMBER, METADATA_MEMBER, PACKAGE, WEIGHTS_MEMBER, WEIGHTS_SUFFIX
 
 KERAS_VERSION = "3.15.1"  # whose layout this is; Keras itself does not read it back
@@ -64,13 +64,13 @@ def write_keras_archive(
     """Writes what `TFMobileBert...(config, dtype=policy).save(path)` would; `path` ends in .keras.
 
     Arguments and errors are those of `write_keras_weights`; an unknown policy is a ConfigError. The weights are
-    first written beside `path`, which takes their size twice for a moment.
+    first written into a file of their own, which takes their size twice for a moment.
     """
     path = _ending_in(ARCHIVE_SUFFIX, path)
     if policy not in POLICIES:
         raise ConfigError(f"{path}: policy must be one of {', '.join(POLICIES)}, got {policy!r}.")
     metadata = {"keras_version": KERAS_VERSION, "date_saved": datetime.now().strftime("%Y-%m-%d@%H:%M:%S")}
-    with replacing(path) as temporary, TemporaryDirectory(dir=path.parent, prefix=".") as beside:
+    with replacing(path) as temporary, TemporaryDirectory(dir=temporary.parent) as beside:
         weights = Path(beside) / WEIGHTS_MEMBER
         _write_hdf5(weights, path, config, head, read, pooler)
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
@@ -83,7 +83,7 @@ def _write_hdf5(
     temporary: Path, path: Path, config: MobileBertConfig, head: Head, read: ReadArray, pooler: bool | None
 ) -> None:
     check_head(config, head)
-    with import_h5py(path).File(temporary, "w") as file:
+    with writing_hdf5(temporary) as file:
         for group, name in keras_layers(config, head, pooler).items():
             file.create_group(f"{group}/vars").attrs["name"] = name
         for weight in weight_table(config, head, pooler):

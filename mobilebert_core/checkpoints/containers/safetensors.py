@@ -15,6 +15,7 @@ from ...errors import CheckpointError
 from ...files import replacing
 from ..dtypes import narrowed, widened
 from ..tensor_info import TensorInfo
+from .held_file import HeldFile
 
 # Spelling in the file: numpy's for what is said, and for what lies there.
 _DTYPES = {
@@ -28,7 +29,7 @@ class SafetensorsFile:
     """A safetensors file: `stored` says what is in it, `read` fetches one array at a time.
 
     The library checks the file as a whole. Arrays are then read, not mapped, so that of a large file no more than
-    one is in memory.
+    one is in memory. The file stays open: one that takes its place meanwhile changes nothing of what is read.
 
     Raises:
         CheckpointError: when it is damaged.
@@ -36,6 +37,7 @@ class SafetensorsFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._file = HeldFile(path)
         try:
             with safe_open(path, framework="np") as file:
                 self.metadata: dict[str, str] = file.metadata() or {}
@@ -45,7 +47,7 @@ class SafetensorsFile:
             ) from None
         if self.metadata.get("format") not in (None, "pt", "np", "tf", "flax", "mlx"):
             raise CheckpointError(f"{path}: unknown safetensors format {self.metadata['format']!r}, wanted 'pt'.")
-        header, self._start = _header(path)
+        header, self._start = _header(self._file)
         self.stored: dict[str, TensorInfo] = {}
         self._places: dict[str, tuple[str, int]] = {}
         for name, entry in header.items():
@@ -58,19 +60,21 @@ class SafetensorsFile:
         shape, (layout, begin) = self.stored[name].shape, self._places[name]
         if not layout:
             raise CheckpointError(f"{self.path}: {name} is {self.stored[name].dtype}, which numpy does not know.")
-        count = math.prod(shape)
-        array = np.fromfile(self.path, layout, count, offset=self._start + begin)
-        if array.size != count:
-            raise CheckpointError(f"{self.path}: {name} breaks off; the file has become shorter since it was opened.")
+        array = np.empty(math.prod(shape), layout)
+        read = self._file.fill(array, self._start + begin)
+        self._file.check(name)
+        if read != array.nbytes:
+            raise CheckpointError(f"{self.path}: {name} breaks off. Fetch or save the file again.")
         array = widened(array) if self.stored[name].dtype == "bfloat16" else array
         return array.reshape(shape)
 
 
-def _header(path: Path) -> tuple[dict[str, Any], int]:
+def _header(file: HeldFile) -> tuple[dict[str, Any], int]:
     """What the file says of its arrays, and where their bytes begin; the library has checked both."""
-    with path.open("rb") as f:
-        size = int.from_bytes(f.read(8), "little")
-        header = json.loads(f.read(size))
+    size = int.from_bytes(file.read(8), "little")
+    content = np.empty(size, np.uint8)
+    file.fill(content, 8)
+    header = json.loads(content.tobytes())
     header.pop("__metadata__", None)
     return header, 8 + size
 

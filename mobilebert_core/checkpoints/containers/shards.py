@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from ...errors import ConfigError
-from ...files import INDEX_SUFFIX, replacing
+from ...files import INDEX_SUFFIX, write_text
+from ...saves import saving
 from ..tensor_info import TensorInfo
 from .safetensors import write_safetensors
 
@@ -65,42 +65,31 @@ def write_sharded(
 def write_files(
     path: Path,
     sizes: Mapping[str, int],
-    save: Callable[[Path, Sequence[str]], None],
+    write: Callable[[Path, Sequence[str]], None],
     max_shard_size: int | str | None = None,
 ) -> None:
     """Writes weights to `path` when they fit `max_shard_size`, else to shards beside it and `<path>.index.json`.
 
-    `sizes` are bytes by the name that stands in the index, in the order of writing; `save` writes the weights of
-    some names to a file. A weight that is larger than `max_shard_size` gets a shard of its own; None means one file.
+    `sizes` are bytes by the name that stands in the index, in the order of writing; `write` writes the weights
+    of some names to a file. A weight that is larger than `max_shard_size` gets a shard of its own; None means one file.
 
-    Nothing takes its place before everything is written, and the index comes last. Only then what an earlier
-    save left under `path` goes: shards, index or the one file. If shards of the same names are replaced, their old
-    index goes before, so that an interruption leaves a checkpoint that does not load, never a mixture of two.
+    All files are seen at once, and what an earlier save left under `path` goes: shards, index or the one file.
 
     Raises:
         ConfigError: for a size that is none.
     """
     shards = _filled(sizes, None if max_shard_size is None else size_in_bytes(max_shard_size))
-    index = path.with_name(path.name + INDEX_SUFFIX)
-    if len(shards) == 1:
-        with replacing(path) as temporary:
-            save(temporary, shards[0])
-        remove_checkpoint(path, keep={path})
-        return
-    files = [
-        path.with_name(f"{path.stem}-{i:05d}-of-{len(shards):05d}{path.suffix}") for i in range(1, len(shards) + 1)
-    ]
-    weight_map = {name: file.name for file, names in zip(files, shards, strict=True) for name in names}
-    content = {"metadata": {"total_size": sum(sizes.values())}, "weight_map": weight_map}
-    with ExitStack() as stack:
-        # Entered first, replaced last.
-        temporary_index = stack.enter_context(replacing(index))
-        temporary_index.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-        for file, names in zip(files, shards, strict=True):
-            save(stack.enter_context(replacing(file)), names)
-        if any(file.exists() for file in files):
-            index.unlink(missing_ok=True)
-    remove_checkpoint(path, keep={index, *files})  # the one file would be read first, with other weights
+    with saving(path.parent) as save:
+        if len(shards) == 1:
+            write(save.stage / path.name, shards[0])
+        else:
+            files = [f"{path.stem}-{i:05d}-of-{len(shards):05d}{path.suffix}" for i in range(1, len(shards) + 1)]
+            for file, names in zip(files, shards, strict=True):
+                write(save.stage / file, names)
+            weight_map = {name: file for file, names in zip(files, shards, strict=True) for name in names}
+            content = {"metadata": {"total_size": sum(sizes.values())}, "weight_map": weight_map}
+            write_text(save.stage / (path.name + INDEX_SUFFIX), json.dumps(content, indent=2, sort_keys=True) + "\n")
+        save.stale.add(family_of(path.name))  # one of them might be read first, with other weights
 
 
 def _filled(sizes: Mapping[str, int], limit: int | None) -> list[list[str]]:
@@ -116,14 +105,14 @@ def _filled(sizes: Mapping[str, int], limit: int | None) -> list[list[str]]:
     return shards
 
 
+def family_of(name: str) -> re.Pattern[str]:
+    """The names of what may stand for a file of weights: the file itself, the index of its shards, and the shards."""
+    stem, suffix = (re.escape(part) for part in (Path(name).stem, Path(name).suffix))
+    return re.compile(rf"{stem}(-\d{{5}}-of-\d{{5}})?{suffix}|{stem}{suffix}{re.escape(INDEX_SUFFIX)}")
+
+
 def family(path: Path) -> list[Path]:
-    """What stands for `path` in its directory: the file itself, the index of its shards, and the shards."""
-    shard = re.compile(rf"{re.escape(path.stem)}-\d{{5}}-of-\d{{5}}{re.escape(path.suffix)}")
+    """What stands for `path` in its directory."""
+    names = family_of(path.name)
     beside = sorted(path.parent.iterdir()) if path.parent.is_dir() else []
-    return [p for p in beside if p.name in (path.name, path.name + INDEX_SUFFIX) or shard.fullmatch(p.name)]
-
-
-def remove_checkpoint(path: Path, keep: Iterable[Path] = ()) -> None:
-    """Removes `path`, its index and its shards, but for what is to stay."""
-    for file in set(family(path)).difference(keep):
-        file.unlink()
+    return [p for p in beside if names.fullmatch(p.name)]

@@ -13,7 +13,7 @@ from ...files import TENSORFLOW_FILE
 from ...heads import Head
 from ...weights import Weight
 from ..names.keras import layer_name
-from .hdf5 import import_h5py
+from .hdf5 import import_h5py, writing_hdf5
 from .shards import write_files
 
 _KERAS_VERSION = "2.15.0"  # the last Keras whose layout this is; readers look at the major number
@@ -61,7 +61,7 @@ def write_tensorflow(
         CheckpointError: when an array has another shape than the table says.
         ConfigError: for a dtype or a size that is none.
     """
-    h5py = import_h5py(directory / TENSORFLOW_FILE)
+    import_h5py(directory / TENSORFLOW_FILE)
     if dtype not in ("float64", "float32", "float16"):
         raise ConfigError(
             f"{directory / TENSORFLOW_FILE}: HDF5 stores float64, float32 or float16, got dtype {dtype!r}. "
@@ -76,7 +76,7 @@ def write_tensorflow(
 
     def save(path: Path, names: Sequence[str]) -> None:
         written = [name.removeprefix(f"{root}/") for name in names]
-        with h5py.File(path, "w") as file:
+        with writing_hdf5(path) as file:
             if len(written) < len(variables):  # a shard: variables by their path, without groups of layers
                 for name in written:
                     put(file, name, variables[name])

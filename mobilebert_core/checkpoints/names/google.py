@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ...configuration.config import MobileBertConfig
-from ...configuration.fields import ACTIVATION_TABLE
+from ...configuration.fields import ACTIVATION_TABLE, ACTIVATIONS
 from ...errors import CheckpointError
 from ...weights import Weight
 from ..tensor_info import MappedCheckpoint, WeightFile, by_name
@@ -59,7 +59,9 @@ def google_fields(config: MobileBertConfig) -> dict[str, Any]:
     """
     values = config.to_dict()
     fields = {name: values[name] for name in ("vocab_size", "embedding_size", "intra_bottleneck_size", *_DEFAULTS)}
-    theirs = next((google for google, ours in _ACTIVATIONS.items() if ours == config.hidden_act), None)
+    theirs = next(
+        (google for google, ours in _ACTIVATIONS.items() if ACTIVATIONS[ours] == ACTIVATIONS[config.hidden_act]), None
+    )
     if theirs is None or config.pruned_heads:
         wrong = f"pruned heads {config.pruned_heads}" if theirs else f"hidden_act {config.hidden_act!r}"
         raise CheckpointError(

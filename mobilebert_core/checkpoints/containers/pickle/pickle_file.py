@@ -13,6 +13,7 @@ import numpy as np
 from ....errors import CheckpointError, CheckpointNotFoundError
 from ...dtypes import widened
 from ...tensor_info import TensorInfo
+from ..held_file import HeldFile
 from .stored_zip import stored_entries
 from .unpickling import MAX_BYTES, Pickled, Refused, Storage, Tensor, kind, unpickle
 
@@ -42,7 +43,8 @@ class PickleFile:
         self.path = path
         self.stored: dict[str, TensorInfo] = {}
         self.dropped: dict[str, str] = {}
-        self._data = _mapped(path)
+        self._held = _held(path)
+        self._data = _mapped(self._held)
         self._big_endian = False
         self._numbers: dict[str, Callable[[], memoryview]] = {}
         try:
@@ -78,6 +80,7 @@ class PickleFile:
         view = np.ndarray(tensor.shape, native.newbyteorder(">" if self._big_endian else "<"), buffer, offset, strides)
         copy = np.array(view, native, order="C")
         _let_go(self._data)
+        self._held.check(name)
         return widened(copy) if tensor.dtype == "bfloat16" else copy
 
     # ------------------------------------------------------------------------------------------- the two formats
@@ -175,11 +178,14 @@ def _strange(value: Any) -> str:
     return ""
 
 
-def _mapped(path: Path) -> memoryview:
+def _mapped(file: HeldFile) -> memoryview:
+    empty = file.seek(0, 2) == 0
+    return memoryview(b"" if empty else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+
+
+def _held(path: Path) -> HeldFile:
     try:
-        with path.open("rb") as file:
-            empty = file.seek(0, 2) == 0
-            return memoryview(b"" if empty else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        return HeldFile(path)
     except FileNotFoundError:
         raise CheckpointNotFoundError(f"{path}: weights not found.") from None
     except OSError as e:

@@ -6,6 +6,7 @@ data files ("shards") there are, under each other key which bytes of which shard
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from ....errors import CheckpointError, CheckpointNotFoundError
 from ...dtypes import widened
 from ...tensor_info import TensorInfo
+from ..held_file import HeldFile
 from .bundle_entries import DTYPES, STRING, BundleEntry, parse_entry, place_of, slice_key
 from .crc32c import crc32c, masked
 from .protobuf_wire import fields, signed, varint
@@ -26,14 +28,15 @@ from .sorted_table import read_table
 SUFFIX = re.compile(r"\.(index|data-\d{5}-of-\d{5})$")
 _VERSION = 1  # of the format; there has been no other
 _SHOWN = 200  # characters of a name that a message takes from a file
+_MOST_HELD = 64  # data files that are kept open; checksums tell when others are replaced
 _AGAIN = "Fetch or save the whole checkpoint again."
 
 
 class TensorBundle:
     """A checkpoint of TensorFlow, by its prefix, its index or one of its shards.
 
-    Opening reads the index alone, so that a checkpoint whose data is elsewhere can be listed. What is read wants the
-    data; `check_shards` says at once whether it is there.
+    Opening reads the index alone and keeps the data files open that are there, so that a checkpoint whose data is
+    elsewhere can be listed. What is read wants the data; `check_shards` says at once whether it is there.
 
     Attributes:
         path: the index file.
@@ -68,6 +71,10 @@ class TensorBundle:
         except CheckpointError as e:
             raise CheckpointError(f"{self.path}: not a whole index of a TensorFlow checkpoint: {e}. {_AGAIN}") from None
         self.shards = [self._shard(i) for i in sorted({p.shard for found in self.pieces.values() for p in found})]
+        self._held: dict[Path, HeldFile] = {}
+        for shard in self.shards[:_MOST_HELD]:
+            with contextlib.suppress(OSError):  # whoever reads from it will hear of it
+                self._held[shard] = HeldFile(shard)
 
     def _parse(self, data: bytes) -> None:
         table = read_table(data)
@@ -166,11 +173,10 @@ class TensorBundle:
     def _raw(self, name: str, piece: BundleEntry) -> NDArray[np.uint8]:
         shard = self._shard(piece.shard)
         try:
-            with shard.open("rb") as f:
-                self._check_length(name, piece, os.fstat(f.fileno()).st_size)
-                raw = np.empty(piece.size, np.uint8)
-                f.seek(piece.offset)
-                f.readinto(raw.data)  # if it is cut off meanwhile, the checksum tells
+            file = self._held.get(shard) or HeldFile(shard)
+            self._check_length(name, piece, os.fstat(file.fileno()).st_size)
+            raw = np.empty(piece.size, np.uint8)
+            file.fill(raw, piece.offset)  # if it is cut off meanwhile, the checksum tells
         except OSError as e:
             raise CheckpointNotFoundError(
                 f"{shard}: wanted for {name}, cannot be read ({e.strerror}). Put all files of the checkpoint beside "

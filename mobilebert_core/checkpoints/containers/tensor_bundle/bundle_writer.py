@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from ....errors import CheckpointError
-from ....files import replacing, write_text
+from ....files import write_text
+from ....saves import saving
 from .bundle_entries import DTYPES, BundleEntry, encode_entry
 from .crc32c import crc32c, masked
 from .protobuf_wire import encode_field
@@ -25,21 +26,17 @@ def write_bundle(prefix: Path, arrays: Mapping[str, np.ndarray] | Iterable[tuple
     Pairs are taken one at a time, so that a generator needs memory for one array only; a mapping is taken in the order
     of its names, as TensorFlow does. Arrays of ml_dtypes' bfloat16 are stored as such.
 
-    Both files are written beside the old ones, which stay whole whatever interrupts that, and then take their places,
-    data first. Only between those two renamings can an interruption leave the new data under the old index. Readers,
-    TensorFlow's too, then report wrong checksums and do not take the numbers of one checkpoint for another's.
+    Both files are seen at once, whatever interrupts the writing; see `saves.saving`.
 
     Raises:
         CheckpointError: for a name that is empty or passed twice, or a dtype that is neither float, int nor bool;
             nothing is replaced.
     """
-    index = prefix.with_name(f"{prefix.name}.index")
-    data = prefix.with_name(f"{prefix.name}.data-00000-of-00001")
+    index, data = f"{prefix.name}.index", f"{prefix.name}.data-00000-of-00001"
     entries: dict[bytes, bytes] = {b"": _HEADER}
     offset = 0
-    # The inner file is replaced first. The index is complete before that, lest a full disk part the two.
-    with replacing(index) as new_index, replacing(data) as new_data:
-        with new_data.open("wb") as f:
+    with saving(prefix.parent) as save:
+        with (save.stage / data).open("wb") as f:
             for name, array in _pairs(arrays):
                 key = name.encode()
                 if key in entries or key.startswith(b"\0"):
@@ -48,7 +45,7 @@ def write_bundle(prefix: Path, arrays: Mapping[str, np.ndarray] | Iterable[tuple
                 f.write(raw)
                 offset += entry.size
                 entries[key] = encode_entry(entry)
-        new_index.write_bytes(write_table(sorted(entries.items())))
+        (save.stage / index).write_bytes(write_table(sorted(entries.items())))
 
 
 def write_checkpoint_state(prefix: Path) -> None:

@@ -1,0 +1,197 @@
+"""Saves: what is left when they are killed, who may write beside whom, and what readers see meanwhile."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from mobilebert_core.checkpoints.formats import OUTPUT_FORMATS
+from mobilebert_core.errors import CheckpointError, SaveError
+from mobilebert_core.files import replacing, write_text
+from mobilebert_core.saves import SAVED, STAGE, arriving, current, home, saving, steady
+from tests.core.killed_saves import CASES, NEW, NOTHING, OLD, found
+
+ROOT = Path(__file__).parents[2]
+slow = pytest.mark.slow
+FAST = {"google", "new"}
+
+
+def names(directory):
+    return sorted(path.name for path in directory.iterdir())
+
+
+@pytest.mark.parametrize("case", [c if c in FAST else pytest.param(c, marks=slow) for c in CASES])
+def test_a_kill_at_any_moment_leaves_the_old_checkpoint_or_the_new_one(tmp_path, case):
+    command = [sys.executable, "-m", "tests.core.killed_saves", case, str(tmp_path / "work")]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    seen = json.loads(done.stdout)
+    old = OLD if CASES[case][0] else NOTHING
+    assert seen.keys() == {old, NEW, "left"} and seen["left"] == 0, seen
+    assert seen[old] >= 4 and seen[NEW] >= 2
+
+
+BESIDE = {"pytorch": (30, None), "google": (30, None), "shards": (300, slow), "h5-shards": (100, slow)}
+
+
+@pytest.mark.parametrize(
+    ("case", "loads"), [pytest.param(case, loads, marks=mark or ()) for case, (loads, mark) in BESIDE.items()]
+)
+def test_loads_beside_a_writer_are_whole(tmp_path, case, loads):
+    """Old and new are saved in turn all the time: each load is one of the two, or says that it could not be."""
+    command = [sys.executable, "-m", "tests.core.killed_saves", case, str(tmp_path / "work"), "in-turn"]
+    writer = subprocess.Popen(command, cwd=ROOT)
+    try:
+        while found(tmp_path / "work") == NOTHING:
+            assert writer.poll() is None
+        seen = Counter(found(tmp_path / "work") for _ in range(loads))
+        assert writer.poll() is None
+    finally:
+        writer.kill()
+        writer.wait()
+    assert seen.keys() == {OLD, NEW}, seen
+
+
+@pytest.mark.parametrize("case", [*OUTPUT_FORMATS, "shards", "h5-shards"])
+def test_a_full_disk_is_an_error_of_ours_and_keeps_the_old_checkpoint(tmp_path, case):
+    """In a process of its own: HDF5 used to take the whole process down, at its end."""
+    command = [sys.executable, "-m", "tests.core.killed_saves", case, str(tmp_path / "work"), "full"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert (done.returncode, done.stderr) == (0, "")
+    wanted = "work: cannot be written (File too large); what was there before is kept. Free some space"
+    found = json.loads(done.stdout)
+    assert len(found) == 3 and all(wanted in message for message in found.values())
+
+
+def several(folder, text):
+    """Two files at once."""
+    with saving(folder) as save:
+        for name in ("a.json", "b"):
+            (save.stage / name).write_text(text)
+
+
+@pytest.fixture
+def cut_off(tmp_path, monkeypatch):
+    """A folder whose last save was decided, but has only one of its files in its place."""
+    folder = tmp_path / "folder"
+    several(folder, "old")
+    replace = os.replace
+
+    def failing(source, target):
+        if target == folder / "a.json":
+            raise OSError(5, "Input/output error")
+        replace(source, target)
+
+    monkeypatch.setattr("os.replace", failing)
+    with pytest.raises(SaveError, match="was saved, but not every file could take its place"):
+        several(folder, "new")
+    monkeypatch.undo()
+    assert names(folder) == [SAVED, "b"]
+    return folder
+
+
+def test_files_on_their_way_are_read_where_they_are(cut_off):
+    assert current(cut_off / "a.json") == arriving(cut_off) / "a.json" == cut_off / SAVED / "a.json"
+    assert current(cut_off / "a.json").read_text() == current(cut_off / "b").read_text() == "new"
+    assert home(current(cut_off / "a.json")) == cut_off / "a.json"
+    assert current(cut_off / "other") == cut_off / "other"
+
+
+def test_the_next_save_finishes_the_last(cut_off):
+    write_text(cut_off / "c", "")
+    assert names(cut_off) == ["a.json", "b", "c"] and (cut_off / "a.json").read_text() == "new"
+
+
+@pytest.mark.parametrize("name", ["a.json", "b"])
+def test_what_another_program_wrote_since_is_newer(cut_off, name):
+    (cut_off / "theirs").write_text("newest of all")
+    os.replace(cut_off / "theirs", cut_off / name)
+    assert arriving(cut_off) is None and current(cut_off / name) == cut_off / name
+    write_text(cut_off / "c", "")
+    assert (cut_off / name).read_text() == "newest of all" and SAVED not in names(cut_off)
+
+
+def test_what_is_no_manifest_is_nobodys_save(cut_off):
+    for content in (b"", b"\xff", b"[]", b'{"files": 1, "stale": {}}', b'{"files": {"a.json": 3}, "stale": {}}'):
+        (cut_off / SAVED / "manifest").write_bytes(content)
+        assert arriving(cut_off) is None
+
+
+def test_a_file_system_without_second_names(tmp_path, monkeypatch):
+    def refused(*args):
+        raise OSError(1, "Operation not permitted")
+
+    several(tmp_path, "old")
+    monkeypatch.setattr("os.link", refused)
+    several(tmp_path, "new")
+    assert names(tmp_path) == ["a.json", "b"] and (tmp_path / "b").read_text() == "new"
+
+
+def test_an_equal_text_is_left_alone(tmp_path, monkeypatch):
+    """One renaming is left where nothing but the weights has changed: no reader at all sees two saves."""
+    several(tmp_path, "same")
+    before, replaced, replace = (tmp_path / "a.json").stat(), [], os.replace
+    monkeypatch.setattr("os.replace", lambda *paths: (replaced.append(paths[1].name), replace(*paths)))
+    several(tmp_path, "same")
+    assert replaced == ["b"] and (tmp_path / "a.json").stat() == before
+
+
+def test_the_stage_of_a_living_writer_stays_and_that_of_a_dead_one_goes(tmp_path):
+    with replacing(tmp_path / "a") as first, replacing(tmp_path / "b") as second:
+        first.write_text("a")
+        second.write_text("b")
+        assert len(names(tmp_path)) == 2
+    assert names(tmp_path) == ["a", "b"]
+    (tmp_path / f"{STAGE}dead").mkdir()
+    (tmp_path / f"{STAGE}dead" / "half").write_text("")
+    write_text(tmp_path / "a", "again")
+    assert names(tmp_path) == ["a", "b"]
+
+
+def test_a_place_that_cannot_be_written(tmp_path):
+    (tmp_path / "a").mkdir()
+    with pytest.raises(CheckpointError, match="a is a directory where a file is to be"):
+        write_text(tmp_path / "a", "")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SaveError, match="file: cannot be written .Not a directory.; what was there before is kept"):
+        write_text(tmp_path / "file" / "a", "")
+    assert names(tmp_path) == ["a", "file"]
+
+
+def test_a_reader_begins_again_when_a_writer_came_in_between(tmp_path):
+    several(tmp_path, "old")
+    read = []
+
+    def both():
+        first = current(tmp_path / "a.json").read_text()
+        if not read:
+            several(tmp_path, "new")
+        read.append((first, current(tmp_path / "b").read_text()))
+        return read[-1]
+
+    assert steady(tmp_path, both, lambda name: name in "a.json b") == ("new", "new")
+    assert read == [("old", "new"), ("new", "new")]
+
+
+def test_a_folder_that_does_not_come_to_rest(tmp_path, monkeypatch):
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    many = iter(range(1000))
+    with pytest.raises(CheckpointError, match="its files were replaced each time they were read"):
+        steady(tmp_path, lambda: write_text(tmp_path / "a.json", str(next(many))), lambda name: True)
+
+
+def test_leftovers_of_other_versions_are_no_checkpoints(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", "from tests.core.killed_saves import *; save(Path(sys.argv[1]), OLD, 'keras', None)",
+         str(tmp_path)],
+        cwd=ROOT, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    (tmp_path / f".{'0' * 32}.m.keras").write_bytes(b"PK\x03\x04 half")
+    assert found(tmp_path) == OLD
