@@ -25,6 +25,7 @@ from mobilebert_core.tasks.runner import Runner
 from mobilebert_core.tasks.table import TextTask, task_named
 from mobilebert_core.tasks.task_text import Row, TaskText, fields_of
 from mobilebert_core.text.auto_tokenizer import AutoTokenizer
+from mobilebert_core.text.batch_rows import listed
 from mobilebert_core.text.tokenization_base import TokenizerBase
 
 BATCHES_AT_ONCE = 8  # inputs worth so many batches are sorted by length together; no more are held
@@ -156,7 +157,8 @@ class MobileBertPipeline:
     def __call__(self, inputs: Any = None, /, **values: Any) -> Any:
         """The answer to one input, a list of answers to a list, or a generator of answers to any other iterable.
 
-        An input is a string, a tuple of texts in the order of the task's fields, or a mapping with their names.
+        An input is a string, a tuple of texts in the order of the task's fields, or a mapping with their names. A
+        column of datasets, a Series or an array of strings is a list.
         Keywords are options of the task, or fields that all inputs share: `pipeline(question=..., context=...)`.
         Answers come in the order of the inputs; of an iterable no more than a few batches are held.
         """
@@ -166,6 +168,8 @@ class MobileBertPipeline:
         text = self.text.with_options(options)
         if inputs is None:
             inputs = shared
+        if not isinstance(inputs, str | tuple | Mapping):
+            inputs = listed(inputs)
         if isinstance(inputs, str | tuple | Mapping):
             return next(self._answers([self._prepare(text, inputs, shared)]))
         if not isinstance(inputs, Iterable):
