@@ -10,6 +10,7 @@ from typing import Any
 from conversion.backends import FRAMEWORKS
 from mobilebert_core.configuration.fields import PROBLEM_TYPES
 from mobilebert_core.configuration.presets import PRESETS
+from mobilebert_core.datasets.sources import EmptyError, Source, is_utf8
 from mobilebert_core.errors import ConfigError, DataError
 from mobilebert_core.training.state import PRECISIONS
 from mobilebert_core.training.tasks.table import TRAINING_TASKS
@@ -20,6 +21,13 @@ _READ: dict[str, dict[str, Any]] = {
     "text_column": {"metavar": "NAME", "help": "of the text; a number from 1 without header"},
     "header": {"flag": "--no-header", "action": "store_false", "default": True, "help": "the first row is data"},
     "label_column": {"metavar": "NAME", "help": "of the label"},
+    "label_columns": {
+        "type": lambda text: tuple(name.strip() for name in text.split(",")),
+        "metavar": "A,B,C",
+        "help": "a column for each of several labels, with 0 and 1 or a probability",
+    },
+    "word_column": {"metavar": "N", "help": "of the words in files with one on each line, a number from 1"},
+    "tag_column": {"metavar": "N", "help": "of their tags, a number from 1 (default: the last)"},
     "pair_column": {"metavar": "NAME", "help": "of the second text, for pairs"},
     "label_separator": {"metavar": "TEXT", "help": "between the labels of a row that has several"},
     "problem_type": {"choices": PROBLEM_TYPES, "help": "default: what the labels look like"},
@@ -169,9 +177,11 @@ def run_train(options: argparse.Namespace) -> int:
 
 def _label_names(path: Path) -> tuple[str, ...]:
     try:
-        names = tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
-    except (OSError, UnicodeDecodeError) as e:
-        raise DataError(f"{path}: wanted UTF-8 text with a label on each line, cannot read it ({e}).") from None
+        names = tuple(line.strip() for _, line in Source.of(path).numbered() if line.strip())
+    except EmptyError:
+        names = ()
+    if not all(map(is_utf8, names)):
+        raise DataError(f"{path}: wanted UTF-8 text with a label on each line, got other bytes. Save it as UTF-8.")
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise DataError(f"{path}: wanted different labels, one on each line; {repeated[0]!r} stands there twice.")
     if not names:

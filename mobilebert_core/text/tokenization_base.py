@@ -113,7 +113,8 @@ class TokenizerBase(TokenInventory):
         """Model inputs of one text, one pair, or a batch of either; `text_target` gives a column "labels".
 
         `text` is a string or a list of strings; with `is_split_into_words=True` a list of words or a list of such
-        lists. A column of datasets, a Series or an array of strings is a list too. `padding` is False, True ("longest") or "max_length"; `truncation` is False, True ("longest_first"),
+        lists. A column of datasets, a Series or an array of strings is a list too.
+        `padding` is False, True ("longest") or "max_length"; `truncation` is False, True ("longest_first"),
         "only_first" or "only_second"; `max_length` alone truncates. `return_tensors` is "np", "pt" (int64) or "tf"
         (int32). Offsets count characters of the original text.
         """
