@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Mapping
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from .table_files import read_table
 WORDS = ("tokens", "words")
 TAGS = ("tags", "labels", "ner_tags")
 _NEW_DOCUMENT = "-DOCSTART-"
+_OUTSIDE = "O"
+_LOOKED_AT = 50  # lines
 _TAG = re.compile("[BIESLUM]-.+")
 _SPAN = re.compile(r"[0-9]+[-.][0-9]+")  # in place of an index: of several words, or of one that is left out
 # What a first line calls the columns, in lower case.
@@ -34,7 +36,7 @@ def read_columns(source: Source, options: ReadOptions, bad: BadRows, tagged: boo
     the second. Lines of tabs alone are blank too. A line that begins with # is a word where it has as many columns as
     the others and, between spaces, a tag of the others or of the form B-name; else it is a comment. A first line with
     names of columns is left out. A sentence with a bad line is left out whole. Without `tagged` the lines may have
-    words alone, and every tag is empty.
+    words alone, and no tags are read.
 
     Raises:
         DataError: for a file without such lines, or a column that cannot be words or tags.
@@ -56,9 +58,8 @@ def read_columns(source: Source, options: ReadOptions, bad: BadRows, tagged: boo
         del split[number], sure[number]
     indexed = width > 1 and _is_index(lines, sure, 0)
     word = _place(path, *_named(options, "text_column", "word_column"), width, int(indexed))
-    tag = _place(path, *_named(options, "label_column", "tag_column"), width, width - 1) if tagged else word
-    if tagged:
-        _check_places(path, lines, sure, word, tag, options)
+    tag = _place(path, *_named(options, "label_column", "tag_column"), width, width - 1)
+    _check_places(path, lines, sure, word, tag if tagged else None, options)
     tags = {cells[tag] for cells in sure.values() if len(cells) == width}
     sentence: list[tuple[int, list[str]]] = []
 
@@ -97,7 +98,7 @@ def _named(options: ReadOptions, old: str, new: str) -> tuple[str, str | None]:
 
 def _sentences(lines: list[tuple[int, str]], sure: Mapping[int, list[str]]) -> Iterator[list[list[str]]]:
     """The cells of each sentence, line by line."""
-    for words, group in groupby(lines, key=lambda each: each[0] in sure):
+    for words, group in itertools.groupby(lines, key=lambda each: each[0] in sure):
         if words:
             yield [sure[number] for number, _ in group]
 
@@ -126,7 +127,12 @@ def _header(
 
 
 def _check_places(
-    path: Path, lines: list[tuple[int, str]], sure: Mapping[int, list[str]], word: int, tag: int, options: ReadOptions
+    path: Path,
+    lines: list[tuple[int, str]],
+    sure: Mapping[int, list[str]],
+    word: int,
+    tag: int | None,
+    options: ReadOptions,
 ) -> None:
     """Raises DataError where words and tags are one column, or a column that was not named cannot be what it is for."""
     if word == tag:
@@ -138,7 +144,8 @@ def _check_places(
                 f"{path}: column {word + 1} holds numbers alone, such as {words[0]!r}. Name the column of the words by "
                 "word_column (text_column)."
             )
-    if options.label_column is None and options.tag_column is None and _is_index(lines, sure, tag):
+    unnamed = options.label_column is None and options.tag_column is None
+    if tag is not None and unnamed and _is_index(lines, sure, tag):
         raise DataError(f"{path}: column {tag + 1} counts the words. Name the column of the tags by tag_column.")
 
 
@@ -204,6 +211,16 @@ def words_of(row: Any, key: Any) -> tuple[str, ...]:
         if not isinstance(each, str) or not each:
             raise BadRow(f"{key} must be words that are not empty, got {brief(each)}.")
     return tuple(words)
+
+
+def looks_tagged(source: Source) -> bool:
+    """Whether the first lines of a file are words with a tag each, and no sentences."""
+    lines = [line for _, line in itertools.islice(source.numbered(), _LOOKED_AT)]
+    cells = [_cells(line) for line in lines if line.strip()]
+    words = [each for each in cells if not each[0].startswith(("#", _NEW_DOCUMENT))]
+    return len({len(each) for each in words}) == 1 and all(
+        len(each) > 1 and (each[-1].strip() == _OUTSIDE or _TAG.fullmatch(each[-1].strip())) for each in words
+    )
 
 
 def read_words(source: Source, options: ReadOptions, bad: BadRows) -> Iterator[WordsExample]:
