@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar, Self
 
 from mobilebert_core.errors import TokenizerError
@@ -9,6 +10,7 @@ from mobilebert_core.text import model_inputs
 from mobilebert_core.text.batch_rows import Row, check_room, is_batch, listed, listed_words, paired_rows, split_rows
 from mobilebert_core.text.encoding import BatchEncoding
 from mobilebert_core.text.encoding_options import EncodingOptions, LengthWarning, resolve_options
+from mobilebert_core.text.long_texts import Beginnings, some_long
 from mobilebert_core.text.model_inputs import Padding, as_columns
 from mobilebert_core.text.padding_truncation import Cut
 from mobilebert_core.text.special_tokens import SpecialTokens
@@ -69,6 +71,10 @@ class TokenizerBase(TokenInventory):
         self, rows: Sequence[Row], return_tensors: Any, options: EncodingOptions, single: bool = False
     ) -> BatchEncoding:
         """A batch from (text, second text or None); `single` says that it stands for one row alone."""
+        raise NotImplementedError
+
+    def _count(self, text: str, split_special_tokens: bool) -> int:
+        """The number of pieces of a text."""
         raise NotImplementedError
 
     def _decode(self, ids: list[int], skip_special_tokens: bool) -> str:
@@ -183,6 +189,23 @@ class TokenizerBase(TokenInventory):
         return resolve_options(
             options, self.model_max_length, self.model_input_names, self.split_special_tokens, self.pad_token
         )
+
+    def _beginnings(self, rows: Sequence[Row], options: EncodingOptions) -> Sequence[Row]:
+        """The rows, of which texts that truncation would cut far shorter are cut before they are tokenized."""
+        if (
+            options.truncation == "do_not_truncate"
+            or self.truncation_side == "left"
+            or options.is_split_into_words
+            or options.return_overflowing_tokens
+            or not some_long(rows)
+        ):
+            return rows
+        longest_word = int(self._splitting["max_input_chars_per_word"])
+        added = [
+            text for token in self._table.added.values() for text in (token.content, self._normalize(token.content))
+        ]
+        count = partial(self._count, split_special_tokens=options.split_special_tokens)
+        return Beginnings.of(count, longest_word, added).rows(rows, options)
 
     def _check_room(self, rows: Sequence[Row], options: EncodingOptions) -> None:
         check_room(rows, options, self.num_special_tokens_to_add(), self.num_special_tokens_to_add(pair=True))
