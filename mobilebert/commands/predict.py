@@ -215,8 +215,10 @@ def _answer(
     progress: bool,
 ) -> int:
     waiting: deque[InputRow] = deque()
+    cut = total = 0
 
     def prepared() -> Iterator[Prepared]:
+        nonlocal cut, total
         for row in rows:
             try:
                 ready = pipeline.prepare(row.values, **fields)
@@ -224,6 +226,7 @@ def _answer(
                 bad.add(row.line, str(e))
                 continue
             waiting.append(row)
+            cut, total = cut + ready.cut, total + 1
             yield ready
 
     try:
@@ -236,6 +239,8 @@ def _answer(
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     answers.finished = True
+    if cut:
+        print(f"mobilebert: {pipeline.cut_note(cut, total).replace('on_long', '--on-long')}", file=sys.stderr)
     if bad.count:
         print(f"mobilebert: {bad.count} broken lines, {answers.written} answered", file=sys.stderr)
     return 1 if bad.count else 0

@@ -217,3 +217,28 @@ def test_broken_rows_are_reported_once_when_resumed(model, predict, tmp_path):
     assert predict(*command)[0] == 1
     code, _, said = predict(*command, "--resume")
     assert code == 0 and said == "" and len(output.read_text().splitlines()) == 2
+
+
+def test_texts_that_are_cut_are_counted(model, predict, tmp_path):
+    path, file = model(TEXTS), written(tmp_path, "a.txt", "cats\n" + "cats " * 100 + "\ndogs\n")
+    command = (TEXTS, "--model", path, "--input", file, "--max-length", 12)
+    code, records, said = predict(*command)
+    assert code == 0 and len(records) == 3
+    assert "1 of 3 inputs were longer than the 12 tokens of a row and cut; --on-long 'error' or 'windows'" in said
+    code, whole, said = predict(*command, "--on-long", "windows")
+    assert code == 0 and len(whole) == 3 and said == "" and whole[1] != records[1]
+    code, records, said = predict(*command, "--on-long", "error")
+    assert (
+        code == 1 and [record["line"] for record in records] == [1, 3] and "line 2: text-classification: wanted" in said
+    )
+
+
+def test_an_endless_line_costs_what_its_first_tokens_cost(model, predict, tmp_path, monkeypatch):
+    seen, count = [], MobileBertTokenizerFast._count
+    monkeypatch.setattr(
+        MobileBertTokenizerFast, "_count", lambda self, text, **k: seen.append(len(text)) or count(self, text, **k)
+    )
+    file = written(tmp_path, "a.csv", "text\n" + "cats, dogs " * 200_000 + "\n").rename(tmp_path / "a.txt")
+    code, records, said = predict(TEXTS, "--model", model(TEXTS), "--input", file)
+    assert code == 0 and len(records) == 2 and "1 of 2 inputs" in said
+    assert 0 < sum(seen) < 100_000
