@@ -6,6 +6,7 @@ The backend is loaded by its name, so that this package imports no framework and
 from __future__ import annotations
 
 import itertools
+import logging
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
@@ -23,9 +24,12 @@ from mobilebert_core.hub.resolve import take_hub_keywords
 from mobilebert_core.tasks.batching import by_length, padded
 from mobilebert_core.tasks.runner import Runner
 from mobilebert_core.tasks.table import TextTask, task_named
-from mobilebert_core.tasks.task_text import Row, TaskText, fields_of
+from mobilebert_core.tasks.task_text import Row, TaskText, fields_of, options_of
 from mobilebert_core.text.auto_tokenizer import AutoTokenizer
+from mobilebert_core.text.batch_rows import listed
 from mobilebert_core.text.tokenization_base import TokenizerBase
+
+logger = logging.getLogger(__name__)
 
 BATCHES_AT_ONCE = 8  # inputs worth so many batches are sorted by length together; no more are held
 
@@ -48,6 +52,7 @@ class PipelineOptions(TypedDict, total=False):
     multi_label: bool
     n_best: int
     normalize: bool
+    on_long: str
     pooling: str
     stride: int
     threshold: float | None
@@ -70,6 +75,11 @@ class Prepared:
     values: dict[str, Any]
     rows: list[Row]
     text: TaskText
+
+    @property
+    def cut(self) -> bool:
+        """Whether some of it is not read, because it is longer than a row."""
+        return any(row.cut for row in self.rows)
 
 
 class MobileBertPipeline:
@@ -156,7 +166,8 @@ class MobileBertPipeline:
     def __call__(self, inputs: Any = None, /, **values: Any) -> Any:
         """The answer to one input, a list of answers to a list, or a generator of answers to any other iterable.
 
-        An input is a string, a tuple of texts in the order of the task's fields, or a mapping with their names.
+        An input is a string, a tuple of texts in the order of the task's fields, or a mapping with their names. A
+        column of datasets, a Series or an array of strings is a list.
         Keywords are options of the task, or fields that all inputs share: `pipeline(question=..., context=...)`.
         Answers come in the order of the inputs; of an iterable no more than a few batches are held.
         """
@@ -166,15 +177,17 @@ class MobileBertPipeline:
         text = self.text.with_options(options)
         if inputs is None:
             inputs = shared
+        if not isinstance(inputs, str | tuple | Mapping):
+            inputs = listed(inputs)
         if isinstance(inputs, str | tuple | Mapping):
-            return next(self._answers([self._prepare(text, inputs, shared)]))
+            return next(self._answers(self._counted([self._prepare(text, inputs, shared)])))
         if not isinstance(inputs, Iterable):
             raise InputError(
                 f"{self.task.name}: wanted a text, a mapping, a list or another iterable of them, got "
                 f"{type(inputs).__name__}."
             )
         total = len(inputs) if isinstance(inputs, Sized) else None
-        answers = self._shown(self._answers(self._prepare(text, item, shared) for item in inputs), total)
+        answers = self._shown(self._answers(self._counted(self._prepare(text, item, shared) for item in inputs)), total)
         return list(answers) if isinstance(inputs, list) else answers
 
     def prepare(self, item: Any, **shared: Any) -> Prepared:
@@ -188,6 +201,24 @@ class MobileBertPipeline:
     def _prepare(self, text: TaskText, item: Any, shared: Mapping[str, Any]) -> Prepared:
         values = fields_of(self.task.name, self.task.takes, item, shared)
         return Prepared(values, text.rows(values), text)
+
+    def _counted(self, prepared: Iterable[Prepared]) -> Iterator[Prepared]:
+        """The same, of which those that are cut are counted and in the end logged."""
+        count = total = 0
+        for each in prepared:
+            count, total = count + each.cut, total + 1
+            yield each
+        if count:
+            logger.warning("%s", self.cut_note(count, total))
+
+    def cut_note(self, count: int, total: int) -> str:
+        """That so many of all inputs were cut, and what to do."""
+        choices = next(each for each in options_of(type(self.text)) if each.name == "on_long").metadata["choices"]
+        others = " or ".join(repr(each) for each in choices if each != self.text.on_long)
+        return (
+            f"{self.task.name}: {count:,} of {total:,} inputs were longer than the {self.text.row_limit} tokens of a "
+            f"row and cut; on_long {others} does otherwise"
+        )
 
     def _answers(self, prepared: Iterable[Prepared], at_once: int | None = None) -> Iterator[Any]:
         source = iter(prepared)

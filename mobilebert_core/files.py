@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -109,6 +110,15 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     with saving(path.parent) as save:
         yield save.stage / path.name
+
+
+def same_file(one: Path | int, other: Path | int) -> bool:
+    """Whether two paths, or numbers of open files, are one regular file, also by links of either kind."""
+    try:
+        first, second = os.stat(one), os.stat(other)
+    except OSError:
+        return False
+    return stat.S_ISREG(first.st_mode) and os.path.samestat(first, second)
 
 
 def sha256(path: Path) -> str:

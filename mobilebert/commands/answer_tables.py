@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
+from mobilebert_core.datasets.inputs import InputRow
 from mobilebert_core.tasks.task_text import TaskText
-
-from .prediction_files import Line
 
 Records = Sequence[Mapping[str, Any]]
 LIKELY = 0.5  # labels with a higher score are shown; where none has, the best SHOWN
@@ -104,23 +103,31 @@ def _cell(value: Any) -> str:
 class AnswerTable:
     """Prints answers as lines of text; the counterpart of `AnswerFile`.
 
-    With `with_inputs` each answer has the first text of its input above it.
+    Attributes:
+        text: the text side of the task, which has its options.
+        with_inputs: each answer has the first text of its input above it.
     """
 
     done = 0  # nothing is resumed at a terminal
+    text: TaskText
+    with_inputs = False
 
-    def __init__(self, task: str, text: TaskText, with_inputs: bool) -> None:
-        self.task, self.text, self.with_inputs = task, text, with_inputs
+    def __init__(self, task: str) -> None:
+        self.task = task
         self.written = 0
+        self.finished = False
 
-    def write(self, line: Line, answer: Any) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def write(self, row: InputRow, answer: Any) -> None:
         indent = ""
         if self.with_inputs:
-            shown = " ".join(str(next(iter(line.values.values()), "")).split())
+            shown = " ".join(str(next(iter(row.values.values()), "")).split())
             print(shown if len(shown) <= LONGEST_INPUT else shown[: LONGEST_INPUT - 3] + "...")
             indent = "  "
         print("\n".join(indent + each for each in table(answer, self.task, self.text)), flush=True)
         self.written += 1
-
-    def close(self) -> None:
-        pass

@@ -7,7 +7,6 @@ import os
 import sys
 from collections import deque
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from tqdm import tqdm
 
 from conversion.backends import BACKENDS
 from mobilebert_core.configuration.fields import DTYPES
+from mobilebert_core.datasets.inputs import InputFiles, InputRow
 from mobilebert_core.demo_model import DEMO_MODEL, DEMO_TASK
 from mobilebert_core.errors import InputError, TokenizerError
 from mobilebert_core.tasks.table import TASKS, TextTask
@@ -22,7 +22,8 @@ from mobilebert_core.tasks.task_text import options_of
 
 from ..pipelines import MobileBertPipeline, Prepared
 from .answer_tables import AnswerTable
-from .prediction_files import FORMATS, STANDARD_INPUT, AnswerFile, Line, opened, read_lines
+from .prediction_files import STANDARD_INPUT, AnswerFile, ReportedRows, check_output, source_of
+from .reading_options import add_read_options, read_options
 
 _POSITIONAL = "text"  # the field that stands on the command line without a name
 
@@ -71,8 +72,10 @@ def _add_task(tasks: argparse._SubParsersAction[argparse.ArgumentParser], task: 
     parser.add_argument(
         "--backend", choices=list(BACKENDS), default="torch", help="default torch; answers are the same"
     )
-    parser.add_argument("--input", metavar="FILE", help=f"{', '.join(FORMATS)}; - is standard input")
-    parser.add_argument("--format", choices=FORMATS, help="of the input (default: by its name; txt for standard input)")
+    formats = [ending.removeprefix(".") for ending in task.files.endings]
+    parser.add_argument("--input", metavar="FILE", help=f"{', '.join(formats)}, also .gz; - is standard input")
+    parser.add_argument("--format", choices=formats, help="of the input (default: by its name; txt for standard input)")
+    add_read_options(parser.add_argument_group("columns of the input, as in training"), task.files.options)
     parser.add_argument("--output", type=Path, metavar="FILE", help="JSON lines (default: standard output)")
     parser.add_argument("--json", action="store_true", help="JSON lines on a terminal as well, with all scores")
     parser.add_argument("--resume", action="store_true", help="keep what --output holds and go on after it")
@@ -131,23 +134,24 @@ def run_predict(options: argparse.Namespace) -> int:
     fields = {name.removeprefix("field_"): v for name, v in vars(options).items() if name.startswith("field_") and v}
     chosen = {n.removeprefix("option_"): v for n, v in vars(options).items() if n.startswith("option_")}
     texts = getattr(options, _POSITIONAL, [])
-    source = _source(options, fields, texts)
+    path = _source(options, fields, texts)
+    answers = _answers(options)
+    rows, bad = _rows(options, fields, texts, path, answers.done)
     pipeline = MobileBertPipeline.from_pretrained(
         task.name, options.model, backend=options.backend, batch_size=options.batch_size, dtype=options.dtype,
         device=options.device, padding_invariant=options.padding_invariant, **chosen,
     )  # fmt: skip
-    with (
-        _lines(options, fields, texts, source) as lines,
-        closing(_answers(options, pipeline, one=source is None and len(texts) <= 1)) as answers,
-    ):
-        at_once = options.batch_size if source == STANDARD_INPUT else None
-        return _answer(pipeline, source or "argument", lines, fields, answers, at_once, options.output is not None)
+    if isinstance(answers, AnswerTable):
+        answers.text, answers.with_inputs = pipeline.text, path is not None or len(texts) > 1
+    at_once = options.batch_size if path == STANDARD_INPUT else None
+    with answers:
+        return _answer(pipeline, rows, fields, answers, bad, at_once, options.output is not None)
 
 
-def _answers(options: argparse.Namespace, pipeline: MobileBertPipeline, one: bool) -> AnswerFile | AnswerTable:
-    """Where answers go; `one` says that the input is one alone, which need not be repeated."""
+def _answers(options: argparse.Namespace) -> AnswerFile | AnswerTable:
+    """Where answers go."""
     if options.output is None and not options.json and sys.stdout.isatty():
-        return AnswerTable(options.task.name, pipeline.text, with_inputs=not one)
+        return AnswerTable(options.task.name)
     return AnswerFile(options.output, options.resume)
 
 
@@ -169,56 +173,60 @@ def _source(options: argparse.Namespace, fields: dict[str, Any], texts: list[str
     return STANDARD_INPUT
 
 
-@contextmanager
-def _lines(
-    options: argparse.Namespace, fields: dict[str, Any], texts: list[str], source: str | None
-) -> Iterator[Iterator[Line]]:
-    if source is None:
-        yield iter([Line(n, {_POSITIONAL: text}) for n, text in enumerate(texts, 1)] or [Line(1)])
-        return
+def _rows(
+    options: argparse.Namespace, fields: dict[str, Any], texts: list[str], path: str | None, done: int
+) -> tuple[Iterator[InputRow], ReportedRows]:
+    """The inputs after the first `done` lines, and where those of no use are reported."""
+
+    def report(message: str) -> None:
+        tqdm.write(message, file=sys.stderr)
+
+    model = Path(options.model)
+    held: list[Path | int] = list(model.iterdir()) if model.is_dir() else [model]
+    if path is None:
+        check_output(options.output, held)
+        found = iter([InputRow(n, {_POSITIONAL: text}) for n, text in enumerate(texts, 1)] or [InputRow(1, {})])
+        return (row for row in found if row.line > done), ReportedRows(Path("argument"), True, report=report, done=done)
+    files: InputFiles = options.task.files
     missing = [field.name for field in options.task.takes if not field.optional and field.name not in fields]
-    form = options.format or Path(source).suffix.removeprefix(".").lower()
-    if source == STANDARD_INPUT and not options.format:
-        form = "txt" if len(missing) <= 1 else "jsonl"
-    if form not in FORMATS:
-        raise InputError(f"{source}: wanted a file ending in {', '.join(FORMATS)}, or --format to say which it is.")
-    if form == "txt" and len(missing) > 1:
-        raise InputError(
-            f"{source}: lines of text are one field, wanted are {' and '.join(missing)}. Pass all but one as options "
-            f"({', '.join(map(_flag, missing))}), or JSON lines or CSV."
-        )
-    with opened(source) as stream:
-        yield read_lines(stream, form, options.task.takes, fields)
+    source = source_of(path, options.format, files, len(missing))
+    check_output(options.output, [*held, _number_of(sys.stdin) if source.stream else source.path])
+    bad = ReportedRows(source.path, True, report=report, done=done)
+    rows = files.rows(source, read_options(options, skip_bad_rows=False), list(fields), bad)
+    return (row for row in rows if row.line > done), bad
+
+
+def _number_of(stream: Any) -> int:
+    """The number of an open file; -1, which is none, where no file stands behind a stream."""
+    try:
+        number: int = stream.fileno()
+        return number
+    except (OSError, ValueError, AttributeError):
+        return -1
 
 
 def _answer(
     pipeline: MobileBertPipeline,
-    source: str,
-    lines: Iterator[Line],
+    rows: Iterator[InputRow],
     fields: dict[str, Any],
     answers: AnswerFile | AnswerTable,
+    bad: ReportedRows,
     at_once: int | None,
     progress: bool,
 ) -> int:
-    waiting: deque[Line] = deque()
-    broken: list[int] = []
+    waiting: deque[InputRow] = deque()
+    cut = total = 0
 
     def prepared() -> Iterator[Prepared]:
-        for line in lines:
-            if line.number <= answers.done:
+        nonlocal cut, total
+        for row in rows:
+            try:
+                ready = pipeline.prepare(row.values, **fields)
+            except (InputError, TokenizerError) as e:
+                bad.add(row.line, str(e))
                 continue
-            reason = line.broken
-            if reason is None:
-                try:
-                    ready = pipeline.prepare(line.values, **fields)
-                except (InputError, TokenizerError) as e:
-                    reason = str(e)
-            if reason is not None:
-                broken.append(line.number)
-                where = "standard input" if source == STANDARD_INPUT else source
-                tqdm.write(f"mobilebert: {where}, line {line.number}: {reason}", file=sys.stderr)
-                continue
-            waiting.append(line)
+            waiting.append(row)
+            cut, total = cut + ready.cut, total + 1
             yield ready
 
     try:
@@ -230,6 +238,9 @@ def _answer(
     except BrokenPipeError:  # the reader of the output has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    if broken:
-        print(f"mobilebert: {len(broken)} broken lines, {answers.written} answered", file=sys.stderr)
-    return 1 if broken else 0
+    answers.finished = True
+    if cut:
+        print(f"mobilebert: {pipeline.cut_note(cut, total).replace('on_long', '--on-long')}", file=sys.stderr)
+    if bad.count:
+        print(f"mobilebert: {bad.count} broken lines, {answers.written} answered", file=sys.stderr)
+    return 1 if bad.count else 0

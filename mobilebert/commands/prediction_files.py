@@ -1,173 +1,144 @@
-"""Inputs of `mobilebert predict` from files and streams, line by line, and its answers as JSON lines."""
+"""Where the inputs of `mobilebert predict` come from, and its answers go to as JSON lines."""
 
 from __future__ import annotations
 
-import csv
 import io
 import json
+import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Self, TextIO
 
+from mobilebert_core.datasets.examples import BadRows
+from mobilebert_core.datasets.inputs import InputFiles, InputRow
+from mobilebert_core.datasets.sources import Source, ending
 from mobilebert_core.errors import InputError
-from mobilebert_core.tasks.task_text import Field
+from mobilebert_core.files import same_file
 
-FORMATS = ("jsonl", "csv", "txt")
 STANDARD_INPUT = "-"
+PARTIAL = ".partial"  # behind the name of an output that is not finished, while another is there
 
 
-@dataclass(frozen=True)
-class Line:
-    """One input: where it stands, its fields, what else is to be kept with its answer, or why it is broken."""
-
-    number: int
-    values: dict[str, Any] = field(default_factory=dict)
-    kept: dict[str, Any] = field(default_factory=dict)
-    broken: str | None = None
-
-
-@contextmanager
-def opened(path: str) -> Iterator[TextIO]:
-    """A file, or standard input for "-", as UTF-8 text; bytes that are none become lone surrogates."""
-    if path != STANDARD_INPUT:
-        if not Path(path).is_file():
-            raise InputError(f"{path}: wanted a file of inputs, there is none.")
-        with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
-            yield stream
-    elif hasattr(sys.stdin, "buffer"):
-        yield io.TextIOWrapper(sys.stdin.buffer, encoding="utf-8-sig", errors="surrogateescape", newline="")
-    else:
-        yield sys.stdin
-
-
-def read_lines(stream: TextIO, form: str, fields: Sequence[Field], passed: Iterable[str]) -> Iterator[Line]:
-    """The inputs of a stream in one of the formats; empty lines are left out, broken ones say why.
-
-    A line of text is the field that is not `passed` otherwise. JSON lines are objects with the fields, or such a
-    text alone; of other keys `id` is kept. A CSV file names its columns in its first row; a column for several
-    texts holds a JSON list, or texts with | between.
+def source_of(path: str, form: str | None, files: InputFiles, missing: int) -> Source:
+    """A file, or standard input for "-", in a form, or that which its name says.
 
     Raises:
-        InputError: when the whole file cannot be used: a CSV file without the needed columns.
+        InputError: for a file that is not there or of no known form.
     """
-    known = {f.name: f for f in fields}
-    missing = [f.name for f in fields if not f.optional and f.name not in set(passed)]
-    alone = missing[0] if missing else fields[0].name
-    if form == "csv":
-        yield from _csv_lines(stream, known, missing)
-        return
-    for number, text in enumerate(stream, 1):
-        text = text.rstrip("\r\n")
-        if not text.strip():
-            continue
-        if (problem := _encoding_problem(text)) is not None:
-            yield Line(number, broken=problem)
-        elif form == "txt":
-            yield Line(number, {alone: text})
-        else:
-            yield _json_line(number, text, known, alone)
+    if path == STANDARD_INPUT:
+        form = form or ("txt" if missing <= 1 else "jsonl")
+        binary = getattr(sys.stdin, "buffer", None)
+        if binary is None:  # a stream of text in its place
+            binary = io.BytesIO(sys.stdin.read().encode("utf-8", "surrogateescape"))
+        return Source(Path("standard input"), f".{form}", binary)
+    place = Path(path)
+    if not place.exists():
+        raise InputError(f"{path}: wanted a file of inputs, there is none.")
+    found = f".{form}" if form else ending(place)
+    if found not in files.endings:
+        known = ", ".join(each.removeprefix(".") for each in files.endings)
+        raise InputError(f"{path}: wanted a file ending in {known}, or --format to say which it is.")
+    return Source(place, found)
 
 
-def _json_line(number: int, text: str, known: dict[str, Field], alone: str) -> Line:
-    try:
-        value = json.loads(text)
-    except ValueError as e:
-        return Line(number, broken=f"wanted JSON, {e}")
-    except RecursionError:
-        return Line(number, broken="wanted a JSON object, it is nested too deeply")
-    if isinstance(value, str):
-        return Line(number, {alone: value})
-    if not isinstance(value, dict):
-        return Line(number, broken=f"wanted a JSON object or string, got {type(value).__name__}")
-    kept = {"id": value["id"]} if "id" in value and "id" not in known else {}
-    return Line(number, {name: item for name, item in value.items() if name in known}, kept)
+@dataclass
+class ReportedRows(BadRows):
+    """Reports bad rows at once, in place of raising, and counts them; rows up to `done` were reported before."""
 
+    report: Callable[[str], None] = print
+    done: int = 0
+    count: int = 0
 
-def _csv_lines(stream: TextIO, known: dict[str, Field], missing: list[str]) -> Iterator[Line]:
-    reader = csv.DictReader(stream)
-    try:
-        columns = list(reader.fieldnames or ())
-    except csv.Error as e:
-        raise InputError(f"wanted CSV, {e}.") from None
-    if absent := [name for name in missing if name not in columns]:
-        raise InputError(
-            f"CSV: wanted a first row with the columns {', '.join(missing)}, got {', '.join(columns) or 'nothing'}; "
-            f"{', '.join(absent)} missing."
-        )
-    while True:
-        number = reader.line_num + 1
-        try:
-            row = next(reader)
-        except StopIteration:
+    def add(self, line: int | str, message: str, advice: str = "") -> None:
+        if isinstance(line, int) and line <= self.done:
             return
-        except csv.Error as e:
-            yield Line(number, broken=f"wanted CSV, {e}")
-            continue
-        cells = {name: cell for name, cell in row.items() if name in known and cell not in (None, "")}
-        if row.get(None):
-            yield Line(number, broken=f"wanted {len(columns)} cells, got more; quote texts that hold commas")
-        elif (problem := _encoding_problem("".join(cells.values()))) is not None:
-            yield Line(number, broken=problem)
-        else:
-            values = {name: _several(cell) if known[name].several else cell for name, cell in cells.items()}
-            yield Line(number, values, {"id": row["id"]} if "id" in row and "id" not in known else {})
+        self.count += 1
+        where = f"line {line}" if isinstance(line, int) else line
+        self.report(f"mobilebert: {self.path}, {where}: {message}")
+
+    def lost(self, first: int, last: int, message: str, advice: str) -> None:
+        self.count += last - first
+        self.add(first, f"{message} Of lines {first} to {last} nothing is read. {advice}.")
 
 
-def _several(cell: str) -> Any:
+def check_output(output: Path | None, inputs: list[Path | int]) -> None:
+    """Raises InputError for an output that is one of the inputs, by whatever name; numbers are open files."""
     try:
-        found = json.loads(cell)
-    except ValueError:
-        found = None
-    return found if isinstance(found, list) else [text.strip() for text in cell.split("|")]
-
-
-def _encoding_problem(text: str) -> str | None:
-    place = next((i for i, char in enumerate(text) if "\udc80" <= char <= "\udcff"), None)
-    return None if place is None else f"wanted UTF-8, byte {ord(text[place]) - 0xDC00:#04x} after {place} characters"
+        place: Path | int = sys.stdout.fileno() if output is None else output
+    except (OSError, ValueError, AttributeError):
+        return  # no file stands behind standard output
+    shown = "standard output" if output is None else f"--output {output}"
+    if output is not None and output.is_dir():
+        raise InputError(f"predict: {shown} is a directory, wanted a file.")
+    for each in inputs:
+        if same_file(place, each):
+            raise InputError(f"predict: {shown} is what is read as well. Choose another file; nothing was written.")
 
 
 class AnswerFile:
-    """Where answers go, each as one line of JSON that is written out at once.
+    """Where answers go, each as one line of JSON that is written out at once; entered, it is open.
 
-    With `resume` a file's whole lines stay, and `done` is the number of the last input that they answer.
+    A file that is there stays until the new one is whole: that has `.partial` behind its name before. With `resume`
+    whole lines stay, those of an unfinished file first, and `done` is the number of the last input that they answer.
     """
 
     def __init__(self, path: Path | None, resume: bool = False) -> None:
         self.done = 0
         self.written = 0
-        self._stream: TextIO
+        self.finished = False  # set when all inputs are answered
+        self._stream: TextIO = sys.stdout
+        self._kept = 0  # bytes of whole lines
+        self._target: Path | None = None
+        self._place: Path | None = None
         if path is None:
-            self._stream = sys.stdout
-            if isinstance(self._stream, io.TextIOWrapper):
-                self._stream.reconfigure(encoding="utf-8", errors="backslashreplace")
             return
-        kept = self._whole_lines(path) if resume and path.exists() else b""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # backslashreplace: a lone surrogate, which UTF-8 has not, becomes the escape that JSON has for it
-        self._stream = open(path, "a", encoding="utf-8", errors="backslashreplace", newline="\n")  # noqa: SIM115
-        self._stream.truncate(len(kept))
+        target = self._target = self._place = Path(os.path.realpath(path))
+        if target.exists() and not target.is_file():
+            return  # a device
+        partial = target.with_name(target.name + PARTIAL)
+        place = partial if (partial.exists() and resume) or (target.exists() and not resume) else target
+        if resume and place.exists():
+            self._kept = self._whole_lines(place)
+        self._place = place
 
-    def _whole_lines(self, path: Path) -> bytes:
+    def _whole_lines(self, path: Path) -> int:
         content = path.read_bytes()
         kept = content[: content.rfind(b"\n") + 1]
         try:
             self.done = int(json.loads(kept.splitlines()[-1])["line"]) if kept else 0
         except (ValueError, KeyError, TypeError):
             raise InputError(f"{path}: wanted answers of this command to go on with, the last line is none.") from None
-        return kept
+        return len(kept)
 
-    def write(self, line: Line, answer: Any) -> None:
-        record = {"line": line.number, **line.kept, "result": answer}
+    def __enter__(self) -> Self:
+        # backslashreplace: a lone surrogate, which UTF-8 has not, becomes the escape that JSON has for it
+        if self._place is None:
+            if isinstance(self._stream, io.TextIOWrapper):
+                self._stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+            return self
+        self._place.parent.mkdir(parents=True, exist_ok=True)
+        self._stream = open(self._place, "a", encoding="utf-8", errors="backslashreplace", newline="\n")
+        if self._place.is_file():
+            self._stream.truncate(self._kept)
+        return self
+
+    def write(self, row: InputRow, answer: Any) -> None:
+        record = {"line": row.line, **row.kept, "result": answer}
         self._stream.write(json.dumps(record, ensure_ascii=False, default=_plain) + "\n")
         self._stream.flush()
         self.written += 1
 
-    def close(self) -> None:
-        if self._stream is not sys.stdout:
-            self._stream.close()
+    def __exit__(self, *error: object) -> None:
+        if self._place is None or self._target is None:
+            return
+        self._stream.close()
+        if self.finished:
+            if self._place != self._target:
+                os.replace(self._place, self._target)
+        elif self._place.is_file() and not self.written and not self._kept:
+            self._place.unlink()  # nothing to go on from
 
 
 def _plain(value: Any) -> Any:

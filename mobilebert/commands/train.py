@@ -8,27 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from conversion.backends import FRAMEWORKS
-from mobilebert_core.configuration.fields import PROBLEM_TYPES
 from mobilebert_core.configuration.presets import PRESETS
-from mobilebert_core.errors import ConfigError, DataError
+from mobilebert_core.errors import ConfigError
 from mobilebert_core.training.state import PRECISIONS
 from mobilebert_core.training.tasks.table import TRAINING_TASKS
 from mobilebert_core.training.tasks.training_task import TrainingTask
 
-# The options of reading, as arguments of the command; a task has those that its reader knows.
-_READ: dict[str, dict[str, Any]] = {
-    "text_column": {"metavar": "NAME", "help": "of the text; a number from 1 without header"},
-    "header": {"flag": "--no-header", "action": "store_false", "default": True, "help": "the first row is data"},
-    "label_column": {"metavar": "NAME", "help": "of the label"},
-    "pair_column": {"metavar": "NAME", "help": "of the second text, for pairs"},
-    "label_separator": {"metavar": "TEXT", "help": "between the labels of a row that has several"},
-    "problem_type": {"choices": PROBLEM_TYPES, "help": "default: what the labels look like"},
-    "label_names": {
-        "type": Path,
-        "metavar": "FILE",
-        "help": "the labels, one a line, by whose numbers rows may name them",
-    },
-}
+from .reading_options import add_read_options, read_options
 
 
 def add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -76,10 +62,7 @@ def _add_task(tasks: argparse._SubParsersAction[argparse.ArgumentParser], task: 
 def _add_data(parser: argparse.ArgumentParser, task: type[TrainingTask]) -> None:
     """How the data are read, and the options of the task."""
     group = parser.add_argument_group("data")
-    for name, settings in _READ.items():
-        if name in task.reader.options:
-            flag = settings.get("flag", "--" + name.replace("_", "-"))
-            group.add_argument(flag, dest=name, **{n: v for n, v in settings.items() if n != "flag"})
+    add_read_options(group, task.reader.options)
     if "problem_type" in task.reader.options:
         group.add_argument("--tune-thresholds", action="store_true",
                            help="several labels: find each label's best threshold on the dev rows and move the "
@@ -133,13 +116,8 @@ def run_train(options: argparse.Namespace) -> int:
     Raises:
         MobileBertError: as `Training.run`.
     """
-    from mobilebert_core.datasets.examples import ReadOptions
-
     from ..training import Training
 
-    read = {name: getattr(options, name) for name in _READ if hasattr(options, name)}
-    if read.get("label_names") is not None:
-        read["label_names"] = _label_names(read["label_names"])
     if options.save_every < 1:
         raise ConfigError(f"train: --save-every must be at least 1, got {options.save_every}.")
     changes = {n: getattr(options, f"recipe_{n}", None) for n in _HELP}
@@ -152,7 +130,7 @@ def run_train(options: argparse.Namespace) -> int:
         dev=options.dev,
         tokenizer=options.tokenizer,
         recipe=options.task.recipe.replace(**changes),
-        read=ReadOptions(skip_bad_rows=options.skip_bad_rows, **read),
+        read=read_options(options, options.skip_bad_rows),
         fields=dict(_field(text) for text in options.fields),
         options={n.removeprefix("option_"): v for n, v in vars(options).items() if n.startswith("option_")},
         max_length=options.max_length,
@@ -165,18 +143,6 @@ def run_train(options: argparse.Namespace) -> int:
     )
     _report(training.output, training.run())
     return 0
-
-
-def _label_names(path: Path) -> tuple[str, ...]:
-    try:
-        names = tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
-    except (OSError, UnicodeDecodeError) as e:
-        raise DataError(f"{path}: wanted UTF-8 text with a label on each line, cannot read it ({e}).") from None
-    if repeated := sorted({name for name in names if names.count(name) > 1}):
-        raise DataError(f"{path}: wanted different labels, one on each line; {repeated[0]!r} stands there twice.")
-    if not names:
-        raise DataError(f"{path}: wanted labels, one on each line, got none.")
-    return names
 
 
 def _field(text: str) -> tuple[str, Any]:

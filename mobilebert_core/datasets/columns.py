@@ -4,26 +4,56 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ..errors import DataError
-from .examples import BadRow, brief
-from .table_files import Table, ending
+from .examples import BadRow, ReadOptions, brief
+from .table_files import Table
 
 TEXT = ("text", "sentence", "sentence1", "text1", "premise")
 PAIR = ("text_pair", "sentence2", "text2", "hypothesis")
 LABEL = ("label", "labels")
 
 
-def column(table: Table, option: str, wanted: str | None, usual: Sequence[str] = (), needed: bool = True) -> Any:
+@dataclass(frozen=True)
+class Named:
+    """The key of a column in rows that each have their own keys (JSON lines): the one of these names that a row has."""
+
+    option: str
+    names: tuple[str, ...]
+    needed: bool
+
+    def of(self, row: Mapping[str, Any]) -> str | None:
+        """The key; None where the row has none and none is needed. Raises BadRow."""
+        found = [name for name in self.names if name in row]
+        if len(found) > 1:
+            raise BadRow(f"{' and '.join(found)} could each be {self.option}. Name it.")
+        if not found and self.needed:
+            got = ", ".join(map(repr, row)) or "none"
+            raise BadRow(f"wanted the key {' or '.join(map(repr, self.names))}, got {got}.")
+        return found[0] if found else None
+
+
+def column(
+    table: Table,
+    option: str,
+    wanted: str | None,
+    usual: Sequence[str] = (),
+    needed: bool = True,
+    in_first: bool = True,
+) -> Any:
     """The key of a column: the one named by an option, or else the one of the usual names that the table has.
 
-    None where none of the usual names is there and none is `needed`.
+    None where none of the usual names is there and none is `needed`. In JSON lines each row is looked at for itself;
+    with `in_first` the first row must have the key.
 
     Raises:
         DataError: for a column that is not there or there twice, or when several usual names fit.
     """
+    if table.by_name and (not in_first or (wanted is None and not needed)):
+        return Named(option, tuple(usual) if wanted is None else (wanted,), needed)
     if wanted is not None:
         if wanted in table.twice:
             raise DataError(f"{table.path}: {option} {wanted!r} stands twice in the header. Rename one.")
@@ -40,7 +70,7 @@ def column(table: Table, option: str, wanted: str | None, usual: Sequence[str] =
     if not needed:
         return None
     hint = ""
-    if len(table.keys) == 1 and table.header and ending(table.path) != ".jsonl":
+    if len(table.keys) == 1 and table.separated:
         hint = " Are the columns separated by something else?"
     either = " or ".join(usual)
     if table.header:
@@ -54,12 +84,16 @@ def column(table: Table, option: str, wanted: str | None, usual: Sequence[str] =
 def _there_is(table: Table) -> str:
     if not table.header:
         return f"there are columns 1 to {len(table.keys)}"
-    kind = "the first row has the keys" if ending(table.path) == ".jsonl" else "the header is"
+    kind = "the first row has the keys" if table.by_name else "the header is"
     return f"{kind} {', '.join(map(repr, table.keys))}"
 
 
 def cell(row: Any, key: Any) -> Any:
-    """What stands in a column of a row; raises BadRow where a JSON object lacks the key."""
+    """What stands in a column of a row, None where it needs none; raises BadRow where a JSON object lacks the key."""
+    if isinstance(key, Named):
+        key = key.of(row)
+    if key is None:
+        return None
     try:
         return row[key]
     except KeyError:
@@ -76,31 +110,27 @@ def text_of(row: Any, key: Any, name: str) -> str:
     return value
 
 
-def label_of(value: Any, name: str = "label") -> str:
-    """A label as text: numbers of JSON as they would stand in a table, 2.0 as 2; raises BadRow."""
-    if isinstance(value, str):
-        if not value.strip():
-            raise BadRow(f"{name} is empty.")
-        return value.strip()
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    if isinstance(value, bool | int | float):
-        return json.dumps(value)
-    raise BadRow(f"{name} must be a name or a number, got {type(value).__name__} {brief(value)}.")
+def text_columns(table: Table, options: ReadOptions, pair_needed: bool = False, in_first: bool = True) -> Any:
+    """The keys of the text and of the second one, None where there is none.
+
+    Who names the text means this text: a second one is then read only where it is named too.
+    """
+    text_key = column(table, "text_column", options.text_column, TEXT, in_first=in_first)
+    usual = PAIR if options.text_column is None or pair_needed else ()
+    return text_key, column(table, "pair_column", options.pair_column, usual, pair_needed, in_first)
 
 
-def probabilities_of(value: dict[str, Any]) -> tuple[float, ...]:
-    """The probabilities of an object of labels; raises BadRow."""
-    for name, share in value.items():
-        if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
-            raise BadRow(f"the share of label {name!r} must be a number from 0 to 1, got {brief(share)}.")
-    return tuple(map(float, value.values()))
+def several_of(value: Any) -> Any:
+    """A list of texts that stands in one cell, as JSON or with | between; any other value as it is."""
+    if not isinstance(value, str):
+        return value
+    try:
+        found = json.loads(value)
+    except (ValueError, RecursionError):
+        found = None
+    return found if isinstance(found, list) else [text.strip() for text in value.split("|")]
 
 
-def labels_of(value: Any, separator: str | None) -> tuple[str, ...]:
-    """Several labels, or none, from a list, the keys of an object, or text with a separator; raises BadRow."""
-    if isinstance(value, list | dict):
-        return tuple(label_of(each) for each in value)
-    if separator is None or not isinstance(value, str):
-        return (label_of(value),)
-    return tuple(label_of(each) for each in value.split(separator)) if value.strip() else ()
+def pair_of(row: Any, key: Any) -> str | None:
+    """The second text, None where the row has none: no column, no such key, or null; raises BadRow."""
+    return None if cell(row, key) is None else text_of(row, key, "the second text")

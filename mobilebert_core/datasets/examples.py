@@ -21,7 +21,10 @@ class ReadOptions:
     text_column: str | None = None
     pair_column: str | None = None
     label_column: str | None = None
+    word_column: str | None = None  # of files with a word on each line
+    tag_column: str | None = None
     header: bool = True
+    label_columns: tuple[str, ...] | None = None  # a column for each label, with its probability or 0 and 1
     label_separator: str | None = None  # between the labels of a row, which may then have several or none
     label_names: tuple[str, ...] | None = None  # the labels in the order of their numbers, by which a row may name them
     skip_bad_rows: bool = False
@@ -111,6 +114,14 @@ class BadRows:
         if not self.skip:
             raise DataError(f"{found} {advice}, or leave such rows out with skip_bad_rows=True.")
         self.messages.append(found)
+
+    def lost(self, first: int, last: int, message: str, advice: str) -> None:
+        """Takes note of all lines from `first` on, of which nothing says where a row begins.
+
+        Raises:
+            DataError: also with `skip`: that would be too much to leave out.
+        """
+        raise DataError(f"{place(self.path, first)}: {message} Of lines {first} to {last} nothing is read. {advice}.")
 
     @contextmanager
     def row(self, line: int | str) -> Iterator[None]:

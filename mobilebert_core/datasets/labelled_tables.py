@@ -2,64 +2,131 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
+import math
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ..configuration.fields import MULTI_LABEL
+from ..configuration.fields import MULTI_LABEL, REGRESSION
 from ..errors import DataError
-from .columns import LABEL, PAIR, TEXT, cell, column, label_of, labels_of, probabilities_of, text_of
+from .columns import LABEL, cell, column, pair_of, several_of, text_columns, text_of
 from .examples import BadRow, BadRows, ChoiceExample, ReadOptions, TextExample
+from .label_cells import (
+    IGNORED,
+    columns_of,
+    label_of,
+    labels_of,
+    length_of_vectors,
+    numbers_of,
+    shares_of,
+    unwritten,
+    vector_of,
+)
+from .labels import number
 from .reading import Reader
-from .table_files import TABLES, Table, ending, read_table
+from .sources import Source
+from .table_files import TABLES, Table, read_table
 
 
-def read_labelled_texts(path: Path, options: ReadOptions, bad: BadRows) -> Iterator[TextExample]:
-    """The rows of a table with a text, maybe a second one, and a label or several."""
-    table = read_table(path, options, bad)
-    text_key = column(table, "text_column", options.text_column, TEXT)
-    # Who names the text means this text: a second one is then read only where it is named too.
-    usual = PAIR if options.text_column is None else ()
-    pair_key = column(table, "pair_column", options.pair_column, usual, needed=False)
-    label_key = column(table, "label_column", options.label_column, LABEL)
+def read_labelled_texts(source: Source, options: ReadOptions, bad: BadRows) -> Iterator[TextExample]:
+    """The rows of a table with a text, maybe a second one, and a label or several.
+
+    Lists that can only be vectors are one number for each label, whose names are `label_names` or else 0, 1 ...
+    """
+    rows = list(_texts(source, options, bad))
     several = options.label_separator is not None or options.problem_type == MULTI_LABEL
+    lists = [found for row in rows if (found := numbers_of(row.label, options.label_separator)) is not None]
+    length = None if options.label_columns else length_of_vectors(lists)
+    if length is not None and options.label_names is not None and len(options.label_names) != length:
+        raise DataError(
+            f"{source.path}: wanted as many label_names as the labels of a row have numbers, {length}, got "
+            f"{len(options.label_names)}."
+        )
+    known = options.label_names or ()
+    names = known or tuple(map(str, range(length or 0)))
+    ignored = None if _numbers_are_learned(rows, options) else IGNORED
+    for row in rows:
+        with bad.row(row.line):
+            value: Any = row.label
+            label: str | tuple[str, ...]
+            shares: tuple[float, ...] | None = None
+            if options.label_columns:
+                label, shares = options.label_columns, value
+            elif length is not None:
+                label, shares = names, vector_of(numbers_of(value, options.label_separator), length)
+            elif several or isinstance(value, list | dict):
+                label = labels_of(value, options.label_separator, known, ignored)
+                shares = shares_of(value) if isinstance(value, dict) else None
+            else:
+                label = label_of(value, known=known, ignored=ignored)
+            yield TextExample(row.line, row.text, row.pair, label, shares)
+
+
+def _texts(source: Source, options: ReadOptions, bad: BadRows) -> Iterator[TextExample]:
+    """The rows with their labels as they stand there, or the numbers of `label_columns`."""
+    table = read_table(source, options, bad)
+    text_key, pair_key = text_columns(table, options)
+    wanted = options.label_columns
+    if wanted:
+        label_keys = [column(table, "label_columns", name) for name in wanted]
+    else:
+        label_key = column(table, "label_column", options.label_column, LABEL)
     for line, row in table.rows:
         with bad.row(line):
-            text = text_of(row, text_key, "text")
-            pair = None if pair_key is None else text_of(row, pair_key, "the second text")
-            value = cell(row, label_key)
-            whole = several or isinstance(value, list | dict)
-            label = labels_of(value, options.label_separator) if whole else label_of(value)
-            yield TextExample(line, text, pair, label, probabilities_of(value) if isinstance(value, dict) else None)
+            text, pair = text_of(row, text_key, "text"), pair_of(row, pair_key)
+            if wanted:
+                value: Any = columns_of(row, label_keys, wanted)
+            else:
+                value = cell(row, label_key)
+                value = value if options.label_separator is not None else unwritten(value)
+            yield TextExample(line, text, pair, value)
 
 
-def read_choices(path: Path, options: ReadOptions, bad: BadRows) -> Iterator[ChoiceExample]:
+def _numbers_are_learned(rows: Sequence[TextExample], options: ReadOptions) -> bool:
+    """Whether -100 is a number like others: in regression, which one number that is not whole means too."""
+    if options.problem_type is not None or options.label_names is not None:
+        return options.problem_type == REGRESSION
+    numbers = (number(str(row.label).strip()) for row in rows if isinstance(row.label, str | float))
+    return any(n is not None and math.isfinite(n) and not n.is_integer() for n in numbers)
+
+
+def read_choices(source: Source, options: ReadOptions, bad: BadRows) -> Iterator[ChoiceExample]:
     """The rows of a table with a text, its choices and the right one.
 
     Of SWAG's columns the second text begins each choice, as in its published baselines.
     """
-    table = read_table(path, options, bad)
+    table = read_table(source, options, bad)
     text_key = column(table, "text_column", options.text_column, ("text", "question", "sent1"))
     label_key = column(table, "label_column", options.label_column, LABEL)
     begins = table.keys.get("sent2") if text_key == table.keys.get("sent1") else None
-    single = table.keys.get("choices") if ending(table.path) == ".jsonl" else None
-    keys = [single] if single is not None else _numbered(table)
+    keys = choice_columns(table)
     count = 0
     for line, row in table.rows:
         with bad.row(line):
-            text = text_of(row, text_key, "text")
-            found = cell(row, single) if single is not None else [cell(row, key) for key in keys]
-            if not isinstance(found, list):
-                raise BadRow(f"choices must be a list of texts, got {type(found).__name__}.")
-            choices = tuple(text_of(found, i, f"choice {i}") for i in range(len(found)))
+            text, choices = text_of(row, text_key, "text"), choices_of(row, keys, table.separated)
             if begins is not None and isinstance(cell(row, begins), str) and row[begins].strip():
                 choices = tuple(f"{row[begins].strip()} {choice}" for choice in choices)
             if len(choices) < 2 or (count and len(choices) != count):
                 wanted = f"{count} choices as in the rows before" if count else "at least 2 choices"
                 raise BadRow(f"wanted {wanted}, got {len(choices)}.")
-            label = _right_choice(label_of(cell(row, label_key)), len(choices), options.label_names)
+            label = _right_choice(
+                label_of(cell(row, label_key), known=options.label_names or ()), len(choices), options.label_names
+            )
             count = len(choices)
             yield ChoiceExample(line, text, choices, label)
+
+
+def choice_columns(table: Table) -> Any:
+    """The key of `choices`, or a list with that of choice0, choice1 ... or ending0, ending1 ... each."""
+    return table.keys["choices"] if "choices" in table.keys else _numbered(table)
+
+
+def choices_of(row: Any, keys: Any, written: bool) -> tuple[str, ...]:
+    """The choices of a row, in its columns or as a list, which may be `written` as text; raises BadRow."""
+    found = [cell(row, key) for key in keys] if isinstance(keys, list) else cell(row, keys)
+    found = several_of(found) if written else found
+    if not isinstance(found, list):
+        raise BadRow(f"choices must be a list of texts, got {type(found).__name__}.")
+    return tuple(text_of(found, i, f"choice {i}") for i in range(len(found)))
 
 
 def _numbered(table: Table) -> list[Any]:
@@ -72,7 +139,7 @@ def _numbered(table: Table) -> list[Any]:
             return keys
     raise DataError(
         f"{table.path}: no columns with choices; wanted choice0, choice1 ... or ending0, ending1 ..., or a list "
-        f"choices in JSON lines. There are {', '.join(map(repr, table.keys))}."
+        f"choices. There are {', '.join(map(repr, table.keys))}."
     )
 
 

@@ -44,12 +44,12 @@ def looks_like_regression(labels: Iterable[str], path: Path) -> bool:
 def label_fields(found: Iterable[str], examples: Examples, options: ReadOptions, least: int = 2) -> dict[str, Any]:
     """`num_labels`, `id2label` and `label2id` of a configuration.
 
-    The names are `label_names`, or else those found, sorted: numbers by value, everything else by code point.
+    The names are `label_names`, `label_columns`, or else those found, sorted: numbers by value, all else by code point.
 
     Raises:
         DataError: for names that stand twice, or fewer than `least` labels.
     """
-    names = list(options.label_names or ())
+    names = list(options.label_names or options.label_columns or ())
     if not names:
         names = sorted(set(found))
         values = {name: value for name in names if (value := number(name)) is not None and math.isfinite(value)}

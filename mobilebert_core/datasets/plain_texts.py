@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from .columns import TEXT, column, text_of
 from .examples import BadRows, ReadOptions
 from .reading import Reader
-from .table_files import TABLES, ending, is_utf8, read_table, read_text
+from .sources import NOT_UTF8, Source, is_utf8
+from .table_files import TABLES, read_table
 
 
-def read_texts(path: Path, options: ReadOptions, bad: BadRows) -> Iterator[str]:
+def read_texts(source: Source, options: ReadOptions, bad: BadRows) -> Iterator[str]:
     """The texts of a .txt file, one a line, or of a column of a table; a blank one ends a document."""
-    if ending(path) == ".txt":
-        for number, line in enumerate(read_text(path).split("\n"), 1):
+    if source.form == ".txt":
+        for number, line in source.numbered():
             if is_utf8(line):
                 yield line.strip()
             else:
-                bad.add(number, "wanted UTF-8 text, got other bytes.")
+                bad.add(number, NOT_UTF8)
         return
-    table = read_table(path, options, bad)
+    table = read_table(source, options, bad)
     key = column(table, "text_column", options.text_column, TEXT)
     for number, row in table.rows:
         with bad.row(number):

@@ -10,7 +10,7 @@ from typing import Any
 from ..configuration.fields import MULTI_LABEL, PROBLEM_TYPES
 from ..errors import DataError
 from .examples import BadRows, Examples, ReadOptions
-from .table_files import ending
+from .sources import Source, ending, stem
 
 _SPLITS = {"train": ("train",), "dev": ("dev", "validation", "valid"), "test": ("test",)}
 
@@ -27,7 +27,7 @@ class Reader:
 
     endings: tuple[str, ...]
     options: tuple[str, ...]
-    items: Callable[[Path, ReadOptions, BadRows], Iterator[Any]]
+    items: Callable[[Source, ReadOptions, BadRows], Iterator[Any]]
 
     def read(self, purpose: str, path: Path, options: ReadOptions) -> Examples:
         """The examples of a file, in order; `purpose` is what messages call their use.
@@ -35,6 +35,7 @@ class Reader:
         Raises:
             DataError: for a file that cannot be read, an option that does not apply, a column that is not there, a
                 file without a row of use; and for the first bad row, unless the options say `skip_bad_rows`.
+            BackendMissingError: for Parquet and Arrow without pyarrow.
         """
         self._check_options(purpose, options)
         if ending(path) not in self.endings:
@@ -43,7 +44,7 @@ class Reader:
                 "Rename or convert it."
             )
         bad = BadRows(path, options.skip_bad_rows)
-        items = list(self.items(path, options, bad))
+        items = list(self.items(Source.of(path), options, bad))
         if not items:
             got = f"{len(bad.messages)} that are no use. The first: {bad.messages[0]}" if bad.messages else "none."
             raise DataError(f"{path}: wanted rows of data, got {got}")
@@ -57,6 +58,17 @@ class Reader:
 
 
 def _check_labels_options(options: ReadOptions) -> None:
+    if options.label_columns is not None:
+        names = options.label_columns
+        for other in ("label_column", "label_separator", "label_names"):
+            if getattr(options, other) is not None:
+                raise DataError(f"label_columns names a column for each label, {other} was passed too. Leave one out.")
+        if not names or "" in names or len(set(names)) < len(names):
+            raise DataError(f"label_columns must name different columns, got {', '.join(map(repr, names)) or 'none'}.")
+        if options.problem_type not in (None, MULTI_LABEL):
+            raise DataError(
+                f"label_columns means several labels a row, problem_type is {options.problem_type!r}. Leave one out."
+            )
     if options.problem_type not in (None, *PROBLEM_TYPES):
         raise DataError(f"problem_type must be one of {', '.join(PROBLEM_TYPES)}, got {options.problem_type!r}.")
     if options.label_separator is not None:
@@ -82,7 +94,7 @@ def splits(place: Path, endings: Iterable[str]) -> dict[str, Path]:
     endings = set(endings)
     found: dict[str, Path] = {}
     for path in sorted(place.iterdir()):
-        split = next((name for name, stems in _SPLITS.items() if path.stem in stems), None)
+        split = next((name for name, stems in _SPLITS.items() if stem(path) in stems), None)
         if split is None or ending(path) not in endings or not path.is_file():
             continue
         if split in found:

@@ -1,108 +1,98 @@
-"""CSV, TSV and JSON lines as rows that know their line; a column's key takes its cell from a row, of any format."""
+"""CSV, TSV, JSON lines, Parquet and Arrow as rows that know their line, of any format read in the same way."""
 
 from __future__ import annotations
 
 import csv
-import io
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from ..errors import DataError
+from .arrow_files import ARROW_FILES, arrow_rows
 from .examples import BadRows, ReadOptions, brief
+from .sources import NOT_UTF8, Source, is_utf8
 
-TABLES = (".csv", ".tsv", ".jsonl")  # endings of the files that `read_table` takes
-NOT_UTF8 = "wanted UTF-8 text, got other bytes."
+TABLES = (".csv", ".tsv", ".jsonl", *ARROW_FILES)  # endings of the files that `read_table` takes
+_LONGEST_CELL = 1 << 30  # characters; csv's own limit of 131,072 is for every reader of the process
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows are (line, cells); `keys` maps the name of a column to what takes its cell from `cells`."""
+    """Rows are (line, cells); `keys` maps the name of a column to what takes its cell from `cells`.
+
+    With `by_name` a row is a mapping whose keys may differ from the first row's, which `keys` are: JSON lines.
+    """
 
     path: Path
     keys: dict[str, Any]
     rows: Iterator[tuple[int, Any]]
-    twice: frozenset[str] = frozenset()  # names that the header has more than once
+    twice: frozenset[str] = field(default=frozenset())  # names that the header has more than once
     header: bool = True
+    by_name: bool = False
+    separated: bool = False  # by a sign that may be another one
 
 
-def ending(path: Path) -> str:
-    """The ending of a file's name, in lower case, by which its format is known."""
-    return path.suffix.lower()
+def read_table(source: Source, options: ReadOptions, bad: BadRows, for_inputs: bool = False) -> Table:
+    """Opens a table by its form. The header, or the first row, says how many columns each row has.
 
-
-def read_text(path: Path) -> str:
-    """The text of a file, without a byte order mark; bytes that are not UTF-8 are lone surrogates in it.
-
-    Raises:
-        DataError: for a file that is not there, cannot be read or is empty.
-    """
-    try:
-        data = path.read_bytes()
-    except OSError as e:
-        raise DataError(f"{path}: wanted a data file, cannot read it ({e.strerror}).") from None
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise DataError(f"{path}: wanted UTF-8 text, got UTF-16. Save it as UTF-8.")
-    text = data.decode("utf-8-sig", "surrogateescape")
-    if not text.strip():
-        raise DataError(f"{path}: wanted rows of data, the file is empty.")
-    return text
-
-
-def is_utf8(text: str) -> bool:
-    """False for text with bytes in it that are not UTF-8."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def read_table(path: Path, options: ReadOptions, bad: BadRows) -> Table:
-    """Opens a table by its ending. The header, or the first row, says how many columns each row has.
+    With `for_inputs` a line of JSON may also be a text, and none that can be read is no error.
 
     Raises:
-        DataError: for a file of another format, one that cannot be read, or an empty one.
+        DataError: for a file that cannot be read, or an empty one.
+        BackendMissingError: for Parquet and Arrow without pyarrow.
     """
-    text = read_text(path)
-    if ending(path) == ".jsonl":
-        rows: Iterator[tuple[int, Any]] = _json_rows(text, bad)
+    path, form = source.path, source.form
+    if form in ARROW_FILES:
+        columns, records = arrow_rows(source)
+        return Table(path, {name: name for name in columns}, records)
+    rows: Iterator[tuple[int, Any]]
+    if form == ".jsonl":
+        rows = _json_rows(source, bad, for_inputs)
     else:
-        rows = _csv_rows(path, text, bad) if ending(path) == ".csv" else _tsv_rows(text, bad)
+        rows = _csv_rows(source, bad) if form == ".csv" else _tsv_rows(source, bad)
     first = next(rows, None)
     if first is None:
+        if for_inputs and form == ".jsonl":
+            return Table(path, {}, rows, by_name=True)
         why = f" The first: {bad.messages[0]}" if bad.messages else ""
         raise DataError(f"{path}: wanted rows of data, got none that can be read.{why}")
-    if ending(path) == ".jsonl":
-        return Table(path, {name: name for name in first[1]}, chain([first], rows))
+    if form == ".jsonl":
+        keys = first[1] if isinstance(first[1], dict) else {}
+        return Table(path, {name: name for name in keys}, chain([first], rows), by_name=True)
     width = len(first[1])
     if options.header:
         names = [name.strip() for name in first[1]]
         twice = frozenset(name for name in names if names.count(name) > 1)
-        return Table(path, {name: i for i, name in enumerate(names)}, _of_width(rows, width, bad), twice)
+        keys = {name: i for i, name in enumerate(names)}
+        return Table(path, keys, _of_width(rows, width, bad), twice, separated=True)
     keys = {str(i + 1): i for i in range(width)}
-    return Table(path, keys, _of_width(chain([first], rows), width, bad), header=False)
+    return Table(path, keys, _of_width(chain([first], rows), width, bad), header=False, separated=True)
 
 
-def _csv_rows(path: Path, text: str, bad: BadRows) -> Iterator[tuple[int, list[str]]]:
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+def _csv_rows(source: Source, bad: BadRows) -> Iterator[tuple[int, list[str]]]:
+    lines = source.lines(newline="")
+    reader = csv.reader(lines, strict=True)
     while True:
         line = reader.line_num + 1
         try:
-            cells = next(reader)
+            cells = _next_of(reader)
         except StopIteration:
             return
         except csv.Error as e:
-            if "unexpected end of data" in str(e):  # all that follows stands in this cell: too much to skip
-                raise DataError(
-                    f"{path}:{line}: a quotation mark opens a cell that never ends. Close it, or write a mark inside "
-                    "a cell twice."
-                ) from None
-            bad.add(line, f"wanted comma-separated values, got a row that breaks off: {e}.")
-            continue
+            if reader.line_num == line and "unexpected end of data" not in str(e):
+                bad.add(line, f"wanted comma-separated values, got a row that breaks off: {e}.")
+                continue
+            # What follows stands in this cell, or in others that only look like it: nothing says where the next begins.
+            ends = "never ends" if "unexpected end" in str(e) else f"ends within another, in line {reader.line_num}"
+            last = reader.line_num + sum(1 for _ in lines)
+            bad.lost(
+                line, last, f"a quotation mark opens a cell that {ends}.",
+                "Close it, or write a mark inside a cell twice",
+            )  # fmt: skip
+            return
         if not cells:
             continue
         if is_utf8("".join(cells)):
@@ -111,9 +101,18 @@ def _csv_rows(path: Path, text: str, bad: BadRows) -> Iterator[tuple[int, list[s
             bad.add(line, NOT_UTF8)
 
 
-def _tsv_rows(text: str, bad: BadRows) -> Iterator[tuple[int, list[str]]]:
-    for number, line in enumerate(text.split("\n"), 1):
-        line = line.removesuffix("\r")
+def _next_of(reader: Any) -> list[str]:
+    """The next row, with cells of any length: the limit is the process's, and left as it was."""
+    before = csv.field_size_limit(_LONGEST_CELL)
+    try:
+        cells: list[str] = next(reader)
+        return cells
+    finally:
+        csv.field_size_limit(before)
+
+
+def _tsv_rows(source: Source, bad: BadRows) -> Iterator[tuple[int, list[str]]]:
+    for number, line in source.numbered():
         if not line:
             continue
         if is_utf8(line):
@@ -122,25 +121,41 @@ def _tsv_rows(text: str, bad: BadRows) -> Iterator[tuple[int, list[str]]]:
             bad.add(number, NOT_UTF8)
 
 
-def _json_rows(text: str, bad: BadRows) -> Iterator[tuple[int, dict[str, Any]]]:
-    for number, line in enumerate(text.split("\n"), 1):
+class _TwiceError(ValueError):
+    pass
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise _TwiceError(next(name for name in names if names.count(name) > 1))
+    return found
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object)
+
+
+def _json_rows(source: Source, bad: BadRows, texts_alone: bool) -> Iterator[tuple[int, Any]]:
+    for number, line in source.numbered():
         if not line.strip():
             continue
         if not is_utf8(line):
             bad.add(number, NOT_UTF8)
             continue
         try:
-            row = json.loads(line)
+            row = _DECODER.decode(line)
+        except _TwiceError as e:
+            bad.add(number, f"wanted different keys in a JSON object, got {str(e)!r} twice.")
         except ValueError as e:
             bad.add(number, f"wanted a JSON object on the line, got text that is not JSON ({e}).")
-            continue
         except RecursionError:
             bad.add(number, "wanted a JSON object on the line, got one that is nested too deeply.")
-            continue
-        if isinstance(row, dict):
-            yield number, row
         else:
-            bad.add(number, f"wanted a JSON object on the line, got {type(row).__name__} {brief(row)}.")
+            if isinstance(row, dict) or (texts_alone and isinstance(row, str)):
+                yield number, row
+            else:
+                bad.add(number, f"wanted a JSON object on the line, got {type(row).__name__} {brief(row)}.")
 
 
 def _of_width(rows: Iterator[tuple[int, list[str]]], width: int, bad: BadRows) -> Iterator[tuple[int, list[str]]]:

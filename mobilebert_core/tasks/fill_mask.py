@@ -6,7 +6,7 @@ S tokens, V vocabulary.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..errors import InputError
@@ -29,7 +29,7 @@ class FillMask(TaskText):
                 f"{self.name}: wanted {self.tokenizer.mask_token}{cut} in the text, got {values['text'][:60]!r}. "
                 f"Write {self.tokenizer.mask_token} where a word is to be found."
             )
-        return [Row(row.input_ids, row.token_type_ids, places)]
+        return [replace(row, about=places)]
 
     def read(self, row: Row, outputs: Outputs) -> list[list[tuple[int, float]]]:
         """For each mask the best words' ids and probabilities, from logits (S, V)."""

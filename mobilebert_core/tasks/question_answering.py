@@ -6,14 +6,14 @@ S tokens of a row.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from ..errors import InputError
 from .probabilities import best_first, softmax
-from .task_text import Outputs, Row, TaskText, option
+from .task_text import CUT, ERROR, WINDOWS, Outputs, Row, TaskText, option
 from .windows import Window, windows_over
 
 
@@ -45,6 +45,8 @@ class QuestionAnswering(TaskText):
     """
 
     max_length: int | None = option(384, int, "tokens of question and text in a window", least=8)
+    on_long: str = option("windows", str, "what becomes of longer contexts: read in windows, cut (and counted), or an "
+                          "error", (WINDOWS, CUT, ERROR))  # fmt: skip
     doc_stride: int = option(128, int, "tokens from window to window of a long text, at most half a window", least=1)
     max_question_length: int = option(64, int, "word pieces of the question that are read", least=1)
     max_answer_length: int = option(30, int, "word pieces of an answer at most", least=1)
@@ -60,12 +62,25 @@ class QuestionAnswering(TaskText):
         super().__post_init__()
 
     def rows(self, values: Mapping[str, Any]) -> list[Row]:
-        question = self.pieces_of(values["question"]).ids[: self.max_question_length]
+        question, longer = self._question(values["question"])
         pieces = self.pieces_of(values["context"])
         for name, ids in (("question", question), ("context", pieces.ids)):
             if not ids:
                 raise InputError(f"{self.name}: {name} has no words, got {values[name][:60]!r}.")
-        return self.windows(question, pieces)
+        rows = self.as_on_long(self.windows(question, pieces), values["context"])
+        return [replace(row, cut=True) for row in rows] if longer else rows
+
+    def _question(self, text: str) -> tuple[list[int], bool]:
+        """The ids of a question, and whether they are only its beginning."""
+        limit = self.max_question_length
+        encoded = self.tokenizer(text, add_special_tokens=False, truncation=True, max_length=limit + 1, verbose=False)
+        ids = encoded["input_ids"]
+        if len(ids) > limit and self.on_long == ERROR:
+            raise InputError(
+                f"{self.name}: wanted a question of at most {limit} word pieces (max_question_length), got more: "
+                f"{text[:40]!r}..."
+            )
+        return ids[:limit], len(ids) > limit
 
     def windows(self, question: list[int], pieces: Any) -> list[Row]:
         """The rows of a question, as ids, over a text, as its `ids` (and `offsets`, for `combine`)."""

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from .task_text import Outputs, Row, TaskText, option
+from .task_text import CUT, ERROR, WINDOWS, Outputs, Row, TaskText, option
+from .windows import weighted_mean
 
 
 @dataclass(frozen=True)
@@ -24,12 +25,20 @@ class SentenceEmbedding(TaskText):
     pooling: str = option("mean", str, "mean of all tokens, or the first token's state", ("mean", "cls"))
     normalize: bool = option(False, bool, "give the vector length 1")
 
+    on_long: str = option("cut", str, "what becomes of longer texts: cut (and counted), an error, or the mean over "
+                          "windows", (CUT, ERROR, WINDOWS))  # fmt: skip
+
     def rows(self, values: Mapping[str, Any]) -> list[Row]:
-        return [self.row_of(values["text"], values.get("text_pair"))]
+        texts = values["text"], values.get("text_pair")
+        return self.windows_of(*texts) if self.on_long == WINDOWS else [self.row_of(*texts)]
 
     def read(self, row: Row, outputs: Outputs) -> np.ndarray:
         states = np.asarray(outputs["last_hidden_state"][: len(row.input_ids)], np.float64)  # (S, H)
-        vector = states.mean(axis=0) if self.pooling == "mean" else states[0]
+        mean: np.ndarray = states.mean(axis=0) if self.pooling == "mean" else states[0]
+        return mean
+
+    def combine(self, values: Mapping[str, Any], rows: list[Row], parts: list[Any]) -> np.ndarray:
+        vector = weighted_mean([row.about for row in rows], parts)
         if self.normalize:
             vector = vector / max(float(np.linalg.norm(vector)), np.finfo(np.float64).tiny)
         return vector.astype(np.float32)

@@ -8,6 +8,12 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass
 
+from ..datasets.inputs import InputFiles
+from ..datasets.labelled_tables import CHOICES
+from ..datasets.plain_texts import PLAIN_TEXTS
+from ..datasets.reading import Reader
+from ..datasets.squad_file import QUESTIONS
+from ..datasets.word_files import TAGGED_WORDS
 from ..errors import InputError
 from .fill_mask import FillMask
 from .multiple_choice import MultipleChoice
@@ -32,6 +38,12 @@ class TextTask:
     returns: tuple[str, ...]
     aliases: tuple[str, ...] = ()
     model_options: tuple[tuple[str, bool], ...] = ()  # for loading the model
+    reader: Reader = PLAIN_TEXTS  # of the files that its training reads
+
+    @property
+    def files(self) -> InputFiles:
+        """The files of inputs that it answers."""
+        return InputFiles(self.takes, self.reader)
 
 
 _TEXT = Field("text", "the text")
@@ -65,6 +77,7 @@ TASKS: dict[str, TextTask] = {
             (_TEXT,),
             ("entity", "score", "index", "word", "start", "end"),
             ("ner",),
+            reader=TAGGED_WORDS,
         ),
         TextTask(
             "question-answering",
@@ -73,6 +86,7 @@ TASKS: dict[str, TextTask] = {
             "the passage of a text, however long, that answers a question",
             (Field("question", "what is asked"), Field("context", "the text that holds the answer")),
             ("score", "start", "end", "answer"),
+            reader=QUESTIONS,
         ),
         TextTask(
             "next-sentence",
@@ -89,6 +103,7 @@ TASKS: dict[str, TextTask] = {
             "which of several texts fits best after another",
             (Field("text", "the text before"), Field("choices", "the texts to choose from", several=True)),
             ("choice", "answer", "score", "scores"),
+            reader=CHOICES,
         ),
         TextTask(
             "sentence-embedding",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,8 +16,10 @@ import numpy as np
 from ..configuration.config import MobileBertConfig
 from ..errors import InputError
 from ..text.tokenization_base import TokenizerBase
+from .windows import windows_over
 
 Outputs = Mapping[str, np.ndarray]
+CUT, ERROR, WINDOWS = "cut", "error", "windows"  # what may become of a text longer than a row
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class Row:
     input_ids: list[int]
     token_type_ids: list[int]
     about: Any = None
+    cut: bool = False  # whether the text is longer
 
 
 def option(
@@ -64,6 +67,9 @@ class TaskText:
     config: MobileBertConfig
     max_length: int | None = option(None, int, "tokens in a row, special ones included (default: all the model has)",
                                     least=8)  # fmt: skip
+
+    on_long: str = option("cut", str, "what becomes of longer texts: cut (and counted), or an error",
+                          (CUT, ERROR))  # fmt: skip
 
     def __post_init__(self) -> None:
         for each in options_of(type(self)):
@@ -106,9 +112,28 @@ class TaskText:
         return self.max_length or min(self.config.max_position_embeddings, self.tokenizer.model_max_length)
 
     def row_of(self, text: str, text_pair: str | None = None) -> Row:
-        """A text or pair as one row; what is beyond the limit is cut, from the longer text first."""
+        """A text or pair as one row; what is beyond the limit is cut, from the longer text first, unless `on_long`.
+
+        Raises:
+            InputError: for a longer text where `on_long` is "error".
+        """
+        row = self._encoded(text, text_pair, self.row_limit + 1)
+        if len(row.input_ids) <= self.row_limit:
+            return row
+        if self.on_long == ERROR:
+            raise self.too_long(text)
+        return replace(self._encoded(text, text_pair, self.row_limit), cut=True)
+
+    def too_long(self, text: str) -> InputError:
+        """What says that a text is longer than a row."""
+        return InputError(
+            f"{self.name}: wanted a text of at most {self.row_limit} tokens (on_long is {ERROR!r}), got more: "
+            f"{text[:40]!r}... Raise max_length, shorten the text, or choose another on_long."
+        )
+
+    def _encoded(self, text: str, text_pair: str | None, limit: int) -> Row:
         encoded = self.tokenizer(
-            text, text_pair, truncation=True, max_length=self.row_limit, return_token_type_ids=True, verbose=False
+            text, text_pair, truncation=True, max_length=limit, return_token_type_ids=True, verbose=False
         )
         return Row(encoded["input_ids"], encoded["token_type_ids"])
 
@@ -121,8 +146,50 @@ class TaskText:
         )
 
     def pieces_of(self, text: str) -> Any:
-        """The `Encoding` of a whole text, neither cut nor with special tokens."""
-        return self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)[0]
+        """The `Encoding` of a text without special tokens: of all of it, unless `on_long` needs no more than a row."""
+        cut: dict[str, Any] = {} if self.on_long == WINDOWS else {"truncation": True, "max_length": self.row_limit + 1}
+        return self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False, **cut)[0]
+
+    def windows_of(self, text: str, text_pair: str | None = None) -> list[Row]:
+        """A text, or a pair of which the longer text goes on, as rows that overlap by a quarter; `about` is a `Window`.
+
+        Raises:
+            InputError: for a pair whose shorter text leaves less than a quarter of a row.
+        """
+        row = self._encoded(text, text_pair, self.row_limit + 1)
+        if len(row.input_ids) <= self.row_limit:
+            return [row]
+        first, second = (None if each is None else self._ids(each) for each in (text, text_pair))
+        assert first is not None
+        room = self.row_limit - self.tokenizer.num_special_tokens_to_add(pair=second is not None)
+        kept = min(len(first), len(second)) if second is not None else 0
+        if room - kept < max(1, room // 4):
+            raise InputError(
+                f"{self.name}: wanted a shorter text that leaves room for windows over the longer one, got {kept} of "
+                f"{room} tokens. Raise max_length, or choose another on_long."
+            )
+        longer = first if second is None or len(first) > len(second) else second
+        windows = windows_over(len(longer), room - kept, max(1, (room - kept) * 3 // 4))
+        rows = []
+        for window in windows:
+            part = longer[window.start : window.end]
+            rows.append(self.row_of_ids(*((part, second) if longer is first else (first, part)), about=window))
+        return rows
+
+    def as_on_long(self, windows: list[Row], text: str) -> list[Row]:
+        """The windows of a text, or what `on_long` says where there are several; raises InputError."""
+        if len(windows) == 1 or self.on_long == WINDOWS:
+            return windows
+        if self.on_long == ERROR:
+            raise self.too_long(text)
+        return [replace(windows[0], cut=True)]
+
+    def _ids(self, text: str) -> list[int]:
+        encoded = self.tokenizer(
+            text, add_special_tokens=False, return_token_type_ids=False, return_attention_mask=False, verbose=False
+        )
+        ids: list[int] = encoded["input_ids"]
+        return ids
 
     def label(self, index: int) -> str:
         """The name that the configuration has for a class."""

@@ -14,7 +14,8 @@ import numpy as np
 from ..configuration.fields import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from ..heads import HEADS, problem_type_of
 from .probabilities import best_first, sigmoid, softmax
-from .task_text import Outputs, Row, TaskText, option
+from .task_text import CUT, ERROR, WINDOWS, Outputs, Row, TaskText, option
+from .windows import weighted_mean
 
 FUNCTIONS = {"softmax": softmax, "sigmoid": sigmoid, "none": lambda scores: np.asarray(scores, np.float64)}
 
@@ -25,6 +26,9 @@ class TextClassification(TaskText):
 
     `problem_type` of the configuration says what scores mean: probabilities that add to 1, probabilities each by
     itself, or plain numbers (regression, which one label without a problem type also means, as in training).
+
+    With `on_long` "windows" a longer text is read in windows that overlap by a quarter. Its scores are the mean of
+    theirs, each by the number of tokens that it knows best.
     """
 
     top_k: int | None = option(None, int, "labels to give, best first (default: the best, or all of several)", least=1)
@@ -32,6 +36,9 @@ class TextClassification(TaskText):
     function_to_apply: str | None = option(
         None, str, "how scores become probabilities (default: as the model was trained)", tuple(FUNCTIONS)
     )
+
+    on_long: str = option("cut", str, "what becomes of longer texts: cut (and counted), an error, or the mean over "
+                          "windows", (CUT, ERROR, WINDOWS))  # fmt: skip
 
     @property
     def function(self) -> str:
@@ -48,10 +55,14 @@ class TextClassification(TaskText):
         return problem_type_of(self.config, task, self.config.num_labels, integer_labels=True)
 
     def rows(self, values: Mapping[str, Any]) -> list[Row]:
-        return [self.row_of(values["text"], values.get("text_pair"))]
+        texts = values["text"], values.get("text_pair")
+        return self.windows_of(*texts) if self.on_long == WINDOWS else [self.row_of(*texts)]
 
-    def read(self, row: Row, outputs: Outputs) -> Any:
-        scores = FUNCTIONS[self.function](outputs["logits"])  # (C,)
+    def read(self, row: Row, outputs: Outputs) -> np.ndarray:
+        return FUNCTIONS[self.function](outputs["logits"])  # (C,)
+
+    def combine(self, values: Mapping[str, Any], rows: list[Row], parts: list[Any]) -> Any:
+        scores = weighted_mean([row.about for row in rows], parts)
         found: list[dict[str, Any]] = [
             {"label": self.label(i), "score": float(scores[i])} for i in best_first(scores, self.top_k)
         ]

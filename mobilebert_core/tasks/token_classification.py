@@ -5,15 +5,15 @@ T tokens of the text, C labels.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Any
 
 import numpy as np
 
 from .probabilities import softmax
-from .task_text import Outputs, Row, TaskText, option
+from .task_text import CUT, ERROR, WINDOWS, Outputs, Row, TaskText, option
 from .windows import windows_over
 
 STRATEGIES = ("none", "simple", "first", "average", "max")
@@ -31,13 +31,16 @@ class TokenClassification(TaskText):
 
     aggregation: str = option("none", str, "how tokens become entities", STRATEGIES)
     ignore_labels: tuple[str, ...] = option(("O",), tuple, "labels not to report")
+    on_long: str = option("windows", str, "what becomes of longer texts: read in windows, cut (and counted), or an "
+                          "error", (WINDOWS, CUT, ERROR))  # fmt: skip
     stride: int = option(64, int, "tokens that neighbouring windows of a long text share", least=0)
 
     def rows(self, values: Mapping[str, Any]) -> list[Row]:
         pieces = self.pieces_of(values["text"])
         room = self.row_limit - self.tokenizer.num_special_tokens_to_add()
         windows = windows_over(len(pieces.ids), room, max(room - self.stride, (room + 1) // 2))
-        return [self.row_of_ids(pieces.ids[w.start : w.end], about=(w, pieces)) for w in windows]
+        rows = [self.row_of_ids(pieces.ids[w.start : w.end], about=(w, pieces)) for w in windows]
+        return self.as_on_long(rows, values["text"])
 
     def read(self, row: Row, outputs: Outputs) -> np.ndarray:
         """Probabilities (tokens of the window, C)."""
@@ -46,14 +49,16 @@ class TokenClassification(TaskText):
 
     def combine(self, values: Mapping[str, Any], rows: list[Row], parts: list[Any]) -> list[dict[str, Any]]:
         pieces = rows[0].about[1]
-        scores = np.zeros((len(pieces.ids), self.config.num_labels))
+        known = rows[-1].about[0].end  # all of the text, unless it was cut
+        scores = np.zeros((known, self.config.num_labels))
         for row, part in zip(rows, parts, strict=True):
             window = row.about[0]
-            scores[window.start : window.end][window.is_max_context] = part[window.is_max_context]
+            mine = window.is_max_context if len(rows) > 1 else slice(None)
+            scores[window.start : window.end][mine] = part[mine]
         tokens = [
             {"index": place + 1, "word": word, "start": start, "end": end, "scores": scores[place], "word_id": word_id}
             for place, (word, (start, end), word_id) in enumerate(
-                zip(pieces.tokens, pieces.offsets, pieces.word_ids, strict=True)
+                itertools.islice(zip(pieces.tokens, pieces.offsets, pieces.word_ids, strict=True), known)
             )
         ]
         if self.aggregation == "none":
@@ -61,7 +66,9 @@ class TokenClassification(TaskText):
         if self.aggregation == "simple":
             labelled = [self._labelled(token) for token in tokens]
         else:
-            labelled = [self._word(list(word)) for _, word in groupby(tokens, key=lambda token: token["word_id"])]
+            labelled = [
+                self._word(list(word)) for _, word in itertools.groupby(tokens, key=lambda token: token["word_id"])
+            ]
         groups = [self._group(values["text"], group) for group in joined(labelled)]
         return [group for group in groups if group["entity_group"] not in self.ignore_labels]
 

@@ -5,6 +5,7 @@ T tokens of the text.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,14 @@ class Window:
     start: int
     end: int
     is_max_context: np.ndarray  # (end - start,) of booleans
+
+
+def weighted_mean(windows: Sequence[Window | None], values: Sequence[np.ndarray]) -> np.ndarray:
+    """The mean of what windows give, each by the number of tokens that it knows best; of one alone its own."""
+    if len(values) == 1:
+        return values[0]
+    weights = [1 if window is None else int(window.is_max_context.sum()) for window in windows]
+    return np.average(np.stack(values), axis=0, weights=weights)
 
 
 def windows_over(length: int, room: int, step: int) -> list[Window]:

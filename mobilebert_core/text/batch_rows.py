@@ -9,6 +9,27 @@ from mobilebert_core.text.encoding_options import EncodingOptions
 Row = tuple[Any, Any]
 
 
+def listed(values: Any) -> Any:
+    """A list for what other libraries hold texts in: a column of datasets, a Series, an array; else the value itself.
+
+    Anything that is a `Sequence` or turns itself into a list does, so that none of these libraries is imported.
+    """
+    if isinstance(values, str | bytes | list | tuple) or values is None:
+        return values
+    for name in ("tolist", "to_pylist", "to_list"):  # numpy, pandas and PyTorch; Arrow; Polars
+        if callable(method := getattr(values, name, None)):
+            return method()
+    return list(values) if isinstance(values, Sequence) else values
+
+
+def listed_words(values: Any) -> Any:
+    """As `listed`, for words or a batch of them: its rows are listed too."""
+    values = listed(values)
+    if isinstance(values, list | tuple) and values and not isinstance(values[0], str | list | tuple):
+        return [listed(row) for row in values]
+    return values
+
+
 def is_batch(text: Any, is_split_into_words: bool) -> bool:
     """True for a list of texts; False for one text, or one list of words."""
     if not isinstance(text, list | tuple):
@@ -20,9 +41,9 @@ def paired_rows(texts: Sequence[Any], second_texts: Any) -> list[Row]:
     """The rows of a list of texts and, unless it is None, an equally long list of second texts."""
     if second_texts is None:
         return [(text, None) for text in texts]
-    listed = isinstance(second_texts, list | tuple)
-    if not listed or len(second_texts) != len(texts):
-        got = len(second_texts) if listed else f"one {type(second_texts).__name__}"
+    is_list = isinstance(second_texts, list | tuple)
+    if not is_list or len(second_texts) != len(texts):
+        got = len(second_texts) if is_list else f"one {type(second_texts).__name__}"
         raise TokenizerError(
             f"text_pair: wanted a list of {len(texts)} texts as in `text`, got {got}."
             " Pass one second text for every first one."

@@ -37,7 +37,9 @@ class _WordIds(dict[str, tuple[int, ...]]):
         if len(self) >= _CACHED_WORDS:
             self.clear()
         vocab = self._wordpiece.vocab
-        ids = self[word] = tuple([vocab[piece] for piece in self._wordpiece.split_word(word)])
+        ids = tuple([vocab[piece] for piece in self._wordpiece.split_word(word)])
+        if len(word) <= self._wordpiece.max_input_chars_per_word:  # others may be endless
+            self[word] = ids
         return ids
 
 

@@ -130,6 +130,7 @@ class MobileBertTokenizer(TokenizerBase):
     ) -> BatchEncoding:
         check_rows(rows, options)
         self._check_room(rows, options)
+        rows = self._beginnings(rows, options)
         of_text = options.is_split_into_words or not any(is_prepared(text) for row in rows for text in row)
         if options.return_offsets_mapping and not of_text:
             raise TokenizerError("return_offsets_mapping: wanted text, got tokens or ids. Pass the text itself.")
@@ -155,6 +156,9 @@ class MobileBertTokenizer(TokenizerBase):
             self.pad_token_type_id,
         )
         return BatchEncoding(padded, encodings if of_text else None, return_tensors, is_fast=False)
+
+    def _count(self, text: str, split_special_tokens: bool) -> int:
+        return len(self._splitter.ids(text, split_special_tokens))
 
     def _rows_with_offsets(self, rows: Sequence[Row], options: EncodingOptions) -> list[tuple[dict[str, Any], Cut]]:
         arranged = []

@@ -2,13 +2,15 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar, Self
 
 from mobilebert_core.errors import TokenizerError
 from mobilebert_core.text import model_inputs
-from mobilebert_core.text.batch_rows import Row, check_room, is_batch, paired_rows, split_rows
+from mobilebert_core.text.batch_rows import Row, check_room, is_batch, listed, listed_words, paired_rows, split_rows
 from mobilebert_core.text.encoding import BatchEncoding
 from mobilebert_core.text.encoding_options import EncodingOptions, LengthWarning, resolve_options
+from mobilebert_core.text.long_texts import Beginnings, some_long
 from mobilebert_core.text.model_inputs import Padding, as_columns
 from mobilebert_core.text.padding_truncation import Cut
 from mobilebert_core.text.special_tokens import SpecialTokens
@@ -71,6 +73,10 @@ class TokenizerBase(TokenInventory):
         """A batch from (text, second text or None); `single` says that it stands for one row alone."""
         raise NotImplementedError
 
+    def _count(self, text: str, split_special_tokens: bool) -> int:
+        """The number of pieces of a text."""
+        raise NotImplementedError
+
     def _decode(self, ids: list[int], skip_special_tokens: bool) -> str:
         raise NotImplementedError
 
@@ -113,7 +119,8 @@ class TokenizerBase(TokenInventory):
         """Model inputs of one text, one pair, or a batch of either; `text_target` gives a column "labels".
 
         `text` is a string or a list of strings; with `is_split_into_words=True` a list of words or a list of such
-        lists. `padding` is False, True ("longest") or "max_length"; `truncation` is False, True ("longest_first"),
+        lists. A column of datasets, a Series or an array of strings is a list too.
+        `padding` is False, True ("longest") or "max_length"; `truncation` is False, True ("longest_first"),
         "only_first" or "only_second"; `max_length` alone truncates. `return_tensors` is "np", "pt" (int64) or "tf"
         (int32). Offsets count characters of the original text.
         """
@@ -138,7 +145,9 @@ class TokenizerBase(TokenInventory):
         return encoding
 
     def _call(self, text: Any, text_pair: Any, return_tensors: Any, options: dict[str, Any]) -> BatchEncoding:
-        if not is_batch(text, options["is_split_into_words"]):
+        words = options["is_split_into_words"]
+        text, text_pair = map(listed_words if words else listed, (text, text_pair))
+        if not is_batch(text, words):
             return self.encode_plus(text, text_pair, return_tensors=return_tensors, **options)
         rows = paired_rows(text, text_pair)
         return self._encode_batch(rows, return_tensors, self._options(options))
@@ -152,6 +161,7 @@ class TokenizerBase(TokenInventory):
     ) -> BatchEncoding:
         """Model inputs of one text or pair; besides text also tokens or ids are taken. Options as in a call."""
         resolved = self._options(options)
+        text, text_pair = listed(text), listed(text_pair)
         batch = self._encode_batch([(text, text_pair)], return_tensors, resolved, single=True)
         if return_tensors is not None or (self.is_fast and resolved.return_overflowing_tokens):
             return batch
@@ -166,7 +176,7 @@ class TokenizerBase(TokenInventory):
     ) -> BatchEncoding:
         """Model inputs of a list of texts, or of (text, second text) tuples. Options as in a call."""
         resolved = self._options(options)
-        rows = split_rows(batch_text_or_text_pairs, resolved.is_split_into_words)
+        rows = split_rows(listed(batch_text_or_text_pairs), resolved.is_split_into_words)
         return self._encode_batch(rows, return_tensors, resolved)
 
     def tokenize(
@@ -179,6 +189,23 @@ class TokenizerBase(TokenInventory):
         return resolve_options(
             options, self.model_max_length, self.model_input_names, self.split_special_tokens, self.pad_token
         )
+
+    def _beginnings(self, rows: Sequence[Row], options: EncodingOptions) -> Sequence[Row]:
+        """The rows, of which texts that truncation would cut far shorter are cut before they are tokenized."""
+        if (
+            options.truncation == "do_not_truncate"
+            or self.truncation_side == "left"
+            or options.is_split_into_words
+            or options.return_overflowing_tokens
+            or not some_long(rows)
+        ):
+            return rows
+        longest_word = int(self._splitting["max_input_chars_per_word"])
+        added = [
+            text for token in self._table.added.values() for text in (token.content, self._normalize(token.content))
+        ]
+        count = partial(self._count, split_special_tokens=options.split_special_tokens)
+        return Beginnings.of(count, longest_word, added).rows(rows, options)
 
     def _check_room(self, rows: Sequence[Row], options: EncodingOptions) -> None:
         check_room(rows, options, self.num_special_tokens_to_add(), self.num_special_tokens_to_add(pair=True))

@@ -112,6 +112,10 @@ class MobileBertTokenizerFast(TokenizerBase):
             return self.convert_tokens_to_string([token for token in tokens if token is not None])
         return self.backend_tokenizer.decode(ids, skip_special_tokens=skip_special_tokens)
 
+    def _count(self, text: str, split_special_tokens: bool) -> int:
+        plain, settings = EncodingOptions(add_special_tokens=False), LibrarySettings(None, None, split_special_tokens)
+        return len(self._tokenizer.encode([text], plain, settings, with_places=False)[0])
+
     def _settings_for(self, options: EncodingOptions) -> LibrarySettings:
         truncation = padding = None
         if options.truncation != "do_not_truncate":
@@ -136,6 +140,7 @@ class MobileBertTokenizerFast(TokenizerBase):
             check_rows(rows, options)
             if not options.is_split_into_words:
                 return self._encode_prepared(rows, return_tensors, options)
+        rows = self._beginnings(rows, options)
         pairs = any(second is not None for _, second in rows)
         inputs = [first if second is None else (first, second) for first, second in rows]
         self._check_room(rows, options)

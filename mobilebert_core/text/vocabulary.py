@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..errors import InputError
-from ..files import write_text
+from ..files import same_file, write_text
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
@@ -19,8 +19,10 @@ def train_vocabulary(
     The five special tokens come first, so that [PAD] is 0. Equal files give equal vocabularies.
 
     Raises:
-        InputError: when a file cannot be read as text, or there is too little text for a vocabulary.
+        InputError: when a file cannot be read as text or is the output, or there is too little text for a vocabulary.
     """
+    if any(same_file(output, path) for path in files):
+        raise InputError(f"vocabulary: {output} is one of the texts. Write the vocabulary elsewhere; nothing was done.")
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
     if size <= len(SPECIAL_TOKENS):

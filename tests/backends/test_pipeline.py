@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import deque
 from typing import Any
 
 import numpy as np
+import pyarrow
 import pytest
 
 from conversion.backends import BACKENDS
@@ -212,3 +214,12 @@ def test_what_cannot_be_loaded_says_so(model, monkeypatch, tmp_path):
         BackendMissingError, match=r"backend 'torch' is not installed .*pip install 'mobilebert\[torch\]'"
     ):
         load("text-classification", path, "torch")
+
+
+def test_an_array_or_column_of_texts_is_a_list_of_inputs(model, backend):
+    classify = load("text-classification", model("text-classification"), backend.name)
+    texts = ["a", "cats", TEXT]
+    for holder in (np.array, pyarrow.array, deque):
+        answers = classify(holder(texts))
+        assert isinstance(answers, list)
+        assert_same(answers, classify(texts))

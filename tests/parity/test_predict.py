@@ -83,11 +83,11 @@ def test_broken_lines_are_reported_and_the_rest_processed(model, predict, tmp_pa
     records = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
     assert [record["line"] for record in records] == [1, 3, 8, 10] and records[0]["id"] == "first"
     for wanted in (
-        "line 2: wanted JSON, Unterminated string",
-        "line 5: text-classification: text must be text, got int 3",
-        "line 6: wanted UTF-8, byte 0xff after 0 characters",
-        "line 7: wanted a JSON object or string, got list",
-        "line 9: text-classification: wanted text, got nothing; text missing",
+        "line 2: wanted a JSON object on the line, got text that is not JSON (Unterminated string",
+        "line 5: text must be text, got int 3",
+        "line 6: wanted UTF-8 text, got other bytes.",
+        "line 7: wanted a JSON object on the line, got list [1].",
+        "line 9: wanted the key 'text' or 'sentence' or",
         "5 broken lines, 4 answered",
     ):
         assert wanted in said
@@ -101,10 +101,10 @@ def test_csv_with_several_texts_in_a_cell(model, predict, tmp_path):
     code, records, said = predict("multiple-choice", "--model", model("multiple-choice"), "--input", file)
     assert code == 1 and [(record["line"], record["id"]) for record in records] == [(2, "7"), (3, "8")]
     assert records[0]["result"]["answer"] in ("lives", "is in paris")
-    assert "line 4: wanted 3 cells, got more" in said and "line 5: multiple-choice: wanted text and choices" in said
+    assert "line 4: wanted 3 columns, got 4" in said and "line 5: choice 0 is empty" in said
     file.write_text("text\na\n")
     code, _, said = predict("multiple-choice", "--model", model("multiple-choice"), "--input", file)
-    assert code == 2 and "choices missing" in said
+    assert code == 2 and "no columns with choices" in said
 
 
 def test_interrupted_and_resumed(model, predict, tmp_path, monkeypatch):
@@ -148,7 +148,7 @@ def test_options_that_do_not_fit(model, predict, tmp_path, monkeypatch):
     file.write_text("a\n")
     for arguments, message in (
         (("a", "--input", file), "text was passed as arguments and from --input"),
-        (("--input", file), "wanted a file ending in jsonl, csv, txt, or --format"),
+        (("--input", file), "wanted a file ending in txt, csv, tsv, jsonl, parquet, arrow, feather, or --format"),
         (("--input", tmp_path / "no.txt"), "no.txt: wanted a file of inputs, there is none"),
     ):
         code, _, said = predict("zero-shot-classification", *arguments, "--model", path, "--labels", "a")
@@ -169,7 +169,9 @@ def test_the_command_as_a_process(model):
     done = subprocess.run(command, input=lines, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 1
     assert set(json.loads(done.stdout)["result"]) == {"is_next", "score"}
-    assert done.stderr.splitlines()[0].startswith("mobilebert: standard input, line 2: wanted JSON, Expecting value")
+    assert done.stderr.splitlines()[0].startswith(
+        "mobilebert: standard input, line 2: wanted a JSON object on the line, got text that"
+    )
 
 
 @pytest.fixture

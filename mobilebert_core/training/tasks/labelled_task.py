@@ -170,7 +170,8 @@ class LabelledTask(TrainingTask):
         limit, rows, cut = self.text.row_limit, [], 0
         for start in range(0, len(texts), TEXTS_AT_ONCE):
             some = slice(start, start + TEXTS_AT_ONCE)
-            found = self._encode(texts[some], pairs[some])
+            # One token beyond the limit says that a text is longer; of an endless one no more is looked at.
+            found = self._encode(texts[some], pairs[some], truncation=True, max_length=limit + 1)
             if long := [i for i, (ids, _) in enumerate(found) if len(ids) > limit]:
                 again = self._encode(
                     [texts[start + i] for i in long],

@@ -36,7 +36,7 @@ class TextClassificationTraining(LabelledTask):
 
     name = "text-classification"
     aliases = ("sequence-classification",)
-    about = "one label, several labels or a number for texts or pairs: CSV, TSV or JSON lines"
+    about = "one label, several labels or a number for texts or pairs: CSV, TSV, JSON lines or Parquet"
     reader = LABELLED_TEXTS
     recipe = Recipe(learning_rate=5e-5)
     classifies = names_labels = True

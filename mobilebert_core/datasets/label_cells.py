@@ -1,0 +1,157 @@
+"""What a cell says about labels: names, numbers, lists, vectors, probabilities; and what says nothing."""
+
+from __future__ import annotations
+
+import ast
+import json
+import math
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from .columns import cell
+from .examples import BadRow, brief
+
+# What pandas, numpy and JSON write where a label is missing. "none" and "NA" may be names.
+MISSING = frozenset({"NaN", "nan", "NAN", "None", "null", "NULL", "<NA>", "#N/A", "NaT"})
+IGNORED = "-100"  # of PyTorch: what is not to be learned from
+_BOOLEANS = frozenset({"true", "false"})
+_WHOLE = re.compile(r"([+-]?)(0|[1-9][0-9]*)(\.0*)?")
+
+
+def label_of(value: Any, name: str = "label", known: Sequence[str] = (), ignored: str | None = IGNORED) -> str:
+    """A label as text: 1, 1.0 and "1" are one label, and true and "True" are; one that is `known` stays as it is.
+
+    Raises:
+        BadRow: for none: empty, null, "None", "NaN" and the like, or what is `ignored`.
+    """
+    if isinstance(value, str):
+        text = value.strip()
+    elif isinstance(value, bool):
+        text = json.dumps(value)
+    elif isinstance(value, int):
+        text = str(value)
+    elif isinstance(value, float):
+        text = str(int(value)) if value.is_integer() else json.dumps(value)
+    else:
+        raise BadRow(f"{name} must be a name or a number, got {type(value).__name__} {brief(value)}.")
+    if text in known:
+        return text
+    if not text:
+        raise BadRow(f"{name} is empty.")
+    if whole := _WHOLE.fullmatch(text):
+        sign = "-" if whole[1] == "-" and whole[2] != "0" else ""
+        text = sign + whole[2]
+    elif text.lower() in _BOOLEANS:
+        text = text.lower()
+    if text in MISSING or text == ignored:
+        raise BadRow(f"{name} is missing, got {text!r}.")
+    return text
+
+
+def unwritten(value: Any) -> Any:
+    """The list or object that a text is, as JSON, Python and numpy write them; any other value as it is."""
+    if not isinstance(value, str) or not (text := value.strip()).startswith(("[", "{")):
+        return value
+    found: Any = None
+    for read in (json.loads, ast.literal_eval, _numbers):
+        try:
+            found = read(text)
+            break
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            continue
+    if isinstance(found, list | dict):
+        return found
+    if "," in text:
+        raise BadRow(f"wanted a list as JSON or Python write it, got {brief(text)}.")
+    return value
+
+
+def _numbers(text: str) -> list[float]:
+    if not text.endswith("]"):
+        raise ValueError
+    return [float(each) for each in text[1:-1].split()]  # numpy: [1. 0. 1.]
+
+
+def labels_of(
+    value: Any, separator: str | None = None, known: Sequence[str] = (), ignored: str | None = IGNORED
+) -> tuple[str, ...]:
+    """Several labels, or none, from a list, the keys of an object, or text with a separator; raises BadRow."""
+    if isinstance(value, str) and separator is not None:
+        value = value.split(separator) if value.strip() else []
+    if not isinstance(value, list | dict):
+        value = [value]
+    labels = tuple(label_of(each, known=known, ignored=ignored) for each in value)
+    if len(set(labels)) < len(labels) and set(labels) == {"0", "1"}:
+        raise BadRow(f"wanted different labels, or a vector as long as in the other rows, got {brief(list(value))}.")
+    return labels
+
+
+def shares_of(value: dict[str, Any]) -> tuple[float, ...]:
+    """The probabilities of an object of labels; raises BadRow."""
+    for name, share in value.items():
+        if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
+            raise BadRow(f"the share of label {name!r} must be a number from 0 to 1, got {brief(share)}.")
+    return tuple(map(float, value.values()))
+
+
+# ------------------------------------------------------------------------- a number for each label
+
+
+def numbers_of(value: Any, separator: str | None = None) -> list[Any] | None:
+    """The numbers of a list, or of text with a separator, None among them where one is missing; None for others."""
+    if isinstance(value, str) and separator is not None:
+        try:
+            return [int(each) if each.strip().isdecimal() else float(each) for each in value.split(separator)]
+        except ValueError:
+            return None
+    if not isinstance(value, list) or not all(each is None or isinstance(each, int | float) for each in value):
+        return None
+    return value
+
+
+def length_of_vectors(lists: Sequence[list[Any]]) -> int | None:
+    """How long the lists are, where they can only be vectors with a number from 0 to 1 for each label; else None.
+
+    They have one length, and at least one says so: a list of labels has none of them twice, and no fractions, and
+    from row to row the same two labels do not change places.
+    """
+    lengths = {len(each) for each in lists}
+    if len(lengths) != 1 or max(lengths) < 2:
+        return None
+    present = [n for each in lists for n in each if n is not None and not math.isnan(n) and n != int(IGNORED)]
+    if not all(0 <= n <= 1 for n in present):
+        return None
+    fractions = any(isinstance(n, float | bool) for n in present)
+    doubled = any(len({*each}) < len(each) for each in lists)
+    turned = len({tuple(each) for each in lists}) > 1
+    return lengths.pop() if fractions or doubled or turned else None
+
+
+def vector_of(numbers: list[Any] | None, length: int) -> tuple[float, ...]:
+    """A vector of a length; raises BadRow."""
+    if numbers is None or len(numbers) != length:
+        got = "something else" if numbers is None else f"{len(numbers)}"
+        raise BadRow(f"wanted {length} numbers as in the other rows, one for each label, got {got}.")
+    for number in numbers:
+        if number is None or not 0 <= number <= 1:
+            raise BadRow(f"wanted numbers from 0 to 1, one for each label, got {brief(numbers)}.")
+    return tuple(map(float, numbers))
+
+
+def columns_of(row: Any, keys: Sequence[Any], names: Sequence[str]) -> tuple[float, ...]:
+    """The probability of each label, from a column for each; raises BadRow."""
+    return tuple(_probability(cell(row, key), name) for key, name in zip(keys, names, strict=True))
+
+
+def _probability(value: Any, name: str) -> float:
+    if isinstance(value, str):
+        text = value.strip().lower()
+        try:
+            value = text == "true" if text in _BOOLEANS else float(text)
+        except ValueError:
+            value = value.strip()
+    if isinstance(value, bool | int | float) and 0 <= value <= 1:
+        return float(value)
+    missing = " is missing: it" if value is None or value == "" or value != value else ""
+    raise BadRow(f"{name}{missing} must be a number from 0 to 1, got {brief(value)}.")

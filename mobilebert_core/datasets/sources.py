@@ -1,0 +1,122 @@
+"""Where data come from: a file, packed or not, or a stream, as lines of UTF-8 text that know their number."""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import io
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, BinaryIO, TextIO, cast
+
+from ..errors import DataError
+
+PACKED = ".gz"
+NOT_UTF8 = "wanted UTF-8 text, got other bytes."
+_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+class EmptyError(DataError):
+    """Nothing but blanks where data should be."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file of data, or with `stream` what comes from there; `form` is the ending that says its format, as ".csv"."""
+
+    path: Path  # of a stream what messages call it
+    form: str
+    stream: BinaryIO | None = None
+
+    @classmethod
+    def of(cls, path: Path) -> Source:
+        """A file, whose format its name says."""
+        return cls(path, ending(path))
+
+    @property
+    def packed(self) -> bool:
+        """Whether the file is packed by gzip."""
+        return self.stream is None and self.path.suffix.lower() == PACKED
+
+    @contextmanager
+    def binary(self) -> Iterator[IO[bytes]]:
+        """The bytes, unpacked.
+
+        Raises:
+            DataError: for a file that is not there or cannot be read.
+        """
+        try:
+            if self.stream is not None:
+                yield self.stream
+            elif self.packed:
+                with gzip.open(self.path, "rb") as unpacked:
+                    yield cast(IO[bytes], unpacked)
+            else:
+                with self.path.open("rb") as plain:
+                    yield plain
+        except (EOFError, zlib.error, gzip.BadGzipFile) as e:
+            raise DataError(f"{self.path}: wanted a file packed by gzip, it is damaged ({e}). Copy it again.") from None
+        except OSError as e:
+            why = e.strerror or e
+            raise DataError(f"{self.path}: wanted a data file, cannot read it ({why}).") from None
+
+    def lines(self, newline: str | None = None) -> Iterator[str]:
+        r"""The lines, each with its end; bytes that are not UTF-8 are lone surrogates, a byte order mark is left out.
+
+        A line ends with \n, \r\n or \r. `newline` is that of `open`: None makes every end \n, "" leaves it.
+
+        Raises:
+            DataError: for a file that cannot be read, is UTF-16, or holds nothing but blanks.
+        """
+        with self.binary() as binary:
+            text = io.TextIOWrapper(binary, "utf-8-sig", "surrogateescape", newline)
+            try:
+                yield from self._not_empty(text)
+            finally:
+                if self.stream is not None:
+                    text.detach()  # it stays open
+
+    def _not_empty(self, text: TextIO) -> Iterator[str]:
+        first: list[str] = []
+        for line in text:
+            if not first and line.encode("utf-8", "surrogateescape").startswith(_UTF_16):
+                raise DataError(f"{self.path}: wanted UTF-8 text, got UTF-16. Save it as UTF-8.")
+            first.append(line)
+            if not line.isspace():
+                break
+        else:
+            raise EmptyError(f"{self.path}: wanted rows of data, the file is empty.")
+        yield from first
+        yield from text
+
+    def numbered(self) -> Iterator[tuple[int, str]]:
+        """The lines by their number from 1, without their ends."""
+        return ((number, line.removesuffix("\n")) for number, line in enumerate(self.lines(), 1))
+
+    def text(self) -> str:
+        r"""All of it, with \n at the ends of lines; raises DataError as `lines`."""
+        return "".join(self.lines())
+
+
+def stem(path: Path) -> str:
+    """The name of a file without its ending, .gz included."""
+    return (path.with_suffix("") if path.suffix.lower() == PACKED else path).stem
+
+
+def ending(path: Path) -> str:
+    """The ending of a file's name, in lower case, by which its format is known; .gz at its end says nothing."""
+    if path.suffix.lower() == PACKED:
+        path = path.with_suffix("")
+    return path.suffix.lower()
+
+
+def is_utf8(text: str) -> bool:
+    """False for text with bytes in it that are not UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

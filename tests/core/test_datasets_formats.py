@@ -1,0 +1,153 @@
+"""The same rows from every kind of file: packed, with other line ends, in Parquet and Arrow; and nothing lost."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import sys
+
+import pyarrow
+import pyarrow.feather
+import pyarrow.ipc
+import pyarrow.parquet
+import pytest
+
+from mobilebert_core import BackendMissingError, DataError
+from mobilebert_core.datasets.examples import QuestionExample, TextExample, WordsExample
+from mobilebert_core.datasets.reading import splits
+from tests.core.data_files import CHOICES, ENDINGS, QUESTIONS, TEXTS, WORDS, read, squad, written
+
+ROWS = [{"text": "hello cats", "label": "good"}, {"text": 'd, "e"', "label": "bad"}]
+EXAMPLES = [("hello cats", "good"), ('d, "e"', "bad")]
+
+
+def parquet(path, table):
+    pyarrow.parquet.write_table(table, path)
+
+
+def arrow_stream(path, table):
+    with pyarrow.ipc.new_stream(path, table.schema) as writer:
+        writer.write_table(table)
+
+
+def arrow_file(path, table):
+    pyarrow.feather.write_feather(table, path, compression="lz4")
+
+
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [("a.parquet", parquet), ("a.arrow", arrow_stream), ("a.arrow", arrow_file), ("a.feather", arrow_file)],
+)
+@pytest.mark.parametrize("packed", [False, True])
+def test_parquet_and_arrow(tmp_path, name, write, packed):
+    path = tmp_path / name
+    write(str(path), pyarrow.Table.from_pylist(ROWS))
+    content = path.read_bytes()
+    found = read(tmp_path, TEXTS, *((f"{name}.gz", gzip.compress(content)) if packed else (name, content)))
+    assert [(item.line, item.text, item.label) for item in found.items] == [
+        (1, *EXAMPLES[0]), (2, *EXAMPLES[1])
+    ]  # fmt: skip
+
+
+def test_lists_of_arrow(tmp_path):
+    rows = [{"tokens": ["a", "b"], "ner_tags": [0, 3]}, {"tokens": ["c"], "ner_tags": [1]}]
+    parquet(str(tmp_path / "a.parquet"), pyarrow.Table.from_pylist(rows))
+    content = (tmp_path / "a.parquet").read_bytes()
+    assert read(tmp_path, WORDS, "a.parquet", content).items[0] == WordsExample(1, ("a", "b"), ("0", "3"))
+    row = {"question": "who?", "context": "in Paris", "answers": {"text": ["Paris"], "answer_start": [3]}}
+    parquet(str(tmp_path / "q.parquet"), pyarrow.Table.from_pylist([row]))
+    content = (tmp_path / "q.parquet").read_bytes()
+    expected = [QuestionExample("1", "who?", "in Paris", ((3, "Paris"),))]
+    assert read(tmp_path, QUESTIONS, "q.parquet", content).items == expected
+    assert read(tmp_path, QUESTIONS, "q.jsonl", [row]).items == expected
+
+
+def test_a_missing_cell_of_parquet_is_a_bad_row(tmp_path):
+    parquet(str(tmp_path / "a.parquet"), pyarrow.Table.from_pylist([ROWS[0], {"text": None, "label": "x"}]))
+    with pytest.raises(DataError, match="a.parquet:2: text must be text, got NoneType"):
+        read(tmp_path, TEXTS, "a.parquet", (tmp_path / "a.parquet").read_bytes())
+
+
+def test_without_pyarrow_the_extra_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(BackendMissingError, match=r"pip install 'mobilebert\[arrow\]'"):
+        read(tmp_path, TEXTS, "a.parquet", b"PAR1")
+
+
+CSV = 'text,label\nhello cats,good\n"d, ""e""",bad\n'
+JSON = '{"text": "hello cats", "label": "good"}\n{"text": "d, \\"e\\"", "label": "bad"}\n'
+TSV = 'text\tlabel\nhello cats\tgood\nd, "e"\tbad\n'
+
+
+@pytest.mark.parametrize(("name", "content"), [("a.csv", CSV), ("a.tsv", TSV), ("a.jsonl", JSON)])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_line_ends_and_packing(tmp_path, name, content, end, packed):
+    data = content.replace("\n", end).encode("utf-8-sig")
+    found = read(tmp_path, TEXTS, *((f"{name}.gz", gzip.compress(data)) if packed else (name, data)))
+    assert [(item.text, item.label) for item in found.items] == EXAMPLES
+    assert [item.line for item in found.items] == ([1, 2] if "json" in name else [2, 3])
+
+
+@pytest.mark.parametrize("end", ["\r\n", "\r"])
+def test_line_ends_of_words_and_texts(tmp_path, end):
+    assert read(tmp_path, WORDS, "a.conll", f"a O{end}b B-x{end}{end}c O{end}").items == [
+        WordsExample(1, ("a", "b"), ("O", "B-x")), WordsExample(4, ("c",), ("O",))
+    ]  # fmt: skip
+    assert read(tmp_path, "fill-mask", "a.txt", f"a{end}b{end}").items == ["a", "b"]
+    assert len(read(tmp_path, QUESTIONS, "a.json.gz", gzip.compress(written(tmp_path, "a", squad({"answers": []}))
+                                                                     .read_bytes())).items) == 1  # fmt: skip
+
+
+def test_a_cell_of_any_length(tmp_path):
+    long = "a " * 200_000
+    limit = csv.field_size_limit()
+    (first, second) = read(tmp_path, TEXTS, "a.csv", f'text,label\n"{long}",x\nb,y\n').items
+    assert first == TextExample(2, long, None, "x") and second.line == 3
+    assert csv.field_size_limit() == limit
+
+
+def test_keys_that_only_some_rows_have(tmp_path):
+    rows = [{"text": "a", "label": "x"}, {"text": "b", "text_pair": "c", "label": "y"},
+            {"text": "d", "text_pair": None, "label": "x"}]  # fmt: skip
+    assert [item.pair for item in read(tmp_path, TEXTS, "a.jsonl", rows).items] == [None, "c", None]
+
+
+def test_choices_in_a_cell(tmp_path):
+    content = 'text,choices,label\na,b|c d,1\na,"[""b"", ""c|d""]",0\n'
+    assert [item.choices for item in read(tmp_path, CHOICES, "a.csv", content).items] == [("b", "c d"), ("b", "c|d")]
+
+
+def test_the_files_of_a_packed_data_set(tmp_path):
+    for name in ("train.csv.gz", "validation.jsonl.gz"):
+        written(tmp_path, name, "")
+    assert {split: path.name for split, path in splits(tmp_path, ENDINGS).items()} == {
+        "train": "train.csv.gz", "dev": "validation.jsonl.gz"
+    }  # fmt: skip
+
+
+GERMEVAL = "#\thttp://de.wikipedia.org [2009]\n1\tSchartau\tB-PER\tO\n2\tsagte\tO\tO\n\n1\tJa\tO\tO\n"
+CONLLU = (
+    "# sent_id = 1\n1-2\tvámonos\t_\t_\n1\tvamos\tir\tVERB\n2\tnos\tnosotros\tPRON\n2.1\tx\ty\tz\n\n"
+    "# sent_id = 2\n1\tsi\tsi\tINTJ\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "options", "items"),
+    [
+        ("a.tsv", GERMEVAL, {"tag_column": "3"}, [(2, "Schartau sagte", "B-PER O"), (5, "Ja", "O")]),
+        ("a.conllu", CONLLU, {}, [(3, "vamos nos", "VERB PRON"), (8, "si", "INTJ")]),
+        ("a.conllu", CONLLU, {"word_column": "3", "tag_column": "4"},
+         [(3, "ir nosotros", "VERB PRON"), (8, "si", "INTJ")]),
+        ("a.tsv", "word\ttag\na\tO\nb\tB-x\n", {}, [(2, "a b", "O B-x")]),
+        ("a.txt", "Token POS NER_tag\n-DOCSTART- -X- O\n\na X O\n", {}, [(4, "a", "O")]),
+        ("a.conll", "1 B-x\n2 O\n3 O\n", {"word_column": "1"}, [(1, "1 2 3", "B-x O O")]),
+        ("a.conll", "1 B-x\na O\n", {}, [(1, "1 a", "B-x O")]),
+        ("a.csv", """tokens,tags\n"['a', 'b']","['O', 'B-x']"\n""", {}, [(2, "a b", "O B-x")]),
+        ("a.jsonl", [{"w": ["a"], "t": ["O"]}], {"word_column": "w", "tag_column": "t"}, [(1, "a", "O")]),
+    ],
+)  # fmt: skip
+def test_words(tmp_path, name, content, options, items):
+    found = read(tmp_path, WORDS, name, content, **options).items
+    assert found == [WordsExample(line, tuple(words.split(" ")), tuple(tags.split())) for line, words, tags in items]

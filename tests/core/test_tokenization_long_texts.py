@@ -1,0 +1,97 @@
+"""Endless texts: the tokens that truncation keeps are those of the whole text, and only its beginning is tokenized."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from mobilebert_core import AddedToken
+from mobilebert_core.text import long_texts
+from mobilebert_core.text.padding_truncation import cut_lengths
+from tests.core.tokenizers import CLASSES, write_vocabulary
+
+WORDS = (
+    "the", "fox", "running", "dog's", "x" * 150, "naïve", "e\u0301\u0316", "日本", "한국", "[MASK]", "new tok",
+    "\u200d", "the[SEP]fox", "Ünîcode", "a.b,c!", "\x00", "  ", "\u3000", "Foxrun", "[X]",
+)  # fmt: skip
+
+
+@pytest.fixture(params=CLASSES)
+def tokenizer(request, tmp_path):
+    made = request.param(write_vocabulary(tmp_path))
+    made.add_tokens([AddedToken("new tok"), AddedToken("Foxrun", single_word=True), AddedToken("[X]", lstrip=True)])
+    return made
+
+
+@pytest.fixture
+def soon(monkeypatch):
+    """Texts are long from a few words on, so that many places are cut."""
+    monkeypatch.setattr(long_texts, "_CHARACTERS", 1)
+    monkeypatch.setattr(long_texts, "_WORTH_IT", 1)
+    monkeypatch.setattr(long_texts, "NEVER_LONG", 10)
+    monkeypatch.setattr(long_texts, "_AT_ONCE", 300)
+
+
+def made_of(seed, count):
+    rng = np.random.default_rng(seed)
+    return "".join(str(word) + " " * int(rng.integers(0, 2)) for word in rng.choice(WORDS, count))
+
+
+def whole(tokenizer, text):
+    return tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_one_text(tokenizer, soon, seed):
+    text = made_of(seed, 400)
+    for length in (3, 10, 41):
+        found = tokenizer(text, truncation=True, max_length=length, return_offsets_mapping=True)
+        assert found["input_ids"][1:-1] == whole(tokenizer, text)[: length - 2]
+        places = tokenizer(text, return_offsets_mapping=True, verbose=False)["offset_mapping"]
+        assert found["offset_mapping"] == [*places[: length - 1], (0, 0)]
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("length", [12, 13])
+def test_pairs(tokenizer, soon, seed, length, monkeypatch):
+    sizes = [(400, 3), (3, 400), (400, 401), (401, 400), (400, 400)]
+    pairs = [(made_of(seed, a), made_of(seed + (a != b), b)) for a, b in sizes]
+    found = tokenizer([a for a, _ in pairs], [b for _, b in pairs], truncation=True, max_length=length)
+    monkeypatch.setattr(long_texts, "NEVER_LONG", 10**9)  # all of every text
+    plain = tokenizer([a for a, _ in pairs], [b for _, b in pairs], truncation=True, max_length=length)
+    assert found == plain
+
+
+@pytest.mark.parametrize("strategy", ["only_first", "only_second"])
+def test_one_text_of_a_pair_is_cut(tokenizer, soon, strategy):
+    long, short = made_of(1, 300), "the fox"
+    first, second = (long, short) if strategy == "only_first" else (short, long)
+    found = tokenizer(first, second, truncation=strategy, max_length=15)["input_ids"]
+    a, b = whole(tokenizer, first), whole(tokenizer, second)
+    cut = cut_lengths(len(a), len(b), len(a) + len(b) + 3 - 15, strategy, "right")
+    assert found == tokenizer.build_inputs_with_special_tokens(a[cut.first], b[cut.second])
+
+
+@pytest.mark.parametrize("text", ["the fox " * 20_000, "x" * 200_000 + " fox", "日本" * 50_000, "[MASK]" * 20_000])
+def test_only_the_beginning_is_tokenized(tokenizer, text, monkeypatch):
+    seen, count = [], type(tokenizer)._count
+    monkeypatch.setattr(type(tokenizer), "_count", lambda self, *a, **k: seen.append(len(a[0])) or count(self, *a, **k))
+    found = tokenizer(text, truncation=True, max_length=16)["input_ids"]
+    assert len(found) == (4 if "x" * 9 in text else 16)
+    if "x" * 9 not in text:  # one endless word is looked at to its end
+        assert sum(seen) < 20_000
+    assert [*itertools.islice(found, 3)] == tokenizer(text[:3000] if len(found) > 4 else text)["input_ids"][:3]
+
+
+def test_what_needs_all_of_a_text_has_it(tokenizer, soon):
+    text = made_of(3, 300)
+    ids = whole(tokenizer, text)
+    assert tokenizer(text, verbose=False)["input_ids"][1:-1] == ids
+    tokenizer.truncation_side = "left"
+    assert tokenizer(text, truncation=True, max_length=12)["input_ids"][1:-1] == ids[-10:]
+    tokenizer.truncation_side = "right"
+    found = tokenizer(text, truncation=True, max_length=12, return_overflowing_tokens=True)
+    if tokenizer.is_fast:
+        assert sum(len(row) - 2 for row in found["input_ids"]) == len(ids)
+    else:
+        assert found["overflowing_tokens"] == ids[10:]

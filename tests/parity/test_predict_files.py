@@ -1,0 +1,244 @@
+"""`mobilebert predict` and the files of training: every row answered or named, and no file lost."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import os
+import sys
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+from mobilebert import pipelines
+from mobilebert.cli import main
+from mobilebert_core import MobileBertTokenizerFast
+from mobilebert_core.datasets.examples import BadRows, ReadOptions
+from mobilebert_core.datasets.sources import Source
+from mobilebert_core.tasks.table import TASKS
+from tests.core.data_files import written
+from tests.core.test_tasks import VOCABULARY
+
+
+@pytest.fixture
+def model(checkpoint, tmp_path):
+    def write(task: str, **config):
+        path = checkpoint(TASKS[task].head, **config)
+        (tmp_path / "vocab.txt").write_text("".join(f"{token}\n" for token in VOCABULARY), encoding="utf-8")
+        MobileBertTokenizerFast(tmp_path / "vocab.txt").save_pretrained(path)
+        return str(path)
+
+    return write
+
+
+@pytest.fixture
+def predict(capsys):
+    def run(*arguments):
+        code = main(["predict", *map(str, arguments)])
+        captured = capsys.readouterr()
+        return code, [json.loads(line) for line in captured.out.splitlines()], captured.err
+
+    return run
+
+
+def rows_of(folder, task, name, content, passed=(), **options):
+    """(line, values) of each input of a file, and what is reported."""
+    reported = []
+
+    class Reported(BadRows):
+        def add(self, line, message, advice=""):
+            reported.append((line, message))
+
+        def lost(self, first, last, message, advice):
+            reported.append((range(first, last + 1), message))
+
+    path = written(folder, name, content)
+    rows = TASKS[task].files.rows(Source.of(path), ReadOptions(**options), passed, Reported(path, True))
+    return [(row.line, row.values, row.kept) for row in rows], reported
+
+
+TEXTS = "text-classification"
+
+
+@pytest.mark.parametrize(
+    ("task", "name", "content", "options", "rows"),
+    [
+        (TEXTS, "a.csv", " sentence ,label\ncats,x\n", {}, [(2, {"text": "cats"}, {})]),
+        (TEXTS, "a.csv", "id,premise,hypothesis\n7,a,b\n", {}, [(2, {"text": "a", "text_pair": "b"}, {"id": "7"})]),
+        (TEXTS, "a.csv", "q,text_pair\na,b\n", {"text_column": "q"}, [(2, {"text": "a"}, {})]),
+        (TEXTS, "a.tsv", 'a "b"\tx\n', {"text_column": "1", "header": False}, [(1, {"text": 'a "b"'}, {})]),
+        (TEXTS, "a.tsv.gz", gzip.compress(b"text\r\na\r\n"), {}, [(2, {"text": "a"}, {})]),
+        (TEXTS, "a.txt", "a\r\rb\r", {}, [(1, {"text": "a"}, {}), (3, {"text": "b"}, {})]),
+        (TEXTS, "a.txt", " \n", {}, []),
+        (TEXTS, "a.jsonl", '"a"\n{"sentence": "b", "id": 1}\n{"text": "c", "text_pair": null}\n', {},
+         [(1, {"text": "a"}, {}), (2, {"text": "b"}, {"id": 1}), (3, {"text": "c"}, {})]),
+        ("next-sentence", "a.csv", "q,text2\na,b\n", {"text_column": "q"}, [(2, {"text": "a", "text_pair": "b"}, {})]),
+        ("zero-shot-classification", "a.csv", 'text,candidate_labels\na,x|y\nb,\n', {},
+         [(2, {"text": "a", "candidate_labels": ["x", "y"]}, {}), (3, {"text": "b"}, {})]),
+        ("multiple-choice", "a.csv", "text,choice0,choice1\na,b,c\n", {},
+         [(2, {"text": "a", "choices": ["b", "c"]}, {})]),
+        ("multiple-choice", "a.jsonl", [{"text": "a", "ending0": "b", "ending1": "c"}, {"text": "a", "choices": ["d"]}],
+         {}, [(1, {"text": "a", "choices": ["b", "c"]}, {}), (2, {"text": "a", "choices": ["d"]}, {})]),
+        ("question-answering", "a.jsonl", [{"question": "q", "context": "c"}], {},
+         [(1, {"question": "q", "context": "c"}, {})]),
+        ("question-answering", "a.json",
+         {"data": [{"paragraphs": [{"context": "c", "qas": [{"id": "x", "question": "q"}, {"question": "r"}]}]}]}, {},
+         [(1, {"question": "q", "context": "c"}, {"id": "x"}),
+          (2, {"question": "r", "context": "c"}, {"id": "data[0].paragraphs[0].qas[1]"})]),
+        ("token-classification", "a.txt", "Zola sings\nthe city O\n", {},
+         [(1, {"text": "Zola sings"}, {}), (2, {"text": "the city O"}, {})]),
+        ("token-classification", "a.txt", "Zola B-x\nsings O\n\na O\n", {},
+         [(1, {"text": "Zola sings"}, {"text": "Zola sings"}), (4, {"text": "a"}, {"text": "a"})]),
+        ("token-classification", "a.conll", "# 1\nZola\nsings\n\na\n", {},
+         [(2, {"text": "Zola sings"}, {"text": "Zola sings"}), (5, {"text": "a"}, {"text": "a"})]),
+        ("token-classification", "a.tsv", "1\tZola\tO\n2\tsings\tO\n", {},
+         [(1, {"text": "Zola sings"}, {"text": "Zola sings"})]),
+        ("token-classification", "a.jsonl", [{"tokens": ["a", "b"], "id": 3}, {"text": "c"}], {},
+         [(1, {"text": "a b"}, {"id": 3, "text": "a b"}), (2, {"text": "c"}, {})]),
+        ("token-classification", "a.csv", "text\na\n", {}, [(2, {"text": "a"}, {})]),
+    ],
+)  # fmt: skip
+def test_inputs(tmp_path, task, name, content, options, rows):
+    assert rows_of(tmp_path, task, name, content, **options) == (rows, [])
+
+
+BROKEN = [
+    ("a.csv", 'text,x\na,1\n"b,2\nc,3\n', [2], [(range(3, 5), "a quotation mark opens a cell that never ends.")]),
+    ("a.csv", 'text,x\na,1\n"b,2\nc,"d"\ne,3\n', [2],
+     [(range(3, 6), "a quotation mark opens a cell that ends within another, in line 4.")]),
+    ("a.csv", 'text,x\n"a"b,1\nc,2\n', [3], [(2, "wanted comma-separated values")]),
+    ("a.csv", "text,x\na\nb,2\n,3\n", [3], [(2, "wanted 2 columns, got 1"), (4, "text is empty.")]),
+    ("a.csv", b"text\n\xe9\nb\n", [3], [(2, "wanted UTF-8 text")]),
+    ("a.txt", b"\xe9\nb\n", [2], [(1, "wanted UTF-8 text")]),
+    ("a.jsonl", '{"texts": "a"}\n{"text": ""}\n{"text": "a", "text": "b"}\n"c"\n', [4],
+     [(1, "wanted the key 'text' or"), (2, "text is empty."), (3, "wanted different keys")]),
+    ("a.csv", f"text,x\n{'a ' * 100_000},1\nb,2\n", [2, 3], []),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "content", "lines", "broken"), BROKEN)
+def test_every_row_is_used_or_reported(tmp_path, name, content, lines, broken):
+    rows, reported = rows_of(tmp_path, TEXTS, name, content)
+    assert [line for line, _, _ in rows] == lines
+    assert [line for line, _ in reported] == [line for line, _ in broken]
+    assert all(found.startswith(wanted) for (_, found), (_, wanted) in zip(reported, broken, strict=True))
+
+
+def test_an_unclosed_quotation_mark(model, predict, tmp_path):
+    file = written(tmp_path, "a.csv", 'text\ncats\n"dogs\na\nb\n')
+    code, records, said = predict(TEXTS, "--model", model(TEXTS), "--input", file)
+    assert code == 1 and [record["line"] for record in records] == [2]
+    assert "a.csv, line 3: a quotation mark opens a cell that never ends. Of lines 3 to 5 nothing is read." in said
+    assert "3 broken lines, 1 answered" in said
+
+
+def test_files_of_training_are_answered(model, predict, tmp_path, monkeypatch):
+    path = model(TEXTS)
+    pyarrow.parquet.write_table(pyarrow.table({"sentence": ["cats", None, "dogs"]}), tmp_path / "a.parquet")
+    code, records, said = predict(TEXTS, "--model", path, "--input", tmp_path / "a.parquet")
+    assert code == 1 and [record["line"] for record in records] == [1, 3] and "line 2: text must be text" in said
+    table = b"q\tlabel\ncats\tx\n"
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(table)))
+    code, records, _ = predict(TEXTS, "--model", path, "--input", "-", "--format", "tsv", "--text-column", "q")
+    assert code == 0 and [record["line"] for record in records] == [2]
+    code, records, said = predict(TEXTS, "--model", path, "--input", written(tmp_path, "a.tsv", table))
+    assert code == 2 and records == [] and "no column text or sentence" in said
+
+
+@pytest.fixture
+def linked(tmp_path):
+    """A file under three names."""
+    file = written(tmp_path, "in.txt", "cats\n")
+    (tmp_path / "soft.txt").symlink_to(file)
+    os.link(file, tmp_path / "hard.txt")
+    return file
+
+
+@pytest.mark.parametrize("name", ["in.txt", "soft.txt", "hard.txt", "../{folder}/in.txt"])
+@pytest.mark.parametrize("resume", [(), ("--resume",)])
+def test_an_output_that_is_the_input_is_refused(predict, tmp_path, linked, name, resume):
+    output = tmp_path / name.format(folder=tmp_path.name)
+    code, _, said = predict(TEXTS, "--model", "none", "--input", linked, "--output", output, *resume)
+    assert code == 2 and ("is what is read as well" in said or (resume and "wanted answers of this command" in said))
+    assert linked.read_text() == "cats\n"
+
+
+def test_a_vocabulary_does_not_take_the_place_of_its_texts(linked, capsys):
+    for name in ("in.txt", "soft.txt", "hard.txt"):
+        output = linked.parent / name
+        assert main(["vocab", "train", str(linked), "--size", "30", "--output", str(output)]) == 2
+        assert "is one of the texts" in capsys.readouterr().err and linked.read_text() == "cats\n"
+
+
+def test_an_output_that_is_the_model_or_a_directory_is_refused(model, predict, tmp_path):
+    path = model(TEXTS)
+    for output, message in ((f"{path}/config.json", "is what is read as well"), (path, "is a directory")):
+        code, _, said = predict(TEXTS, "cats", "--model", path, "--output", output)
+        assert code == 2 and message in said
+    assert json.loads((tmp_path / path / "config.json").read_text())
+
+
+def test_an_output_is_replaced_by_a_whole_one_only(model, predict, tmp_path, monkeypatch):
+    path, output = model(TEXTS), written(tmp_path, "out.jsonl", "before\n")
+    bad = written(tmp_path, "a.csv", "words\ncats\n")
+    assert predict(TEXTS, "--model", path, "--input", bad, "--output", output)[0] == 2
+    assert predict(TEXTS, "--model", tmp_path / "gone", "cats", "--output", output)[0] == 2
+    file = written(tmp_path, "a.txt", "cats\n" * 6)
+    run, calls = pipelines.MobileBertPipeline._run, []
+
+    def interrupted(self, rows):
+        calls.append(rows)
+        if len(calls) > 1:
+            raise KeyboardInterrupt
+        return run(self, rows)
+
+    monkeypatch.setattr(pipelines, "BATCHES_AT_ONCE", 1)
+    monkeypatch.setattr(pipelines.MobileBertPipeline, "_run", interrupted)
+    command = (TEXTS, "--model", path, "--input", file, "--batch-size", 2, "--output", output)
+    assert predict(*command)[0] == 130
+    assert output.read_text() == "before\n" and len((tmp_path / "out.jsonl.partial").read_text().splitlines()) == 2
+    monkeypatch.setattr(pipelines.MobileBertPipeline, "_run", run)
+    (tmp_path / "link.jsonl").symlink_to(output)
+    assert predict(*command[:-1], tmp_path / "link.jsonl", "--resume")[0] == 0
+    assert [json.loads(line)["line"] for line in output.read_text().splitlines()] == [1, 2, 3, 4, 5, 6]
+    assert (tmp_path / "link.jsonl").is_symlink() and not (tmp_path / "out.jsonl.partial").exists()
+
+
+def test_a_device_is_written_to(model, predict):
+    assert predict(TEXTS, "cats", "--model", model(TEXTS), "--output", "/dev/null")[0] == 0
+    assert not os.path.isfile("/dev/null")
+
+
+def test_broken_rows_are_reported_once_when_resumed(model, predict, tmp_path):
+    file, output = written(tmp_path, "a.jsonl", '"cats"\n3\n"dogs"\n'), tmp_path / "out.jsonl"
+    command = (TEXTS, "--model", model(TEXTS), "--input", file, "--output", output)
+    assert predict(*command)[0] == 1
+    code, _, said = predict(*command, "--resume")
+    assert code == 0 and said == "" and len(output.read_text().splitlines()) == 2
+
+
+def test_texts_that_are_cut_are_counted(model, predict, tmp_path):
+    path, file = model(TEXTS), written(tmp_path, "a.txt", "cats\n" + "cats " * 100 + "\ndogs\n")
+    command = (TEXTS, "--model", path, "--input", file, "--max-length", 12)
+    code, records, said = predict(*command)
+    assert code == 0 and len(records) == 3
+    assert "1 of 3 inputs were longer than the 12 tokens of a row and cut; --on-long 'error' or 'windows'" in said
+    code, whole, said = predict(*command, "--on-long", "windows")
+    assert code == 0 and len(whole) == 3 and said == "" and whole[1] != records[1]
+    code, records, said = predict(*command, "--on-long", "error")
+    assert (
+        code == 1 and [record["line"] for record in records] == [1, 3] and "line 2: text-classification: wanted" in said
+    )
+
+
+def test_an_endless_line_costs_what_its_first_tokens_cost(model, predict, tmp_path, monkeypatch):
+    seen, count = [], MobileBertTokenizerFast._count
+    monkeypatch.setattr(
+        MobileBertTokenizerFast, "_count", lambda self, text, **k: seen.append(len(text)) or count(self, text, **k)
+    )
+    file = written(tmp_path, "a.csv", "text\n" + "cats, dogs " * 200_000 + "\n").rename(tmp_path / "a.txt")
+    code, records, said = predict(TEXTS, "--model", model(TEXTS), "--input", file)
+    assert code == 0 and len(records) == 2 and "1 of 2 inputs" in said
+    assert 0 < sum(seen) < 100_000
