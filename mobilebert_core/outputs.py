@@ -217,13 +217,22 @@ def register_outputs(registry: str, register: Callable[[type[ModelOutput]], None
 
 
 def flatten_output(output: ModelOutput) -> tuple[tuple[Any, ...], tuple[str, ...]]:
-    """Children in sorted key order, which is the order of `tf.nest`, and the keys."""
+    """Children and keys in the order of the fields.
+
+    Exporters name the outputs of a graph by it: `output_names=["start_logits", "end_logits"]`.
+    """
+    keys = tuple(name for name in field_names(type(output)) if name in output)
+    return tuple(output[key] for key in keys), keys
+
+
+def flatten_sorted(output: ModelOutput) -> tuple[tuple[Any, ...], tuple[str, ...]]:
+    """Children and keys in sorted order, in which `tf.nest` and Keras take a dict apart."""
     keys = tuple(sorted(output))
     return tuple(output[key] for key in keys), keys
 
 
 def unflatten_output(cls: type[ModelOutput], keys: Iterable[str], children: Iterable[Any]) -> ModelOutput:
-    """The inverse of `flatten_output`. Children may be None here: tree libraries put placeholders in leaves."""
+    """The inverse of both. Children may be None here: tree libraries put placeholders in leaves."""
     found = dict(zip(keys, children, strict=True))
     output = cls()
     for field in fields(cls):  # type: ignore[arg-type]

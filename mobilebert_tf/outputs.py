@@ -7,12 +7,12 @@ from typing import Any
 import keras
 import optree
 
-from mobilebert_core.outputs import ModelOutput, flatten_output, register_outputs, unflatten_output
+from mobilebert_core.outputs import ModelOutput, flatten_sorted, register_outputs, unflatten_output
 
 
 def _register_optree(cls: type[ModelOutput]) -> None:
     def flatten(output: Any) -> tuple[tuple[Any, ...], tuple[str, ...], list[str]]:
-        return (*flatten_output(output), sorted(output))
+        return (*flatten_sorted(output), sorted(output))
 
     def unflatten(keys: Any, children: Any) -> Any:
         return unflatten_output(cls, keys, children)
@@ -24,7 +24,7 @@ def _register_jax(cls: type[ModelOutput]) -> None:
     import jax
 
     jax.tree_util.register_pytree_node(
-        cls, flatten_output, lambda keys, children: unflatten_output(cls, keys, children)
+        cls, flatten_sorted, lambda keys, children: unflatten_output(cls, keys, children)
     )
 
 

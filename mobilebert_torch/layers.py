@@ -230,10 +230,11 @@ class ExtraOutput(nn.Module):
 
     def __init__(self, features: int, vocab_size: int) -> None:
         super().__init__()
+        self.empty = features == 0
         self.weight = nn.Parameter(torch.zeros(features, vocab_size))
 
     def forward(self, x: Tensor, logits: Tensor) -> Tensor:
-        if x.shape[-1] == 0:
+        if self.empty:
             return logits
         return logits.addmm_(x.to(logits.dtype), self.weight.to(logits.dtype))  # autocast leaves it alone
 

@@ -1,7 +1,8 @@
-"""Makes PyTorch's tree functions take the outputs apart: export, compile, DDP and func_call need it."""
+"""Makes PyTorch take the outputs apart: export, compile, tracing, DDP and func_call need it."""
 
 from __future__ import annotations
 
+import torch
 from torch.utils import _pytree
 
 from mobilebert_core.outputs import ModelOutput, flatten_output, register_outputs, unflatten_output
@@ -21,6 +22,7 @@ def _register_pytree(cls: type[ModelOutput]) -> None:
         from_dumpable_context=tuple,
         flatten_with_keys_fn=flatten_with_keys,
     )
+    torch.jit.ignore(cls)  # `torch.jit.trace` would compile the class rather than see that it is a dict
 
 
 def register() -> None:

@@ -12,6 +12,7 @@ logger = logging.getLogger(__name__)
 PADDING = ("do_not_pad", "longest", "max_length")
 TRUNCATION = ("do_not_truncate", "longest_first", "only_first", "only_second")
 _LIMITLESS = int(1e20)
+_LONGEST = 2**31 - 1  # the tokenizers library counts no further on every machine
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,10 @@ def resolve_strategies(
     for name, number in (("max_length", max_length), ("pad_to_multiple_of", pad_to_multiple_of)):
         if number is not None and (isinstance(number, bool) or not hasattr(number, "__index__") or number < 1):
             raise TokenizerError(f"{name}: wanted a whole number above 0 or None, got {number!r}.")
+        if number is not None and number > _LONGEST and (name != "max_length" or padding == "max_length"):
+            of = " to pad to" if name == "max_length" else ""
+            raise TokenizerError(f"{name}: wanted at most {_LONGEST}{of}, got {number}.")
+    max_length = max_length and min(max_length, _LONGEST)
     if max_length is None and (padding == "max_length" or truncation != "do_not_truncate"):
         if model_max_length <= _LIMITLESS:
             max_length = model_max_length

@@ -8,6 +8,7 @@ from mobilebert_core.text.added_tokens import AddedToken
 from mobilebert_core.text.batch_rows import check_rows
 from mobilebert_core.text.encoding_options import EncodingOptions
 from mobilebert_core.text.padding_truncation import cut_lengths
+from mobilebert_core.text.turns import Turns
 
 _TRUNCATION_FIELDS = ("max_length", "stride", "strategy", "direction")
 _PADDING_FIELDS = ("direction", "pad_id", "pad_type_id", "pad_token", "length", "pad_to_multiple_of")
@@ -23,7 +24,7 @@ class LibrarySettings:
 
 
 class LibraryTokenizer:
-    """A `tokenizers.Tokenizer` made from a tokenizer.json.
+    """A `tokenizers.Tokenizer` made from a tokenizer.json, which several threads may use.
 
     Raises `BackendMissingError` when the library is not installed.
     """
@@ -37,21 +38,35 @@ class LibraryTokenizer:
                 " Install it, or use MobileBertTokenizer."
             ) from error
         self.library = Tokenizer.from_str(tokenizer_json)
-        self._settings = LibrarySettings()  # now in force
+        self._turns = Turns(LibrarySettings(), self._apply)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        self._turns.begin(LibrarySettings())  # the library writes those in force into its JSON
+        try:
+            return type(self), (self.library.to_str(),)
+        finally:
+            self._turns.end()
 
     def add(self, token: AddedToken) -> int | None:
         """Adds a token and returns the id that the library gives it."""
         from tokenizers import AddedToken as LibraryToken
 
         add = self.library.add_special_tokens if token.special else self.library.add_tokens
-        add([LibraryToken(**token.as_dict())])
-        return self.library.token_to_id(token.content)
+        with self._turns.alone():
+            add([LibraryToken(**token.as_dict())])
+            return self.library.token_to_id(token.content)
 
     def encode(
         self, inputs: list[Any], options: EncodingOptions, settings: LibrarySettings, with_places: bool = True
     ) -> list[Any]:
         """The library's encodings of texts and pairs. `with_places=False` leaves out offsets, words and tokens."""
-        self._apply(settings)
+        self._turns.begin(settings)
+        try:
+            return self._encoded(inputs, options, with_places)
+        finally:
+            self._turns.end()
+
+    def _encoded(self, inputs: list[Any], options: EncodingOptions, with_places: bool) -> list[Any]:
         encode = self.library.encode_batch if with_places else self.library.encode_batch_fast
         try:
             return encode(
@@ -62,7 +77,7 @@ class LibraryTokenizer:
             clean = _without_surrogates(inputs)
             if clean == inputs:
                 raise
-            return self.encode(clean, options, settings, with_places)
+            return self._encoded(clean, options, with_places)
         except BaseException as error:  # Rust's panics are no Exceptions
             explained = _explained(error, options)
             if explained is None:
@@ -70,8 +85,6 @@ class LibraryTokenizer:
             raise explained from error
 
     def _apply(self, settings: LibrarySettings) -> None:
-        if settings == self._settings:
-            return
         if settings.truncation is None:
             self.library.no_truncation()
         else:
@@ -81,7 +94,6 @@ class LibraryTokenizer:
         else:
             self.library.enable_padding(**dict(zip(_PADDING_FIELDS, settings.padding, strict=True)))
         self.library.encode_special_tokens = settings.split_special_tokens
-        self._settings = settings
 
 
 def _explained(error: BaseException, options: EncodingOptions) -> TokenizerError | None:

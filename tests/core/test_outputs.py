@@ -6,7 +6,14 @@ import pickle
 
 import pytest
 
-from mobilebert_core.outputs import OUTPUT_CLASSES, MaskedLMOutput, field_names, flatten_output, unflatten_output
+from mobilebert_core.outputs import (
+    OUTPUT_CLASSES,
+    MaskedLMOutput,
+    field_names,
+    flatten_output,
+    flatten_sorted,
+    unflatten_output,
+)
 
 
 @pytest.mark.parametrize("cls", OUTPUT_CLASSES)
@@ -49,11 +56,34 @@ def test_copies():
         assert type(other) is MaskedLMOutput and other == output
 
 
-def test_flattening_is_sorted_and_round_trips_placeholders():
-    children, keys = flatten_output(MaskedLMOutput(loss=1, logits=2, attentions=3))
-    assert keys == ("attentions", "logits", "loss") and children == (3, 2, 1)
-    again = unflatten_output(MaskedLMOutput, keys, (None, 2, None))
+@pytest.mark.parametrize(
+    ("flatten", "order"),
+    [(flatten_output, ("loss", "logits", "attentions")), (flatten_sorted, ("attentions", "logits", "loss"))],
+)
+def test_flattening_has_an_order_and_round_trips_placeholders(flatten, order):
+    output = MaskedLMOutput(logits=2, attentions=3)
+    output.loss = 1
+    children, keys = flatten(output)
+    assert keys == order and children == tuple(output[key] for key in order)
+    again = unflatten_output(MaskedLMOutput, keys, [None if key == "loss" else output[key] for key in keys])
     assert list(again) == ["loss", "logits", "attentions"] and again["loss"] is None
+
+
+@pytest.mark.parametrize("cls", OUTPUT_CLASSES)
+def test_the_trees_of_both_frameworks(cls):
+    """PyTorch's exporters number the outputs of a graph by its tree: there they stand as in `to_tuple`."""
+    import optree
+    import torch.utils._pytree as pytree
+
+    import mobilebert_tf  # noqa: F401
+    import mobilebert_torch  # noqa: F401
+
+    names = field_names(cls)
+    output = cls(**{name: i for i, name in enumerate(names)})
+    assert pytree.tree_leaves(output) == list(output.to_tuple())
+    keyed, _ = pytree.tree_flatten_with_path(output)
+    assert [path[0].key for path, _ in keyed] == list(names)
+    assert optree.tree_leaves(output, namespace="keras") == [output[name] for name in sorted(names)]
 
 
 def test_both_backends_return_the_same_classes():

@@ -1,0 +1,79 @@
+"""The order in which exported graphs return what a model returns: that of the fields, as in the tuple."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+import torch
+
+from mobilebert_core.heads import HEADS
+from mobilebert_core.outputs import field_names
+from mobilebert_torch import MODEL_CLASSES
+from tests.tiny import tiny_batch, tiny_config
+
+STATES = {"output_hidden_states": True, "output_attentions": True}
+
+
+def model_and_inputs(name, labels=False, **overrides):
+    config = tiny_config(num_hidden_layers=1, initializer_range=0.3, **overrides)
+    torch.manual_seed(0)
+    batch = {n: torch.as_tensor(v) for n, v in tiny_batch(config, name, labels=labels).items()}
+    return MODEL_CLASSES[name](config).eval(), {n: v.long() if v.dtype == torch.int32 else v for n, v in batch.items()}
+
+
+def leaves_of(output):
+    """The arrays of an output in the order of its fields, states one by one."""
+    return [leaf for value in output.to_tuple() for leaf in (value if isinstance(value, tuple) else (value,))]
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_an_exported_program_returns_the_fields_in_their_order(name):
+    model, inputs = model_and_inputs(name, labels=True, **STATES)
+    program = torch.export.export(model, (), inputs)
+    buffer = io.BytesIO()
+    torch.export.save(program, buffer)
+    buffer.seek(0)
+    program = torch.export.load(buffer)
+    expected = leaves_of(model(**inputs))
+    assert program.call_spec.out_spec.num_leaves == len(expected)
+    flat = torch.utils._pytree.tree_leaves(program.module()(**inputs))
+    lowered = program.graph_module(*program._graph_module_flat_inputs((), inputs))  # what other runtimes run
+    for got in (flat, lowered):
+        assert len(got) == len(expected)
+        for one, other in zip(got, expected, strict=True):
+            torch.testing.assert_close(one, other)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:`isinstance.treespec, LeafSpec.` is deprecated:FutureWarning")
+@pytest.mark.parametrize("name", HEADS)
+def test_onnx_outputs_carry_the_names_of_the_fields(name, tmp_path):
+    pytest.importorskip("onnxscript", reason="ONNX export needs onnxscript")
+    onnxruntime = pytest.importorskip("onnxruntime", reason="the numbers need ONNX Runtime")
+    model, inputs = model_and_inputs(name)
+    expected = model(**inputs)
+    names = [field for field in field_names(type(expected)) if field in expected]
+    program = torch.onnx.export(
+        model, (), kwargs=inputs, input_names=list(inputs), output_names=names, dynamo=True, verbose=False
+    )
+    program.save(tmp_path / "model.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+    got = session.run(names, {n: v.numpy() for n, v in inputs.items()})
+    for field, array in zip(names, got, strict=True):
+        torch.testing.assert_close(torch.as_tensor(array), expected[field], rtol=1e-4, atol=1e-4, msg=field)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.trace.*is deprecated:DeprecationWarning")
+@pytest.mark.parametrize("name", HEADS)
+def test_traces_of_default_outputs_are_dicts(name):
+    model, inputs = model_and_inputs(name)
+    ids, mask = inputs["input_ids"], inputs["attention_mask"]
+    traced = torch.jit.trace(model, (ids, mask), strict=False)
+    short = (ids[:1, ..., :5], mask[:1, ..., :5])
+    expected, got = model(*short), traced(*short)
+    assert list(got) == list(expected)
+    for key in expected:
+        torch.testing.assert_close(got[key], expected[key])
+    with pytest.raises(RuntimeError, match="Encountering a dict at the output of the tracer"):
+        torch.jit.trace(model, (ids, mask))
