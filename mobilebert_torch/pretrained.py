@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self, overload
+from typing import Any, Literal, Self, overload
 
 import torch
 from torch import Tensor, nn
@@ -22,34 +22,22 @@ from mobilebert_core.checkpoints.targets import ModelToWrite
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.configuration.fields import DTYPES
 from mobilebert_core.errors import CheckpointError, ConfigError
-from mobilebert_core.heads import Head, check_head
+from mobilebert_core.heads import check_head
 from mobilebert_core.resizing import resized_vocabulary, surviving_features
 from mobilebert_core.weights import Weight, weight_table
 
 from . import resizing
 from .layers import LMPredictionHead, NoNorm, truncated_normal_
 from .state_dict import StateDict
+from .transformers_surface import TransformersSurface
 
 
-class MobileBertPreTrainedModel(nn.Module):
+class MobileBertPreTrainedModel(TransformersSurface):
     """What the eight models share. Not used by itself.
 
     Raises:
         ConfigError: when the configuration cannot carry the head of the class.
     """
-
-    head: ClassVar[Head]
-    config_class = MobileBertConfig
-    base_model_prefix = "mobilebert"
-    main_input_name = "input_ids"
-    supports_gradient_checkpointing = True
-    # What the Trainer of transformers, accelerate and PEFT ask a model for.
-    _no_split_modules: ClassVar[list[str]] = ["MobileBertLayer"]
-    _keep_in_fp32_modules = None
-    _keys_to_ignore_on_load_missing = None
-    _keys_to_ignore_on_load_unexpected = None
-    _keys_to_ignore_on_save = None
-    _supports_sdpa = False  # in the sense of transformers 4: no second set of attention classes
 
     def __init__(self, config: MobileBertConfig) -> None:
         super().__init__()
@@ -124,21 +112,6 @@ class MobileBertPreTrainedModel(nn.Module):
     def device(self) -> torch.device:
         return next(self.parameters()).device
 
-    def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
-        """Distinct parameters; tied ones count once."""
-        tables = {id(m.weight) for m in self.modules() if isinstance(m, nn.Embedding)} if exclude_embeddings else set()
-        return sum(
-            p.numel() for p in self.parameters() if (p.requires_grad or not only_trainable) and id(p) not in tables
-        )
-
-    @property
-    def vocab_size(self) -> int:
-        return self.config.vocab_size
-
-    def can_generate(self) -> bool:
-        """False: MobileBERT reads text, it does not write it."""
-        return False
-
     def weight_table(self) -> tuple[Weight, ...]:
         """The rows of the table of weights that this model has."""
         return weight_table(self.config, self.head, pooler=self._has_pooler)
@@ -202,25 +175,6 @@ class MobileBertPreTrainedModel(nn.Module):
     def _configure(self, **fields: Any) -> None:
         """Gives the model a configuration of its own: another model may have been built from the same one."""
         self.config = self.base_model.config = self.config.copy(**fields)
-
-    # ---------------------------------------------------------------------------------------- training
-
-    def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs: Mapping[str, Any] | None = None) -> None:
-        """Recomputes each block in the backward pass instead of keeping its activations.
-
-        `gradient_checkpointing_kwargs` go to `torch.utils.checkpoint.checkpoint`; `use_reentrant` is False
-        unless they say otherwise.
-        """
-        encoder = self.base_model.encoder
-        encoder.gradient_checkpointing = True
-        encoder.checkpoint_options = {"use_reentrant": False, **(gradient_checkpointing_kwargs or {})}
-
-    def gradient_checkpointing_disable(self) -> None:
-        self.base_model.encoder.gradient_checkpointing = False
-
-    @property
-    def is_gradient_checkpointing(self) -> bool:
-        return self.base_model.encoder.gradient_checkpointing
 
     # ------------------------------------------------------------------------------------------- files
 

@@ -13,13 +13,14 @@ import sys
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, overload
 
 import numpy as np
 
 from ..errors import CheckpointNotFoundError, ConfigError
 from ..files import CONFIG_FILE, read_json, write_text
 from ..hub.resolve import resolve, take_hub_keywords
+from ..virtual_bases import VirtualSubclass
 from . import json_dialect
 from .checks import faults
 from .fields import ConfigFields, default_values
@@ -27,7 +28,7 @@ from .presets import PRESETS
 
 
 @dataclass(init=False, repr=False, eq=False)
-class MobileBertConfig(ConfigFields):
+class MobileBertConfig(VirtualSubclass, ConfigFields):
     """Describes one MobileBERT: its sizes, its branches and how its head is read.
 
     Built by keyword, or by position in the order of `ConfigFields`. Fields can be assigned afterwards and are checked
@@ -40,7 +41,11 @@ class MobileBertConfig(ConfigFields):
 
     model_type = "mobilebert"
     is_composition = False
-    keys_to_ignore_at_inference = ()
+    keys_to_ignore_at_inference: ClassVar[list[str]] = []  # a list, to which the Trainer of transformers adds
+    sub_configs: ClassVar[dict[str, Any]] = {}
+    attribute_map: ClassVar[dict[str, str]] = {}
+    _auto_class = None
+    _virtual_base = ("transformers.configuration_utils", "PretrainedConfig")
     if TYPE_CHECKING:  # attributes; at run time they are no fields of the dataclass
         extra: dict[str, Any] = field(default_factory=dict)
         _ready: bool = False
@@ -263,6 +268,10 @@ class MobileBertConfig(ConfigFields):
             hint = f" Did you mean {close[0]!r}?" if close else ""
             raise ConfigError(f"No preset {name!r}; the presets are {', '.join(PRESETS)}.{hint}")
         return cls(**{**PRESETS[name].fields, **kwargs})
+
+    def get_text_config(self, decoder: bool | None = None, encoder: bool | None = None) -> Self:
+        """Itself: all of MobileBERT is about text."""
+        return self
 
     def update(self, config_dict: Mapping[str, Any]) -> None:
         """Assigns every item; nothing is changed when one of them is wrong."""

@@ -19,9 +19,10 @@ from mobilebert_core.text.tokenizer_files import TOKENIZER, VOCABULARY, read_voc
 from mobilebert_core.text.tokenizer_loading import constructor_arguments
 from mobilebert_core.text.tokenizer_saving import tokenizer_config, write_tokenizer, write_vocabulary
 from mobilebert_core.text.tokenizer_settings import GENERAL_DEFAULTS, TokenizerSettings
+from mobilebert_core.virtual_bases import VirtualSubclass
 
 
-class TokenizerBase(TokenInventory):
+class TokenizerBase(VirtualSubclass, TokenInventory):
     """A BERT tokenizer: the public surface, over parts that do the work and that a subclass completes.
 
     The parts are a table of tokens, the special tokens in it, and functions of the modules beside this one for rows,
@@ -35,6 +36,7 @@ class TokenizerBase(TokenInventory):
     """
 
     vocab_files_names: ClassVar[dict[str, str]] = {"vocab_file": VOCABULARY, "tokenizer_file": TOKENIZER}
+    _virtual_base = ("transformers.tokenization_utils_base", "PreTrainedTokenizerBase")
     is_fast: ClassVar[bool]
     model_max_length: int
     padding_side: str
