@@ -27,6 +27,7 @@ class MobileBertTokenizer(TokenizerBase):
     keywords stand at `TokenizerBase`.
     """
 
+    _built = ("basic_tokenizer", "wordpiece_tokenizer", "_splitter")
     is_fast: ClassVar[bool] = False
 
     def __init__(

@@ -37,6 +37,7 @@ class TokenizerBase(VirtualSubclass, TokenInventory):
 
     vocab_files_names: ClassVar[dict[str, str]] = {"vocab_file": VOCABULARY, "tokenizer_file": TOKENIZER}
     _virtual_base = ("transformers.tokenization_utils_base", "PreTrainedTokenizerBase")
+    _built: ClassVar[tuple[str, ...]]  # attributes that `_build` makes
     is_fast: ClassVar[bool]
     model_max_length: int
     padding_side: str
@@ -64,6 +65,14 @@ class TokenizerBase(VirtualSubclass, TokenInventory):
         source = settings.source or read_vocabulary(vocab_file, tokenizer_file)
         table = TokenTable(source, settings.added)
         super().__init__(table, SpecialTokens(table, settings.named, settings.additional, source.path))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What the tokenizer was made from: calls in between change no fingerprint that a cache goes by."""
+        return {name: value for name, value in vars(self).items() if name not in (*self._built, "_length_warning")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _length_warning=LengthWarning())
+        self._build()
 
     # Supplied by a subclass -------------------------------------------------------------------------------------------
 

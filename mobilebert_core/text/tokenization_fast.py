@@ -24,6 +24,7 @@ class MobileBertTokenizerFast(TokenizerBase):
     """
 
     is_fast: ClassVar[bool] = True
+    _built = ("_tokenizer", "_generation")
     _generation = 0  # counts changes of the vocabulary
 
     def __init__(
