@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.errors import InputError
-from mobilebert_core.heads import Head
+from mobilebert_core.heads import OWN_HEAD, Head
 from mobilebert_core.hub.pushing import push_saved
 from mobilebert_core.inputs import DUMMY_IDS
 from mobilebert_core.virtual_bases import VirtualSubclass
@@ -25,7 +25,7 @@ from .inputs import attention_bias
 class TransformersSurface(VirtualSubclass, nn.Module):
     """The calls and attributes that `MobileBertPreTrainedModel` has because users of transformers know them."""
 
-    head: ClassVar[Head]
+    head: ClassVar[Head] = OWN_HEAD
     config: MobileBertConfig
     base_model: Any
     config_class = MobileBertConfig

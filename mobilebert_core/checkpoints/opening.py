@@ -11,7 +11,7 @@ from typing import Any
 
 from ..configuration.config import MobileBertConfig
 from ..errors import CheckpointError, CheckpointNotFoundError
-from ..files import CONFIG_FILE, INDEX_SUFFIX, WEIGHT_FILES
+from ..files import CONFIG_FILE, WEIGHT_FILES, is_index, variant_name
 from ..weights import every_weight
 from .configurations import ConfigFile, configuration, google_json_config
 from .containers.sharded import ShardedFile
@@ -40,7 +40,7 @@ class Checkpoint:
 
     @property
     def description(self) -> str:
-        shards = f" in {len(self.parts)} shards" if self.path.name.endswith(INDEX_SUFFIX) else ""
+        shards = f" in {len(self.parts)} shards" if is_index(self.path.name) else ""
         return f"{self.format.container.description}{shards}, {self.format.naming.description}"
 
     @property
@@ -77,27 +77,27 @@ class Checkpoint:
         return self.format.naming.names(self.file, every_weight(config), config)
 
 
-def open_checkpoint(path: str | Path, config_file: ConfigFile | None = None) -> Checkpoint:
+def open_checkpoint(path: str | Path, config_file: ConfigFile | None = None, variant: str | None = None) -> Checkpoint:
     """Opens a directory, a file of weights, the index of a sharded one, or the prefix of a TensorFlow checkpoint.
 
     Of a directory the first of `WEIGHT_FILES` that is there is taken, else its one other checkpoint. `config_file` is
-    that of the directory, where it was read already.
+    that of the directory, where it was read already. With a `variant` its weights are those in the names that have it.
 
     Raises:
         CheckpointNotFoundError: when there is none, or several and none of the usual names.
         CheckpointError: when it is damaged or no format of MobileBERT.
     """
     try:
-        return _opened(Path(path), config_file)
+        return _opened(Path(path), config_file, variant)
     except OSError as e:
         if isinstance(e, CheckpointError):
             raise
         raise CheckpointNotFoundError(f"{path!s:.200}: cannot be read ({e.strerror}).") from None
 
 
-def _opened(place: Path, config_file: ConfigFile | None) -> Checkpoint:
-    place = _weights_of(place) if place.is_dir() else place
-    if place.name.endswith(INDEX_SUFFIX):
+def _opened(place: Path, config_file: ConfigFile | None, variant: str | None) -> Checkpoint:
+    place = _weights_of(place, variant) if place.is_dir() else place
+    if is_index(place.name):
         sharded = ShardedFile(place, lambda shard: _container_of(shard).opens(shard))
         container, first = _container_of(sharded.shards[0]), sharded.first
         file: Any = sharded
@@ -119,10 +119,15 @@ def _folder_of(place: Path) -> Path:
     return above if (above / "saved_model.pb").is_file() else place.parent
 
 
-def _weights_of(directory: Path) -> Path:
+def _weights_of(directory: Path, variant: str | None) -> Path:
     for name in WEIGHT_FILES:
-        if (directory / name).is_file():
-            return directory / name
+        if (directory / variant_name(name, variant)).is_file():
+            return directory / variant_name(name, variant)
+    if variant:
+        raise CheckpointNotFoundError(
+            f"{directory}: wanted weights of variant {variant!r}, such as {variant_name(WEIGHT_FILES[0], variant)}, "
+            "found none. Leave variant out, or correct its name."
+        )
     found: list[Path] = []
     for container in CONTAINERS:
         for pattern in (*(f"*{ending}" for ending in container.endings), *container.places):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
+from ..checkpoints.call_keywords import check_fields
 from ..errors import BackendMissingError, ConfigError
 
 # The keywords of `push_saved` that `save_pretrained(..., push_to_hub=True)` takes too.
@@ -14,6 +16,8 @@ PUSH_KEYWORDS = (
     "repo_id", "commit_message", "commit_description", "private", "token", "use_auth_token", "revision", "create_pr",
     "tags",
 )  # fmt: skip
+# Of transformers' `save_pretrained`: who writes the files there, and what PEFT stores.
+_WITHOUT_EFFECT = ("save_function", "save_original_format", "save_peft_format")
 
 
 class Saved(Protocol):
@@ -85,3 +89,20 @@ def push_folder(
         revision=revision,
         create_pr=create_pr,
     )
+
+
+def push_after_saving(
+    call: str, folder: str | Path, push_to_hub: bool, keywords: dict[str, Any], kind: str
+) -> Callable[[], Any]:
+    """What `save_pretrained` does last with the keywords that are for the hub: nothing, unless `push_to_hub`.
+
+    Default `repo_id` is the name of the directory.
+
+    Raises:
+        ConfigError: for a keyword that is none of these.
+    """
+    for name in _WITHOUT_EFFECT:
+        keywords.pop(name, None)
+    check_fields(call, keywords, PUSH_KEYWORDS)
+    repo_id = keywords.pop("repo_id", None) or Path(folder).absolute().name
+    return partial(push_folder, folder, repo_id, kind=kind, **keywords) if push_to_hub else lambda: None

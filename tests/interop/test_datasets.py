@@ -23,7 +23,8 @@ def test_map_is_cached_although_the_tokenizer_was_used_in_between(tmp_path, use_
 
     def mapped():
         return rows.map(
-            lambda batch: tokenizer(batch["text"], padding="max_length", truncation=True, max_length=length), batched=True
+            lambda batch: tokenizer(batch["text"], padding="max_length", truncation=True, max_length=length),
+            batched=True,
         )
 
     first = mapped()
