@@ -180,9 +180,23 @@ class MobileBertConfig(VirtualSubclass, ConfigFields):
     def to_json_file(self, json_file_path: str | Path, use_diff: bool = True) -> None:
         write_text(Path(json_file_path), self.to_json_string(use_diff))
 
-    def save_pretrained(self, save_directory: str | Path) -> None:
-        """Writes config.json into the directory, which is made if needed."""
+    def save_pretrained(self, save_directory: str | Path, push_to_hub: bool = False, **kwargs: Any) -> None:
+        """Writes config.json into the directory, which is made if needed.
+
+        `push_to_hub` uploads the directory afterwards, with the keywords of `mobilebert_core.hub.pushing.push_folder`.
+        """
+        from ..hub.pushing import push_after_saving
+
+        name = type(self).__name__
+        last = push_after_saving(f"{name}.save_pretrained", save_directory, push_to_hub, kwargs, name)
         self.to_json_file(Path(save_directory) / CONFIG_FILE)
+        last()
+
+    def push_to_hub(self, repo_id: str, **kwargs: Any) -> Any:
+        """Saves the configuration and uploads it as `owner/name`, with the keywords of `save_pretrained`."""
+        from ..hub.pushing import push_saved
+
+        return push_saved(self, repo_id, **kwargs)
 
     @overload
     @classmethod
