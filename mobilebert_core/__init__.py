@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from .lazy import lazy_names
 
 if TYPE_CHECKING:
+    from .configuration.auto_config import AutoConfig as AutoConfig
     from .configuration.config import MobileBertConfig as MobileBertConfig
     from .configuration.presets import PRESETS as PRESETS
     from .demo_model import DEMO_MODEL as DEMO_MODEL
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 
 # Public name: the module of this package that defines it, imported when the name is first used.
 _EXPORTS = {
+    "AutoConfig": ".configuration.auto_config",
     "MobileBertConfig": ".configuration.config",
     "PRESETS": ".configuration.presets",
     "HEADS": ".heads",

@@ -20,6 +20,7 @@ WEIGHTS_FILE = "model.safetensors"
 TENSORFLOW_FILE = "tf_model.h5"  # of transformers' TensorFlow models
 PICKLE_FILE = "pytorch_model.bin"  # of older checkpoints
 INDEX_SUFFIX = ".index.json"  # of the file that says in which shard each weight is
+_INDEX = re.compile(r".*\.index(\.[^.]+)?\.json", re.DOTALL)
 
 # Where several files with weights are, the first of these is loaded. Checkpoints of TensorFlow 1, which have
 # names of their own, come after them.
@@ -34,6 +35,17 @@ TENSORFLOW_1_INDEX = re.compile(r"([^/\\]+\.ckpt(?:-\d+)?)\.index")  # <checkpoi
 TOKENIZER_FILES = (
     "vocab.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
 )  # fmt: skip
+
+
+def variant_name(file: str, variant: str | None) -> str:
+    """The name of a file in a variant of the weights: "fp16" makes model.safetensors model.fp16.safetensors."""
+    stem, _, ending = file.rpartition(".")
+    return f"{stem}.{variant}.{ending}" if variant else file
+
+
+def is_index(file: str) -> bool:
+    """True for the name of an index of shards, of a variant too: "model.safetensors.index.fp16.json"."""
+    return _INDEX.fullmatch(file) is not None
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -194,6 +194,10 @@ HEADS: dict[str, Head] = {
     )
 }
 
+# Of a class that a user derives from the base of a backend: a MobileBERT under the name `mobilebert`, and modules
+# that no table lists.
+OWN_HEAD = Head("OwnHead", out.ModelOutput, pooled=True, modules=("own",))
+
 
 def heads_named(class_names: Iterable[str] | None) -> list[Head]:
     """The heads whose classes, of either framework, stand in a list such as `architectures` of a configuration."""

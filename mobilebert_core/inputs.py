@@ -16,6 +16,7 @@ from .configuration.config import MobileBertConfig
 from .errors import InputError
 from .heads import IGNORE_INDEX, Head, Task, problem_type_of, takes_class_numbers
 
+DUMMY_IDS = ((7, 6, 0, 0, 1), (1, 2, 3, 0, 0), (0, 0, 0, 4, 5))  # as transformers' models have them
 TEXT_INPUTS = ("input_ids", "attention_mask", "token_type_ids")  # what a tokenizer makes of a text
 
 Shape = tuple[int | None, ...]

@@ -369,7 +369,7 @@ def _modules_of(config: MobileBertConfig, head: Head) -> list[Weight]:
     return [
         weight
         for module in head.modules
-        for row in HEAD_ROWS[module]
+        for row in HEAD_ROWS.get(module, ())
         for weight in _weights_of(row, config, head, axes, module)
     ]
 

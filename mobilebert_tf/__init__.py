@@ -13,12 +13,23 @@ except ModuleNotFoundError as e:
         "pip install 'mobilebert[tf]', or set KERAS_BACKEND to a backend that is installed."
     ) from e
 
+from mobilebert_core.configuration.auto_config import AutoConfig
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.outputs import MobileBertForPreTrainingOutput as TFMobileBertForPreTrainingOutput
 from mobilebert_core.text.auto_tokenizer import AutoTokenizer
 from mobilebert_core.text.tokenization import MobileBertTokenizer
 from mobilebert_core.text.tokenization_fast import MobileBertTokenizerFast
 
+from .auto import (
+    TFAutoModel,
+    TFAutoModelForMaskedLM,
+    TFAutoModelForMultipleChoice,
+    TFAutoModelForNextSentencePrediction,
+    TFAutoModelForPreTraining,
+    TFAutoModelForQuestionAnswering,
+    TFAutoModelForSequenceClassification,
+    TFAutoModelForTokenClassification,
+)
 from .fit.metrics import MaskedAccuracy
 from .fit.optimization import FusedAdam, FusedAdamW
 from .fit.resuming import ResumeTraining
@@ -41,6 +52,7 @@ _register_outputs()
 
 __all__ = [
     "MODEL_CLASSES",
+    "AutoConfig",
     "AutoTokenizer",
     "FusedAdam",
     "FusedAdamW",
@@ -49,6 +61,14 @@ __all__ = [
     "MobileBertTokenizer",
     "MobileBertTokenizerFast",
     "ResumeTraining",
+    "TFAutoModel",
+    "TFAutoModelForMaskedLM",
+    "TFAutoModelForMultipleChoice",
+    "TFAutoModelForNextSentencePrediction",
+    "TFAutoModelForPreTraining",
+    "TFAutoModelForQuestionAnswering",
+    "TFAutoModelForSequenceClassification",
+    "TFAutoModelForTokenClassification",
     "TFMobileBertForMaskedLM",
     "TFMobileBertForMultipleChoice",
     "TFMobileBertForNextSentencePrediction",

@@ -8,34 +8,37 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self, overload
+from typing import Any, Literal, Self, overload
 
 import keras
-import numpy as np
 
+from mobilebert_core.checkpoints.call_keywords import take_neutral
 from mobilebert_core.checkpoints.formats import OUTPUT_FORMATS
-from mobilebert_core.checkpoints.loading import prepare_loading
-from mobilebert_core.checkpoints.plan import LoadPlan
+from mobilebert_core.checkpoints.loading import Loading, prepare_loading
+from mobilebert_core.checkpoints.own_weights import OwnWeights
 from mobilebert_core.checkpoints.targets import ModelToWrite
+from mobilebert_core.checkpoints.tensor_info import TensorInfo
 from mobilebert_core.configuration.config import MobileBertConfig
-from mobilebert_core.configuration.fields import DTYPES
 from mobilebert_core.errors import ConfigError, InputError
 from mobilebert_core.files import directory_to_save_in
-from mobilebert_core.heads import Head, check_head
+from mobilebert_core.heads import check_head
+from mobilebert_core.hub.pushing import push_after_saving
 from mobilebert_core.inputs import TEXT_INPUTS
 from mobilebert_core.resizing import resized_vocabulary, surviving_features
 from mobilebert_core.weights import Weight, weight_table
 
 from . import lora, resizing
 from .calling import CallForms
+from .construction import array_to_write, mapped_device, own_variables, own_weights, policy_of
 from .fit.loop import TrainedByKeras
 from .initializers import start_weight, weight_initializer
+from .transformers_surface import TransformersSurface
 from .variables import variable_array
 
 serializable = keras.saving.register_keras_serializable(package="mobilebert")
 
 
-class TFMobileBertPreTrainedModel(CallForms, TrainedByKeras, keras.Model):
+class TFMobileBertPreTrainedModel(CallForms, TrainedByKeras, TransformersSurface):
     """What the eight models share. Not used by itself.
 
     Weights exist after construction. Matrices start from a normal distribution cut at two standard
@@ -45,11 +48,7 @@ class TFMobileBertPreTrainedModel(CallForms, TrainedByKeras, keras.Model):
         ConfigError: when the configuration cannot carry the head of the class.
     """
 
-    head: ClassVar[Head]
     built: bool
-    config_class = MobileBertConfig
-    base_model_prefix = "mobilebert"
-    main_input_name = "input_ids"
 
     def __init__(self, config: MobileBertConfig, *, initializer: Any = None, **kwargs: Any) -> None:
         if not isinstance(config, MobileBertConfig):
@@ -97,24 +96,13 @@ class TFMobileBertPreTrainedModel(CallForms, TrainedByKeras, keras.Model):
         """The layer that holds embeddings, encoder and pooler."""
         return self.mobilebert
 
-    def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
-        """Distinct parameters; tied ones count once."""
-        tables = [layer for layer in self._flatten_layers() if isinstance(layer, keras.layers.Embedding)]
-        left_out = {id(v) for layer in tables for v in layer.weights} if exclude_embeddings else set()
-        weights = self.trainable_weights if only_trainable else self.weights
-        return sum(int(np.prod(v.shape)) for v in weights if id(v) not in left_out)
-
-    @property
-    def vocab_size(self) -> int:
-        return self.config.vocab_size
-
-    def can_generate(self) -> bool:
-        """False: MobileBERT reads text, it does not write it."""
-        return False
-
     def weight_table(self) -> tuple[Weight, ...]:
         """The rows of the table of weights that this model has."""
-        return weight_table(self.config, self.head, pooler=self.mobilebert.pooler is not None)
+        return weight_table(self.config, self.head, pooler=self._has_pooler)
+
+    @property
+    def _has_pooler(self) -> bool:
+        return self.mobilebert.pooler is not None
 
     def variable_of(self, weight: Weight) -> Any:
         """The variable that holds a weight of the table (not for tied weights, which have none)."""
@@ -196,13 +184,6 @@ class TFMobileBertPreTrainedModel(CallForms, TrainedByKeras, keras.Model):
 
     # ---------------------------------------------------------------------------------------- training
 
-    def gradient_checkpointing_enable(self) -> None:
-        """Recomputes each block in the backward pass instead of keeping its activations (`keras.remat`)."""
-        self.mobilebert.encoder.gradient_checkpointing = True
-
-    def gradient_checkpointing_disable(self) -> None:
-        self.mobilebert.encoder.gradient_checkpointing = False
-
     def enable_lora(self, rank: int, targets: Any = lora.DEFAULT_TARGETS, alpha: float | None = None) -> None:
         """Freezes the encoder but for low-rank adapters (LoRA) beside some of its matrices; a head trains whole.
 
@@ -238,10 +219,6 @@ class TFMobileBertPreTrainedModel(CallForms, TrainedByKeras, keras.Model):
                 "then from_pretrained."
             )
         super().quantize(*args, **kwargs)
-
-    @property
-    def is_gradient_checkpointing(self) -> bool:
-        return self.mobilebert.encoder.gradient_checkpointing
 
     # ------------------------------------------------------------------------------------------- files
 
@@ -288,6 +265,9 @@ class TFMobileBertPreTrainedModel(CallForms, TrainedByKeras, keras.Model):
         ignore_mismatched_sizes: bool = False,
         allow_missing: Iterable[str] = (),
         allow_unknown: Iterable[str] = (),
+        device_map: Any = None,
+        variant: str | None = None,
+        key_mapping: Mapping[str, str] | None = None,
         output_loading_info: Literal[False] = False,
         **kwargs: Any,
     ) -> Self: ...
@@ -303,6 +283,9 @@ class TFMobileBertPreTrainedModel(CallForms, TrainedByKeras, keras.Model):
         ignore_mismatched_sizes: bool = False,
         allow_missing: Iterable[str] = (),
         allow_unknown: Iterable[str] = (),
+        device_map: Any = None,
+        variant: str | None = None,
+        key_mapping: Mapping[str, str] | None = None,
         output_loading_info: bool = False,
         **kwargs: Any,
     ) -> Self | tuple[Self, dict[str, Any]]:
@@ -318,36 +301,55 @@ class TFMobileBertPreTrainedModel(CallForms, TrainedByKeras, keras.Model):
             ignore_mismatched_sizes: mis-shaped weights are newly initialized instead of being an error.
             allow_missing: names of weights that may be newly initialized.
             allow_unknown: names in the file that are no weights of the model and may stay there.
+            device_map: the one device of the model: "cpu", 0, {"": 0}; "auto" leaves it to Keras.
+            variant: of the weights: "fp16" for model.fp16.safetensors.
+            key_mapping: regular expressions in names of the file, and what takes the place of what they match.
             output_loading_info: also return a dict of missing, unexpected and mismatched keys.
-            kwargs: fields of the configuration to override, such as `num_labels`; `add_pooling_layer` for
-                the bare model; `subfolder`, `revision` and the others of `mobilebert_core.hub.resolve`.
+            kwargs: fields of the configuration to override, such as `num_labels` (with fewer `num_hidden_layers`
+                those above are left in the file); `add_pooling_layer` for the bare model; `subfolder`, `revision`
+                and the others of `mobilebert_core.hub.resolve`; those of
+                `mobilebert_core.checkpoints.call_keywords`.
 
         Raises:
             CheckpointNotFoundError: when a file is not there.
             CheckpointError: when weights are missing, unknown or mis-shaped, or the file is damaged.
-            ConfigError: for a configuration of another model or an unknown keyword.
+            ConfigError: for a configuration of another model, or a keyword that is unknown or cannot be honoured.
         """
         model_kwargs = {n: kwargs.pop(n) for n in list(kwargs) if n in ("add_pooling_layer", "name")}
-        loading = prepare_loading(
-            pretrained_model_name_or_path,
-            cls.head,
-            config=config,
-            pooler=model_kwargs.get("add_pooling_layer"),
-            ignore_mismatched_sizes=ignore_mismatched_sizes,
-            allow_missing=allow_missing,
-            allow_unknown=allow_unknown,
-            keywords=kwargs,
-        )
-        plan = loading.plan
-        dtype = _policy(dtype or torch_dtype, plan)
-        model = cls(loading.config, initializer="zeros", dtype=dtype, **model_kwargs)
-        model._assign(plan, loading.read)
-        return (model, plan.loading_info()) if output_loading_info else model
+        derived: list[Self] = []  # of a class of the user's: built first, since only it knows its own weights
+        policy, caller = dtype or torch_dtype, cls.__name__
 
-    def _assign(self, plan: LoadPlan, read: Any) -> None:
+        def own(config: MobileBertConfig) -> OwnWeights:
+            derived.append(cls(config, dtype=policy_of(policy, None), **model_kwargs))
+            return own_weights(derived[0])
+
+        with mapped_device(f"{caller}.from_pretrained", device_map):
+            loading = prepare_loading(
+                pretrained_model_name_or_path,
+                cls.head,
+                config=config,
+                pooler=model_kwargs.get("add_pooling_layer"),
+                ignore_mismatched_sizes=ignore_mismatched_sizes,
+                allow_missing=allow_missing,
+                allow_unknown=allow_unknown,
+                variant=variant,
+                key_mapping=key_mapping,
+                own=None if "head" in vars(cls) else own,
+                caller=caller,
+                keywords=kwargs,
+            )
+            dtype = policy_of(policy, loading.plan.dtype)
+            model = derived[0] if derived else cls(loading.config, initializer="zeros", dtype=dtype, **model_kwargs)
+            model._assign(loading)
+        return (model, loading.plan.loading_info()) if output_loading_info else model
+
+    def _assign(self, loading: Loading) -> None:
+        plan, variables = loading.plan, own_variables(self) if loading.own else {}
         for weight, name in plan.sources.items():
-            array = read(name)
+            array = loading.read(name)
             self.variable_of(weight).assign(array.T if "keras" in weight.transposed else array)
+        for name in loading.own:
+            variables[name].assign(loading.read(name))
         initializer = weight_initializer(self.config.initializer_range)
         for weight in [*plan.newly_initialized, *(weight for weight, _ in plan.mismatched)]:
             start_weight(self.variable_of(weight), weight, initializer, self.mobilebert.embeddings.pad_token_id)
@@ -358,35 +360,39 @@ class TFMobileBertPreTrainedModel(CallForms, TrainedByKeras, keras.Model):
         *,
         safe_serialization: bool = True,
         max_shard_size: int | str | None = None,
+        variant: str | None = None,
+        push_to_hub: bool = False,
+        **kwargs: Any,
     ) -> None:
         """Writes config.json and model.safetensors, which both backends and transformers read in turn.
 
-        Tied weights are stored once. Files appear whole or not at all.
+        Tied weights are stored once. Files appear whole or not at all. What a class of the user's adds stands there
+        under its names.
 
         Args:
             safe_serialization: False writes tf_model.h5 instead, which TensorFlow's models of transformers and both
                 backends read, and removes other weights there, which would be read in its place.
             max_shard_size: splits the weights into files of at most this, in bytes or as "5GB".
+            variant: "fp16" writes model.fp16.safetensors, which `from_pretrained` reads with the same word.
+            push_to_hub: uploads the directory afterwards.
+            kwargs: of `mobilebert_core.hub.pushing.push_folder`. `saved_model` must be False: see `export`.
         """
+        call = f"{type(self).__name__}.save_pretrained"
+        take_neutral(call, kwargs, {"saved_model": ((None, False), "call export, which writes one")})
+        last = push_after_saving(call, save_directory, push_to_hub, kwargs, type(self).__name__)
         weights = {w.full_name: w for w in self.weight_table()}
-
-        def array(full_name: str) -> np.ndarray:
-            weight = weights[full_name]
-            value = self.variable_of(weight)
-            found = variable_array(value if isinstance(value, keras.Variable) else lora.merged(self._layer_of(weight)))
-            found = found.astype("float32" if self.variable_dtype == "bfloat16" else self.variable_dtype, copy=False)
-            return found.T if "keras" in weight.transposed else found
+        own = {} if "head" in vars(type(self)) else own_variables(self)
 
         model = ModelToWrite(
-            self.config, self.head, self.variable_dtype, array, pooler=self.mobilebert.pooler is not None
+            self.config,
+            self.head,
+            self.variable_dtype,
+            lambda name: array_to_write(self, weights[name]) if name in weights else variable_array(own[name]),
+            pooler=self._has_pooler,
+            own={name: TensorInfo(tuple(v.shape), self.variable_dtype) for name, v in own.items()},
+            architecture=type(self).__name__ if own else None,
+            variant=variant,
         )
         output_format = OUTPUT_FORMATS["pytorch" if safe_serialization else "tensorflow"]
         output_format.written.write(directory_to_save_in(save_directory), model, max_shard_size)
-
-
-def _policy(dtype: Any, plan: LoadPlan) -> Any:
-    if dtype == "auto":
-        return plan.dtype
-    if isinstance(dtype, str) and not dtype.startswith("mixed_") and dtype not in DTYPES:
-        raise ConfigError(f"dtype must be 'auto', a Keras policy or one of {', '.join(DTYPES)}, got {dtype!r}.")
-    return dtype
+        last()

@@ -9,11 +9,23 @@ except ModuleNotFoundError as e:
         "mobilebert_torch needs PyTorch, which is not installed. Install it with pip install 'mobilebert[torch]'."
     ) from e
 
+from mobilebert_core.configuration.auto_config import AutoConfig
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.text.auto_tokenizer import AutoTokenizer
 from mobilebert_core.text.tokenization import MobileBertTokenizer
 from mobilebert_core.text.tokenization_fast import MobileBertTokenizerFast
 
+from .auto import (
+    AutoModel,
+    AutoModelForMaskedLM,
+    AutoModelForMultipleChoice,
+    AutoModelForNextSentencePrediction,
+    AutoModelForPreTraining,
+    AutoModelForQuestionAnswering,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+    register_with_transformers,
+)
 from .heads import (
     MODEL_CLASSES,
     MobileBertForMaskedLM,
@@ -27,11 +39,25 @@ from .heads import (
 from .modeling import MobileBertLayer, MobileBertModel
 from .outputs import register as _register_outputs
 from .pretrained import MobileBertPreTrainedModel
+from .schedules import (
+    get_constant_schedule_with_warmup,
+    get_cosine_schedule_with_warmup,
+    get_linear_schedule_with_warmup,
+)
 
 _register_outputs()
 
 __all__ = [
     "MODEL_CLASSES",
+    "AutoConfig",
+    "AutoModel",
+    "AutoModelForMaskedLM",
+    "AutoModelForMultipleChoice",
+    "AutoModelForNextSentencePrediction",
+    "AutoModelForPreTraining",
+    "AutoModelForQuestionAnswering",
+    "AutoModelForSequenceClassification",
+    "AutoModelForTokenClassification",
     "AutoTokenizer",
     "MobileBertConfig",
     "MobileBertForMaskedLM",
@@ -46,4 +72,8 @@ __all__ = [
     "MobileBertPreTrainedModel",
     "MobileBertTokenizer",
     "MobileBertTokenizerFast",
+    "get_constant_schedule_with_warmup",
+    "get_cosine_schedule_with_warmup",
+    "get_linear_schedule_with_warmup",
+    "register_with_transformers",
 ]

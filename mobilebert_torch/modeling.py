@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import save_on_cpu
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
@@ -166,6 +167,7 @@ class MobileBertEncoder(nn.Module):
         )
         self.gradient_checkpointing = config.gradient_checkpointing
         self.checkpoint_options: dict[str, Any] = {"use_reentrant": False}
+        self.checkpoint_every, self.checkpoint_offload = 1, False
 
     def forward(
         self,
@@ -180,10 +182,12 @@ class MobileBertEncoder(nn.Module):
         selections: list[TokenSelection | None] = [None] * len(self.layer)
         if self.layer and not keep_states:
             selections[-1], select = select, None
-        for layer, layer_head_mask, selection in zip(self.layer, head_mask, selections, strict=True):
+        for index, (layer, layer_head_mask, selection) in enumerate(
+            zip(self.layer, head_mask, selections, strict=True)
+        ):
             arguments = (x, attention_bias, layer_head_mask, need_probs, selection)
-            if self.gradient_checkpointing and self.training:
-                x, probs = checkpoint(layer, *arguments, **self.checkpoint_options)
+            if self.gradient_checkpointing and self.training and index % self.checkpoint_every == 0:
+                x, probs = self._recomputed(layer, arguments)
             else:
                 x, probs = layer(*arguments)
             if keep_states:
@@ -191,6 +195,12 @@ class MobileBertEncoder(nn.Module):
             if probs is not None:
                 attentions.append(probs)
         return x if select is None else select(x), tuple(states), tuple(attentions)
+
+    def _recomputed(self, layer: nn.Module, arguments: tuple[Any, ...]) -> tuple[Tensor, Tensor | None]:
+        if not self.checkpoint_offload:
+            return checkpoint(layer, *arguments, **self.checkpoint_options)
+        with save_on_cpu(pin_memory=torch.cuda.is_available()):
+            return checkpoint(layer, *arguments, **self.checkpoint_options)
 
 
 class MobileBertModel(MobileBertPreTrainedModel):

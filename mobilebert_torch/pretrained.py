@@ -5,52 +5,40 @@ Twin: mobilebert_tf/pretrained.py.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self, overload
+from typing import Any, Literal, Self, overload
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from mobilebert_core.checkpoints.dtypes import widest
 from mobilebert_core.checkpoints.formats import OUTPUT_FORMATS
-from mobilebert_core.checkpoints.loading import prepare_loading
-from mobilebert_core.checkpoints.plan import LoadPlan
+from mobilebert_core.checkpoints.loading import Loading, prepare_loading
+from mobilebert_core.checkpoints.own_weights import OwnWeights
 from mobilebert_core.checkpoints.targets import ModelToWrite
 from mobilebert_core.configuration.config import MobileBertConfig
-from mobilebert_core.configuration.fields import DTYPES
-from mobilebert_core.errors import CheckpointError, ConfigError
+from mobilebert_core.errors import ConfigError
 from mobilebert_core.files import directory_to_save_in
-from mobilebert_core.heads import Head, check_head
+from mobilebert_core.heads import check_head
+from mobilebert_core.hub.pushing import push_after_saving
 from mobilebert_core.resizing import resized_vocabulary, surviving_features
 from mobilebert_core.weights import Weight, weight_table
 
 from . import resizing
+from .construction import Unfilled, check_values, constructor_names, mapped_device
+from .construction import torch_dtype as as_dtype
 from .layers import LMPredictionHead, NoNorm, truncated_normal_
 from .state_dict import StateDict
+from .transformers_surface import TransformersSurface
 
 
-class MobileBertPreTrainedModel(nn.Module):
+class MobileBertPreTrainedModel(TransformersSurface):
     """What the eight models share. Not used by itself.
 
     Raises:
         ConfigError: when the configuration cannot carry the head of the class.
     """
-
-    head: ClassVar[Head]
-    config_class = MobileBertConfig
-    base_model_prefix = "mobilebert"
-    main_input_name = "input_ids"
-    supports_gradient_checkpointing = True
-    # What the Trainer of transformers, accelerate and PEFT ask a model for.
-    _no_split_modules: ClassVar[list[str]] = ["MobileBertLayer"]
-    _keep_in_fp32_modules = None
-    _keys_to_ignore_on_load_missing = None
-    _keys_to_ignore_on_load_unexpected = None
-    _keys_to_ignore_on_save = None
-    _supports_sdpa = False  # in the sense of transformers 4: no second set of attention classes
 
     def __init__(self, config: MobileBertConfig) -> None:
         super().__init__()
@@ -125,21 +113,6 @@ class MobileBertPreTrainedModel(nn.Module):
     def device(self) -> torch.device:
         return next(self.parameters()).device
 
-    def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
-        """Distinct parameters; tied ones count once."""
-        tables = {id(m.weight) for m in self.modules() if isinstance(m, nn.Embedding)} if exclude_embeddings else set()
-        return sum(
-            p.numel() for p in self.parameters() if (p.requires_grad or not only_trainable) and id(p) not in tables
-        )
-
-    @property
-    def vocab_size(self) -> int:
-        return self.config.vocab_size
-
-    def can_generate(self) -> bool:
-        """False: MobileBERT reads text, it does not write it."""
-        return False
-
     def weight_table(self) -> tuple[Weight, ...]:
         """The rows of the table of weights that this model has."""
         return weight_table(self.config, self.head, pooler=self._has_pooler)
@@ -204,25 +177,6 @@ class MobileBertPreTrainedModel(nn.Module):
         """Gives the model a configuration of its own: another model may have been built from the same one."""
         self.config = self.base_model.config = self.config.copy(**fields)
 
-    # ---------------------------------------------------------------------------------------- training
-
-    def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs: Mapping[str, Any] | None = None) -> None:
-        """Recomputes each block in the backward pass instead of keeping its activations.
-
-        `gradient_checkpointing_kwargs` go to `torch.utils.checkpoint.checkpoint`; `use_reentrant` is False
-        unless they say otherwise.
-        """
-        encoder = self.base_model.encoder
-        encoder.gradient_checkpointing = True
-        encoder.checkpoint_options = {"use_reentrant": False, **(gradient_checkpointing_kwargs or {})}
-
-    def gradient_checkpointing_disable(self) -> None:
-        self.base_model.encoder.gradient_checkpointing = False
-
-    @property
-    def is_gradient_checkpointing(self) -> bool:
-        return self.base_model.encoder.gradient_checkpointing
-
     # ------------------------------------------------------------------------------------------- files
 
     @classmethod
@@ -251,6 +205,9 @@ class MobileBertPreTrainedModel(nn.Module):
         ignore_mismatched_sizes: bool = False,
         allow_missing: Iterable[str] = (),
         allow_unknown: Iterable[str] = (),
+        device_map: Any = None,
+        variant: str | None = None,
+        key_mapping: Mapping[str, str] | None = None,
         output_loading_info: Literal[False] = False,
         **kwargs: Any,
     ) -> Self: ...
@@ -267,6 +224,9 @@ class MobileBertPreTrainedModel(nn.Module):
         ignore_mismatched_sizes: bool = False,
         allow_missing: Iterable[str] = (),
         allow_unknown: Iterable[str] = (),
+        device_map: Any = None,
+        variant: str | None = None,
+        key_mapping: Mapping[str, str] | None = None,
         output_loading_info: bool = False,
         **kwargs: Any,
     ) -> Self | tuple[Self, dict[str, Any]]:
@@ -283,16 +243,28 @@ class MobileBertPreTrainedModel(nn.Module):
             ignore_mismatched_sizes: mis-shaped weights are newly initialized instead of being an error.
             allow_missing: names of weights that may be newly initialized.
             allow_unknown: names in the file that are no weights of the model and may stay there.
+            device_map: the one device of the model: "cpu", 0, {"": 0}; "auto" takes the accelerator if there is one.
+            variant: of the weights: "fp16" for model.fp16.safetensors.
+            key_mapping: regular expressions in names of the file, and what takes the place of what they match.
             output_loading_info: also return a dict of missing, unexpected and mismatched keys.
-            kwargs: fields of the configuration to override, such as `num_labels`; `add_pooling_layer` for
-                the bare model; `subfolder`, `revision` and the others of `mobilebert_core.hub.resolve`.
+            kwargs: fields of the configuration to override, such as `num_labels` (with fewer `num_hidden_layers`
+                those above are left in the file); arguments of the constructor; `subfolder`, `revision` and the
+                others of `mobilebert_core.hub.resolve`; those of `mobilebert_core.checkpoints.call_keywords`.
 
         Raises:
             CheckpointNotFoundError: when a file is not there.
             CheckpointError: when weights are missing, unknown or mis-shaped, or the file is damaged.
-            ConfigError: for a configuration of another model or an unknown keyword.
+            ConfigError: for a configuration of another model, a keyword that is unknown or cannot be honoured, or
+                under `torch.device("meta")`, where weights have no values.
         """
-        model_kwargs = {n: kwargs.pop(n) for n in list(kwargs) if n in _constructor_names(cls)}
+        device = None if device_map is None else mapped_device(f"{cls.__name__}.from_pretrained", device_map)
+        model_kwargs = {n: kwargs.pop(n) for n in list(kwargs) if n in constructor_names(cls)}
+        derived: list[Self] = []  # of a class of the user's: built first, since only it knows its own weights
+
+        def own(config: MobileBertConfig) -> OwnWeights:
+            derived.append(cls(config, **model_kwargs))
+            return OwnWeights(derived[0]._has_pooler, derived[0]._own_shapes())
+
         loading = prepare_loading(
             pretrained_model_name_or_path,
             cls.head,
@@ -302,19 +274,28 @@ class MobileBertPreTrainedModel(nn.Module):
             ignore_mismatched_sizes=ignore_mismatched_sizes,
             allow_missing=allow_missing,
             allow_unknown=allow_unknown,
+            variant=variant,
+            key_mapping=key_mapping,
+            own=None if "head" in vars(cls) else own,
+            caller=cls.__name__,
             keywords=kwargs,
         )
-        plan = loading.plan
-        model = cls._load(loading.config, plan, loading.read, _torch_dtype(dtype or torch_dtype, plan), model_kwargs)
-        return (model, plan.loading_info()) if output_loading_info else model
+        dtype = as_dtype(dtype or torch_dtype, loading.plan)
+        model = (derived[0]._filled(loading, dtype) if derived else cls._load(loading, dtype, model_kwargs)).eval()
+        check_values(cls.__name__, model)
+        if device is not None:
+            model.to(device)
+            model.hf_device_map = {"": device}
+        return (model, loading.plan.loading_info()) if output_loading_info else model
 
     @classmethod
-    def _load(cls, config: MobileBertConfig, plan: LoadPlan, read: Any, dtype: torch.dtype, kwargs: Any) -> Self:
-        arrays = {w.name: torch.as_tensor(read(name)).to(dtype) for w, name in plan.sources.items()}
+    def _load(cls, loading: Loading, dtype: torch.dtype, kwargs: Any) -> Self:
+        plan = loading.plan
+        arrays = {w.name: torch.as_tensor(loading.read(name)).to(dtype) for w, name in plan.sources.items()}
         newly_initialized = [*plan.newly_initialized, *(weight for weight, _ in plan.mismatched)]
         arrays |= {w.name: torch.empty(w.shape, dtype=dtype) for w in newly_initialized}
-        with torch.device("meta"), _Unfilled():
-            model = cls(config, **kwargs)
+        with torch.device("meta"), Unfilled():
+            model = cls(loading.config, **kwargs)
         model.load_state_dict(arrays, strict=False, assign=True)
         model.tie_weights()
         with torch.no_grad():
@@ -322,7 +303,25 @@ class MobileBertPreTrainedModel(nn.Module):
                 path, _, leaf = weight.name.rpartition(".")
                 module = model.get_submodule(path)
                 model._init_parameter(module, leaf, getattr(module, leaf))
-        return model.eval()
+        return model
+
+    def _filled(self, loading: Loading, dtype: torch.dtype) -> Self:
+        """This model, newly built, with what the file has."""
+        names = {w.name: name for w, name in loading.plan.sources.items()} | {name: name for name in loading.own}
+        self.to(dtype)
+        self.load_state_dict({n: torch.as_tensor(loading.read(name)) for n, name in names.items()}, strict=False)
+        self.tie_weights()
+        return self
+
+    def _own_shapes(self) -> dict[str, tuple[int, ...]]:
+        """What a class of the user's holds beside the weights of the table."""
+        if self.base_model is self and not self.head.bare:
+            raise ConfigError(
+                f"{type(self).__name__}: wanted a MobileBertModel under the name `mobilebert`, as in "
+                "self.mobilebert = MobileBertModel(config); the class has none."
+            )
+        table = {weight.name for weight in self.weight_table()}
+        return {name: tuple(value.shape) for name, value in self.state_dict().items() if name not in table}
 
     def save_pretrained(
         self,
@@ -332,58 +331,43 @@ class MobileBertPreTrainedModel(nn.Module):
         is_main_process: bool = True,
         safe_serialization: bool = True,
         max_shard_size: int | str | None = None,
+        variant: str | None = None,
+        push_to_hub: bool = False,
+        **kwargs: Any,
     ) -> None:
         """Writes config.json and model.safetensors, which both backends and transformers read in turn.
 
         Tied weights are stored once. Files appear whole or not at all. Only the main process of a
         distributed run writes; `state_dict` is then the gathered one. Weights of several dtypes are stored in the
-        widest of them.
+        widest of them. What a class of the user's adds stands there under its names.
 
         Args:
             safe_serialization: False writes pytorch_model.bin instead, which both backends read too, and removes a
                 model.safetensors there, which would be read in its place.
             max_shard_size: splits the weights into files of at most this, in bytes or as "5GB".
+            variant: "fp16" writes model.fp16.safetensors, which `from_pretrained` reads with the same word.
+            push_to_hub: uploads the directory afterwards.
+            kwargs: of `mobilebert_core.hub.pushing.push_folder`. `save_function` changes nothing: no other process
+                writes.
         """
+        call = f"{type(self).__name__}.save_pretrained"
+        last = push_after_saving(call, save_directory, push_to_hub, kwargs, type(self).__name__)
         if not is_main_process:
             return
         values = StateDict(Path("state_dict"), self.state_dict() if state_dict is None else state_dict)
-        names = {w.full_name: w.name for w in self.weight_table() if w.tied_to is None}
-        if absent := [name for name in names.values() if name not in values.stored]:
-            raise CheckpointError(
-                f"{save_directory}: state_dict lacks {len(absent)} weights of {type(self).__name__}, the first "
-                f"{absent[0]}; nothing was written. Gather the whole state dict first."
-            )
+        own = {} if "head" in vars(type(self)) else self._own_shapes()
+        names = {w.full_name: w.name for w in self.weight_table() if w.tied_to is None} | {name: name for name in own}
+        values.check_complete(str(save_directory), type(self).__name__, names.values())
         model = ModelToWrite(
             self.config,
             self.head,
             widest(values.stored[name].dtype for name in names.values()),
             lambda full_name: values.read(names[full_name]),
             pooler=self._has_pooler,
+            own={name: values.stored[name] for name in own},
+            architecture=type(self).__name__ if own else None,
+            variant=variant,
         )
         output_format = OUTPUT_FORMATS["pytorch" if safe_serialization else "pytorch-bin"]
         output_format.written.write(directory_to_save_in(save_directory), model, max_shard_size)
-
-
-class _Unfilled(TorchFunctionMode):
-    """Leaves random starts out, for a model that gets its weights from a file.
-
-    On the meta device they fill nothing, but the first one there imports the machinery of `torch.compile`: a second.
-    """
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if getattr(func, "__name__", None) in ("uniform_", "normal_", "kaiming_uniform_", "trunc_normal_"):
-            return args[0] if args else kwargs["tensor"]
-        return func(*args, **(kwargs or {}))
-
-
-def _constructor_names(cls: type) -> set[str]:
-    return set(inspect.signature(cls.__init__).parameters) - {"self", "config"}  # type: ignore[misc]  # of a class
-
-
-def _torch_dtype(dtype: torch.dtype | str | None, plan: LoadPlan) -> torch.dtype:
-    if dtype == "auto":
-        dtype = plan.dtype
-    name = str(dtype or "float32").removeprefix("torch.")
-    if name not in DTYPES:
-        raise ConfigError(f"dtype must be 'auto' or one of {', '.join(DTYPES)}, got {dtype!r}.")
-    return getattr(torch, name)
+        last()

@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from mobilebert_core.checkpoints.names.torch import without_inner_wrappers
 from mobilebert_core.checkpoints.tensor_info import TensorInfo
 from mobilebert_core.errors import CheckpointError
+
+# What stands in the place of a weight, and what then is to be done.
+_IN_PLACE = {
+    "{path}.{leaf}_orig": "It is pruned: make that permanent with torch.nn.utils.prune.remove(module, name)",
+    "{path}.parametrizations.{leaf}.original": (
+        "It is parametrized: call torch.nn.utils.parametrize.remove_parametrizations(module, name)"
+    ),
+    "{path}.parametrizations.{leaf}.original0": (
+        "It is parametrized: call torch.nn.utils.parametrize.remove_parametrizations(module, name)"
+    ),
+    "{path}.base_layer.{leaf}": (
+        "The model has adapters of PEFT: save these with the PeftModel, or merge them by its merge_and_unload()"
+    ),
+    "{path}.modules_to_save.default.{leaf}": (
+        "The model has adapters of PEFT: save these with the PeftModel, or merge them by its merge_and_unload()"
+    ),
+}
 
 
 class StateDict:
@@ -29,11 +47,30 @@ class StateDict:
                 f"{path}: wanted names to tensors, got {wrong[0]!r:.80} to a {type(tensors[wrong[0]]).__name__}. Pass "
                 "model.state_dict()."
             )
+        tensors = {without_inner_wrappers(name): tensor for name, tensor in tensors.items()}
         self.path = path
         self._tensors = tensors
         self.stored = {n: TensorInfo(tuple(t.shape), str(t.dtype).removeprefix("torch.")) for n, t in tensors.items()}
 
+    def check_complete(self, place: str, cls: str, names: Iterable[str]) -> None:
+        """Raises CheckpointError where a weight is absent, with what stands in its place."""
+        absent = [name for name in names if name not in self.stored]
+        if not absent:
+            return
+        advice = "Gather the whole state dict first"
+        for name in absent:
+            path, _, leaf = name.rpartition(".")
+            for sign, said in _IN_PLACE.items():
+                if sign.format(path=path, leaf=leaf) in self.stored:
+                    advice = said
+        raise CheckpointError(
+            f"{place}: state_dict lacks {len(absent)} weights of {cls}, the first {absent[0]}; nothing was written. "
+            f"{advice}."
+        )
+
     def read(self, name: str) -> Any:
         """A copy of one array as numpy; bfloat16, which numpy lacks, comes exactly as float32."""
+        if self._tensors[name].is_meta:
+            raise CheckpointError(f"{self.path}: {name} is on the meta device and has no values. Load the model first.")
         tensor = self._tensors[name].detach().cpu()
         return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor.clone()).numpy()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,28 +17,26 @@ from ..heads import Head, check_head
 from ..hub.resolve import resolve, take_hub_keywords
 from ..saves import current
 from ..weights import every_weight
+from .call_keywords import check_fields, take_neutral
 from .configurations import ConfigFile, configuration
 from .names.torch import torch_names
 from .opening import open_checkpoint
+from .own_weights import OwnWeights, take_own_weights
 from .plan import LoadPlan, plan_loading, resolve_ties
-from .tensor_info import WeightFile
-
-# What users of transformers pass to `from_pretrained` and what has no meaning for a directory that is read whole,
-# by either framework, from any of its files. Accepted, so that switching is changing an import.
-WITHOUT_EFFECT = frozenset(
-    {
-        "from_pt", "from_tf", "low_cpu_mem_usage", "trust_remote_code", "use_safetensors",
-    }
-)  # fmt: skip
+from .tensor_info import RewrittenNames, WeightFile
 
 
 @dataclass(frozen=True)
 class Loading:
-    """A model's configuration, where each of its weights comes from, and `read` by those names."""
+    """A model's configuration, where each of its weights comes from, and `read` by those names.
+
+    `own` are names of weights of the class's own that the file has (see `OwnWeights`).
+    """
 
     config: MobileBertConfig
     plan: LoadPlan
     read: Callable[[str], np.ndarray]
+    own: tuple[str, ...] = ()
 
 
 def prepare_loading(
@@ -50,6 +49,10 @@ def prepare_loading(
     ignore_mismatched_sizes: bool = False,
     allow_missing: Iterable[str] = (),
     allow_unknown: Iterable[str] = (),
+    variant: str | None = None,
+    key_mapping: Mapping[str, str] | None = None,
+    own: Callable[[MobileBertConfig], OwnWeights] | None = None,
+    caller: str | None = None,
     keywords: Mapping[str, Any],
 ) -> Loading:
     """Settles a load from any checkpoint, all or nothing; nothing is built yet.
@@ -60,17 +63,23 @@ def prepare_loading(
         state_dict: in place of the file of weights; the path then only has the configuration.
         pooler: whether the pooler is there, as in `weight_table`.
         allow_unknown: names in the file that are no weights of a MobileBERT and may stay there.
-        keywords: fields of the configuration, those of `hub.resolve`, and those without effect.
+        variant: of the file's name: "fp16" for model.fp16.safetensors.
+        key_mapping: regular expressions for names in the file, and what takes the place of what they match.
+        caller: the name of the class, for messages.
+        own: what a class of the user's has beside its head's weights, for the configuration.
+        keywords: fields of the configuration, those of `hub.resolve`, and those of `call_keywords`.
 
     Raises:
         CheckpointNotFoundError: when a file is not there.
         CheckpointError: when weights are missing, unknown or mis-shaped, or a file is damaged.
         ConfigError: for a configuration of another model or an unknown keyword.
     """
-    overrides = {name: value for name, value in keywords.items() if name not in WITHOUT_EFFECT}
+    call, overrides = f"{caller or head.class_name}.from_pretrained", dict(keywords)
+    take_neutral(call, overrides)
     hub = take_hub_keywords(overrides)
     passed = name_or_path or ""
-    path = resolve(passed, config=config is None, weights=state_dict is None, **hub)
+    check_fields(call, overrides)
+    path = resolve(passed, config=config is None, weights=state_dict is None, variant=variant, **hub)
     if not isinstance(config, MobileBertConfig):
         overrides = {"name_or_path": os.fspath(passed), **overrides}
         config = None if config is None else resolve(config, config=True, **{**hub, "subfolder": None})
@@ -80,16 +89,34 @@ def prepare_loading(
             found.configuration(**overrides)
 
     if state_dict is None:
-        checkpoint = open_checkpoint(path, check)
-        resolved = checkpoint.config(config, **overrides)
+        checkpoint = open_checkpoint(path, check, variant)
+        if key_mapping:
+            checkpoint = replace(checkpoint, file=RewrittenNames(checkpoint.file, key_mapping))
+        found_config = partial(checkpoint.config, config)
+        resolved = found_config(**overrides)
         check_head(resolved, head)
-        weights = checkpoint.weights(resolved)
+        weights = checkpoint.weights(_of_the_file(found_config, overrides, resolved))
     else:
-        found = ConfigFile(current(path / CONFIG_FILE)).configuration if config is None and path.is_dir() else None
-        resolved = found(**overrides) if found else configuration(path if config is None else config, **overrides)
+        beside = ConfigFile(current(path / CONFIG_FILE)).configuration if config is None and path.is_dir() else None
+        found_config = beside or partial(configuration, path if config is None else config)
+        resolved = found_config(**overrides)
         check_head(resolved, head)
-        weights = torch_names(state_dict, every_weight(resolved))
+        weights = torch_names(state_dict, every_weight(_of_the_file(found_config, overrides, resolved)))
     weights.leave_out(allow_unknown)
     resolved = resolve_ties(weights, resolved, head)
+    found: tuple[str, ...] = ()
+    if own is not None:
+        parts = own(resolved)
+        pooler, found = parts.pooler, take_own_weights(weights, parts, ignore_mismatched_sizes)
     plan = plan_loading(weights, resolved, head, pooler, ignore_mismatched_sizes, allow_missing)
-    return Loading(resolved, plan, weights.read)
+    return Loading(resolved, plan, weights.read, found)
+
+
+def _of_the_file(
+    found_config: Callable[..., MobileBertConfig], overrides: Mapping[str, Any], resolved: MobileBertConfig
+) -> MobileBertConfig:
+    """The configuration by which names are known: a call that asks for fewer layers leaves the higher ones unused."""
+    if "num_hidden_layers" not in overrides:
+        return resolved
+    whole = found_config(**{name: value for name, value in overrides.items() if name != "num_hidden_layers"})
+    return whole if whole.num_hidden_layers > resolved.num_hidden_layers else resolved

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..configuration.config import MobileBertConfig
 from ..errors import CheckpointError, CheckpointNotFoundError
-from ..files import CONFIG_FILE, INDEX_SUFFIX, WEIGHT_FILES
+from ..files import CONFIG_FILE, WEIGHT_FILES, is_index, variant_name
 from ..saves import arriving, current, home, steady
 from ..weights import every_weight
 from .configurations import ConfigFile, configuration, google_json_config
@@ -43,7 +43,7 @@ class Checkpoint:
 
     @property
     def description(self) -> str:
-        shards = f" in {len(self.parts)} shards" if self.path.name.endswith(INDEX_SUFFIX) else ""
+        shards = f" in {len(self.parts)} shards" if is_index(self.path.name) else ""
         return f"{self.format.container.description}{shards}, {self.format.naming.description}"
 
     @property
@@ -80,7 +80,9 @@ class Checkpoint:
         return self.format.naming.names(self.file, every_weight(config), config)
 
 
-def open_checkpoint(path: str | Path, check: Callable[[ConfigFile], object] | None = None) -> Checkpoint:
+def open_checkpoint(
+    path: str | Path, check: Callable[[ConfigFile], object] | None = None, variant: str | None = None
+) -> Checkpoint:
     """Opens a directory, a file of weights, the index of a sharded one, or the prefix of a TensorFlow checkpoint.
 
     Of a directory the first of `WEIGHT_FILES` that is there is taken, else its one other checkpoint. What is opened
@@ -88,6 +90,7 @@ def open_checkpoint(path: str | Path, check: Callable[[ConfigFile], object] | No
 
     Args:
         check: gets the config.json of a directory, if it has one, before its weights are looked for.
+        variant: takes the weights of a directory in the names that have it.
 
     Raises:
         CheckpointNotFoundError: when there is none, or several and none of the usual names.
@@ -100,7 +103,7 @@ def open_checkpoint(path: str | Path, check: Callable[[ConfigFile], object] | No
             return _opened(current(path))
         if check is not None and (found := _config_file(path)).exists:
             check(found)
-        return _opened(_weights_of(path))
+        return _opened(_weights_of(path, variant))
 
     try:
         return steady(path if path.is_dir() else path.parent, opened, _matters)
@@ -111,7 +114,7 @@ def open_checkpoint(path: str | Path, check: Callable[[ConfigFile], object] | No
 
 
 def _opened(place: Path) -> Checkpoint:
-    if place.name.endswith(INDEX_SUFFIX):
+    if is_index(place.name):
         sharded = ShardedFile(place, lambda shard: _container_of(shard).opens(shard))
         container, first = _container_of(sharded.shards[0]), sharded.first
         file: Any = sharded
@@ -144,9 +147,14 @@ def _folder_of(place: Path) -> Path:
     return folder.parent if (folder.parent / "saved_model.pb").is_file() else folder
 
 
-def _weights_of(directory: Path) -> Path:
+def _weights_of(directory: Path, variant: str | None) -> Path:
     saved = arriving(directory)
-    found = (_candidates(saved) if saved is not None else []) or _candidates(directory)
+    found = (_candidates(saved, variant) if saved is not None else []) or _candidates(directory, variant)
+    if variant and not found:
+        raise CheckpointNotFoundError(
+            f"{directory}: wanted weights of variant {variant!r}, such as {variant_name(WEIGHT_FILES[0], variant)}, "
+            "found none. Leave variant out, or correct its name."
+        )
     if len(found) > 1:
         found = [path for path in found if path == _latest(directory)] or found
     if len(found) == 1:
@@ -159,11 +167,13 @@ def _weights_of(directory: Path) -> Path:
     raise CheckpointNotFoundError(f"{directory}: weights not found; the directory holds {beside or 'nothing'}.")
 
 
-def _candidates(directory: Path) -> list[Path]:
-    """The first of the usual files of weights, or else all others."""
+def _candidates(directory: Path, variant: str | None) -> list[Path]:
+    """The first of the usual files of weights, or else, without a variant, all others."""
     for name in WEIGHT_FILES:
-        if (directory / name).is_file():
-            return [directory / name]
+        if (directory / variant_name(name, variant)).is_file():
+            return [directory / variant_name(name, variant)]
+    if variant:
+        return []
     found: list[Path] = []
     for container in CONTAINERS:
         for pattern in (*(f"*{ending}" for ending in container.endings), *container.places):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from ..configuration.config import MobileBertConfig
 from ..errors import CheckpointError
-from ..files import INDEX_SUFFIX, PICKLE_FILE, TENSORFLOW_FILE, WEIGHT_FILES, WEIGHTS_FILE, write_text
+from ..files import INDEX_SUFFIX, PICKLE_FILE, TENSORFLOW_FILE, WEIGHT_FILES, WEIGHTS_FILE, variant_name, write_text
 from ..heads import Head
 from ..saves import saving
 from ..weights import Weight, weight_table
@@ -36,6 +36,9 @@ class ModelToWrite:
         config, head, pooler: as of `weight_table`.
         dtype: of the file: float64, float32, float16 or bfloat16.
         source: gives an array by its full name, in PyTorch's orientation.
+        own: arrays that a class of the user's has beside the table, which safetensors alone can hold.
+        architecture: the name of the class, where it is none of ours.
+        variant: a part of the name of the file.
     """
 
     config: MobileBertConfig
@@ -43,6 +46,9 @@ class ModelToWrite:
     dtype: str
     source: Callable[[str], np.ndarray]
     pooler: bool | None = None
+    own: Mapping[str, TensorInfo] = field(default_factory=dict)
+    architecture: str | None = None
+    variant: str | None = None
 
     @property
     def weights(self) -> tuple[Weight, ...]:
@@ -61,7 +67,8 @@ class ModelToWrite:
 
     @cached_property
     def _shapes(self) -> dict[str, tuple[int, ...]]:
-        return {weight.full_name: weight.shape for weight in self.weights}
+        own = {name: stored.shape for name, stored in self.own.items()}
+        return {weight.full_name: weight.shape for weight in self.weights} | own
 
     def state_dict(self) -> dict[str, tuple[str, TensorInfo]]:
         """What PyTorch's file holds: name in it -> full name to read by, and shape. Tied weights stand there once."""
@@ -69,19 +76,24 @@ class ModelToWrite:
         if not self.config.tie_word_embeddings and DECODER in names:
             # transformers 5 reads this one when untied
             names[DECODER_BIAS] = names[PREDICTIONS_BIAS]
-        return names
+        return names | {name: (name, TensorInfo(stored.shape, self.dtype)) for name, stored in self.own.items()}
 
     def save_config(self, directory: Path) -> None:
         """config.json, which names the class and the dtype."""
-        self.config.copy(architectures=[self.head.class_name], dtype=self.dtype).save_pretrained(directory)
+        self.config.copy(architectures=[self.architecture or self.head.class_name], dtype=self.dtype).save_pretrained(
+            directory
+        )
 
 
 def save_safetensors(directory: Path, model: ModelToWrite, max_shard_size: int | str | None) -> None:
     """config.json and model.safetensors, in shards of at most a size if one is passed."""
+    if model.variant and max_shard_size is not None:
+        raise CheckpointError(f"{directory}: a variant is written in one file; leave max_shard_size out.")
     held = model.state_dict()
     stored = {name: s for name, (_, s) in held.items()}
-    with saving_weights(directory, WEIGHTS_FILE) as stage:
-        write_sharded(stage / WEIGHTS_FILE, stored, lambda name: model.read(held[name][0]), max_shard_size)
+    name = variant_name(WEIGHTS_FILE, model.variant)
+    with saving_weights(directory, WEIGHTS_FILE, model.variant) as stage:
+        write_sharded(stage / name, stored, lambda name: model.read(held[name][0]), max_shard_size)
         model.save_config(stage)
 
 
@@ -89,6 +101,7 @@ def save_pickle(directory: Path, model: ModelToWrite, max_shard_size: int | str 
     """config.json and pytorch_model.bin."""
     if max_shard_size is not None:
         raise CheckpointError(f"{directory}: {PICKLE_FILE} is written in one file; leave max_shard_size out.")
+    _of_the_table(directory, model)
     arrays = {w.full_name: model.read(w.full_name) for w in model.weights if w.tied_to is None}
     # Tied weights stand there under both names, as transformers wrote them; they are one array.
     by_name = {w.name: arrays[w.tied_to or w.full_name] for w in model.weights}
@@ -99,6 +112,7 @@ def save_pickle(directory: Path, model: ModelToWrite, max_shard_size: int | str 
 
 def save_tensorflow(directory: Path, model: ModelToWrite, max_shard_size: int | str | None) -> None:
     """config.json and tf_model.h5, in shards if a size is passed."""
+    _of_the_table(directory, model)
     if model.config.pruned_heads:
         raise CheckpointError(
             f"{directory}: TensorFlow's models of transformers have no pruned heads, this one has "
@@ -148,6 +162,7 @@ def save_google(path: Path, model: ModelToWrite, max_shard_size: int | str | Non
 
 def _whole(path: Path, model: ModelToWrite, max_shard_size: int | str | None) -> None:
     """Raises CheckpointError for what a format of one file, without bfloat16, cannot do."""
+    _of_the_table(path, model)
     if model.dtype == "bfloat16":
         raise CheckpointError(
             f"{path}: this format holds float64, float32 or float16; float32 holds bfloat16 exactly (--dtype float32)."
@@ -157,12 +172,20 @@ def _whole(path: Path, model: ModelToWrite, max_shard_size: int | str | None) ->
 
 
 @contextmanager
-def saving_weights(directory: Path, file: str) -> Iterator[Path]:
+def saving_weights(directory: Path, file: str, variant: str | None = None) -> Iterator[Path]:
     """The stage of a save of `file`, or of its shards, into a directory.
 
     An earlier save of the same name goes with it, and one in another format that would be read before it.
     """
     with saving(directory) as save:
-        before = WEIGHT_FILES[: WEIGHT_FILES.index(file) + 1]
-        save.stale |= {family_of(name) for name in before if not name.endswith(INDEX_SUFFIX)}
+        before = () if variant else WEIGHT_FILES[: WEIGHT_FILES.index(file)]
+        names = [variant_name(file, variant), *(name for name in before if not name.endswith(INDEX_SUFFIX))]
+        save.stale |= {family_of(name) for name in names}
         yield save.stage
+
+
+def _of_the_table(path: Path, model: ModelToWrite) -> None:
+    """Raises CheckpointError for weights that are none of ours, or a variant, which safetensors alone have."""
+    if model.own or model.variant:
+        what = f"the class's own {', '.join(list(model.own)[:4])}" if model.own else f"the variant {model.variant!r}"
+        raise CheckpointError(f"{path}: this format has no place for {what}. Write safetensors.")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -33,6 +34,36 @@ class WeightFile(Protocol):
     stored: dict[str, TensorInfo]
 
     def read(self, name: str) -> np.ndarray: ...
+
+
+class RewrittenNames:
+    """A file under other names: every regular expression of a mapping replaced, in their order, where it matches.
+
+    Raises:
+        CheckpointError: when two names become the same, or an expression is none.
+    """
+
+    def __init__(self, file: WeightFile, key_mapping: Mapping[str, str]) -> None:
+        self.path = file.path
+        self._file = file
+        self._places: dict[str, str] = {}
+        for name in file.stored:
+            new = name
+            try:
+                for pattern, replacement in key_mapping.items():
+                    new = re.sub(pattern, replacement, new)
+            except re.error as e:
+                raise CheckpointError(f"{file.path}: key_mapping has {pattern!r}, no regular expression ({e}).") from e
+            if new in self._places:
+                raise CheckpointError(f"{file.path}: key_mapping makes {self._places[new]} and {name} both {new}.")
+            self._places[new] = name
+        self.stored = {new: file.stored[name] for new, name in self._places.items()}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+    def read(self, name: str) -> np.ndarray:
+        return self._file.read(self._places[name])
 
 
 class MappedCheckpoint:

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, overload
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from ..errors import CheckpointNotFoundError, ConfigError
 from ..files import CONFIG_FILE, directory_to_save_in, read_json, write_text
 from ..hub.resolve import resolve, take_hub_keywords
 from ..saves import current
+from ..virtual_bases import VirtualSubclass
 from . import json_dialect
 from .checks import faults
 from .fields import ConfigFields, default_values
@@ -28,7 +29,7 @@ from .presets import PRESETS
 
 
 @dataclass(init=False, repr=False, eq=False)
-class MobileBertConfig(ConfigFields):
+class MobileBertConfig(VirtualSubclass, ConfigFields):
     """Describes one MobileBERT: its sizes, its branches and how its head is read.
 
     Built by keyword, or by position in the order of `ConfigFields`. Fields can be assigned afterwards and are checked
@@ -41,7 +42,11 @@ class MobileBertConfig(ConfigFields):
 
     model_type = "mobilebert"
     is_composition = False
-    keys_to_ignore_at_inference = ()
+    keys_to_ignore_at_inference: ClassVar[list[str]] = []  # a list, to which the Trainer of transformers adds
+    sub_configs: ClassVar[dict[str, Any]] = {}
+    attribute_map: ClassVar[dict[str, str]] = {}
+    _auto_class = None
+    _virtual_base = ("transformers.configuration_utils", "PretrainedConfig")
     if TYPE_CHECKING:  # attributes; at run time they are no fields of the dataclass
         extra: dict[str, Any] = field(default_factory=dict)
         _ready: bool = False
@@ -176,9 +181,23 @@ class MobileBertConfig(ConfigFields):
     def to_json_file(self, json_file_path: str | Path, use_diff: bool = True) -> None:
         write_text(Path(json_file_path), self.to_json_string(use_diff))
 
-    def save_pretrained(self, save_directory: str | Path) -> None:
-        """Writes config.json into the directory, which is made if needed."""
+    def save_pretrained(self, save_directory: str | Path, push_to_hub: bool = False, **kwargs: Any) -> None:
+        """Writes config.json into the directory, which is made if needed.
+
+        `push_to_hub` uploads the directory afterwards, with the keywords of `mobilebert_core.hub.pushing.push_folder`.
+        """
+        from ..hub.pushing import push_after_saving
+
+        name = type(self).__name__
+        last = push_after_saving(f"{name}.save_pretrained", save_directory, push_to_hub, kwargs, name)
         self.to_json_file(directory_to_save_in(save_directory) / CONFIG_FILE)
+        last()
+
+    def push_to_hub(self, repo_id: str, **kwargs: Any) -> Any:
+        """Saves the configuration and uploads it as `owner/name`, with the keywords of `save_pretrained`."""
+        from ..hub.pushing import push_saved
+
+        return push_saved(self, repo_id, **kwargs)
 
     @overload
     @classmethod
@@ -265,6 +284,10 @@ class MobileBertConfig(ConfigFields):
             hint = f" Did you mean {close[0]!r}?" if close else ""
             raise ConfigError(f"No preset {name!r}; the presets are {', '.join(PRESETS)}.{hint}")
         return cls(**{**PRESETS[name].fields, **kwargs})
+
+    def get_text_config(self, decoder: bool | None = None, encoder: bool | None = None) -> Self:
+        """Itself: all of MobileBERT is about text."""
+        return self
 
     def update(self, config_dict: Mapping[str, Any]) -> None:
         """Assigns every item; nothing is changed when one of them is wrong."""

@@ -36,6 +36,7 @@ def resolve(
     config: bool = False,
     weights: bool = False,
     tokenizer: bool = False,
+    variant: str | None = None,
     subfolder: str | None = None,
     revision: str | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
@@ -61,6 +62,7 @@ def resolve(
             the checkpoint of TensorFlow 1. No other is fetched.
         tokenizer: those of `files.TOKENIZER_FILES` that the repository has. It must have one, unless something else
             is needed as well.
+        variant: of the weights, as in `open_checkpoint`.
         subfolder: of the directory or repository in which the files are.
         revision: a branch, tag or commit; default "main".
         cache_dir: in place of $HF_HOME/hub.
@@ -101,7 +103,7 @@ def resolve(
     if config and not repository.find(CONFIG_FILE) and not (weights and find_google_jsons(repository)):
         raise repository.lacking(CONFIG_FILE)
     if weights:
-        find_weights(repository)
+        find_weights(repository, variant)
     if tokenizer:
         found = [file for file in TOKENIZER_FILES if repository.find(file)]
         if not found and (repository.unreachable or not (config or weights)):

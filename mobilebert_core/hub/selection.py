@@ -6,26 +6,30 @@ import re
 from typing import TYPE_CHECKING
 
 from ..errors import CheckpointError
-from ..files import INDEX_SUFFIX, TENSORFLOW_1_INDEX, TOKENIZER_FILES, WEIGHT_FILES, weight_map
+from ..files import TENSORFLOW_1_INDEX, TOKENIZER_FILES, WEIGHT_FILES, is_index, variant_name, weight_map
 
 if TYPE_CHECKING:
     from .repository import Repository
 
 
-def find_weights(repository: Repository) -> None:
+def find_weights(repository: Repository, variant: str | None = None) -> None:
     """Fetches the first of WEIGHT_FILES that there is, with its shards, or else the checkpoint of TensorFlow 1.
 
     Raises:
         CheckpointNotFoundError: when there are no weights, or a file of them is missing.
         CheckpointError: for shards outside of the repository, or several checkpoints of TensorFlow 1.
     """
-    for name in WEIGHT_FILES:
+    for name in (variant_name(file, variant) for file in WEIGHT_FILES):
         if repository.find(name):
-            shards = weight_map(repository.folder / name).values() if name.endswith(INDEX_SUFFIX) else ()
+            shards = weight_map(repository.folder / name).values() if is_index(name) else ()
             for file in dict.fromkeys(shards):
                 if not repository.find(file):
                     raise repository.lacking(f"{file}, which {name} names")
             return
+    if variant:
+        raise repository.lacking(
+            f"weights of the variant {variant!r}, such as {variant_name(WEIGHT_FILES[0], variant)}"
+        )
     names = repository.names()
     checkpoints = _google_checkpoints(names)
     if not checkpoints:

@@ -99,6 +99,8 @@ def resolve_options(
 
     Raises `TokenizerError` for an option or value that is unknown, and for padding without a pad token.
     """
+    if "pad_to_max_length" in options or "truncation_strategy" in options:
+        options = _of_transformers_2(dict(options))
     padding, truncation, max_length = resolve_strategies(
         options.get("padding", False),
         options.get("truncation"),
@@ -124,6 +126,18 @@ def resolve_options(
     }
     resolved |= {name: value for name, value in defaults.items() if resolved.get(name) is None}
     return EncodingOptions(**resolved)
+
+
+def _of_transformers_2(options: dict[str, Any]) -> dict[str, Any]:
+    """The options of before transformers 3, `pad_to_max_length` and `truncation_strategy`, in today's words."""
+    strategy = options.pop("truncation_strategy", None)
+    if options.get("truncation") is None and strategy not in (None, "do_not_truncate"):
+        options["truncation"] = strategy
+    if options.pop("pad_to_max_length", False) and not options.get("padding"):
+        if options.get("max_length") is not None and options.get("truncation") is None:
+            options["truncation"] = "longest_first"
+        options["padding"] = "longest" if options.get("max_length") is None else "max_length"
+    return options
 
 
 class LengthWarning:

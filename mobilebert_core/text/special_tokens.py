@@ -22,7 +22,8 @@ class SpecialTokens:
             for name in SPECIAL_TOKEN_NAMES
         }
         self._additional = [AddedToken.of(flags.get(str(token), token), special=True) for token in additional]
-        table.check_unknown_token(str(self.text("unk_token")), path)
+        self._unknown = "[UNK]"
+        self._check_unknown(path)
         present = set(self.texts())
         self._additional += [t for t in table.added.values() if t.special and t.content not in present]
         self.register(self.tokens())
@@ -49,9 +50,20 @@ class SpecialTokens:
             )
         return index
 
+    @property
+    def unknown(self) -> str:
+        """What stands for words without pieces: the unk_token, or the last one where it is now None."""
+        return self._unknown
+
+    def _check_unknown(self, caller: str) -> None:
+        self._unknown = self.text("unk_token") or self._unknown
+        self._table.check_unknown_token(self._unknown, caller)
+
     def name(self, name: str, token: Any) -> None:
         """Gives the name to another token, or to none. The vocabulary stays as it is."""
         self._named[name] = None if token is None else AddedToken.of(token, special=True)
+        if name == "unk_token":
+            self._check_unknown(name)
 
     def additional_texts(self) -> list[str]:
         """Texts of the additional tokens."""
@@ -105,6 +117,7 @@ class SpecialTokens:
             token = AddedToken.of(value, special=True)
             if name == "unk_token":
                 self._table.check_unknown_token(token.content, "add_special_tokens")
+                self._unknown = token.content
             self._named[name] = token
             new.append(token)
         return new

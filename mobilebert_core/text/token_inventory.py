@@ -182,5 +182,4 @@ class TokenInventory:
         return self._table.next_id() - before
 
     def _special_tokens_changed(self) -> None:
-        self._table.check_unknown_token(str(self.unk_token), "unk_token")
         self._build()

@@ -27,6 +27,7 @@ class MobileBertTokenizer(TokenizerBase):
     keywords stand at `TokenizerBase`.
     """
 
+    _built = ("basic_tokenizer", "wordpiece_tokenizer", "_splitter")
     is_fast: ClassVar[bool] = False
 
     def __init__(
@@ -77,7 +78,7 @@ class MobileBertTokenizer(TokenizerBase):
             )
         self.wordpiece_tokenizer = WordpieceTokenizer(
             self._table.vocabulary,
-            self.unk_token,
+            self._special.unknown,
             splitting["max_input_chars_per_word"],
             splitting["wordpieces_prefix"],
         )
@@ -111,7 +112,7 @@ class MobileBertTokenizer(TokenizerBase):
 
     def _token_of(self, index: int) -> str:
         token = self._table.text(index)
-        return self.unk_token if token is None else token
+        return self._special.unknown if token is None else token
 
     def convert_tokens_to_string(self, tokens: list[str]) -> str:
         """The tokens joined by spaces, pieces joined to words."""
@@ -179,7 +180,7 @@ class MobileBertTokenizer(TokenizerBase):
             return [index for word in text for index in self._splitter.ids(word, split_special)]
         return [index if isinstance(index, int) else self.convert_tokens_to_ids(index) for index in text]
 
-    def _decode(self, ids: list[int], skip_special_tokens: bool) -> str:
+    def _decode(self, ids: list[int], skip_special_tokens: bool, spaces_between_special_tokens: bool) -> str:
         tokens = self.convert_ids_to_tokens(ids, skip_special_tokens)
         alone = self._table.outside_vocabulary().keys() | (self._table.added_ids.keys() - set(self.all_special_tokens))
         texts: list[str] = []
@@ -194,4 +195,4 @@ class MobileBertTokenizer(TokenizerBase):
             texts.append(token)
         if pieces:
             texts.append(self.convert_tokens_to_string(pieces))
-        return " ".join(text for text in texts if text)
+        return (" " if spaces_between_special_tokens else "").join(text for text in texts if text)

@@ -6,7 +6,9 @@ from functools import partial
 from typing import Any, ClassVar, Self
 
 from mobilebert_core.errors import TokenizerError
+from mobilebert_core.hub.pushing import push_after_saving, push_saved
 from mobilebert_core.text import model_inputs
+from mobilebert_core.text.added_tokens import ADDITIONAL, SPECIAL_TOKEN_NAMES
 from mobilebert_core.text.batch_rows import Row, check_room, is_batch, listed, listed_words, paired_rows, split_rows
 from mobilebert_core.text.encoding import BatchEncoding
 from mobilebert_core.text.encoding_options import EncodingOptions, LengthWarning, resolve_options
@@ -21,9 +23,10 @@ from mobilebert_core.text.tokenizer_files import TOKENIZER, VOCABULARY, read_voc
 from mobilebert_core.text.tokenizer_loading import constructor_arguments
 from mobilebert_core.text.tokenizer_saving import tokenizer_config, write_tokenizer, write_vocabulary
 from mobilebert_core.text.tokenizer_settings import GENERAL_DEFAULTS, TokenizerSettings
+from mobilebert_core.virtual_bases import VirtualSubclass
 
 
-class TokenizerBase(TokenInventory):
+class TokenizerBase(VirtualSubclass, TokenInventory):
     """A BERT tokenizer: the public surface, over parts that do the work and that a subclass completes.
 
     The parts are a table of tokens, the special tokens in it, and functions of the modules beside this one for rows,
@@ -37,6 +40,10 @@ class TokenizerBase(TokenInventory):
     """
 
     vocab_files_names: ClassVar[dict[str, str]] = {"vocab_file": VOCABULARY, "tokenizer_file": TOKENIZER}
+    SPECIAL_TOKENS_ATTRIBUTES: ClassVar[list[str]] = [*SPECIAL_TOKEN_NAMES, ADDITIONAL]
+    chat_template = None
+    _virtual_base = ("transformers.tokenization_utils_base", "PreTrainedTokenizerBase")
+    _built: ClassVar[tuple[str, ...]]  # attributes that `_build` makes
     is_fast: ClassVar[bool]
     model_max_length: int
     padding_side: str
@@ -65,6 +72,22 @@ class TokenizerBase(TokenInventory):
         table = TokenTable(source, settings.added)
         super().__init__(table, SpecialTokens(table, settings.named, settings.additional, source.path))
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What the tokenizer was made from: calls in between change no fingerprint that a cache goes by."""
+        return {name: value for name, value in vars(self).items() if name not in (*self._built, "_length_warning")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _length_warning=LengthWarning())
+        self._build()
+
+    @property
+    def init_kwargs(self) -> dict[str, Any]:
+        """The keywords that make such a tokenizer, with the special tokens that it now has."""
+        return {**self._config_extras, **self._settings(), **self._special.texts_by_name()}
+
+    def _settings(self) -> dict[str, Any]:
+        return {**{name: getattr(self, name) for name in GENERAL_DEFAULTS}, **self._splitting}
+
     # Supplied by a subclass -------------------------------------------------------------------------------------------
 
     def _encode_batch(
@@ -77,7 +100,7 @@ class TokenizerBase(TokenInventory):
         """The number of pieces of a text."""
         raise NotImplementedError
 
-    def _decode(self, ids: list[int], skip_special_tokens: bool) -> str:
+    def _decode(self, ids: list[int], skip_special_tokens: bool, spaces_between_special_tokens: bool) -> str:
         raise NotImplementedError
 
     def convert_tokens_to_string(self, tokens: list[str]) -> str:
@@ -278,16 +301,24 @@ class TokenizerBase(TokenInventory):
     # Ids and tokens to text -------------------------------------------------------------------------------------------
 
     def decode(
-        self, token_ids: Any, skip_special_tokens: bool = False, clean_up_tokenization_spaces: bool | None = None
+        self,
+        token_ids: Any,
+        skip_special_tokens: bool = False,
+        clean_up_tokenization_spaces: bool | None = None,
+        spaces_between_special_tokens: bool = True,
     ) -> str:
-        """Text of an id or of a list or tensor of ids. Case, accents and spacing of the original are not restored."""
+        """Text of an id or of a list or tensor of ids. Case, accents and spacing of the original are not restored.
+
+        An id that no token has reads "[UNK]". `spaces_between_special_tokens` is for the pure Python tokenizer: False
+        leaves out the spaces around added tokens.
+        """
         ids = as_lists(token_ids)
         ids = [ids] if isinstance(ids, int) else ids
         if any(not hasattr(index, "__index__") for index in ids):
             raise TokenizerError(
                 f"decode: wanted ids of one sequence, got {type(ids[0]).__name__} items. Use batch_decode for several."
             )
-        text = self._decode(ids, skip_special_tokens)
+        text = self._decode(ids, skip_special_tokens, spaces_between_special_tokens)
         if clean_up_tokenization_spaces is None:
             clean_up_tokenization_spaces = self.clean_up_tokenization_spaces
         return self.clean_up_tokenization(text) if clean_up_tokenization_spaces else text
@@ -322,16 +353,27 @@ class TokenizerBase(TokenInventory):
         save_directory: str | os.PathLike[str],
         legacy_format: bool | None = None,
         filename_prefix: str | None = None,
+        push_to_hub: bool = False,
+        **kwargs: Any,
     ) -> tuple[str, ...]:
         """Paths of the files written; both tokenizers here and those of transformers 4 and 5 read them.
 
         `legacy_format=True` leaves out tokenizer.json, False leaves out vocab.txt. A tokenizer that tokenizer.json
         cannot describe (`never_split`, `do_basic_tokenize=False`) is saved without it. Each file is replaced whole.
+        `push_to_hub` uploads the directory afterwards, with the keywords of `mobilebert_core.hub.pushing.push_folder`.
         """
+        name = type(self).__name__
+        last = push_after_saving(f"{name}.save_pretrained", save_directory, push_to_hub, kwargs, name)
         general = {name: getattr(self, name) for name in GENERAL_DEFAULTS}
         config = tokenizer_config(general, self._splitting, self._config_extras, self._table, self._special)
         parts = self._splitting, self._table, self._special
-        return write_tokenizer(save_directory, config, *parts, legacy_format, filename_prefix)
+        written = write_tokenizer(save_directory, config, *parts, legacy_format, filename_prefix)
+        last()
+        return written
+
+    def push_to_hub(self, repo_id: str, **kwargs: Any) -> Any:
+        """Saves the tokenizer and uploads it as `owner/name`; takes the keywords of `save_pretrained`."""
+        return push_saved(self, repo_id, **kwargs)
 
     def save_vocabulary(
         self, save_directory: str | os.PathLike[str], filename_prefix: str | None = None

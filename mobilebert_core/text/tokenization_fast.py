@@ -1,18 +1,20 @@
 """MobileBertTokenizerFast: the same tokenizer on the compiled `tokenizers` library."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from mobilebert_core.errors import TokenizerError
-from mobilebert_core.text.added_tokens import AddedToken
+from mobilebert_core.text.added_tokens import ADDITIONAL, SPECIAL_TOKEN_NAMES, AddedToken
 from mobilebert_core.text.batch_rows import Row, check_rows
 from mobilebert_core.text.encoding import BatchEncoding
 from mobilebert_core.text.encoding_options import EncodingOptions
 from mobilebert_core.text.library_tokenizer import LibrarySettings, LibraryTokenizer
 from mobilebert_core.text.tokenization_base import TokenizerBase
+from mobilebert_core.text.tokenizer_files import VocabularySource
 from mobilebert_core.text.tokenizer_saving import tokenizer_json
+from mobilebert_core.text.vocabulary import learnt_vocabulary
 
 
 class MobileBertTokenizerFast(TokenizerBase):
@@ -24,6 +26,7 @@ class MobileBertTokenizerFast(TokenizerBase):
     """
 
     is_fast: ClassVar[bool] = True
+    _built = ("_tokenizer", "_generation")
     _generation = 0  # counts changes of the vocabulary
 
     def __init__(
@@ -96,19 +99,47 @@ class MobileBertTokenizerFast(TokenizerBase):
         """The decoder of the `tokenizers` library."""
         return self.backend_tokenizer.decoder
 
+    def train_new_from_iterator(
+        self,
+        text_iterator: Iterable[str | list[str]],
+        vocab_size: int,
+        length: int | None = None,
+        new_special_tokens: Iterable[Any] | None = None,
+        special_tokens_map: Mapping[str, str] | None = None,
+        **kwargs: Any,
+    ) -> Self:
+        """A tokenizer with the settings of this one and a vocabulary learnt from texts, or batches of texts.
+
+        Args:
+            length: changes nothing; there is no progress bar.
+            new_special_tokens: added to the special tokens, which come first.
+            special_tokens_map: old text of a special token to its new one.
+            kwargs: of `tokenizers.trainers.WordPieceTrainer`, such as `min_frequency`.
+        """
+        renamed = dict(special_tokens_map or {})
+        named = {name: renamed.get(str(token), token) for name, token in self._special.texts_by_name().items()}
+        additional = [renamed.get(token, token) for token in named.pop(ADDITIONAL, [])]
+        additional += [str(token) for token in new_special_tokens or ()]
+        first = [*named.values(), *additional]
+        vocabulary = learnt_vocabulary(text_iterator, vocab_size, first, self._splitting, **kwargs)
+        source = VocabularySource(vocabulary, "train_new_from_iterator", {}, {})
+        return type(self)(
+            **{**self._settings(), **dict.fromkeys(SPECIAL_TOKEN_NAMES), **named},
+            additional_special_tokens=additional,
+            _source=source,
+        )
+
     def convert_tokens_to_string(self, tokens: list[str]) -> str:
         """The tokens joined by spaces, pieces joined to words, punctuation and contractions pulled close."""
         return self.backend_tokenizer.decoder.decode(tokens)
 
-    def _decode(self, ids: list[int], skip_special_tokens: bool) -> str:
-        if ids and min(ids) < 0:
-            raise TokenizerError(
-                f"decode: wanted ids from 0 on, got {min(ids)}. Replace labels that are to be ignored before decoding."
-            )
+    def _decode(self, ids: list[int], skip_special_tokens: bool, spaces_between_special_tokens: bool) -> str:
         added = self._table.added
-        if any(index in added and not added[index].special for index in ids):
+        negative = bool(ids) and min(ids) < 0  # labels that are to be ignored, which the library does not take
+        if negative or any(index in added and not added[index].special for index in ids):
             # tokenizers 0.23, unlike 0.15, writes such tokens as they are matched: in lower case
-            tokens = self.convert_ids_to_tokens(ids, skip_special_tokens)
+            special = set(self.all_special_ids) if skip_special_tokens else ()
+            tokens = [self._special.unknown if i < 0 else self._token_of(i) for i in ids if i not in special]
             return self.convert_tokens_to_string([token for token in tokens if token is not None])
         return self.backend_tokenizer.decode(ids, skip_special_tokens=skip_special_tokens)
 

@@ -13,7 +13,11 @@ from mobilebert_core.text.tokenizer_settings import GENERAL_DEFAULTS, WORDPIECE_
 
 from ..hub.resolve import resolve, take_hub_keywords
 
-_WITHOUT_EFFECT = ("trust_remote_code", "use_fast")  # keywords of from_pretrained in transformers; see AutoTokenizer
+# Keywords of from_pretrained in transformers, whose Auto class adds some of its own; `use_fast` is AutoTokenizer's.
+_WITHOUT_EFFECT = (
+    "trust_remote_code", "use_fast", "code_revision", "config", "tokenizer_type", "_commit_hash", "_from_auto",
+    "_from_pipeline",
+)  # fmt: skip
 _ARGUMENTS = {
     *SPECIAL_TOKEN_NAMES, ADDITIONAL, *GENERAL_DEFAULTS, *WORDPIECE_DEFAULTS, "max_len", "added_tokens_decoder",
     "do_lower_case", "do_basic_tokenize", "never_split", "tokenize_chinese_chars", "strip_accents",

@@ -34,7 +34,7 @@ def tokenizer_json(table: TokenTable, special: SpecialTokens, splitting: Mapping
         "decoder": {"type": "WordPiece", "prefix": splitting["wordpieces_prefix"], "cleanup": True},
         "model": {
             "type": "WordPiece",
-            "unk_token": special.text("unk_token"),
+            "unk_token": special.unknown,
             "continuing_subword_prefix": splitting["wordpieces_prefix"],
             "max_input_chars_per_word": splitting["max_input_chars_per_word"],
             "vocab": dict(sorted(table.vocabulary.items(), key=lambda item: item[1])),

@@ -59,7 +59,8 @@ class TokenizerSettings:
         added = rest.pop("added_tokens_decoder", None) or {}
         extras = rest.pop("_config_extras", {})
         splitting = {**splitting, **{name: rest.pop(name, value) for name, value in WORDPIECE_DEFAULTS.items()}}
-        rest.pop("verbose", None)
+        for name in ("verbose", "from_slow"):
+            rest.pop(name, None)
         source = rest.pop("_source", None)
         general = {name: rest.pop(name, value) for name, value in GENERAL_DEFAULTS.items()}
         if general["model_max_length"] is None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from ..errors import InputError
 from ..files import same_file, write_text
+from .tokenizer_settings import WORDPIECE_DEFAULTS
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
@@ -23,26 +25,41 @@ def train_vocabulary(
     """
     if any(same_file(output, path) for path in files):
         raise InputError(f"vocabulary: {output} is one of the texts. Write the vocabulary elsewhere; nothing was done.")
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
-
     if size <= len(SPECIAL_TOKENS):
         raise InputError(f"vocabulary: size must be above the {len(SPECIAL_TOKENS)} special tokens, got {size}.")
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=size,
-        min_frequency=min_frequency,
-        special_tokens=list(SPECIAL_TOKENS),
-        continuing_subword_prefix="##",
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(_lines(files), trainer)
-    vocabulary = tokenizer.get_vocab()
+    splitting = {"do_lower_case": lowercase, **WORDPIECE_DEFAULTS}
+    vocabulary = learnt_vocabulary(_lines(files), size, SPECIAL_TOKENS, splitting, min_frequency=min_frequency)
     if len(vocabulary) <= len(SPECIAL_TOKENS):
         raise InputError(f"vocabulary: no words in {', '.join(map(str, files))}; wanted UTF-8 text, one text a line.")
     write_text(output, "".join(f"{token}\n" for token in sorted(vocabulary, key=vocabulary.__getitem__)))
     return len(vocabulary)
+
+
+def learnt_vocabulary(
+    texts: Iterable[Any], size: int, special_tokens: Sequence[str], splitting: Mapping[str, Any], **kwargs: Any
+) -> dict[str, int]:
+    """Token to id of word pieces learnt from texts (or batches of them); the special tokens come first.
+
+    `splitting` says how text is normalized and split, `kwargs` are of `tokenizers.trainers.WordPieceTrainer`.
+    """
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(
+        clean_text=splitting.get("clean_text", True),
+        handle_chinese_chars=splitting.get("tokenize_chinese_chars", True),
+        strip_accents=splitting.get("strip_accents"),
+        lowercase=splitting["do_lower_case"],
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=size,
+        special_tokens=list(dict.fromkeys(special_tokens)),
+        continuing_subword_prefix=splitting["wordpieces_prefix"],
+        **{"show_progress": False, **kwargs},
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return tokenizer.get_vocab()
 
 
 def _lines(files: Sequence[Path]) -> Iterator[str]:

@@ -9,6 +9,8 @@ from ..tensor_info import MappedCheckpoint, WeightFile
 
 # What wraps a whole model: DataParallel and DistributedDataParallel, torch.compile, and modules of training loops.
 _WRAPPERS = ("module.", "_orig_mod.", "model.")
+# What wraps modules inside of a model: activation checkpointing, FSDP, torch.compile.
+_INNER_WRAPPERS = ("_checkpoint_wrapped_module.", "_fsdp_wrapped_module.", "_orig_mod.")
 # The root of models that were converted from Google's names by hand.
 _OLD_ROOT = "bert."
 # The names of norms until 2019, which come from TensorFlow.
@@ -31,8 +33,15 @@ def torch_names(file: WeightFile, weights: Iterable[Weight]) -> MappedCheckpoint
     return MappedCheckpoint(file, "torch", found, dropped)
 
 
+def without_inner_wrappers(name: str) -> str:
+    """A name of a state dict as it is without wrappers of modules inside the model."""
+    for wrapper in _INNER_WRAPPERS:
+        name = name.replace(wrapper, "")
+    return name
+
+
 def _full_name(name: str, known: Iterable[str]) -> str:
-    stripped = name
+    stripped = without_inner_wrappers(name)
     while stripped.startswith(_WRAPPERS):
         stripped = stripped.partition(".")[2]
     if stripped.startswith(_OLD_ROOT):

@@ -1,0 +1,86 @@
+"""What a model is built with when it is loaded: a policy, a device, and the variables that a user's class adds."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import keras
+import numpy as np
+
+from mobilebert_core.checkpoints.call_keywords import one_device
+from mobilebert_core.checkpoints.own_weights import OwnWeights
+from mobilebert_core.configuration.fields import DTYPES
+from mobilebert_core.errors import ConfigError
+from mobilebert_core.weights import Weight
+
+from . import lora
+from .variables import variable_array
+
+
+def policy_of(dtype: Any, of_file: str | None) -> Any:
+    """The policy of a call: "auto" is the dtype of the file. Raises ConfigError for one that no model has."""
+    if dtype == "auto":
+        return of_file
+    if isinstance(dtype, str) and not dtype.startswith("mixed_") and dtype not in DTYPES:
+        raise ConfigError(f"dtype must be 'auto', a Keras policy or one of {', '.join(DTYPES)}, got {dtype!r}.")
+    return dtype
+
+
+def mapped_device(call: str, device_map: Any) -> AbstractContextManager[Any]:
+    """The context in which variables are made on the one device of a `device_map`, if there is one.
+
+    Raises:
+        ConfigError: for one that is not here, and as `one_device`.
+    """
+    devices = keras.distribution.list_devices() if device_map is not None else []
+    accelerated = any(not device.startswith("cpu") for device in devices)
+    asked = "auto" if device_map is None else one_device(call, device_map, accelerated)
+    if asked == "auto":
+        return nullcontext()
+    name = f"gpu:{asked}" if isinstance(asked, int) else str(asked).lower().replace("cuda", "gpu")
+    name = name if ":" in name else f"{name}:0"
+    if name not in ("cpu:0", *devices):
+        raise ConfigError(f"{call}: device_map={device_map!r} asks for {name}, which is not here. Pass 'auto'.")
+    return keras.device(name)
+
+
+def array_to_write(model: Any, weight: Weight) -> np.ndarray:
+    """A weight as it goes into a file: adapters merged, bfloat16 as float32, in PyTorch's orientation."""
+    value = model.variable_of(weight)
+    array = variable_array(value if isinstance(value, keras.Variable) else lora.merged(model._layer_of(weight)))
+    array = array.astype("float32" if model.variable_dtype == "bfloat16" else model.variable_dtype, copy=False)
+    return array.T if "keras" in weight.transposed else array
+
+
+def own_weights(model: Any) -> OwnWeights:
+    """What a loader must know of a class of the user's."""
+    shapes = {name: tuple(variable.shape) for name, variable in own_variables(model).items()}
+    return OwnWeights(model._has_pooler, shapes)
+
+
+def own_variables(model: Any) -> dict[str, Any]:
+    """What a class of the user's holds beside the weights of the table: "out.kernel" of its layer `out`.
+
+    Raises:
+        ConfigError: when it has no `mobilebert`, or weights in another way than by layers as attributes.
+    """
+    name = type(model).__name__
+    if not hasattr(model, "mobilebert"):
+        raise ConfigError(
+            f"{name}: wanted a TFMobileBertMainLayer under the name `mobilebert`, as in "
+            "self.mobilebert = TFMobileBertMainLayer(config, initializer=initializer, dtype=dtype); the class has none."
+        )
+    table = {id(model.variable_of(weight)) for weight in model.weight_table() if weight.tied_to is None}
+    found = {}
+    for attribute, layer in vars(model).items():
+        if isinstance(layer, keras.Layer) and attribute != "mobilebert":
+            for variable in (v for v in layer.weights if id(v) not in table):
+                inner = variable.path.rpartition(f"{layer.name}/")[2].replace("/", ".")
+                found[f"{attribute}.{inner}"] = variable
+    if len(found) + len(table) < len({id(v) for v in model.weights}):
+        raise ConfigError(
+            f"{name}: wanted layers as attributes of their own, such as self.out; the class holds weights in another "
+            "way, for which a checkpoint has no name."
+        )
+    return found
