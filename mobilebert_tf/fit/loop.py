@@ -55,8 +55,8 @@ class TrainedByKeras(_Model):
     ) -> None:
         """As `keras.Model.compile`. Without a loss the model computes its own from the labels.
 
-        Metrics passed for a head with several outputs are counted for each. "accuracy" leaves out labels of
-        -100. `jit_compile` is off by default: every new length would be compiled again. The optimizer
+        Metrics passed for a head with several outputs are counted for each. Losses and metrics of Keras are computed
+        from the logits and leave out labels of -100 (`loss_table.py`); a user's own get the logits. `jit_compile` is off by default: every new length would be compiled again. The optimizer
         is built here and, on TensorFlow, Adam and AdamW update each weight in one operation, which brings the
         first step from minutes to seconds. "adam" and "adamw" by name are `FusedAdam` and `FusedAdamW`.
         """
@@ -69,12 +69,13 @@ class TrainedByKeras(_Model):
             loss_weights = by_output(name, self.head, loss_weights)
             loss_weights = list(loss_weights.values()) if len(self.head.tasks) == 1 else loss_weights
         self._compile_loss = self._compile_metrics = self.loss = None  # Keras would keep those of an earlier call
+        loss = losses_by_output(name, self.config, self.head, loss)
         super().compile(
             optimizer=fused(optimizer),
-            loss=losses_by_output(name, self.head, loss),
+            loss=loss,
             loss_weights=loss_weights,
-            metrics=metrics_by_output(name, self.head, metrics),
-            weighted_metrics=metrics_by_output(name, self.head, weighted_metrics),
+            metrics=metrics_by_output(name, self.config, self.head, metrics, loss),
+            weighted_metrics=metrics_by_output(name, self.config, self.head, weighted_metrics, loss),
             jit_compile=jit_compile,
             **kwargs,
         )
