@@ -56,9 +56,10 @@ class TrainedByKeras(_Model):
         """As `keras.Model.compile`. Without a loss the model computes its own from the labels.
 
         Metrics passed for a head with several outputs are counted for each. Losses and metrics of Keras are computed
-        from the logits and leave out labels of -100 (`loss_table.py`); a user's own get the logits. `jit_compile` is off by default: every new length would be compiled again. The optimizer
-        is built here and, on TensorFlow, Adam and AdamW update each weight in one operation, which brings the
-        first step from minutes to seconds. "adam" and "adamw" by name are `FusedAdam` and `FusedAdamW`.
+        from the logits and leave out labels of -100 (`loss_table.py`); a user's own get the logits. `jit_compile` is
+        off by default: every new length would be compiled again. The optimizer is built here and, on TensorFlow, Adam
+        and AdamW update each weight in one operation, which brings the first step from minutes to seconds. "adam" and
+        "adamw" by name are `FusedAdam` and `FusedAdamW`.
         """
         name = type(self).__name__
         if loss is None and loss_weights is not None:

@@ -7,7 +7,6 @@ labels have the shape of the scores, it is the single score's for rows of `form`
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,8 +20,8 @@ class Row:
     Attributes:
         gets: "logits" (the object is made with from_logits=True), "probabilities" (sigmoid or softmax before),
             "decisions" (the number of the best class; 0 or 1 for each of several labels), "scores" (as they are).
-        labels: "one-hot" (the shape of the scores; class numbers are encoded), "numbers" (class numbers alone), "values"
-            (the shape of the scores; class numbers are refused).
+        labels: "one-hot" (the shape of the scores; class numbers are encoded), "numbers" (class numbers alone),
+            "values" (the shape of the scores; class numbers are refused).
         form: "elements" (each score is a case of its own, and of two classes the second is the positive one), "rows"
             (the scores of a text or token belong together), "whole" (one number for the whole batch).
         activation: "sigmoid" or "softmax" where the formula decides; None where the problem type does.
@@ -130,12 +129,13 @@ TABLE: dict[str, Row] = {
     "Metric": Row("scores", refused=_BASE),
     "Loss": Row("scores", refused=_BASE),
 }
+ALONG_SCORES = ("ConcordanceCorrelation", "CosineSimilarity", "PearsonCorrelation")  # nothing where there is one score
 NAMES = {row.function: name for name, row in TABLE.items() if row.function}  # class by function
 
 
 def name_of(part: Any) -> str | None:
     """The name in the table of an object, class or function of Keras; None for what is the user's own."""
-    if type(part) is keras.metrics.MeanMetricWrapper and name_of(part._fn):
+    if type(part) is keras.metrics.MeanMetricWrapper:
         return name_of(part._fn)
     kind = part if isinstance(part, type) else type(part)
     for module in (keras.losses, keras.metrics):
@@ -149,10 +149,13 @@ def name_of(part: Any) -> str | None:
 
 def row_of(part: Any) -> Row:
     """The row of an object of Keras, as its own options make it."""
+
+    def option(name: str) -> Any:
+        return getattr(part, name, None)
+
     name = name_of(part)
     assert name is not None  # the caller has asked
     row = TABLE[name]
-    option: Callable[[str], Any] = lambda n: getattr(part, n, None)  # noqa: E731
     if name in ("IoU", "MeanIoU", "OneHotIoU", "OneHotMeanIoU"):
         gets = "decisions" if option("sparse_y_pred") else "scores"
         labels = "numbers" if option("sparse_y_true") else "one-hot"

@@ -1,12 +1,12 @@
 """Losses and metrics as `compile` takes them, in the form in which they fit the scores of a head.
 
-The models return logits. A loss or metric of Keras, by name, class, function or object, is computed from them as its row
-in `loss_table.py` says; what a user has written is left as it is and gets the logits. An object is never changed.
+The models return logits. A loss or metric of Keras, by name, class, function or object, is computed from them as its
+row in `loss_table.py` says; what a user has written is left as it is and gets the logits. An object is never changed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
@@ -18,7 +18,7 @@ from mobilebert_core.configuration.fields import MULTI_LABEL, REGRESSION, SINGLE
 from mobilebert_core.errors import ConfigError
 from mobilebert_core.heads import Head, Task
 
-from .loss_table import NAMES, TABLE, name_of, row_of
+from .loss_table import ALONG_SCORES, NAMES, TABLE, name_of, row_of
 from .of_logits import LossOfLogits, MetricOfLogits, Scores, arranged
 
 
@@ -111,7 +111,8 @@ def scores_of(config: MobileBertConfig, task: Task, loss: Any) -> Scores:
     if config.problem_type in (MULTI_LABEL, SINGLE_LABEL):
         return Scores("sigmoid" if config.problem_type == MULTI_LABEL else "softmax")
     if config.problem_type == REGRESSION or config.num_labels == 1:
-        return Scores("sigmoid" if by_loss == "sigmoid" else "values")
+        axis = "one" if config.num_labels == 1 else "classes"
+        return Scores("sigmoid" if by_loss == "sigmoid" else "values", axis)
     return Scores(by_loss or "labels")
 
 
@@ -125,7 +126,7 @@ def _loss(class_name: str, config: MobileBertConfig, task: Task, passed: Any) ->
         return None
     if isinstance(passed, str) and passed.lower() in ("crossentropy", "ce"):
         passed = _crossentropy(config, task)
-    loss = _got(class_name, "loss", keras.losses.get, passed)
+    loss = _got(class_name, "loss", _named(keras.losses), passed)
     name = name_of(loss)
     if name is None or not hasattr(keras.losses, name):
         return loss
@@ -142,7 +143,7 @@ def _loss(class_name: str, config: MobileBertConfig, task: Task, passed: Any) ->
     _refuse(class_name, name, row.refused)
     scores = scores_of(config, task, loss)
     if scores.meaning == "values":
-        _check_regression(class_name, config, name)
+        _check_regression(class_name, name, config.num_labels == 1, "binary_crossentropy or mean_squared_error")
         return loss
     return LossOfLogits(loss, scores)
 
@@ -161,7 +162,7 @@ def _metric(class_name: str, scores: Scores, passed: Any) -> Any:
         if scores.meaning == "values":
             return passed  # Keras decides by the shapes
         return MetricOfLogits(keras.metrics.Accuracy(name=passed), scores)
-    metric = _got(class_name, "metric", _metric_named, passed)
+    metric = _got(class_name, "metric", _named(keras.metrics), passed)
     if not isinstance(metric, keras.metrics.Metric):
         if name := name_of(metric):
             _refuse(class_name, name, TABLE[name].refused)
@@ -174,25 +175,28 @@ def _metric(class_name: str, scores: Scores, passed: Any) -> Any:
     if scores.axis != "classes" and name in ("F1Score", "FBetaScore"):
         _refuse(class_name, name, f"it needs a fixed number of classes, and here they are {scores.axis}. Pass accuracy")
     if scores.meaning == "values":
-        if not row.negative:
-            _refuse(class_name, name, _NOT_NEGATIVE)
+        _check_regression(class_name, name, scores.axis == "one", "mean_squared_error or R2Score")
         return MetricOfLogits(metric, scores) if row.labels == "values" else metric
     return MetricOfLogits(metric, scores)
 
 
 _NOT_NEGATIVE = (
-    "it wants values above 0, and the scores of a regression are any numbers. Pass a function of your own that says how, "
-    "e.g. of keras.ops.exp(scores)"
+    "it wants values above 0, and the scores of a regression are any numbers. Pass a function of your own that says "
+    "how, e.g. of keras.ops.exp(scores)"
 )
+_ONE_SCORE = "it compares the scores of one text with each other, and num_labels is 1. Pass {} instead"
 
 
-def _metric_named(passed: Any) -> Any:
-    """As `keras.metrics.get`, which has no names for some of the functions that Keras exports."""
-    if isinstance(passed, str) and passed in NAMES and not hasattr(keras.metrics, NAMES[passed]):
-        return getattr(keras.losses, passed)
-    if isinstance(passed, type) and issubclass(passed, keras.losses.Loss):
-        return keras.metrics.get(passed.__name__)
-    return keras.metrics.get(passed)
+def _named(kind: Any) -> Callable[[Any], Any]:
+    """As `keras.losses.get` or `keras.metrics.get`, also for what Keras exports without a name there."""
+
+    def get(passed: Any) -> Any:
+        if isinstance(passed, str) and (passed in TABLE or passed in NAMES):
+            found = getattr(kind, passed, None) or getattr(keras.losses, passed, None)
+            return kind.get(passed if found is None else found)
+        return kind.get(passed)
+
+    return get
 
 
 def _got(class_name: str, kind: str, get: Any, passed: Any) -> Any:
@@ -207,14 +211,12 @@ def _got(class_name: str, kind: str, get: Any, passed: Any) -> Any:
         raise ConfigError(f"{class_name}.compile: Keras has no {kind} {passed!r} ({e}).{hint}") from e
 
 
-def _check_regression(class_name: str, config: MobileBertConfig, name: str) -> None:
+def _check_regression(class_name: str, name: str, one_score: bool, instead: str) -> None:
     row = TABLE[name]
     if not row.negative:
         _refuse(class_name, name, _NOT_NEGATIVE)
-    if row.activation == "softmax" and config.num_labels == 1:
-        _refuse(
-            class_name, name, "it compares classes, and num_labels is 1. Pass binary_crossentropy, or set num_labels"
-        )
+    if one_score and (row.activation == "softmax" or name in ALONG_SCORES):
+        _refuse(class_name, name, _ONE_SCORE.format(instead))
 
 
 def _refuse(class_name: str, name: str, why: str) -> None:

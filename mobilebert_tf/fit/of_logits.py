@@ -24,7 +24,8 @@ class Scores:
     Attributes:
         meaning: "softmax" (one class), "sigmoid" (several labels), "values" (regression), or "labels" (the labels
             say: floats of the shape of the logits are several labels).
-        axis: what C counts: "classes", "choices", or "positions" (labels beyond the last one are left out).
+        axis: what C counts: "classes", "choices", "positions" (labels beyond the last one are left out), or "one" (C is
+            1).
     """
 
     meaning: str
@@ -254,7 +255,7 @@ class MetricOfLogits(keras.metrics.Metric):
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         found = arranged(self.name, self.row, self.scores, y_true, y_pred, sample_weight)
         kept = ops.cast(found.counted, self.dtype)
-        weight = kept if found.weight is None else ops.cast(found.weight, self.dtype) * kept
+        weight = kept if found.weight is None else found.weight * ops.cast(found.counted, found.weight.dtype)
         self.metric.update_state(found.labels, found.scores, sample_weight=weight)
 
     def result(self) -> Any:
