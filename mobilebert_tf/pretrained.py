@@ -197,10 +197,14 @@ class TFMobileBertPreTrainedModel(CallForms, TrainedByKeras, keras.Model):
 
     def gradient_checkpointing_enable(self) -> None:
         """Recomputes each block in the backward pass instead of keeping its activations (`keras.remat`)."""
-        self.mobilebert.encoder.gradient_checkpointing = True
+        self._set_gradient_checkpointing(True)
 
     def gradient_checkpointing_disable(self) -> None:
-        self.mobilebert.encoder.gradient_checkpointing = False
+        self._set_gradient_checkpointing(False)
+
+    def _set_gradient_checkpointing(self, on: bool) -> None:
+        self.mobilebert.encoder.gradient_checkpointing = on
+        self.train_function = None  # a graph recorded before would go on as it was
 
     def enable_lora(self, rank: int, targets: Any = lora.DEFAULT_TARGETS, alpha: float | None = None) -> None:
         """Freezes the encoder but for low-rank adapters (LoRA) beside some of its matrices; a head trains whole.

@@ -167,16 +167,17 @@ def _metric(class_name: str, scores: Scores, passed: Any) -> Any:
         if name := name_of(metric):
             _refuse(class_name, name, TABLE[name].refused)
         metric = keras.metrics.MeanMetricWrapper(metric, name=getattr(metric, "__name__", None))
+    if isinstance(passed, str):
+        metric.name = passed  # as Keras does
     name = name_of(metric)
     if name is None:
         return metric
-    row = row_of(metric)
-    _refuse(class_name, name, row.refused)
+    _refuse(class_name, name, row_of(metric).refused)
     if scores.axis != "classes" and name in ("F1Score", "FBetaScore"):
         _refuse(class_name, name, f"it needs a fixed number of classes, and here they are {scores.axis}. Pass accuracy")
     if scores.meaning == "values":
         _check_regression(class_name, name, scores.axis == "one", "mean_squared_error or R2Score")
-        return MetricOfLogits(metric, scores) if row.labels == "values" else metric
+        return MetricOfLogits(metric, scores) if TABLE[name].labels == "values" else metric
     return MetricOfLogits(metric, scores)
 
 

@@ -312,7 +312,7 @@ def test_a_compiled_model_counts_the_same_after_saving(tmp_path):
     p = expit(np.asarray(model(x).logits, np.float64))
     assert found["accuracy"] == pytest.approx(np.mean((p > 0.5) == labels), rel=1e-5)
     assert found["area"] == pytest.approx(sk.roc_auc_score(labels.ravel(), p.ravel()), rel=1e-4)
-    assert found["precision"] == pytest.approx(sk.precision_score(labels.ravel(), p.ravel() > 0.5), rel=1e-5)
+    assert found["Precision"] == pytest.approx(sk.precision_score(labels.ravel(), p.ravel() > 0.5), rel=1e-5)
     assert found["f1_score"] == pytest.approx(sk.f1_score(labels, p > 0.5, average=None), rel=1e-5)
     focal = keras.losses.BinaryFocalCrossentropy()(labels, p.astype(np.float32))
     assert found["loss"] == pytest.approx(float(focal), rel=1e-4)
@@ -328,19 +328,18 @@ def test_losses_and_metrics_by_output_of_a_model(tmp_path):
     x, y = data("PreTraining")
     model = build("PreTraining", initializer_range=0.5)
     y["labels"][:, ::2] = -100
-    auc = keras.metrics.AUC(num_thresholds=20000)
     model.compile(
         keras.optimizers.SGD(0.0),
         loss={"labels": "categorical_focal_crossentropy", "next_sentence_label": keras.losses.KLDivergence()},
-        metrics={"next_sentence_label": [auc, "Recall"], "labels": "sparse_categorical_accuracy"},
+        metrics={"next_sentence_label": ["AUC", "Recall"], "labels": "sparse_categorical_accuracy"},
     )
     history = model.fit(x, y, batch_size=8, verbose=0).history
     outputs, kept = model(x), y["labels"] != -100
     q = softmax(np.asarray(outputs.seq_relationship_logits), axis=-1)
     following = y["next_sentence_label"]
-    assert history["seq_relationship_logits_auc"][0] == pytest.approx(sk.roc_auc_score(following, q[:, 1]), rel=1e-4)
+    assert history["seq_relationship_logits_AUC"][0] == pytest.approx(sk.roc_auc_score(following, q[:, 1]), rel=1e-2)
     wanted = sk.recall_score(following, q[:, 1] > 0.5)
-    assert history["seq_relationship_logits_recall"][0] == pytest.approx(wanted, rel=1e-5)
+    assert history["seq_relationship_logits_Recall"][0] == pytest.approx(wanted, rel=1e-5)
     best = np.asarray(outputs.prediction_logits).argmax(-1)
     assert history["prediction_logits_sparse_categorical_accuracy"][0] == pytest.approx(
         np.mean(best[kept] == y["labels"][kept]), rel=1e-5
