@@ -6,38 +6,95 @@ TensorFlow is imported when it is needed, because Keras may run on another backe
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
+from operator import itemgetter
 from typing import Any
 
 import keras
+
+KINDS = 16  # graphs that are kept at once: one for each combination of names, ranks and dtypes in use
+
+# What Keras keeps in every layer, but for what decides how the layer computes. Weights and inner layers are attributes.
+_OF_KERAS = frozenset(vars(keras.layers.Layer(name="layer")))
+
+
+class Watch:
+    """Says whether a model computes as it did: the same layers with the same attributes, by identity.
+
+    Values of weights may change. Looking takes about as long as listing the weights.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self._seen: list[tuple[Any, int, Any, Any, list[tuple[Any, Any]]]] = []
+        self._config: Any = None
+
+    def look(self) -> None:
+        """Remembers the model as it is now."""
+        self._config = (self._model.config, dict(vars(self._model.config)))
+        self._seen = []
+        for layer in self._model._flatten_layers():
+            own = vars(layer)
+            model = isinstance(layer, keras.Model)
+            keys = {n for n in own.keys() - _OF_KERAS if not n.startswith("_self_")}  # TensorFlow's: of checkpoints
+            if model:  # the rest is of its training
+                keys = {n for n in keys if isinstance(own[n], keras.layers.Layer)}
+            take = itemgetter("_trainable", "_dtype_policy", *keys)  # two at least, or it would not be a tuple
+            inside = [(own[n], own[n].copy()) for n in keys if isinstance(own[n], list | dict | set)]
+            self._seen.append((own, -1 if model else len(own), take, take(own), inside))
+
+    def changed(self) -> bool:
+        """True where `look` would find something else than it did, or has not been called."""
+        if not self._seen or self._config[0] is not self._model.config or self._config[1] != vars(self._config[0]):
+            return True
+        try:
+            for own, size, take, attributes, inside in self._seen:
+                if (size not in (-1, len(own))) or take(own) != attributes:
+                    return True
+                for container, copy in inside:
+                    if container != copy:
+                        return True
+        except (KeyError, TypeError, ValueError):  # an attribute went, or arrays were compared: other ones
+            return True
+        return False
 
 
 class RecordedGraphs:
     """The function as a graph of any batch size and length, recorded once for the names, ranks and dtypes of arrays.
 
-    On other backends than TensorFlow it is the function itself.
+    When the model has changed, all graphs are recorded anew. On other backends than TensorFlow it is the function
+    itself.
 
     Args:
+        function: of arrays by name.
+        model: the model that it runs.
         jit_compile: as in `tf.function`.
     """
 
-    def __init__(self, function: Callable[[Mapping[str, Any]], Any], jit_compile: bool | None = None) -> None:
+    def __init__(
+        self, function: Callable[[Mapping[str, Any]], Any], model: Any, jit_compile: bool | None = None
+    ) -> None:
         self._function = function
+        self._watch = Watch(model)
         self._jit_compile = jit_compile
-        self._state: Hashable = None
         self._graphs: dict[Hashable, Callable[[Mapping[str, Any]], Any]] = {}
 
-    def __call__(self, arrays: Mapping[str, Any], state: Hashable = None) -> Any:
-        """The function's result. When `state` is not that of the last call, the graphs recorded so far are dropped."""
+    def __call__(self, arrays: Mapping[str, Any]) -> Any:
+        """The function's result."""
         if keras.backend.backend() != "tensorflow":
             return self._function(arrays)
         import tensorflow as tf
 
-        if state != self._state:
-            self._graphs, self._state = {}, state
+        if self._graphs and self._watch.changed():
+            self._graphs = {}
         tensors = {name: tf.convert_to_tensor(array) for name, array in arrays.items()}
         kind = tuple(sorted((name, tensor.shape.rank, tensor.dtype.name) for name, tensor in tensors.items()))
-        if kind not in self._graphs:
+        graph = self._graphs.get(kind)
+        if graph is None:
             specs = {name: tf.TensorSpec([None] * tensor.shape.rank, tensor.dtype) for name, tensor in tensors.items()}
-            graph = tf.function(self._function, autograph=False, jit_compile=self._jit_compile)
-            self._graphs[kind] = graph.get_concrete_function(specs)
-        return self._graphs[kind](tensors)
+            recorded = tf.function(self._function, autograph=False, jit_compile=self._jit_compile)
+            graph = recorded.get_concrete_function(specs)
+            if len(self._graphs) >= KINDS:
+                self._graphs.pop(next(iter(self._graphs)))
+            self._graphs[kind] = graph
+            self._watch.look()  # after recording, which may build layers
+        return graph(tensors)

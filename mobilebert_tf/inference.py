@@ -27,7 +27,7 @@ class Runner:
             raise InputError(f"Runner: device is for PyTorch; Keras places its models itself, got {device!r}.")
         self.model = model
         self.config = model.config
-        self._graphs = RecordedGraphs(self._outputs)
+        self._graphs = RecordedGraphs(self._outputs, model)
 
     @classmethod
     def from_pretrained(cls, head: str, path: str | Path, *, device: Any = None, **kwargs: Any) -> Self:

@@ -86,7 +86,7 @@ class Trainer(TrainerBase):
             self.scaler.build(variables)
         self.steps = 0
         self._weights = {w.name: w for w in model.weight_table() if w.tied_to is None}
-        self._gradient_graphs = RecordedGraphs(self._gradients, compile or None)
+        self._gradient_graphs = RecordedGraphs(self._gradients, self.model, compile or None)
         self._runner = Runner(self.model)
         self._update = tf.function(self._apply, autograph=False, jit_compile=compile or None)
         for place, seed in enumerate(self._seeds()):

@@ -83,10 +83,14 @@ class TransformersSurface(keras.Model):
 
     def gradient_checkpointing_enable(self) -> None:
         """Recomputes each block in the backward pass instead of keeping its activations (`keras.remat`)."""
-        self.base_model.encoder.gradient_checkpointing = True
+        self._set_gradient_checkpointing(True)
 
     def gradient_checkpointing_disable(self) -> None:
-        self.base_model.encoder.gradient_checkpointing = False
+        self._set_gradient_checkpointing(False)
+
+    def _set_gradient_checkpointing(self, on: bool) -> None:
+        self.base_model.encoder.gradient_checkpointing = on
+        self.train_function = None  # a graph recorded before would go on as it was
 
     @property
     def is_gradient_checkpointing(self) -> bool:

@@ -23,6 +23,7 @@ from mobilebert_core.inputs import TEXT_INPUTS
 
 from ..calling import named_inputs
 from ..distributed import for_one_replica
+from ..graphs import Watch
 from ..losses import head_loss, labelled_only, weight_of
 from .data import prepared, remaining_class_weight
 from .metrics import by_output, losses_by_output, metrics_by_output
@@ -55,10 +56,11 @@ class TrainedByKeras(_Model):
     ) -> None:
         """As `keras.Model.compile`. Without a loss the model computes its own from the labels.
 
-        Metrics passed for a head with several outputs are counted for each. "accuracy" leaves out labels of
-        -100. `jit_compile` is off by default: every new length would be compiled again. The optimizer
-        is built here and, on TensorFlow, Adam and AdamW update each weight in one operation, which brings the
-        first step from minutes to seconds. "adam" and "adamw" by name are `FusedAdam` and `FusedAdamW`.
+        Metrics passed for a head with several outputs are counted for each. Losses and metrics of Keras are computed
+        from the logits and leave out labels of -100 (`loss_table.py`); a user's own get the logits. `jit_compile` is
+        off by default: every new length would be compiled again. The optimizer is built here and, on TensorFlow, Adam
+        and AdamW update each weight in one operation, which brings the first step from minutes to seconds. "adam" and
+        "adamw" by name are `FusedAdam` and `FusedAdamW`.
         """
         name = type(self).__name__
         if loss is None and loss_weights is not None:
@@ -69,12 +71,14 @@ class TrainedByKeras(_Model):
             loss_weights = by_output(name, self.head, loss_weights)
             loss_weights = list(loss_weights.values()) if len(self.head.tasks) == 1 else loss_weights
         self._compile_loss = self._compile_metrics = self.loss = None  # Keras would keep those of an earlier call
+        self.__dict__.pop("_prediction_graphs", None)
+        loss = losses_by_output(name, self.config, self.head, loss)
         super().compile(
             optimizer=fused(optimizer),
-            loss=losses_by_output(name, self.head, loss),
+            loss=loss,
             loss_weights=loss_weights,
-            metrics=metrics_by_output(name, self.head, metrics),
-            weighted_metrics=metrics_by_output(name, self.head, weighted_metrics),
+            metrics=metrics_by_output(name, self.config, self.head, metrics, loss),
+            weighted_metrics=metrics_by_output(name, self.config, self.head, weighted_metrics, loss),
             jit_compile=jit_compile,
             **kwargs,
         )
@@ -214,7 +218,7 @@ class TrainedByKeras(_Model):
     def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """As `keras.Model.evaluate`, with the checks of `fit`."""
         passed = self._prepared(super().evaluate, x, y, args, kwargs)
-        with self._explained():
+        with self._explained(), self._current_graphs():
             return super().evaluate(**passed)
 
     def train_on_batch(self, x: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
@@ -223,7 +227,8 @@ class TrainedByKeras(_Model):
 
     def test_on_batch(self, x: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """As `keras.Model.test_on_batch`, with the checks of `fit`."""
-        return super().test_on_batch(**self._prepared(super().test_on_batch, x, y, args, kwargs))
+        with self._current_graphs():
+            return super().test_on_batch(**self._prepared(super().test_on_batch, x, y, args, kwargs))
 
     def _prepared(self, method: Any, x: Any, y: Any, args: Any, kwargs: Any) -> dict[str, Any]:
         """The arguments of one of Keras's methods by name, the data among them as `prepared` gives it."""
@@ -254,11 +259,26 @@ class TrainedByKeras(_Model):
         with self._explained():
             if isinstance(x, Mapping) and verbose == 0 and steps is None and not callbacks and self._runs_arrays():
                 return predict_arrays(self, x, batch_size or 32)
-            return super().predict(x, batch_size, verbose, steps, callbacks)
+            with self._current_graphs():
+                return super().predict(x, batch_size, verbose, steps, callbacks)
 
     def predict_on_batch(self, x: Any) -> Any:
         """As `keras.Model.predict_on_batch`, with the checks of `fit`."""
-        return super().predict_on_batch(prepared(self, x)[0])
+        with self._current_graphs():
+            return super().predict_on_batch(prepared(self, x)[0])
+
+    @contextmanager
+    def _current_graphs(self) -> Iterator[None]:
+        """Lets Keras record its graphs anew where layers have changed since it did."""
+        watch = self.__dict__.get("_graph_watch")
+        if watch is None:
+            watch = Watch(self)
+            object.__setattr__(self, "_graph_watch", watch)  # Keras would track it
+        elif watch.changed():
+            self.test_function = self.predict_function = None
+        yield
+        if watch.changed():  # the first run builds layers
+            watch.look()
 
     def _runs_arrays(self) -> bool:
         eager_or_shared = self.run_eagerly or getattr(self, "_distribute_strategy", None) is not None

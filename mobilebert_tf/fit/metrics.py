@@ -1,26 +1,25 @@
 """Losses and metrics as `compile` takes them, in the form in which they fit the scores of a head.
 
-The models return logits, and a loss passed by name is created for logits. A loss built for probabilities is rejected,
-because the models return logits; training would silently fail to converge.
+The models return logits. A loss or metric of Keras, by name, class, function or object, is computed from them as its
+row in `loss_table.py` says; what a user has written is left as it is and gets the logits. An object is never changed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
 from typing import Any
 
 import keras
 from keras import ops
 
+from mobilebert_core.configuration.config import MobileBertConfig
+from mobilebert_core.configuration.fields import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from mobilebert_core.errors import ConfigError
-from mobilebert_core.heads import IGNORE_INDEX, Head
+from mobilebert_core.heads import Head, Task
 
-# What Keras computes from probabilities by default, by the names of its functions and classes.
-_FROM_LOGITS = {
-    "sparse_categorical_crossentropy": "SparseCategoricalCrossentropy",
-    "categorical_crossentropy": "CategoricalCrossentropy",
-    "binary_crossentropy": "BinaryCrossentropy",
-}
+from .loss_table import ALONG_SCORES, NAMES, TABLE, name_of, row_of
+from .of_logits import LossOfLogits, MetricOfLogits, Scores, arranged
 
 
 @keras.saving.register_keras_serializable(package="mobilebert")
@@ -35,51 +34,51 @@ class MaskedAccuracy(keras.metrics.Mean):
         super().__init__(name=name, dtype=dtype)
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        if len(y_true.shape) == len(y_pred.shape) and y_true.shape[-1] == y_pred.shape[-1] != 1:
-            right = ops.equal(ops.cast(y_true, "float32") > 0.5, y_pred > 0)
-            super().update_state(ops.mean(ops.cast(right, "float32"), axis=-1), sample_weight=sample_weight)
-            return
-        found = ops.argmax(y_pred, axis=-1)
-        labels = ops.reshape(ops.cast(y_true, found.dtype), ops.shape(found))
-        counted = ops.cast(ops.not_equal(labels, IGNORE_INDEX), "float32")
-        if sample_weight is not None:
-            weight = ops.cast(sample_weight, "float32")
-            missing = len(counted.shape) - len(weight.shape)
-            counted = counted * ops.reshape(weight, (*ops.shape(weight), *(1,) * missing))
-        super().update_state(ops.equal(found, labels), sample_weight=counted)
+        found = arranged(self.name, TABLE["Accuracy"], Scores("sigmoid"), y_true, y_pred, sample_weight)
+        counted = ops.cast(found.counted, self.dtype)
+        weight = counted if found.weight is None else counted * ops.cast(found.weight, self.dtype)
+        super().update_state(ops.equal(found.labels, found.scores), sample_weight=weight)
 
     def get_config(self) -> dict[str, Any]:
         return {"name": self.name, "dtype": self.dtype}
 
 
-def losses_by_output(class_name: str, head: Head, loss: Any) -> Any:
+def losses_by_output(class_name: str, config: MobileBertConfig, head: Head, loss: Any) -> Any:
     """A loss, a list in the order of the head's outputs or a mapping by output or label, ready for Keras.
 
     Raises:
-        ConfigError: for an output that the head has not, and for a Keras loss that wants probabilities.
+        ConfigError: for an output that the head has not, a name that Keras has not, a loss object made for
+            probabilities, and a loss that cannot be computed from the scores.
     """
     if loss is None or not head.tasks:
         return loss
-    loss = {name: _for_logits(class_name, value) for name, value in by_output(class_name, head, loss).items()}
-    return next(iter(loss.values())) if len(head.tasks) == 1 else loss
+    tasks = {task.logits: task for task in head.tasks}
+    made = {n: _loss(class_name, config, tasks[n], value) for n, value in by_output(class_name, head, loss).items()}
+    return next(iter(made.values())) if len(tasks) == 1 else made
 
 
-def metrics_by_output(class_name: str, head: Head, metrics: Any) -> Any:
-    """Metrics as instances, since a string costs a second trace, once for each output of the head."""
-    logits = [task.logits for task in head.tasks]
-    if metrics is None or not logits:
+def metrics_by_output(class_name: str, config: MobileBertConfig, head: Head, metrics: Any, losses: Any) -> Any:
+    """Metrics as instances, since a string costs a second trace, once for each output of the head.
+
+    `losses` are what `losses_by_output` returned: they may say what the scores mean.
+    """
+    if metrics is None or not head.tasks:
         return metrics
+    tasks = {task.logits: task for task in head.tasks}
+    by_task = losses if isinstance(losses, Mapping) else dict.fromkeys(tasks, losses)
+
+    def made(name: str, passed: Any) -> list[Any]:
+        scores = scores_of(config, tasks[name], by_task.get(name))
+        return [_metric(class_name, scores, metric) for metric in _as_list(passed)]
+
     if isinstance(metrics, Mapping):
-        return {
-            name: [_metric(m) for m in _as_list(value)] for name, value in by_output(class_name, head, metrics).items()
-        }
+        return {name: made(name, value) for name, value in by_output(class_name, head, metrics).items()}
     listed = _as_list(metrics)
-    if len(logits) == 1:
-        return [_metric(m) for m in listed]
-    if all(isinstance(item, list | tuple) for item in listed) and len(listed) == len(logits):  # one list an output
-        return {n: [_metric(m) for m in item] for n, item in zip(logits, listed, strict=True)}
-    made = [_metric(m) for m in listed]
-    return {name: [m.__class__.from_config(m.get_config()) for m in made] for name in logits}
+    if len(tasks) == 1:
+        return made(next(iter(tasks)), listed)
+    if all(isinstance(item, list | tuple) for item in listed) and len(listed) == len(tasks):  # one list an output
+        return {n: made(n, item) for n, item in zip(tasks, listed, strict=True)}
+    return {name: made(name, [_another(metric) for metric in listed]) for name in tasks}
 
 
 def by_output(class_name: str, head: Head, passed: Any) -> dict[str, Any]:
@@ -102,30 +101,133 @@ def by_output(class_name: str, head: Head, passed: Any) -> dict[str, Any]:
     return {names[name]: value for name, value in passed.items()}
 
 
-def _for_logits(class_name: str, loss: Any) -> Any:
-    name = loss if isinstance(loss, str) else getattr(loss, "__name__", "")
-    ours = _FROM_LOGITS.get(name, name if name in _FROM_LOGITS.values() else None)
-    if ours is not None and (isinstance(loss, str) or (loss is keras.losses.get(name) or isinstance(loss, type))):
-        extra = {"ignore_class": IGNORE_INDEX} if ours == "SparseCategoricalCrossentropy" else {}
-        return getattr(keras.losses, ours)(from_logits=True, **extra)
-    of_keras = type(loss).__name__ in _FROM_LOGITS.values() and type(loss).__module__.startswith("keras.")
-    if of_keras and not loss.get_config().get("from_logits", True):
+def scores_of(config: MobileBertConfig, task: Task, loss: Any) -> Scores:
+    """What the scores of a task mean: as the problem type says, else as the loss that they are trained with."""
+    axis = task.classes if task.classes in ("positions", "choices") else "classes"
+    row = row_of(loss.loss if isinstance(loss, LossOfLogits) else loss) if _known(loss) else None
+    by_loss = None if row is None else row.activation or row.otherwise
+    if task.kind != "problem":
+        return Scores(by_loss or "softmax", str(axis))
+    if config.problem_type in (MULTI_LABEL, SINGLE_LABEL):
+        return Scores("sigmoid" if config.problem_type == MULTI_LABEL else "softmax")
+    if config.problem_type == REGRESSION or config.num_labels == 1:
+        axis = "one" if config.num_labels == 1 else "classes"
+        return Scores("sigmoid" if by_loss == "sigmoid" else "values", axis)
+    return Scores(by_loss or "labels")
+
+
+def _known(part: Any) -> bool:
+    return isinstance(part, LossOfLogits) or (part is not None and name_of(part) is not None)
+
+
+def _loss(class_name: str, config: MobileBertConfig, task: Task, passed: Any) -> Any:
+    """An object of Keras for one loss in any form; a user's own loss as it is."""
+    if passed is None:
+        return None
+    if isinstance(passed, str) and passed.lower() in ("crossentropy", "ce"):
+        passed = _crossentropy(config, task)
+    loss = _got(class_name, "loss", _named(keras.losses), passed)
+    name = name_of(loss)
+    if name is None or not hasattr(keras.losses, name):
+        return loss
+    asked = isinstance(passed, keras.losses.Loss)
+    if asked and loss.get_config().get("from_logits") is False:
         raise ConfigError(
             f"{class_name}.compile: the scores are logits, not probabilities; wanted "
-            f"keras.losses.{type(loss).__name__}(from_logits=True), got from_logits=False."
+            f"keras.losses.{name}(from_logits=True), got from_logits=False."
         )
-    return loss
+    if not isinstance(loss, keras.losses.Loss):
+        _refuse(class_name, name, TABLE[name].refused)
+        loss = getattr(keras.losses, name)()
+    row = row_of(loss)
+    _refuse(class_name, name, row.refused)
+    scores = scores_of(config, task, loss)
+    if scores.meaning == "values":
+        _check_regression(class_name, name, config.num_labels == 1, "binary_crossentropy or mean_squared_error")
+        return loss
+    return LossOfLogits(loss, scores)
 
 
-def _metric(metric: Any) -> Any:
-    if isinstance(metric, str) and metric in ("accuracy", "acc"):
-        return MaskedAccuracy(metric)
-    if isinstance(metric, str) and metric in _FROM_LOGITS:
-        return getattr(keras.metrics, _FROM_LOGITS[metric])(name=metric, from_logits=True)
-    metric = keras.metrics.get(metric)
-    if isinstance(metric, keras.metrics.Metric):
+def _crossentropy(config: MobileBertConfig, task: Task) -> Any:
+    """What Keras means by "crossentropy", for a task."""
+    if task.kind != "problem" or config.problem_type == SINGLE_LABEL:
+        return "sparse_categorical_crossentropy"
+    several = config.problem_type == MULTI_LABEL or config.num_labels == 1
+    return "binary_crossentropy" if several else "categorical_crossentropy"
+
+
+def _metric(class_name: str, scores: Scores, passed: Any) -> Any:
+    """A metric object for one metric in any form, by the name that Keras would show."""
+    if isinstance(passed, str) and passed.lower() in ("accuracy", "acc"):
+        if scores.meaning == "values":
+            return passed  # Keras decides by the shapes
+        return MetricOfLogits(keras.metrics.Accuracy(name=passed), scores)
+    metric = _got(class_name, "metric", _named(keras.metrics), passed)
+    if not isinstance(metric, keras.metrics.Metric):
+        if name := name_of(metric):
+            _refuse(class_name, name, TABLE[name].refused)
+        metric = keras.metrics.MeanMetricWrapper(metric, name=getattr(metric, "__name__", None))
+    if isinstance(passed, str):
+        metric.name = passed  # as Keras does
+    name = name_of(metric)
+    if name is None:
         return metric
-    return keras.metrics.MeanMetricWrapper(metric, name=getattr(metric, "__name__", None))
+    _refuse(class_name, name, row_of(metric).refused)
+    if scores.axis != "classes" and name in ("F1Score", "FBetaScore"):
+        _refuse(class_name, name, f"it needs a fixed number of classes, and here they are {scores.axis}. Pass accuracy")
+    if scores.meaning == "values":
+        _check_regression(class_name, name, scores.axis == "one", "mean_squared_error or R2Score")
+        return MetricOfLogits(metric, scores) if TABLE[name].labels == "values" else metric
+    return MetricOfLogits(metric, scores)
+
+
+_NOT_NEGATIVE = (
+    "it wants values above 0, and the scores of a regression are any numbers. Pass a function of your own that says "
+    "how, e.g. of keras.ops.exp(scores)"
+)
+_ONE_SCORE = "it compares the scores of one text with each other, and num_labels is 1. Pass {} instead"
+
+
+def _named(kind: Any) -> Callable[[Any], Any]:
+    """As `keras.losses.get` or `keras.metrics.get`, also for what Keras exports without a name there."""
+
+    def get(passed: Any) -> Any:
+        if isinstance(passed, str) and (passed in TABLE or passed in NAMES):
+            found = getattr(kind, passed, None) or getattr(keras.losses, passed, None)
+            return kind.get(passed if found is None else found)
+        return kind.get(passed)
+
+    return get
+
+
+def _got(class_name: str, kind: str, get: Any, passed: Any) -> Any:
+    if isinstance(passed, type) and TABLE.get(name_of(passed) or "", TABLE["Accuracy"]).refused:
+        name = name_of(passed) or ""
+        _refuse(class_name, name, TABLE[name].refused)
+    try:
+        return get(passed)
+    except (TypeError, ValueError) as e:
+        near = get_close_matches(str(passed), [*TABLE, *NAMES], 3)
+        hint = f" Near: {', '.join(near)}." if near else ""
+        raise ConfigError(f"{class_name}.compile: Keras has no {kind} {passed!r} ({e}).{hint}") from e
+
+
+def _check_regression(class_name: str, name: str, one_score: bool, instead: str) -> None:
+    row = TABLE[name]
+    if not row.negative:
+        _refuse(class_name, name, _NOT_NEGATIVE)
+    if one_score and (row.activation == "softmax" or name in ALONG_SCORES):
+        _refuse(class_name, name, _ONE_SCORE.format(instead))
+
+
+def _refuse(class_name: str, name: str, why: str) -> None:
+    if why:
+        raise ConfigError(f"{class_name}.compile: {name} cannot be computed from these scores: {why}.")
+
+
+def _another(metric: Any) -> Any:
+    """A metric for one more output: an object is made anew, since its state is one output's."""
+    return metric.__class__.from_config(metric.get_config()) if isinstance(metric, keras.metrics.Metric) else metric
 
 
 def _as_list(value: Any) -> list[Any]:

@@ -15,17 +15,11 @@ def predict_arrays(model: Any, inputs: Mapping[str, Any], batch_size: int) -> An
     """The model's outputs for all rows of the inputs, batch by batch, joined as numpy arrays."""
     graphs = model.__dict__.get("_prediction_graphs")
     if graphs is None:
-        graphs = RecordedGraphs(lambda batch: model(batch, training=False))
+        graphs = RecordedGraphs(lambda batch: model(batch, training=False), model)
         object.__setattr__(model, "_prediction_graphs", graphs)  # Keras would track it
-    config = model.config
-    state = (
-        config.output_attentions, config.output_hidden_states, config.use_return_dict,
-        *(id(variable) for variable in model.weights),
-    )  # fmt: skip
     rows = next(iter(inputs.values())).shape[0]
     parts = [
-        graphs({name: value[i : i + batch_size] for name, value in inputs.items()}, state)
-        for i in range(0, rows, batch_size)
+        graphs({name: value[i : i + batch_size] for name, value in inputs.items()}) for i in range(0, rows, batch_size)
     ]
     if len(parts) == 1:
         return keras.tree.map_structure(lambda part: part.numpy(), parts[0])
