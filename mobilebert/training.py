@@ -20,6 +20,7 @@ from mobilebert_core.demo_model import DEMO_MODEL
 from mobilebert_core.errors import ConfigError
 from mobilebert_core.files import TOKENIZER_FILES, WEIGHTS_FILE, sha256
 from mobilebert_core.heads import HEADS
+from mobilebert_core.processes import check_one_process
 from mobilebert_core.text.auto_tokenizer import AutoTokenizer
 from mobilebert_core.text.padding_truncation import NO_LIMIT
 from mobilebert_core.training.loop import TrainingLoop
@@ -82,8 +83,10 @@ class Training:
         Raises:
             DataError: for data that cannot be learned from.
             CheckpointError, ConfigError, TokenizerError: for a model, tokenizer or option that does not fit.
+            ConfigError: also where a launcher such as torchrun has started several processes.
             TrainingError: when the loss is no longer finite.
         """
+        check_one_process("train")
         kind = training_task_named(self.task)
         backend = backend_named(self.backend, "train")
         recipe = self.recipe or kind.recipe

@@ -17,6 +17,7 @@ from conversion.backends import BACKENDS
 from mobilebert_core.configuration.fields import DTYPES
 from mobilebert_core.demo_model import DEMO_MODEL, DEMO_TASK
 from mobilebert_core.errors import InputError, TokenizerError
+from mobilebert_core.processes import check_one_process
 from mobilebert_core.tasks.table import TASKS, TextTask
 from mobilebert_core.tasks.task_text import options_of
 
@@ -125,6 +126,7 @@ def run_predict(options: argparse.Namespace) -> int:
     Raises:
         InputError: when there is no input, or it and the options do not fit.
     """
+    check_one_process("predict")
     task: TextTask = options.task
     if options.resume and options.output is None:
         raise InputError("predict: --resume goes on with the file of --output, which is missing.")
