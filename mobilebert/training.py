@@ -11,6 +11,7 @@ from typing import Any
 from safetensors.numpy import load_file
 
 from conversion.backends import Backend, backend_named
+from mobilebert_core.checkpoints.digests import model_digests, tokenizer_digests
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.configuration.fields import MULTI_LABEL
 from mobilebert_core.configuration.presets import PRESETS
@@ -20,12 +21,13 @@ from mobilebert_core.demo_model import DEMO_MODEL
 from mobilebert_core.errors import ConfigError
 from mobilebert_core.files import TOKENIZER_FILES, WEIGHTS_FILE, sha256
 from mobilebert_core.heads import HEADS
+from mobilebert_core.hub.resolve import has_path_form
 from mobilebert_core.processes import check_one_process
 from mobilebert_core.text.auto_tokenizer import AutoTokenizer
 from mobilebert_core.text.padding_truncation import NO_LIMIT
 from mobilebert_core.training.loop import TrainingLoop
 from mobilebert_core.training.recipe import Recipe
-from mobilebert_core.training.run_directory import RunDirectory
+from mobilebert_core.training.run_directory import DIGESTS, RunDirectory
 from mobilebert_core.training.tasks.table import training_task_named
 from mobilebert_core.training.tasks.training_task import Features, TrainingTask
 from mobilebert_core.training.trainer import TrainerBase
@@ -97,7 +99,7 @@ class Training:
             return run_directory.results()
         fields = kind.config_fields(examples["train"], self.read) | dict(self.fields)
         self._check_thresholds(fields, examples)
-        tokenizer = self._tokenizer()
+        tokenizer = AutoTokenizer.from_pretrained(self._tokenizer_place())
         trainer = self._trainer(kind, backend, recipe, fields, len(tokenizer), run_directory.saved)
         if tokenizer.model_max_length >= NO_LIMIT:
             tokenizer.model_max_length = trainer.config.max_position_embeddings
@@ -169,16 +171,23 @@ class Training:
         places = splits(self.data, kind.reader.endings)
         return places if self.dev is None else {**places, "dev": self.dev}
 
-    def _tokenizer(self) -> Any:
+    def _tokenizer_place(self) -> str | Path:
         if self.tokenizer is not None:
-            return AutoTokenizer.from_pretrained(self.tokenizer)
+            return self.tokenizer
         place = Path(self.model)
-        if self.model in PRESETS or (place.is_file() and place.suffix == ".json"):
+        if self._from_config_alone():
             beside = [place.parent / name for name in TOKENIZER_FILES[:2]] if place.is_file() else []
-            if any(path.exists() for path in beside):
-                return AutoTokenizer.from_pretrained(place.parent)
-            return AutoTokenizer.from_pretrained(DEMO_MODEL)
-        return AutoTokenizer.from_pretrained(self.model)
+            return place.parent if any(path.exists() for path in beside) else DEMO_MODEL
+        return self.model
+
+    def _from_config_alone(self) -> bool:
+        place = Path(self.model)
+        return self.model in PRESETS or (place.is_file() and place.suffix == ".json")
+
+    def _model_digests(self) -> dict[str, str]:
+        if self._from_config_alone():
+            return {} if self.model in PRESETS else {Path(self.model).name: sha256(Path(self.model))}
+        return model_digests(self.model)
 
     def _trainer(
         self,
@@ -229,8 +238,9 @@ class Training:
         """All that decides the numbers, in plain values."""
         return {
             "task": training_task_named(self.task).name,
-            "model": self.model,
-            "tokenizer": self.tokenizer,
+            "model": _name(self.model),
+            "tokenizer": None if self.tokenizer is None else _name(self.tokenizer),
+            DIGESTS: {"model": self._model_digests(), "tokenizer": tokenizer_digests(self._tokenizer_place())},
             "backend": self.backend,
             "precision": self.precision,
             "data": {name: {"file": path.name, "sha256": sha256(path)} for name, path in places.items()},
@@ -241,6 +251,11 @@ class Training:
             "max_length": self.max_length,
             "tune_thresholds": self.tune_thresholds,
         }
+
+
+def _name(model: str) -> str:
+    """A name on the hub or a preset's as it is; of a path on this machine the last part."""
+    return Path(model).resolve().name if Path(model).exists() or has_path_form(model) else model
 
 
 def _check_segments(config: MobileBertConfig, features: Mapping[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,11 +107,12 @@ class AnswerTable:
     With `with_inputs` each answer has the first text of its input above it.
     """
 
-    done = 0  # nothing is resumed at a terminal
-
     def __init__(self, task: str, text: TaskText, with_inputs: bool) -> None:
         self.task, self.text, self.with_inputs = task, text, with_inputs
         self.written = 0
+
+    def unanswered(self, lines: Iterator[Line]) -> Iterator[Line]:
+        return lines  # nothing is resumed at a terminal
 
     def write(self, line: Line, answer: Any) -> None:
         indent = ""

@@ -14,6 +14,7 @@ from typing import Any
 from tqdm import tqdm
 
 from conversion.backends import BACKENDS
+from mobilebert_core.checkpoints.digests import model_digests, tokenizer_digests
 from mobilebert_core.configuration.fields import DTYPES
 from mobilebert_core.demo_model import DEMO_MODEL, DEMO_TASK
 from mobilebert_core.errors import InputError, TokenizerError
@@ -22,6 +23,7 @@ from mobilebert_core.tasks.table import TASKS, TextTask
 from mobilebert_core.tasks.task_text import options_of
 
 from ..pipelines import MobileBertPipeline, Prepared
+from .answer_record import AnswerRecord
 from .answer_tables import AnswerTable
 from .prediction_files import FORMATS, STANDARD_INPUT, AnswerFile, Line, opened, read_lines
 
@@ -76,7 +78,11 @@ def _add_task(tasks: argparse._SubParsersAction[argparse.ArgumentParser], task: 
     parser.add_argument("--format", choices=FORMATS, help="of the input (default: by its name; txt for standard input)")
     parser.add_argument("--output", type=Path, metavar="FILE", help="JSON lines (default: standard output)")
     parser.add_argument("--json", action="store_true", help="JSON lines on a terminal as well, with all scores")
-    parser.add_argument("--resume", action="store_true", help="keep what --output holds and go on after it")
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="keep what --output holds and go on after it, with the same input, model and options",
+    )
     parser.add_argument("--batch-size", type=int, default=16, metavar="N", help="rows at once (default 16)")
     parser.add_argument("--dtype", choices=DTYPES, default="float32", help="default float32")
     parser.add_argument("--device", help="where PyTorch computes, such as cpu or cuda:1 (default: the GPU, if any)")
@@ -150,7 +156,22 @@ def _answers(options: argparse.Namespace, pipeline: MobileBertPipeline, one: boo
     """Where answers go; `one` says that the input is one alone, which need not be repeated."""
     if options.output is None and not options.json and sys.stdout.isatty():
         return AnswerTable(options.task.name, pipeline.text, with_inputs=not one)
-    return AnswerFile(options.output, options.resume)
+    record = None if options.output is None else AnswerRecord(options.output, _made_from(options, pipeline))
+    return AnswerFile(options.output, record, options.resume)
+
+
+def _made_from(options: argparse.Namespace, pipeline: MobileBertPipeline) -> dict[str, Any]:
+    """All that decides the answers but the input. The size of a batch, the device and the backend do not."""
+    text = pipeline.text
+    return {
+        "task": options.task.name,
+        "model": model_digests(options.model),
+        "tokenizer": tokenizer_digests(options.model),
+        "options": {each.name: getattr(text, each.name) for each in options_of(type(text))},
+        "fields": {name: value for name, value in vars(options).items() if name.startswith("field_") and value},
+        "dtype": options.dtype,
+        "padding_invariant": options.padding_invariant,
+    }
 
 
 def _source(options: argparse.Namespace, fields: dict[str, Any], texts: list[str]) -> str | None:
@@ -206,9 +227,7 @@ def _answer(
     broken: list[int] = []
 
     def prepared() -> Iterator[Prepared]:
-        for line in lines:
-            if line.number <= answers.done:
-                continue
+        for line in answers.unanswered(lines):
             reason = line.broken
             if reason is None:
                 try:

@@ -15,6 +15,8 @@ from typing import Any, TextIO
 from mobilebert_core.errors import InputError
 from mobilebert_core.tasks.task_text import Field
 
+from .answer_record import AnswerRecord
+
 FORMATS = ("jsonl", "csv", "txt")
 STANDARD_INPUT = "-"
 
@@ -133,22 +135,31 @@ class AnswerFile:
     """Where answers go, each as one line of JSON that is written out at once.
 
     With `resume` a file's whole lines stay, and `done` is the number of the last input that they answer.
+
+    Args:
+        record: of what the answers in a file are made from.
     """
 
-    def __init__(self, path: Path | None, resume: bool = False) -> None:
+    def __init__(self, path: Path | None, record: AnswerRecord | None = None, resume: bool = False) -> None:
         self.done = 0
         self.written = 0
+        self.record = record
         self._stream: TextIO
-        if path is None:
+        if path is None or record is None:
             self._stream = sys.stdout
             if isinstance(self._stream, io.TextIOWrapper):
                 self._stream.reconfigure(encoding="utf-8", errors="backslashreplace")
             return
         kept = self._whole_lines(path) if resume and path.exists() else b""
+        if kept:
+            record.load()
         path.parent.mkdir(parents=True, exist_ok=True)
         # backslashreplace: a lone surrogate, which UTF-8 has not, becomes the escape that JSON has for it
         self._stream = open(path, "a", encoding="utf-8", errors="backslashreplace", newline="\n")  # noqa: SIM115
-        self._stream.truncate(len(kept))
+        self._kept = len(kept)
+        if not kept:
+            self._stream.truncate(0)
+            record.begin()
 
     def _whole_lines(self, path: Path) -> bytes:
         content = path.read_bytes()
@@ -159,15 +170,24 @@ class AnswerFile:
             raise InputError(f"{path}: wanted answers of this command to go on with, the last line is none.") from None
         return kept
 
+    def unanswered(self, lines: Iterator[Line]) -> Iterator[Line]:
+        """The lines that have no answer yet; raises InputError where the file answers another input."""
+        return lines if self.record is None else self.record.unchanged(lines, self.done)
+
     def write(self, line: Line, answer: Any) -> None:
+        if self.record is not None and not self.written:
+            self._stream.truncate(self._kept)  # not before the input is known to be the same
         record = {"line": line.number, **line.kept, "result": answer}
         self._stream.write(json.dumps(record, ensure_ascii=False, default=_plain) + "\n")
         self._stream.flush()
         self.written += 1
+        if self.record is not None:
+            self.record.wrote(line)
 
     def close(self) -> None:
-        if self._stream is not sys.stdout:
+        if self.record is not None:
             self._stream.close()
+            self.record.save()
 
 
 def _plain(value: Any) -> Any:

@@ -22,6 +22,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from ..checkpoints.digests import changed_files
 from ..errors import CheckpointError, ConfigError
 from ..files import read_json, write_text
 
@@ -31,6 +32,7 @@ SCORES_FILE = "scores.csv"
 RESUME = "resume"
 _STATE_FILE = "state.safetensors"
 _PROGRESS_FILE = "progress.json"
+DIGESTS = "sha256"  # the setting with digests by file name, of the model and of the tokenizer
 _CURVES = ("step", "epoch", "learning_rate", "loss")
 
 
@@ -67,11 +69,18 @@ class RunDirectory:
             raise ConfigError(f"{output}: wanted a new or empty directory, got one that holds files. Choose another.")
 
     def _check_same(self, before: Mapping[str, Any]) -> None:
+        """Raises ConfigError naming each setting that is another; of digests, the files."""
         names = sorted({*before, *self.settings})
-        if others := [name for name in names if before.get(name) != self.settings.get(name)]:
-            differences = "; ".join(f"{n} was {before.get(n)!r}, now {self.settings.get(n)!r}" for n in others)
+        said: list[str] = []
+        for name in (name for name in names if before.get(name) != self.settings.get(name)):
+            earlier, now = before.get(name), self.settings.get(name)
+            if name == DIGESTS and isinstance(earlier, dict) and isinstance(now, dict):
+                said += [f"{what}: {change}" for what in now for change in changed_files(earlier.get(what), now[what])]
+            else:
+                said.append(f"{name} was {earlier!r}, now {now!r}")
+        if said:
             raise ConfigError(
-                f"{self.output}: was trained with other settings ({differences}). Resume with the same, or choose "
+                f"{self.output}: was trained with other settings ({'; '.join(said)}). Resume with the same, or choose "
                 "another --output."
             )
 

@@ -149,6 +149,45 @@ def test_resuming_wants_the_same_settings(here, capsys):
     assert train(here, "fill-mask", "out", "--epochs", "1", "--resume") == 0  # finished: told again
 
 
+CHANGES = {
+    "vocabulary": ("vocab.txt", "tokenizer: vocab.txt has changed"),
+    "tokenizer": ("tokenizer_config.json", "tokenizer: tokenizer_config.json is new"),
+    "configuration": ("config.json", "model: config.json has changed"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_resuming_wants_the_same_files(here, change, capsys):
+    assert train(here, "text-classification", "out", "--max-steps", "1") == 0
+    name, message = CHANGES[change]
+    with (here / "random" / name).open("a") as file:
+        file.write({"vocab.txt": "newword\n", "config.json": "\n"}.get(name, "{}"))
+    before = (here / "out" / "training.json").read_bytes()
+    assert train(here, "text-classification", "out", "--max-steps", "1", "--resume") == 2
+    assert f"was trained with other settings ({message})" in capsys.readouterr().err
+    assert (here / "out" / "training.json").read_bytes() == before
+
+
+def test_resuming_wants_the_same_weights_wherever_they_are(here, checkpoint, capsys):
+    data = write_task(here, "text-classification")
+    start = checkpoint("MaskedLM", vocab_size=8000)
+
+    def run(*options):
+        return main(["train", "text-classification", "--data", str(data), "--model", str(start), "--tokenizer",
+                     str(here / "random"), "--output", str(here / "out"), "--max-steps", "2", *options])  # fmt: skip
+
+    assert run() == 0
+    (here / "moved").mkdir()
+    start = start.rename(here / "moved" / start.name)
+    assert run("--resume") == 0
+    weights = start / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    assert run("--resume") == 2
+    assert "model: model.safetensors has changed" in capsys.readouterr().err
+
+
 def test_a_loss_that_is_no_number_ends_the_training(here, capsys):
     assert train(here, "text-classification", "out", "--learning-rate", "1e30", "--clip-norm", "1e30") == 2
     err = capsys.readouterr().err
