@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from mobilebert_core.errors import InputError
-from mobilebert_core.tasks.task_text import Field
+from mobilebert_core.tasks.task_text import WORDS, Field
 
 from .answer_record import AnswerRecord
 
@@ -82,10 +82,14 @@ def _json_line(number: int, text: str, known: dict[str, Field], alone: str) -> L
         return Line(number, broken="wanted a JSON object, it is nested too deeply")
     if isinstance(value, str):
         return Line(number, {alone: value})
+    words = known[alone].or_words
+    if isinstance(value, list) and words:
+        return Line(number, {alone: value})
     if not isinstance(value, dict):
         return Line(number, broken=f"wanted a JSON object or string, got {type(value).__name__}")
     kept = {"id": value["id"]} if "id" in value and "id" not in known else {}
-    return Line(number, {name: item for name, item in value.items() if name in known}, kept)
+    names = {*known, *(WORDS if words else ())}
+    return Line(number, {name: item for name, item in value.items() if name in names}, kept)
 
 
 def _csv_lines(stream: TextIO, known: dict[str, Field], missing: list[str]) -> Iterator[Line]:

@@ -346,3 +346,18 @@ def test_the_same_goes_on_with_answers(model, predict, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b'"cats"\n')))
     code, _, said = predict(*again)
     assert code == 2 and "answers an input whose first 8 lines were others" in said
+
+
+def test_words_that_are_split_already(model, predict, tmp_path):
+    path = model("token-classification", id2label={0: "B-PER", 1: "I-PER"})
+    file = tmp_path / "in.jsonl"
+    file.write_text(
+        '{"tokens": ["emile", "d\'zola-new"], "id": 1}\n["zola"]\n{"text": ["paris"]}\n{"tokens": []}\n[1]\n'
+    )
+    code, records, said = predict("ner", "--model", path, "--input", file)
+    assert code == 1 and "2 broken lines, 3 answered" in said
+    assert [[each["word"] for each in record["result"]] for record in records] == [
+        ["emile", "d'zola-new"], ["zola"], ["paris"],
+    ]  # fmt: skip
+    code, (record,), _ = predict("ner", "d'zola-new", "--model", path, "--words", "whitespace")
+    assert code == 0 and [each["word"] for each in record["result"]] == ["d'zola-new"]
