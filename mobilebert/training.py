@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from conversion.backends import Backend, backend_named
@@ -18,7 +19,7 @@ from mobilebert_core.configuration.presets import PRESETS
 from mobilebert_core.datasets.examples import ReadOptions
 from mobilebert_core.datasets.reading import splits
 from mobilebert_core.demo_model import DEMO_MODEL
-from mobilebert_core.errors import ConfigError
+from mobilebert_core.errors import CheckpointError, ConfigError
 from mobilebert_core.files import TOKENIZER_FILES, WEIGHTS_FILE, sha256
 from mobilebert_core.heads import HEADS
 from mobilebert_core.hub.resolve import has_path_form
@@ -118,7 +119,7 @@ class Training:
             "dev": best,
         }
         if "test" in evaluations:
-            trainer.assign(load_file(self.output / WEIGHTS_FILE))
+            trainer.assign(self._best_weights())
             results["test"] = evaluations["test"].plain()
         draw_curves(self.output)
         write_card(self, kind, recipe, trainer.config, results)
@@ -151,6 +152,12 @@ class Training:
             save_every=self.save_every,
             progress=self.progress,
         )
+
+    def _best_weights(self) -> dict[str, Any]:
+        try:
+            return load_file(self.output / WEIGHTS_FILE)
+        except (OSError, SafetensorError) as e:  # of a training that was resumed
+            raise CheckpointError(f"{self.output}: the best model, kept before, cannot be read ({e}).") from None
 
     def _check_thresholds(self, fields: Mapping[str, Any], examples: Mapping[str, Any]) -> None:
         if self.tune_thresholds and fields.get("problem_type") != MULTI_LABEL:
@@ -203,7 +210,10 @@ class Training:
         if kind.classifies:
             fields.setdefault("classifier_dropout", recipe.classifier_dropout)
         if saved is not None:
-            return trainer_class.start(kind.head, saved, recipe, **common)
+            trainer = trainer_class.start(kind.head, saved, recipe, **common)
+            if trainer.newly_initialized:
+                raise CheckpointError(f"{saved}: the saved state lacks {trainer.newly_initialized[0]}. Train anew.")
+            return trainer
         fields = {**kind.config_defaults, **fields}
         config = self._new_config({"vocab_size": words, **fields})
         if config is not None:

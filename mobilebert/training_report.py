@@ -11,7 +11,8 @@ import numpy as np
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.files import replacing, write_text
 from mobilebert_core.training.recipe import Recipe
-from mobilebert_core.training.run_directory import CURVES_FILE, SCORES_FILE, read_curves
+from mobilebert_core.training.run_checks import read_curves
+from mobilebert_core.training.run_directory import CURVES_FILE, SCORES_FILE
 from mobilebert_core.training.tasks.training_task import TrainingTask
 
 PICTURE_FILE = "curves.png"

@@ -25,6 +25,7 @@ from safetensors.numpy import load_file, save_file
 from ..checkpoints.digests import changed_files
 from ..errors import CheckpointError, ConfigError
 from ..files import read_json, write_text
+from .run_checks import check_curve, check_files, check_progress, check_scores, check_settings, digests_of, read_curves
 
 SETTINGS_FILE = "training.json"
 CURVES_FILE = "curves.csv"
@@ -63,8 +64,10 @@ class RunDirectory:
             if not resume:
                 raise ConfigError(f"{output}: holds a training already. Pass --resume to go on, or another --output.")
             found = read_json(there)
-            self._check_same(found.get("settings", {}))
-            self.finished = bool(found.get("finished"))
+            check_settings(there, found)
+            self._check_same(found["settings"])
+            self.finished = found.get("finished", False)
+            self._check_state()
         elif output.is_dir() and any(output.iterdir()):
             raise ConfigError(f"{output}: wanted a new or empty directory, got one that holds files. Choose another.")
 
@@ -94,7 +97,7 @@ class RunDirectory:
             stage.mkdir()
             trainer.save(stage)
             save_file({n: np.ascontiguousarray(a) for n, a in trainer.state().items()}, stage / _STATE_FILE)
-            write_text(stage / _PROGRESS_FILE, json.dumps(dict(progress)))
+            write_text(stage / _PROGRESS_FILE, json.dumps({**progress, DIGESTS: digests_of(stage)}))
             if self._curves is not None:
                 self._curves.flush()
             place = self.output / RESUME
@@ -122,6 +125,14 @@ class RunDirectory:
             else:
                 shutil.rmtree(path, ignore_errors=True)
 
+    def _check_state(self) -> None:
+        """Raises CheckpointError for a saved state that is not what was saved."""
+        if self.finished or self.saved is None:
+            return
+        progress = read_json(self.saved / _PROGRESS_FILE)
+        check_progress(self.saved / _PROGRESS_FILE, progress)
+        check_files(self.saved, progress.get(DIGESTS), _PROGRESS_FILE)
+
     def load(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """State and progress as last saved.
 
@@ -130,22 +141,43 @@ class RunDirectory:
         """
         place = self.output / RESUME
         try:
-            return load_file(place / _STATE_FILE), read_json(place / _PROGRESS_FILE)
-        except (OSError, SafetensorError) as e:
+            progress = read_json(place / _PROGRESS_FILE)
+            del progress[DIGESTS]
+            return load_file(place / _STATE_FILE), progress
+        except (OSError, KeyError, SafetensorError) as e:
             raise CheckpointError(f"{place}: the saved state cannot be read ({e}). Start anew elsewhere.") from None
 
     # ------------------------------------------------------------------------------------------ curves
 
     def begin(self, step: int) -> None:
-        """Opens the curves at a step, counted from 0; what stands there of later ones goes."""
+        """Opens the curves at a step, counted from 0; what stands there of later ones goes.
+
+        Raises:
+            CheckpointError: for curves that do not lead to that step; nothing is changed then.
+        """
+        kept, scores = self._kept(step)
         self.output.mkdir(parents=True, exist_ok=True)
         self.note()
-        kept = [row for row in read_curves(self.output / CURVES_FILE) if int(row["step"]) <= step]
         _write_csv(self.output / CURVES_FILE, _CURVES, kept)
-        scores = [row for row in read_curves(self.output / SCORES_FILE) if int(row["step"]) <= step]
         if (self.output / SCORES_FILE).exists():
             _write_csv(self.output / SCORES_FILE, tuple(scores[0]) if scores else (), scores)
         self._curves = (self.output / CURVES_FILE).open("a", encoding="utf-8", newline="")
+
+    def _kept(self, step: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """The lines of both curves up to a step; of later ones nothing is wanted.
+
+        Raises:
+            CheckpointError: for a curve that lacks a step or holds something else than numbers.
+        """
+        if step == 0:
+            return [], []
+        curve, scores = (
+            [row for row in read_curves(self.output / name) if int(row["step"]) <= step]
+            for name in (CURVES_FILE, SCORES_FILE)
+        )
+        check_curve(self.output / CURVES_FILE, curve, _CURVES, step)
+        check_scores(self.output / SCORES_FILE, scores)
+        return curve, scores
 
     def line(self, step: int, epoch: float, learning_rate: float, loss: float) -> None:
         assert self._curves is not None
@@ -178,14 +210,6 @@ class RunDirectory:
         self.close()
         self.note(**results, finished=True)
         shutil.rmtree(self.output / RESUME, ignore_errors=True)
-
-
-def read_curves(path: Path) -> list[dict[str, Any]]:
-    """The lines of a curve by column name; a line cut short by a kill is left out."""
-    if not path.exists():
-        return []
-    with path.open(encoding="utf-8", newline="") as lines:
-        return [row for row in csv.DictReader(lines) if None not in row.values() and row["step"].isdigit()]
 
 
 def _write_csv(path: Path, names: tuple[str, ...], rows: list[dict[str, Any]]) -> None:
