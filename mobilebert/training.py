@@ -22,7 +22,6 @@ from mobilebert_core.demo_model import DEMO_MODEL
 from mobilebert_core.errors import CheckpointError, ConfigError
 from mobilebert_core.files import TOKENIZER_FILES, WEIGHTS_FILE, sha256
 from mobilebert_core.heads import HEADS
-from mobilebert_core.hub.resolve import has_path_form
 from mobilebert_core.processes import check_one_process
 from mobilebert_core.text.auto_tokenizer import AutoTokenizer
 from mobilebert_core.text.padding_truncation import NO_LIMIT
@@ -34,6 +33,7 @@ from mobilebert_core.training.tasks.training_task import Features, TrainingTask
 from mobilebert_core.training.trainer import TrainerBase
 from mobilebert_core.weights import weight_table
 
+from .card_text import name_of
 from .evaluation import Evaluation
 from .training_report import draw_curves, write_card
 
@@ -248,8 +248,8 @@ class Training:
         """All that decides the numbers, in plain values."""
         return {
             "task": training_task_named(self.task).name,
-            "model": _name(self.model),
-            "tokenizer": None if self.tokenizer is None else _name(self.tokenizer),
+            "model": name_of(self.model),
+            "tokenizer": None if self.tokenizer is None else name_of(self.tokenizer),
             DIGESTS: {"model": self._model_digests(), "tokenizer": tokenizer_digests(self._tokenizer_place())},
             "backend": self.backend,
             "precision": self.precision,
@@ -261,11 +261,6 @@ class Training:
             "max_length": self.max_length,
             "tune_thresholds": self.tune_thresholds,
         }
-
-
-def _name(model: str) -> str:
-    """A name on the hub or a preset's as it is; of a path on this machine the last part."""
-    return Path(model).resolve().name if Path(model).exists() or has_path_form(model) else model
 
 
 def _check_segments(config: MobileBertConfig, features: Mapping[str, Any]) -> None:
@@ -283,7 +278,11 @@ def _check_segments(config: MobileBertConfig, features: Mapping[str, Any]) -> No
 
 def _results(examples: Mapping[str, Any], features: Mapping[str, Any]) -> dict[str, Any]:
     """What there is to say about the rows of each file."""
-    skipped = [message for n in examples for message in (*examples[n].skipped, *features[n].skipped)]
+    skipped = [
+        message.replace(str(examples[n].path), examples[n].path.name)  # no path of the machine goes into files
+        for n in examples
+        for message in (*examples[n].skipped, *features[n].skipped)
+    ]
     return {
         "rows": {name: len(found.rows) for name, found in features.items()},
         "notes": [f"{name}: {note}" for name, found in features.items() for note in found.notes],

@@ -296,6 +296,9 @@ def test_an_unknown_label_at_evaluation_is_an_error_or_counted(here, capsys):
     assert main([*command, "--skip-bad-rows"]) == 0
     out = capsys.readouterr().out
     assert "left out" in out and "dev.csv:3" in out and "skipped 1" in out
+    for path in (here / "out").rglob("*"):
+        if path.suffix in (".json", ".md", ".csv"):
+            assert str(here) not in path.read_text(), path  # no path of the machine is in what people pass on
 
 
 def test_long_texts_are_cut_and_counted(here, capsys):
