@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -192,6 +193,9 @@ class Training:
         return self.model in PRESETS or (place.is_file() and place.suffix == ".json")
 
     def _model_digests(self) -> dict[str, str]:
+        known = difflib.get_close_matches(self.model, PRESETS, 1)
+        if known and self.model not in PRESETS and "/" not in self.model and not Path(self.model).exists():
+            raise ConfigError(f"train: --model {self.model}: no such path or preset. Did you mean {known[0]}?")
         if self._from_config_alone():
             return {} if self.model in PRESETS else {Path(self.model).name: sha256(Path(self.model))}
         return model_digests(self.model)

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..configuration.config import MobileBertConfig
 from ..errors import CheckpointError, CheckpointNotFoundError
-from ..files import CONFIG_FILE, INDEX_SUFFIX, WEIGHT_FILES
+from ..files import CONFIG_FILE, INDEX_SUFFIX, WEIGHT_FILES, nearest
 from ..weights import every_weight
 from .configurations import ConfigFile, configuration, google_json_config
 from .containers.sharded import ShardedFile
@@ -161,7 +161,7 @@ def _container_of(path: Path) -> Container:
     if found is None and not path.is_file():
         beside = sorted(p.name for p in path.parent.iterdir())[:8] if path.parent.is_dir() else None
         seen = f"; {path.parent} holds {', '.join(beside) or 'nothing'}" if beside is not None else ""
-        raise CheckpointNotFoundError(f"{path}: no such file or directory{seen}.")
+        raise CheckpointNotFoundError(f"{path}: no such file or directory{seen}. {nearest(path)}")
     found = found or next((each for each in CONTAINERS if path.name.endswith(each.endings)), None)
     if found is None:
         raise CheckpointError(

@@ -262,6 +262,15 @@ def test_options_that_cannot_be_are_told_before_anything_is_written(here, task, 
     assert not (here / "out").exists()
 
 
+def test_a_mistyped_model_is_said_at_once(here, capsys):
+    data = write_task(here, "text-classification")
+    for model, message in (("mobilebrt", "Did you mean mobilebert?"), (str(here / "randm"), f"{here / 'random'}?")):
+        assert main(["train", "text-classification", "--data", str(data), "--model", model, "--output",
+                     str(here / "out")]) == 2  # fmt: skip
+        assert message in capsys.readouterr().err
+        assert not (here / "out").exists()
+
+
 def test_label_names_that_are_none_or_twice(here, capsys):
     for text, message in (("\n", "got none"), ("bad\ngood\nbad\n", "'bad' stands there twice")):
         names = here / "names.txt"
