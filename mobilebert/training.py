@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from mobilebert_core.checkpoints.digests import model_digests, tokenizer_digests
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.configuration.fields import MULTI_LABEL
 from mobilebert_core.configuration.presets import PRESETS
-from mobilebert_core.datasets.examples import ReadOptions
+from mobilebert_core.datasets.examples import Examples, ReadOptions
 from mobilebert_core.datasets.reading import splits
 from mobilebert_core.demo_model import DEMO_MODEL
 from mobilebert_core.errors import CheckpointError, ConfigError
@@ -97,8 +98,21 @@ class Training:
         places = self._places(kind)
         examples = {name: kind.read(path, self.read) for name, path in places.items()}
         run_directory = RunDirectory(self.output, self._settings(recipe, places), self.resume)
-        if run_directory.finished:
-            return run_directory.results()
+        if not run_directory.finished:
+            with closing(run_directory):
+                self._train(kind, backend, recipe, examples, run_directory)
+        return run_directory.results()
+
+    # ------------------------------------------------------------------------------------------ parts
+
+    def _train(
+        self,
+        kind: type[TrainingTask],
+        backend: Backend,
+        recipe: Recipe,
+        examples: Mapping[str, Examples],
+        run_directory: RunDirectory,
+    ) -> None:
         fields = kind.config_fields(examples["train"], self.read) | dict(self.fields)
         self._check_thresholds(fields, examples)
         tokenizer = AutoTokenizer.from_pretrained(self._tokenizer_place())
@@ -125,9 +139,6 @@ class Training:
         draw_curves(self.output)
         write_card(self, kind, recipe, trainer.config, results)
         run_directory.end(**results)
-        return run_directory.results()
-
-    # ------------------------------------------------------------------------------------------ parts
 
     def _loop(
         self,

@@ -156,8 +156,10 @@ def _answers(options: argparse.Namespace, pipeline: MobileBertPipeline, one: boo
     """Where answers go; `one` says that the input is one alone, which need not be repeated."""
     if options.output is None and not options.json and sys.stdout.isatty():
         return AnswerTable(options.task.name, pipeline.text, with_inputs=not one)
-    record = None if options.output is None else AnswerRecord(options.output, _made_from(options, pipeline))
-    return AnswerFile(options.output, record, options.resume)
+    output: Path | None = options.output
+    if output is None or (output.exists() and not output.is_file()):
+        return AnswerFile(output)
+    return AnswerFile(output, AnswerRecord(output, _made_from(options, pipeline)), options.resume)
 
 
 def _made_from(options: argparse.Namespace, pipeline: MobileBertPipeline) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from mobilebert_core.errors import InputError
+from mobilebert_core.file_lock import lock, refuse
 from mobilebert_core.tasks.task_text import WORDS, Field
 
 from .answer_record import AnswerRecord
@@ -141,7 +142,11 @@ class AnswerFile:
     With `resume` a file's whole lines stay, and `done` is the number of the last input that they answer.
 
     Args:
-        record: of what the answers in a file are made from.
+        record: of what the answers in a file are made from; None for what is no file, such as a device.
+
+    Raises:
+        ConfigError: when another process writes to the file.
+        InputError: when there is nothing to go on with, as `AnswerRecord.load`.
     """
 
     def __init__(self, path: Path | None, record: AnswerRecord | None = None, resume: bool = False) -> None:
@@ -149,19 +154,28 @@ class AnswerFile:
         self.written = 0
         self.record = record
         self._stream: TextIO
-        if path is None or record is None:
+        if path is None:
             self._stream = sys.stdout
             if isinstance(self._stream, io.TextIOWrapper):
                 self._stream.reconfigure(encoding="utf-8", errors="backslashreplace")
             return
-        kept = self._whole_lines(path) if resume and path.exists() else b""
-        if kept:
-            record.load()
         path.parent.mkdir(parents=True, exist_ok=True)
         # backslashreplace: a lone surrogate, which UTF-8 has not, becomes the escape that JSON has for it
         self._stream = open(path, "a", encoding="utf-8", errors="backslashreplace", newline="\n")  # noqa: SIM115
-        self._kept = len(kept)
-        if not kept:
+        if record is not None:
+            try:
+                self._begin(path, record, resume)
+            except BaseException:
+                self._stream.close()
+                raise
+
+    def _begin(self, path: Path, record: AnswerRecord, resume: bool) -> None:
+        if not lock(self._stream.fileno()):
+            raise refuse(path)
+        self._kept = len(self._whole_lines(path)) if resume else 0
+        if self._kept:
+            record.load()
+        else:
             self._stream.truncate(0)
             record.begin()
 
@@ -190,8 +204,9 @@ class AnswerFile:
 
     def close(self) -> None:
         if self.record is not None:
-            self._stream.close()
             self.record.save()
+        if self._stream is not sys.stdout:
+            self._stream.close()  # last: it ends the lock
 
 
 def _plain(value: Any) -> Any:

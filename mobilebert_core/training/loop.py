@@ -63,7 +63,7 @@ class TrainingLoop:
                 while done < steps:
                     done = self._epoch(done, steps, bar)
         finally:
-            self.run_directory.close()
+            self.run_directory.close_curves()
         if self.evaluate is None:
             self.keep()
         return self.best

@@ -4,6 +4,7 @@ OUTPUT/training.json     the settings, and in the end the scores
 OUTPUT/curves.csv        a line a step: step, epoch, learning_rate, loss
 OUTPUT/scores.csv        a line an evaluation
 OUTPUT/resume/           the last saved state; gone when the training has ended
+OUTPUT/.lock             keeps other processes out while one trains
 OUTPUT/...               the best model so far, ready for from_pretrained
 """
 
@@ -24,6 +25,7 @@ from safetensors.numpy import load_file, save_file
 
 from ..checkpoints.digests import changed_files
 from ..errors import CheckpointError, ConfigError
+from ..file_lock import DirectoryLock, refuse
 from ..files import read_json, write_text
 from .run_checks import check_curve, check_files, check_progress, check_scores, check_settings, digests_of, read_curves
 
@@ -45,7 +47,8 @@ class RunDirectory:
         resume: go on with what is there; else the directory must hold no training.
 
     Raises:
-        ConfigError: when there is a training already, or one with other settings.
+        ConfigError: when there is a training already, or one with other settings, or another process trains there.
+        CheckpointError: when what is to be gone on with is damaged.
     """
 
     def __init__(self, output: Path, settings: Mapping[str, Any], resume: bool) -> None:
@@ -56,8 +59,11 @@ class RunDirectory:
         there = output / SETTINGS_FILE
         if output.exists() and not output.is_dir():
             raise ConfigError(f"{output}: wanted a directory for the model, got a file. Choose another --output.")
+        self._lock = DirectoryLock(output)
+        self._lock.check()  # before anything that another process may just be writing is touched
         self._restore_interrupted()
-        begun = {SETTINGS_FILE, CURVES_FILE, SCORES_FILE}
+        self._seen = self._begun()
+        begun = {SETTINGS_FILE, CURVES_FILE, SCORES_FILE, DirectoryLock.name}
         if there.exists() and {path.name for path in output.iterdir()} <= begun:
             return  # it ended before it saved anything: there is nothing to go on from, and nothing to lose
         if there.exists():
@@ -68,7 +74,7 @@ class RunDirectory:
             self._check_same(found["settings"])
             self.finished = found.get("finished", False)
             self._check_state()
-        elif output.is_dir() and any(output.iterdir()):
+        elif output.is_dir() and any(path.name != DirectoryLock.name for path in output.iterdir()):
             raise ConfigError(f"{output}: wanted a new or empty directory, got one that holds files. Choose another.")
 
     def _check_same(self, before: Mapping[str, Any]) -> None:
@@ -154,9 +160,14 @@ class RunDirectory:
 
         Raises:
             CheckpointError: for curves that do not lead to that step; nothing is changed then.
+            ConfigError: when another process has begun here meanwhile.
         """
         kept, scores = self._kept(step)
         self.output.mkdir(parents=True, exist_ok=True)
+        self._lock.take()
+        if self._begun() != self._seen:
+            self._lock.release()
+            raise refuse(self.output)
         self.note()
         _write_csv(self.output / CURVES_FILE, _CURVES, kept)
         if (self.output / SCORES_FILE).exists():
@@ -179,6 +190,11 @@ class RunDirectory:
         check_scores(self.output / SCORES_FILE, scores)
         return curve, scores
 
+    def _begun(self) -> list[bytes]:
+        """What another process that trains here would change."""
+        places = (self.output / SETTINGS_FILE, self.output / RESUME / _PROGRESS_FILE)
+        return [path.read_bytes() if path.is_file() else b"" for path in places]
+
     def line(self, step: int, epoch: float, learning_rate: float, loss: float) -> None:
         assert self._curves is not None
         csv.writer(self._curves, lineterminator="\n").writerow(
@@ -200,14 +216,19 @@ class RunDirectory:
         """What training.json holds."""
         return read_json(self.output / SETTINGS_FILE)
 
-    def close(self) -> None:
+    def close_curves(self) -> None:
         if self._curves is not None:
             self._curves.close()
             self._curves = None
 
+    def close(self) -> None:
+        """Closes what is open; another process may go on from here."""
+        self.close_curves()
+        self._lock.release()
+
     def end(self, **results: Any) -> None:
         """Records the results; the saved state goes."""
-        self.close()
+        self.close_curves()
         self.note(**results, finished=True)
         shutil.rmtree(self.output / RESUME, ignore_errors=True)
 
