@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import sys
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
+from tqdm import tqdm
 
 from conversion.backends import Backend, backend_named
 from mobilebert_core.checkpoints.digests import model_digests, tokenizer_digests
@@ -21,7 +24,7 @@ from mobilebert_core.configuration.presets import PRESETS
 from mobilebert_core.datasets.examples import Examples, ReadOptions
 from mobilebert_core.datasets.reading import splits
 from mobilebert_core.demo_model import DEMO_MODEL
-from mobilebert_core.errors import CheckpointError, ConfigError
+from mobilebert_core.errors import BackendMissingError, CheckpointError, ConfigError
 from mobilebert_core.files import TOKENIZER_FILES, WEIGHTS_FILE, sha256
 from mobilebert_core.heads import HEADS
 from mobilebert_core.processes import check_one_process
@@ -122,13 +125,9 @@ class Training:
         task = kind(tokenizer, trainer.config, self.max_length, seed=recipe.seed, **self.options)
         features = {name: task.features(found) for name, found in examples.items()}
         _check_segments(trainer.config, features)
-        evaluations = {
-            name: Evaluation(trainer, task, examples[name], features[name], recipe.seed, self.tune_thresholds)
-            for name in examples
-            if name != "train"
-        }
+        evaluations, missing = self._evaluations(trainer, task, examples, features, recipe)
         best = self._loop(trainer, task, recipe, features["train"], run_directory, tokenizer, evaluations).run()
-        results = _results(examples, features) | {
+        results = _results(examples, features, missing) | {
             "newly_initialized": list(trainer.newly_initialized),
             "best_metric": task.best_metric,
             "dev": best,
@@ -139,6 +138,38 @@ class Training:
         draw_curves(self.output)
         write_card(self, kind, recipe, trainer.config, results)
         run_directory.end(**results)
+
+    def _evaluations(
+        self,
+        trainer: TrainerBase,
+        task: TrainingTask,
+        examples: Mapping[str, Examples],
+        features: Mapping[str, Features],
+        recipe: Recipe,
+    ) -> tuple[dict[str, Evaluation], list[str]]:
+        """Those of dev and test rows, and what is said of optional packages that are missing.
+
+        Raises:
+            BackendMissingError: when thresholds are to be tuned by scores that cannot be computed.
+        """
+        missing: list[str] = []
+        names = [name for name in examples if name != "train"]
+        try:
+            if names:
+                task.check_libraries()
+        except BackendMissingError as e:
+            if self.tune_thresholds:
+                raise
+            missing.append(f"{e} This training goes on without scores and keeps its last model.")
+            names = []
+        if find_spec("matplotlib") is None:
+            missing.append("no picture of the curves, which needs matplotlib: pip install 'mobilebert[plot]'.")
+        for message in missing:
+            tqdm.write(f"mobilebert: {message}", file=sys.stderr)
+        each = {
+            n: Evaluation(trainer, task, examples[n], features[n], recipe.seed, self.tune_thresholds) for n in names
+        }
+        return each, missing
 
     def _loop(
         self,
@@ -291,7 +322,7 @@ def _check_segments(config: MobileBertConfig, features: Mapping[str, Any]) -> No
                     )
 
 
-def _results(examples: Mapping[str, Any], features: Mapping[str, Any]) -> dict[str, Any]:
+def _results(examples: Mapping[str, Any], features: Mapping[str, Any], missing: list[str]) -> dict[str, Any]:
     """What there is to say about the rows of each file."""
     skipped = [
         message.replace(str(examples[n].path), examples[n].path.name)  # no path of the machine goes into files
@@ -300,6 +331,6 @@ def _results(examples: Mapping[str, Any], features: Mapping[str, Any]) -> dict[s
     ]
     return {
         "rows": {name: len(found.rows) for name, found in features.items()},
-        "notes": [f"{name}: {note}" for name, found in features.items() for note in found.notes],
+        "notes": [f"{name}: {note}" for name, found in features.items() for note in found.notes] + missing,
         "skipped": list(dict.fromkeys(skipped)),
     }

@@ -11,7 +11,7 @@ from typing import Any
 from tqdm import tqdm
 
 from conversion.parity.deviation import Report, compare
-from conversion.parity.report import plot, table
+from conversion.parity.report import figures, plot, table
 from conversion.parity.sample import SENTENCES, batch_of, random_checkpoint
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.configuration.fields import DTYPES
@@ -68,6 +68,8 @@ def run_parity(options: argparse.Namespace) -> int:
     check_one_process("parity")
     if options.plot and options.plot.suffix not in PICTURES:
         raise ConfigError(f"--plot {options.plot}: wanted a file that ends in {', '.join(PICTURES)}.")
+    if options.plot:
+        figures()  # that it can be drawn is known before anything is computed
     torch_classes, keras_classes = _backends()
     reports: list[Report] = []
     with tempfile.TemporaryDirectory() as scratch:

@@ -286,6 +286,44 @@ def test_text_without_a_word_to_predict(here, capsys):
     assert "no words in the" in capsys.readouterr().err
 
 
+MISSING = ("sklearn", "sklearn.metrics", "scipy", "scipy.stats", "seqeval", "seqeval.metrics",
+           "seqeval.metrics.sequence_labeling", "matplotlib", "matplotlib.figure")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("task", "package", "backend"),
+    [
+        ("text-classification", "scikit-learn", "torch"),
+        ("text-classification", "scikit-learn", "keras"),
+        ("token-classification", "seqeval", "torch"),
+        ("multiple-choice", None, "torch"),
+    ],
+)
+def test_a_model_without_the_optional_packages(here, task, package, backend, capsys, monkeypatch):
+    for module in MISSING:
+        monkeypatch.setitem(sys.modules, module, None)
+    assert train(here, task, "out", "--max-steps", "1", "--backend", backend) == 0
+    said, files = capsys.readouterr().err, {path.name for path in (here / "out").iterdir()}
+    assert {"model.safetensors", "config.json", "vocab.txt", "README.md", "training.json"} <= files
+    assert "pip install 'mobilebert[plot]'" in said and "curves.png" not in files
+    card = (here / "out" / "README.md").read_text()
+    if package is None:
+        assert "scores need" not in said and "Scores on" in card
+    else:
+        assert f"scores need {package}" in said and "keeps its last model" in said and "Scores on" not in card
+        assert "pip install 'mobilebert\\[train\\]'" in card
+
+
+def test_tuned_thresholds_need_scores_before_the_first_step(here, capsys, monkeypatch):
+    for module in MISSING:
+        monkeypatch.setitem(sys.modules, module, None)
+    data = _write(here / "data.jsonl", ['{"text": "good", "labels": ["x"]}', '{"text": "bad", "labels": ["x", "y"]}'])
+    assert main(["train", "text-classification", "--data", str(data), "--dev", str(data), "--model",
+                 str(here / "random" / "config.json"), "--output", str(here / "out"),
+                 "--tune-thresholds"]) == 2  # fmt: skip
+    assert "scores need scikit-learn" in capsys.readouterr().err and not (here / "out").exists()
+
+
 @pytest.mark.parametrize("task", ["token-classification", "multiple-choice"])
 def test_the_classifiers_dropout_is_the_recipes(here, task):
     data = write_task(here, task)

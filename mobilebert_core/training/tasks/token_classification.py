@@ -102,6 +102,10 @@ class TokenClassificationTraining(LabelledTask):
             found[place, : len(row.labels)] = row.labels
         return {"labels": found}
 
+    def check_libraries(self) -> None:
+        if self.has_entities:
+            metrics.SEQEVAL.load()
+
     def score(
         self, examples: Examples, rows: Sequence[FeatureRow], outputs: Sequence[Mapping[str, np.ndarray]]
     ) -> dict[str, float]:
