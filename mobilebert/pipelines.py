@@ -57,6 +57,7 @@ class PipelineOptions(TypedDict, total=False):
     stride: int
     threshold: float | None
     top_k: int | None
+    words: str | None
     # Of the hub, as in mobilebert_core.hub.resolve.
     cache_dir: str | Path | None
     force_download: bool

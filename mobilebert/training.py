@@ -3,33 +3,42 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
+import sys
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.numpy import load_file
+from tqdm import tqdm
 
 from conversion.backends import Backend, backend_named
+from mobilebert_core.checkpoints.digests import model_digests, tokenizer_digests
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.configuration.fields import MULTI_LABEL
 from mobilebert_core.configuration.presets import PRESETS
-from mobilebert_core.datasets.examples import ReadOptions
+from mobilebert_core.datasets.examples import Examples, ReadOptions
 from mobilebert_core.datasets.reading import splits
 from mobilebert_core.demo_model import DEMO_MODEL
-from mobilebert_core.errors import ConfigError
+from mobilebert_core.errors import BackendMissingError, CheckpointError, ConfigError
 from mobilebert_core.files import TOKENIZER_FILES, WEIGHTS_FILE, sha256
 from mobilebert_core.heads import HEADS
+from mobilebert_core.processes import check_one_process
 from mobilebert_core.text.auto_tokenizer import AutoTokenizer
 from mobilebert_core.text.padding_truncation import NO_LIMIT
 from mobilebert_core.training.loop import TrainingLoop
 from mobilebert_core.training.recipe import Recipe
-from mobilebert_core.training.run_directory import RunDirectory
+from mobilebert_core.training.run_directory import DIGESTS, RunDirectory
 from mobilebert_core.training.tasks.table import training_task_named
 from mobilebert_core.training.tasks.training_task import Features, TrainingTask
 from mobilebert_core.training.trainer import TrainerBase
 from mobilebert_core.weights import weight_table
 
+from .card_text import name_of
 from .evaluation import Evaluation
 from .training_report import draw_curves, write_card
 
@@ -82,45 +91,85 @@ class Training:
         Raises:
             DataError: for data that cannot be learned from.
             CheckpointError, ConfigError, TokenizerError: for a model, tokenizer or option that does not fit.
+            ConfigError: also where a launcher such as torchrun has started several processes.
             TrainingError: when the loss is no longer finite.
         """
+        check_one_process("train")
         kind = training_task_named(self.task)
         backend = backend_named(self.backend, "train")
         recipe = self.recipe or kind.recipe
         places = self._places(kind)
         examples = {name: kind.read(path, self.read) for name, path in places.items()}
         run_directory = RunDirectory(self.output, self._settings(recipe, places), self.resume)
-        if run_directory.finished:
-            return run_directory.results()
+        if not run_directory.finished:
+            with closing(run_directory):
+                self._train(kind, backend, recipe, examples, run_directory)
+        return run_directory.results()
+
+    # ------------------------------------------------------------------------------------------ parts
+
+    def _train(
+        self,
+        kind: type[TrainingTask],
+        backend: Backend,
+        recipe: Recipe,
+        examples: Mapping[str, Examples],
+        run_directory: RunDirectory,
+    ) -> None:
         fields = kind.config_fields(examples["train"], self.read) | dict(self.fields)
         self._check_thresholds(fields, examples)
-        tokenizer = self._tokenizer()
+        tokenizer = AutoTokenizer.from_pretrained(self._tokenizer_place())
         trainer = self._trainer(kind, backend, recipe, fields, len(tokenizer), run_directory.saved)
         if tokenizer.model_max_length >= NO_LIMIT:
             tokenizer.model_max_length = trainer.config.max_position_embeddings
         task = kind(tokenizer, trainer.config, self.max_length, seed=recipe.seed, **self.options)
         features = {name: task.features(found) for name, found in examples.items()}
         _check_segments(trainer.config, features)
-        evaluations = {
-            name: Evaluation(trainer, task, examples[name], features[name], recipe.seed, self.tune_thresholds)
-            for name in examples
-            if name != "train"
-        }
+        evaluations, missing = self._evaluations(trainer, task, examples, features, recipe)
         best = self._loop(trainer, task, recipe, features["train"], run_directory, tokenizer, evaluations).run()
-        results = _results(examples, features) | {
+        results = _results(examples, features, missing) | {
             "newly_initialized": list(trainer.newly_initialized),
             "best_metric": task.best_metric,
             "dev": best,
         }
         if "test" in evaluations:
-            trainer.assign(load_file(self.output / WEIGHTS_FILE))
+            trainer.assign(self._best_weights())
             results["test"] = evaluations["test"].plain()
         draw_curves(self.output)
         write_card(self, kind, recipe, trainer.config, results)
         run_directory.end(**results)
-        return run_directory.results()
 
-    # ------------------------------------------------------------------------------------------ parts
+    def _evaluations(
+        self,
+        trainer: TrainerBase,
+        task: TrainingTask,
+        examples: Mapping[str, Examples],
+        features: Mapping[str, Features],
+        recipe: Recipe,
+    ) -> tuple[dict[str, Evaluation], list[str]]:
+        """Those of dev and test rows, and what is said of optional packages that are missing.
+
+        Raises:
+            BackendMissingError: when thresholds are to be tuned by scores that cannot be computed.
+        """
+        missing: list[str] = []
+        names = [name for name in examples if name != "train"]
+        try:
+            if names:
+                task.check_libraries()
+        except BackendMissingError as e:
+            if self.tune_thresholds:
+                raise
+            missing.append(f"{e} This training goes on without scores and keeps its last model.")
+            names = []
+        if find_spec("matplotlib") is None:
+            missing.append("no picture of the curves, which needs matplotlib: pip install 'mobilebert[plot]'.")
+        for message in missing:
+            tqdm.write(f"mobilebert: {message}", file=sys.stderr)
+        each = {
+            n: Evaluation(trainer, task, examples[n], features[n], recipe.seed, self.tune_thresholds) for n in names
+        }
+        return each, missing
 
     def _loop(
         self,
@@ -147,6 +196,12 @@ class Training:
             progress=self.progress,
         )
 
+    def _best_weights(self) -> dict[str, Any]:
+        try:
+            return load_file(self.output / WEIGHTS_FILE)
+        except (OSError, SafetensorError) as e:  # of a training that was resumed
+            raise CheckpointError(f"{self.output}: the best model, kept before, cannot be read ({e}).") from None
+
     def _check_thresholds(self, fields: Mapping[str, Any], examples: Mapping[str, Any]) -> None:
         if self.tune_thresholds and fields.get("problem_type") != MULTI_LABEL:
             raise ConfigError(f"{self.task}: thresholds are for several labels a text, these data have one. Leave it.")
@@ -166,16 +221,26 @@ class Training:
         places = splits(self.data, kind.reader.endings)
         return places if self.dev is None else {**places, "dev": self.dev}
 
-    def _tokenizer(self) -> Any:
+    def _tokenizer_place(self) -> str | Path:
         if self.tokenizer is not None:
-            return AutoTokenizer.from_pretrained(self.tokenizer)
+            return self.tokenizer
         place = Path(self.model)
-        if self.model in PRESETS or (place.is_file() and place.suffix == ".json"):
+        if self._from_config_alone():
             beside = [place.parent / name for name in TOKENIZER_FILES[:2]] if place.is_file() else []
-            if any(path.exists() for path in beside):
-                return AutoTokenizer.from_pretrained(place.parent)
-            return AutoTokenizer.from_pretrained(DEMO_MODEL)
-        return AutoTokenizer.from_pretrained(self.model)
+            return place.parent if any(path.exists() for path in beside) else DEMO_MODEL
+        return self.model
+
+    def _from_config_alone(self) -> bool:
+        place = Path(self.model)
+        return self.model in PRESETS or (place.is_file() and place.suffix == ".json")
+
+    def _model_digests(self) -> dict[str, str]:
+        known = difflib.get_close_matches(self.model, PRESETS, 1)
+        if known and self.model not in PRESETS and "/" not in self.model and not Path(self.model).exists():
+            raise ConfigError(f"train: --model {self.model}: no such path or preset. Did you mean {known[0]}?")
+        if self._from_config_alone():
+            return {} if self.model in PRESETS else {Path(self.model).name: sha256(Path(self.model))}
+        return model_digests(self.model)
 
     def _trainer(
         self,
@@ -191,7 +256,10 @@ class Training:
         if kind.classifies:
             fields.setdefault("classifier_dropout", recipe.classifier_dropout)
         if saved is not None:
-            return trainer_class.start(kind.head, saved, recipe, **common)
+            trainer = trainer_class.start(kind.head, saved, recipe, **common)
+            if trainer.newly_initialized:
+                raise CheckpointError(f"{saved}: the saved state lacks {trainer.newly_initialized[0]}. Train anew.")
+            return trainer
         fields = {**kind.config_defaults, **fields}
         config = self._new_config({"vocab_size": words, **fields})
         if config is not None:
@@ -226,8 +294,9 @@ class Training:
         """All that decides the numbers, in plain values."""
         return {
             "task": training_task_named(self.task).name,
-            "model": self.model,
-            "tokenizer": self.tokenizer,
+            "model": name_of(self.model),
+            "tokenizer": None if self.tokenizer is None else name_of(self.tokenizer),
+            DIGESTS: {"model": self._model_digests(), "tokenizer": tokenizer_digests(self._tokenizer_place())},
             "backend": self.backend,
             "precision": self.precision,
             "data": {name: {"file": path.name, "sha256": sha256(path)} for name, path in places.items()},
@@ -253,11 +322,15 @@ def _check_segments(config: MobileBertConfig, features: Mapping[str, Any]) -> No
                     )
 
 
-def _results(examples: Mapping[str, Any], features: Mapping[str, Any]) -> dict[str, Any]:
+def _results(examples: Mapping[str, Any], features: Mapping[str, Any], missing: list[str]) -> dict[str, Any]:
     """What there is to say about the rows of each file."""
-    skipped = [message for n in examples for message in (*examples[n].skipped, *features[n].skipped)]
+    skipped = [
+        message.replace(str(examples[n].path), examples[n].path.name)  # no path of the machine goes into files
+        for n in examples
+        for message in (*examples[n].skipped, *features[n].skipped)
+    ]
     return {
         "rows": {name: len(found.rows) for name, found in features.items()},
-        "notes": [f"{name}: {note}" for name, found in features.items() for note in found.notes],
+        "notes": [f"{name}: {note}" for name, found in features.items() for note in found.notes] + missing,
         "skipped": list(dict.fromkeys(skipped)),
     }

@@ -11,8 +11,11 @@ import numpy as np
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.files import replacing, write_text
 from mobilebert_core.training.recipe import Recipe
-from mobilebert_core.training.run_directory import CURVES_FILE, SCORES_FILE, read_curves
+from mobilebert_core.training.run_checks import read_curves
+from mobilebert_core.training.run_directory import CURVES_FILE, SCORES_FILE
 from mobilebert_core.training.tasks.training_task import TrainingTask
+
+from .card_text import code, escaped, name_of
 
 PICTURE_FILE = "curves.png"
 CARD_FILE = "README.md"
@@ -63,7 +66,7 @@ def card(
 ) -> str:
     """The text of a model card."""
     rows = results["rows"]
-    start = f"`{training.model}`"
+    start = code(name_of(training.model))
     if names := results["newly_initialized"]:
         few = ", ".join(f"`{name}`" for name in names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
         start += f"; newly initialized weights: {few}"
@@ -73,11 +76,12 @@ def card(
         f"pipeline_tag: {task.name}",
         "---",
         "",
-        f"# {training.output.resolve().name}",
+        f"# {escaped(training.output.resolve().name)}",
         "",
         f"A MobileBERT (arXiv 2004.02984) trained for {task.name}.",
         "",
-        f"- **Data:** {training.data}: " + ", ".join(f"{count:,} {name} rows" for name, count in rows.items()),
+        f"- **Data:** {code(training.data.resolve().name)}: "
+        + ", ".join(f"{count:,} {name} rows" for name, count in rows.items()),
         f"- **Start:** {start}",
         f"- **Size:** {config.num_hidden_layers} blocks, hidden {config.hidden_size}, vocabulary {config.vocab_size:,}",
         f"- **Trained with:** {training.backend}, {training.precision}, {recipe.steps(rows['train']):,} steps of "
@@ -87,7 +91,7 @@ def card(
         + (f", classifier dropout {config.head_dropout_prob:g}" if task.classifies else "")
         + f", seed {recipe.seed}",
     ]
-    lines += [f"- **Note:** {note}" for note in results["notes"]]
+    lines += [f"- **Note:** {escaped(note)}" for note in results["notes"]]
     if results["skipped"]:
         lines.append(f"- **Left out:** {len(results['skipped']):,} rows that could not be used")
     for split in ("dev", "test"):
@@ -95,7 +99,9 @@ def card(
             lines += ["", *_scores(split, results, training.tune_thresholds)]
     if task.names_labels and config.problem_type != "regression":
         labels = (config.id2label or {}).values()
-        lines += ["", f"Labels: {', '.join(labels)}."]
+        lines += ["", f"Labels: {', '.join(map(escaped, labels))}."]
+    if task.head == "TokenClassification":
+        lines += ["", "Labels belong to words between white space; the first piece of a word has its label."]
     lines += ["", "The settings are in `training.json`, the curves in `curves.csv` and `scores.csv`.", ""]
     return "\n".join(lines)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import os
@@ -9,6 +10,7 @@ import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,8 @@ WEIGHT_FILES = (
     TENSORFLOW_FILE, TENSORFLOW_FILE + INDEX_SUFFIX,
 )  # fmt: skip
 TENSORFLOW_1_INDEX = re.compile(r"([^/\\]+\.ckpt(?:-\d+)?)\.index")  # <checkpoint>.index beside <checkpoint>.data-*
+
+_MOST_NAMES = 10_000  # of a directory, among which a name that is like another is looked for
 
 # What a tokenizer may have; the first two hold its vocabulary, of which one must be there.
 TOKENIZER_FILES = (
@@ -60,7 +64,8 @@ def read_json(path: Path) -> dict[str, Any]:
     except (FileNotFoundError, NotADirectoryError):
         beside = sorted(p.name for p in path.parent.iterdir())[:8] if path.parent.is_dir() else None
         seen = f"the directory holds {', '.join(beside) or 'nothing'}" if beside is not None else "no such directory"
-        raise CheckpointNotFoundError(f"{path}: file not found; {seen}.") from None
+        hint = "" if beside is not None else f" {nearest(path.parent)}"
+        raise CheckpointNotFoundError(f"{path}: file not found; {seen}.{hint}") from None
     except UnicodeDecodeError as e:
         raise CheckpointError(f"{path}: wanted JSON text, got bytes that are not UTF-8 ({e.reason}).") from None
     except OSError as e:
@@ -74,6 +79,25 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise CheckpointError(f"{path}: wanted a JSON object, got a {type(value).__name__}.")
     return value
+
+
+def nearest(path: str | os.PathLike[str]) -> str:
+    """What is here in place of a path that is not, as a sentence: the name most like it, or the directory above."""
+    folder = Path()
+    try:
+        for part in Path(path).expanduser().parts or (".",):
+            if not (folder / part).is_dir():
+                break
+            folder /= part
+        else:
+            return f"The directory {folder} is there."
+        names = [entry.name for entry in islice(os.scandir(folder), _MOST_NAMES)]
+    except (OSError, ValueError, RuntimeError):  # a name that no file or user can have, a directory not to be read
+        return "Check the spelling."
+    close = difflib.get_close_matches(part, names, 1)
+    if close:
+        return f"Did you mean {folder / close[0]}?"
+    return f"The nearest directory that exists is {folder.absolute()}."
 
 
 def weight_map(index: Path) -> dict[str, str]:

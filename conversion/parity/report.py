@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -47,11 +48,8 @@ def plot(reports: Sequence[Report], path: Path) -> None:
     Raises:
         BackendMissingError: without matplotlib.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as e:
-        raise BackendMissingError("The picture needs matplotlib: pip install 'mobilebert[plot]'.") from e
-    figure = Figure(figsize=(9, 3.2 * len(reports) + 0.6), layout="constrained")
+    figure_class = figures()
+    figure = figure_class(figsize=(9, 3.2 * len(reports) + 0.6), layout="constrained")
     for panel, report in zip(figure.subplots(len(reports), 1, squeeze=False)[:, 0], reports, strict=True):
         places = list(_by_place(report))
         for series, color in (("state", "tab:blue"), ("attention", "tab:orange"), ("gradient", "tab:green")):
@@ -73,6 +71,19 @@ def plot(reports: Sequence[Report], path: Path) -> None:
         panel.legend(fontsize=7)
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=150)
+
+
+def figures() -> Any:
+    """The class of matplotlib that draws a picture.
+
+    Raises:
+        BackendMissingError: without matplotlib.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as e:
+        raise BackendMissingError("The picture needs matplotlib: pip install 'mobilebert[plot]'.") from e
+    return Figure
 
 
 def _kind(row: Row) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -108,12 +108,9 @@ class AnswerTable:
         with_inputs: each answer has the first text of its input above it.
     """
 
-    done = 0  # nothing is resumed at a terminal
-    text: TaskText
-    with_inputs = False
-
-    def __init__(self, task: str) -> None:
-        self.task = task
+    def __init__(self, task: str, text: TaskText, with_inputs: bool) -> None:
+        self.task, self.text, self.with_inputs = task, text, with_inputs
+        self.done = 0  # nothing is resumed at a terminal
         self.written = 0
         self.finished = False
 
@@ -122,6 +119,9 @@ class AnswerTable:
 
     def __exit__(self, *error: object) -> None:
         pass
+
+    def unanswered(self, rows: Iterator[InputRow]) -> Iterator[InputRow]:
+        return rows
 
     def write(self, row: InputRow, answer: Any) -> None:
         indent = ""

@@ -17,6 +17,7 @@ from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.configuration.fields import DTYPES
 from mobilebert_core.configuration.presets import PRESETS
 from mobilebert_core.heads import HEADS
+from mobilebert_core.processes import check_one_process
 
 _SHOWN = 12  # dropped names of one reason that are printed; all of them stand in the record
 
@@ -65,6 +66,8 @@ def add_convert(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 def run_convert(options: argparse.Namespace) -> int:
     """Returns 0; whatever does not hold is an error."""
     from conversion.converting import convert
+
+    check_one_process("convert")
 
     # What a batch system sends ends like Ctrl-C: nothing half-written stays.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))

@@ -11,7 +11,7 @@ from typing import Any
 from tqdm import tqdm
 
 from conversion.parity.deviation import Report, compare
-from conversion.parity.report import plot, table
+from conversion.parity.report import figures, plot, table
 from conversion.parity.sample import SENTENCES, batch_of, random_checkpoint
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.configuration.fields import DTYPES
@@ -21,6 +21,7 @@ from mobilebert_core.errors import BackendMissingError, ConfigError
 from mobilebert_core.files import TOKENIZER_FILES, write_text
 from mobilebert_core.heads import HEADS, Head, heads_named
 from mobilebert_core.hub.resolve import resolve
+from mobilebert_core.processes import check_one_process
 from mobilebert_core.text.tokenization_fast import MobileBertTokenizerFast
 from mobilebert_core.weights import parameter_count, weight_table
 
@@ -64,8 +65,11 @@ def add_parity(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run_parity(options: argparse.Namespace) -> int:
     """Prints one table a dtype; returns 0 when all are within the tolerance, 1 otherwise."""
+    check_one_process("parity")
     if options.plot and options.plot.suffix not in PICTURES:
         raise ConfigError(f"--plot {options.plot}: wanted a file that ends in {', '.join(PICTURES)}.")
+    if options.plot:
+        figures()  # that it can be drawn is known before anything is computed
     torch_classes, keras_classes = _backends()
     reports: list[Report] = []
     with tempfile.TemporaryDirectory() as scratch:

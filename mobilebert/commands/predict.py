@@ -13,10 +13,12 @@ from typing import Any
 from tqdm import tqdm
 
 from conversion.backends import BACKENDS
+from mobilebert_core.checkpoints.digests import model_digests, tokenizer_digests
 from mobilebert_core.configuration.fields import DTYPES
 from mobilebert_core.datasets.inputs import InputFiles, InputRow
 from mobilebert_core.demo_model import DEMO_MODEL, DEMO_TASK
 from mobilebert_core.errors import InputError, TokenizerError
+from mobilebert_core.processes import check_one_process
 from mobilebert_core.tasks.table import TASKS, TextTask
 from mobilebert_core.tasks.task_text import options_of
 
@@ -78,7 +80,11 @@ def _add_task(tasks: argparse._SubParsersAction[argparse.ArgumentParser], task: 
     add_read_options(parser.add_argument_group("columns of the input, as in training"), task.files.options)
     parser.add_argument("--output", type=Path, metavar="FILE", help="JSON lines (default: standard output)")
     parser.add_argument("--json", action="store_true", help="JSON lines on a terminal as well, with all scores")
-    parser.add_argument("--resume", action="store_true", help="keep what --output holds and go on after it")
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="keep what --output holds and go on after it, with the same input, model and options",
+    )
     parser.add_argument("--batch-size", type=int, default=16, metavar="N", help="rows at once (default 16)")
     parser.add_argument("--dtype", choices=DTYPES, default="float32", help="default float32")
     parser.add_argument("--device", help="where PyTorch computes, such as cpu or cuda:1 (default: the GPU, if any)")
@@ -128,6 +134,7 @@ def run_predict(options: argparse.Namespace) -> int:
     Raises:
         InputError: when there is no input, or it and the options do not fit.
     """
+    check_one_process("predict")
     task: TextTask = options.task
     if options.resume and options.output is None:
         raise InputError("predict: --resume goes on with the file of --output, which is missing.")
@@ -135,24 +142,37 @@ def run_predict(options: argparse.Namespace) -> int:
     chosen = {n.removeprefix("option_"): v for n, v in vars(options).items() if n.startswith("option_")}
     texts = getattr(options, _POSITIONAL, [])
     path = _source(options, fields, texts)
-    answers = _answers(options)
-    rows, bad = _rows(options, fields, texts, path, answers.done)
+    rows, bad = _rows(options, fields, texts, path)
     pipeline = MobileBertPipeline.from_pretrained(
         task.name, options.model, backend=options.backend, batch_size=options.batch_size, dtype=options.dtype,
         device=options.device, padding_invariant=options.padding_invariant, **chosen,
     )  # fmt: skip
-    if isinstance(answers, AnswerTable):
-        answers.text, answers.with_inputs = pipeline.text, path is not None or len(texts) > 1
+    answers = _answers(options, pipeline, with_inputs=path is not None or len(texts) > 1)
+    bad.done = answers.done
     at_once = options.batch_size if path == STANDARD_INPUT else None
     with answers:
         return _answer(pipeline, rows, fields, answers, bad, at_once, options.output is not None)
 
 
-def _answers(options: argparse.Namespace) -> AnswerFile | AnswerTable:
+def _answers(options: argparse.Namespace, pipeline: MobileBertPipeline, with_inputs: bool) -> AnswerFile | AnswerTable:
     """Where answers go."""
     if options.output is None and not options.json and sys.stdout.isatty():
-        return AnswerTable(options.task.name)
-    return AnswerFile(options.output, options.resume)
+        return AnswerTable(options.task.name, pipeline.text, with_inputs)
+    return AnswerFile(options.output, _made_from(options, pipeline) if options.output else {}, options.resume)
+
+
+def _made_from(options: argparse.Namespace, pipeline: MobileBertPipeline) -> dict[str, Any]:
+    """All that decides the answers but the input. The size of a batch, the device and the backend do not."""
+    text = pipeline.text
+    return {
+        "task": options.task.name,
+        "model": model_digests(options.model),
+        "tokenizer": tokenizer_digests(options.model),
+        "options": {each.name: getattr(text, each.name) for each in options_of(type(text))},
+        "fields": {name: value for name, value in vars(options).items() if name.startswith("field_") and value},
+        "dtype": options.dtype,
+        "padding_invariant": options.padding_invariant,
+    }
 
 
 def _source(options: argparse.Namespace, fields: dict[str, Any], texts: list[str]) -> str | None:
@@ -174,9 +194,9 @@ def _source(options: argparse.Namespace, fields: dict[str, Any], texts: list[str
 
 
 def _rows(
-    options: argparse.Namespace, fields: dict[str, Any], texts: list[str], path: str | None, done: int
+    options: argparse.Namespace, fields: dict[str, Any], texts: list[str], path: str | None
 ) -> tuple[Iterator[InputRow], ReportedRows]:
-    """The inputs after the first `done` lines, and where those of no use are reported."""
+    """The inputs, and where those of no use are reported."""
 
     def report(message: str) -> None:
         tqdm.write(message, file=sys.stderr)
@@ -186,14 +206,13 @@ def _rows(
     if path is None:
         check_output(options.output, held)
         found = iter([InputRow(n, {_POSITIONAL: text}) for n, text in enumerate(texts, 1)] or [InputRow(1, {})])
-        return (row for row in found if row.line > done), ReportedRows(Path("argument"), True, report=report, done=done)
+        return found, ReportedRows(Path("argument"), True, report=report)
     files: InputFiles = options.task.files
     missing = [field.name for field in options.task.takes if not field.optional and field.name not in fields]
     source = source_of(path, options.format, files, len(missing))
     check_output(options.output, [*held, _number_of(sys.stdin) if source.stream else source.path])
-    bad = ReportedRows(source.path, True, report=report, done=done)
-    rows = files.rows(source, read_options(options, skip_bad_rows=False), list(fields), bad)
-    return (row for row in rows if row.line > done), bad
+    bad = ReportedRows(source.path, True, report=report)
+    return files.rows(source, read_options(options, skip_bad_rows=False), list(fields), bad), bad
 
 
 def _number_of(stream: Any) -> int:
@@ -219,7 +238,7 @@ def _answer(
 
     def prepared() -> Iterator[Prepared]:
         nonlocal cut, total
-        for row in rows:
+        for row in answers.unanswered(rows):
             try:
                 ready = pipeline.prepare(row.values, **fields)
             except (InputError, TokenizerError) as e:

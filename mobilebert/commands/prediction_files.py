@@ -6,7 +6,7 @@ import io
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, TextIO
@@ -15,7 +15,10 @@ from mobilebert_core.datasets.examples import BadRows
 from mobilebert_core.datasets.inputs import InputFiles, InputRow
 from mobilebert_core.datasets.sources import Source, ending
 from mobilebert_core.errors import InputError
+from mobilebert_core.file_lock import lock, refuse
 from mobilebert_core.files import same_file
+
+from .answer_record import AnswerRecord
 
 STANDARD_INPUT = "-"
 PARTIAL = ".partial"  # behind the name of an output that is not finished, while another is there
@@ -82,12 +85,20 @@ class AnswerFile:
 
     A file that is there stays until the new one is whole: that has `.partial` behind its name before. With `resume`
     whole lines stay, those of an unfinished file first, and `done` is the number of the last input that they answer.
+
+    Args:
+        made_from: as of `AnswerRecord`, which is kept beside a file.
+
+    Raises:
+        ConfigError: when entered while another process writes to the file.
+        InputError: when there is nothing to go on with, as `AnswerRecord.load`.
     """
 
-    def __init__(self, path: Path | None, resume: bool = False) -> None:
+    def __init__(self, path: Path | None, made_from: Mapping[str, Any], resume: bool = False) -> None:
         self.done = 0
         self.written = 0
         self.finished = False  # set when all inputs are answered
+        self.record: AnswerRecord | None = None
         self._stream: TextIO = sys.stdout
         self._kept = 0  # bytes of whole lines
         self._target: Path | None = None
@@ -99,9 +110,12 @@ class AnswerFile:
             return  # a device
         partial = target.with_name(target.name + PARTIAL)
         place = partial if (partial.exists() and resume) or (target.exists() and not resume) else target
+        self._place = place
+        self.record = AnswerRecord(place, made_from)
         if resume and place.exists():
             self._kept = self._whole_lines(place)
-        self._place = place
+            if self._kept:
+                self.record.load()
 
     def _whole_lines(self, path: Path) -> int:
         content = path.read_bytes()
@@ -112,6 +126,10 @@ class AnswerFile:
             raise InputError(f"{path}: wanted answers of this command to go on with, the last line is none.") from None
         return len(kept)
 
+    def unanswered(self, rows: Iterator[InputRow]) -> Iterator[InputRow]:
+        """The rows that have no answer yet; raises InputError where the file answers another input."""
+        return rows if self.record is None else self.record.unchanged(rows, self.done)
+
     def __enter__(self) -> Self:
         # backslashreplace: a lone surrogate, which UTF-8 has not, becomes the escape that JSON has for it
         if self._place is None:
@@ -120,25 +138,40 @@ class AnswerFile:
             return self
         self._place.parent.mkdir(parents=True, exist_ok=True)
         self._stream = open(self._place, "a", encoding="utf-8", errors="backslashreplace", newline="\n")
-        if self._place.is_file():
-            self._stream.truncate(self._kept)
+        if self.record is not None:
+            if not lock(self._stream.fileno()):
+                self._stream.close()
+                raise refuse(self._place)
+            if not self._kept:
+                self._stream.truncate(0)
+                self.record.begin()
         return self
 
     def write(self, row: InputRow, answer: Any) -> None:
-        record = {"line": row.line, **row.kept, "result": answer}
-        self._stream.write(json.dumps(record, ensure_ascii=False, default=_plain) + "\n")
+        if self.record is not None and not self.written:
+            self._stream.truncate(self._kept)  # not before the input is known to be the same
+        line = {"line": row.line, **row.kept, "result": answer}
+        self._stream.write(json.dumps(line, ensure_ascii=False, default=_plain) + "\n")
         self._stream.flush()
         self.written += 1
+        if self.record is not None:
+            self.record.wrote(row)
 
     def __exit__(self, *error: object) -> None:
         if self._place is None or self._target is None:
             return
-        self._stream.close()
-        if self.finished:
-            if self._place != self._target:
-                os.replace(self._place, self._target)
-        elif self._place.is_file() and not self.written and not self._kept:
-            self._place.unlink()  # nothing to go on from
+        if self.record is not None:
+            self._end(self.record, self._place, self._target)
+        self._stream.close()  # last: it ends the lock
+
+    def _end(self, record: AnswerRecord, place: Path, target: Path) -> None:
+        record.save()
+        if self.finished and place != target:
+            os.replace(place, target)
+            record.move(target)
+        elif not self.finished and not self.written and not self._kept:  # nothing to go on from
+            place.unlink(missing_ok=True)
+            record.path.unlink(missing_ok=True)
 
 
 def _plain(value: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from mobilebert_core.processes import check_one_process
 from mobilebert_core.text.vocabulary import train_vocabulary
 
 
@@ -21,6 +22,7 @@ def add_vocab(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 
 def run_vocab(options: argparse.Namespace) -> int:
     """Writes the vocabulary and prints its size; returns 0."""
+    check_one_process("vocab train")
     count = train_vocabulary(options.files, options.size, options.output, lowercase=not options.cased)
     print(f"{options.output}: {count} tokens")
     return 0

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..configuration.config import MobileBertConfig
 from ..errors import CheckpointError, CheckpointNotFoundError
-from ..files import CONFIG_FILE, WEIGHT_FILES, is_index, variant_name
+from ..files import CONFIG_FILE, WEIGHT_FILES, is_index, nearest, variant_name
 from ..saves import arriving, current, home, steady
 from ..weights import every_weight
 from .configurations import ConfigFile, configuration, google_json_config
@@ -203,7 +203,7 @@ def _container_of(path: Path) -> Container:
     if found is None and not path.is_file():
         beside = sorted(p.name for p in path.parent.iterdir())[:8] if path.parent.is_dir() else None
         seen = f"; {path.parent} holds {', '.join(beside) or 'nothing'}" if beside is not None else ""
-        raise CheckpointNotFoundError(f"{path}: no such file or directory{seen}.")
+        raise CheckpointNotFoundError(f"{path}: no such file or directory{seen}. {nearest(path)}")
     found = found or next((each for each in CONTAINERS if path.name.endswith(each.endings)), None)
     if found is None:
         raise CheckpointError(

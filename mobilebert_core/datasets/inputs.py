@@ -82,8 +82,7 @@ class InputFiles:
     def _rows(self, source: Source, options: ReadOptions, missing: Sequence[str], bad: BadRows) -> Iterator[InputRow]:
         if self._is_columns(source, options):
             for item in read_columns(source, options, bad, tagged=False):
-                text = " ".join(item.words)
-                yield InputRow(item.line, {"text": text}, {"text": text})
+                yield InputRow(item.line, {"text": list(item.words)}, {"text": " ".join(item.words)})
         elif source.form == ".json":
             for number, (item, name, context, where) in enumerate(question_items(source, bad), 1):
                 with bad.row(where):
@@ -121,7 +120,8 @@ class InputFiles:
                 if keeps_id and (not table.by_name or "id" in row):
                     kept["id"] = row[table.keys.get("id", "id")]
                 if self.reader is TAGGED_WORDS and isinstance(values["text"], tuple):
-                    kept["text"] = values["text"] = " ".join(values["text"])
+                    kept["text"] = " ".join(values["text"])
+                    values["text"] = list(values["text"])
                 yield InputRow(line, values, kept)
 
     def _reader(self, table: Table, each: Field, options: ReadOptions, needed: bool) -> Callable[[Any], Any]:

@@ -13,7 +13,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from ..errors import BackendMissingError, CheckpointNotFoundError, ConfigError
-from ..files import CONFIG_FILE, TOKENIZER_FILES
+from ..files import CONFIG_FILE, TOKENIZER_FILES, nearest
 from .selection import find_google_jsons, find_weights
 
 if TYPE_CHECKING:
@@ -51,10 +51,11 @@ def resolve(
     What exists here is itself, and so is the prefix of a TensorFlow checkpoint. So is, whether it exists or not,
     whatever has the form of a path: a `pathlib.Path`, and a string that starts with `.`, `/` or `~`, contains a
     backslash or more than one slash, or ends in a slash or like a file of a checkpoint. It is never looked up. Any
-    other string is the name of a repository on the Hugging Face hub, `name` or `owner/name`, and comes back as the
-    folder of its snapshot in huggingface_hub's cache. Environment variables (HF_HOME, HF_ENDPOINT, HF_HUB_OFFLINE,
-    HF_TOKEN and the others) work as for huggingface_hub, which also shows the progress on stderr. When the hub cannot
-    be reached, what the cache holds is used.
+    other string is the name of a repository on the Hugging Face hub, `owner/name`, and comes back as the folder of its
+    snapshot in huggingface_hub's cache. Unless a keyword of the hub is passed, such as `revision`, a name without an
+    owner, or whose owner is a directory here, is a path that was mistyped: the hub is not asked. Environment variables
+    (HF_HOME, HF_ENDPOINT, HF_HUB_OFFLINE, HF_TOKEN and the others) work as for huggingface_hub, which also shows the
+    progress on stderr. When the hub cannot be reached, what the cache holds is used.
 
     Args:
         config: config.json is needed; with a checkpoint of TensorFlow 1 another JSON may stand for it.
@@ -73,8 +74,8 @@ def resolve(
         proxies: not taken, since huggingface_hub 1 has no such option: HTTPS_PROXY is.
 
     Raises:
-        CheckpointNotFoundError: when it is no path here and no name, or the hub does not have it, does not give it
-            out or cannot be asked, or its files did not arrive whole.
+        CheckpointNotFoundError: when it is no path here and no name of the hub, or the hub does not have it, does not
+            give it out or cannot be asked, or its files did not arrive whole.
         CheckpointError: when a repository names files outside of itself, or has several checkpoints of TensorFlow 1.
         BackendMissingError: when a name has to be looked up without huggingface_hub.
     """
@@ -82,10 +83,21 @@ def resolve(
     if here or has_path_form(name_or_path) or not (config or weights or tokenizer):
         return Path(name_or_path, subfolder or "")
     name = str(name_or_path)
+    asked = (
+        force_download
+        or local_files_only
+        or any(each is not None for each in (revision, cache_dir, token, use_auth_token))
+    )
     if not is_repository_name(name):
         raise CheckpointNotFoundError(
             f"{name!r}: no file or directory here, and no name of a repository on the Hugging Face hub, which is "
-            "`name` or `owner/name` of letters, digits, '-', '_' and '.'. Check the spelling."
+            f"`owner/name` of letters, digits, '-', '_' and '.'. {nearest(name)}"
+        )
+    owner, slash, _ = name.partition("/")
+    if (not slash or os.path.isdir(owner)) and not asked:
+        raise CheckpointNotFoundError(
+            f"{name!r}: no file or directory here, and not looked up on the Hugging Face hub, where a name is "
+            f"`owner/name` and its owner no directory here. {nearest(name)} For the hub's pass revision='main'."
         )
     if proxies:
         raise ConfigError(f"{name}: proxies is not taken; set the environment variables HTTPS_PROXY and HTTP_PROXY.")

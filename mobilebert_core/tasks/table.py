@@ -74,7 +74,7 @@ TASKS: dict[str, TextTask] = {
             "TokenClassification",
             TokenClassification,
             "labelled words and entities with their places in the text",
-            (_TEXT,),
+            (Field("text", "the text; in JSON also the list of its words", or_words=True),),
             ("entity", "score", "index", "word", "start", "end"),
             ("ner",),
             reader=TAGGED_WORDS,

@@ -18,18 +18,23 @@ from ..errors import InputError
 from ..text.tokenization_base import TokenizerBase
 from .windows import windows_over
 
+WORDS = ("tokens", "words")  # what files of tagged words call the list of them
 Outputs = Mapping[str, np.ndarray]
 CUT, ERROR, WINDOWS = "cut", "error", "windows"  # what may become of a text longer than a row
 
 
 @dataclass(frozen=True)
 class Field:
-    """One thing that an input of a task holds: a text, or with `several` a list of texts."""
+    """One thing that an input of a task holds: a text, or with `several` a list of texts.
+
+    With `or_words` a text may also come as the list of its words; such a list may stand under one of `WORDS` too.
+    """
 
     name: str
     help: str
     several: bool = False
     optional: bool = False
+    or_words: bool = False
 
 
 @dataclass(frozen=True)
@@ -238,10 +243,12 @@ def fields_of(name: str, fields: Sequence[Field], item: Any, shared: Mapping[str
         values = {fields[0].name: item}
     values = {**(shared or {}), **values}
     known = {f.name: f for f in fields}
+    if any(f.or_words for f in fields):
+        values = _words_as_text(values, fields)
     for key, value in values.items():
         if key not in known:
             raise InputError(f"{name}: wanted an input with {', '.join(known)}, got {key!r} too. Leave it out.")
-        if known[key].several:
+        if known[key].several or (known[key].or_words and isinstance(value, list)):
             if isinstance(value, str) or not isinstance(value, Sequence) or not value:
                 raise InputError(f"{name}: {key} must be a list of texts, got {_brief(value)}.")
             texts = list(value)
@@ -255,6 +262,15 @@ def fields_of(name: str, fields: Sequence[Field], item: Any, shared: Mapping[str
         got = ", ".join(values) or "nothing"
         raise InputError(f"{name}: wanted {wanted}, got {got}; {' and '.join(missing)} missing.")
     return values
+
+
+def _words_as_text(values: dict[str, Any], fields: Sequence[Field]) -> dict[str, Any]:
+    """The fields with a list of words under the name of the text that they are."""
+    name = next(f.name for f in fields if f.or_words)
+    other = next((key for key in WORDS if isinstance(values.get(key), list)), None)
+    if other is None or name in values:
+        return values
+    return {name if key == other else key: value for key, value in values.items()}
 
 
 def _brief(value: Any) -> str:

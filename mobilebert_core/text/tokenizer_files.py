@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mobilebert_core.errors import CheckpointError, CheckpointNotFoundError, TokenizerError
-from mobilebert_core.files import TOKENIZER_FILES, read_json
+from mobilebert_core.files import TOKENIZER_FILES, nearest, read_json
 from mobilebert_core.saves import current
 from mobilebert_core.text.added_tokens import ADDITIONAL, SPECIAL_TOKEN_NAMES, AddedToken
 from mobilebert_core.text.wordpiece import load_vocabulary
@@ -112,7 +112,7 @@ class TokenizerDirectory:
         if not place.is_dir():
             raise CheckpointNotFoundError(
                 f"{place}: wanted a directory with {VOCABULARY} or {TOKENIZER}, or the path of such a file;"
-                f" nothing is at {place.absolute()}. Check the path."
+                f" nothing is at {place.absolute()}. Check the path. {nearest(place)}"
             )
         vocabulary, tokenizer = current(place / VOCABULARY), current(place / TOKENIZER)
         if not vocabulary.is_file() and not tokenizer.is_file():

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from ..errors import TrainingError
+from ..errors import CheckpointError, TrainingError
 from .order import epoch_batches
 from .recipe import Recipe
 from .run_directory import RunDirectory
@@ -52,6 +52,7 @@ class TrainingLoop:
 
         Raises:
             TrainingError: when a loss is not finite.
+            CheckpointError: for a saved state of another training.
         """
         steps = self.recipe.steps(len(self.rows))
         done = self._continue()
@@ -62,7 +63,7 @@ class TrainingLoop:
                 while done < steps:
                     done = self._epoch(done, steps, bar)
         finally:
-            self.run_directory.close()
+            self.run_directory.close_curves()
         if self.evaluate is None:
             self.keep()
         return self.best
@@ -72,11 +73,17 @@ class TrainingLoop:
         if self.run_directory.saved is None:
             return 0
         state, progress = self.run_directory.load()
+        steps, best = self.recipe.steps(len(self.rows)), progress["best"]
+        if progress["step"] > steps or (best and self.best_metric not in best):
+            raise CheckpointError(
+                f"{self.run_directory.saved}: wanted at most {steps:,} steps and the best {self.best_metric}, got "
+                f"{progress['step']:,} and {', '.join(best) or 'none'}: it is the state of another training, or "
+                "damaged. Train anew into another directory."
+            )
         self.trainer.restore(state)
-        self.trainer.newly_initialized = tuple(
-            progress["newly_initialized"]
-        )  # of the start: a saved state has every weight
-        self.best = progress["best"]
+        # Of the start: a saved state has every weight.
+        self.trainer.newly_initialized = tuple(progress.get("newly_initialized", ()))
+        self.best = best
         return int(progress["step"])
 
     def _epoch(self, done: int, steps: int, bar: Any) -> int:

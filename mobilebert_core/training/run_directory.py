@@ -4,6 +4,7 @@ OUTPUT/training.json     the settings, and in the end the scores
 OUTPUT/curves.csv        a line a step: step, epoch, learning_rate, loss
 OUTPUT/scores.csv        a line an evaluation
 OUTPUT/resume/           the last saved state; gone when the training has ended
+OUTPUT/.lock             keeps other processes out while one trains
 OUTPUT/...               the best model so far, ready for from_pretrained
 """
 
@@ -21,9 +22,12 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from ..checkpoints.digests import changed_files
 from ..errors import CheckpointError, ConfigError
+from ..file_lock import DirectoryLock, refuse
 from ..files import read_json, write_text
 from ..saves import clear, current, saving
+from .run_checks import check_curve, check_files, check_progress, check_scores, check_settings, digests_of, read_curves
 
 SETTINGS_FILE = "training.json"
 CURVES_FILE = "curves.csv"
@@ -31,6 +35,7 @@ SCORES_FILE = "scores.csv"
 RESUME = "resume"
 _STATE_FILE = "state.safetensors"
 _PROGRESS_FILE = "progress.json"
+DIGESTS = "sha256"  # the setting with digests by file name, of the model and of the tokenizer
 _CURVES = ("step", "epoch", "learning_rate", "loss")
 
 
@@ -42,7 +47,8 @@ class RunDirectory:
         resume: go on with what is there; else the directory must hold no training.
 
     Raises:
-        ConfigError: when there is a training already, or one with other settings.
+        ConfigError: when there is a training already, or one with other settings, or another process trains there.
+        CheckpointError: when what is to be gone on with is damaged.
     """
 
     def __init__(self, output: Path, settings: Mapping[str, Any], resume: bool) -> None:
@@ -53,25 +59,37 @@ class RunDirectory:
         there = output / SETTINGS_FILE
         if output.exists() and not output.is_dir():
             raise ConfigError(f"{output}: wanted a directory for the model, got a file. Choose another --output.")
+        self._lock = DirectoryLock(output)
+        self._lock.check()  # before anything that another process may just be writing is touched
         self._restore_interrupted()
-        begun = {SETTINGS_FILE, CURVES_FILE, SCORES_FILE}
+        self._seen = self._begun()
+        begun = {SETTINGS_FILE, CURVES_FILE, SCORES_FILE, DirectoryLock.name}
         if there.exists() and {path.name for path in output.iterdir()} <= begun:
             return  # it ended before it saved anything: there is nothing to go on from, and nothing to lose
         if there.exists():
             if not resume:
                 raise ConfigError(f"{output}: holds a training already. Pass --resume to go on, or another --output.")
             found = read_json(there)
-            self._check_same(found.get("settings", {}))
-            self.finished = bool(found.get("finished"))
-        elif output.is_dir() and any(output.iterdir()):
+            check_settings(there, found)
+            self._check_same(found["settings"])
+            self.finished = found.get("finished", False)
+            self._check_state()
+        elif output.is_dir() and any(path.name != DirectoryLock.name for path in output.iterdir()):
             raise ConfigError(f"{output}: wanted a new or empty directory, got one that holds files. Choose another.")
 
     def _check_same(self, before: Mapping[str, Any]) -> None:
+        """Raises ConfigError naming each setting that is another; of digests, the files."""
         names = sorted({*before, *self.settings})
-        if others := [name for name in names if before.get(name) != self.settings.get(name)]:
-            differences = "; ".join(f"{n} was {before.get(n)!r}, now {self.settings.get(n)!r}" for n in others)
+        said: list[str] = []
+        for name in (name for name in names if before.get(name) != self.settings.get(name)):
+            earlier, now = before.get(name), self.settings.get(name)
+            if name == DIGESTS and isinstance(earlier, dict) and isinstance(now, dict):
+                said += [f"{what}: {change}" for what in now for change in changed_files(earlier.get(what), now[what])]
+            else:
+                said.append(f"{name} was {earlier!r}, now {now!r}")
+        if said:
             raise ConfigError(
-                f"{self.output}: was trained with other settings ({differences}). Resume with the same, or choose "
+                f"{self.output}: was trained with other settings ({'; '.join(said)}). Resume with the same, or choose "
                 "another --output."
             )
 
@@ -84,7 +102,8 @@ class RunDirectory:
                 trainer.save(save.stage)
                 state = {n: np.ascontiguousarray(a) for n, a in trainer.state().items()}
                 save_file(state, save.stage / _STATE_FILE)
-                write_text(save.stage / _PROGRESS_FILE, json.dumps(dict(progress)))
+                whole = {**progress, DIGESTS: digests_of(save.stage)}
+                write_text(save.stage / _PROGRESS_FILE, json.dumps(whole))
                 if self._curves is not None:
                     self._curves.flush()
         except SafetensorError as e:  # what it makes of a full disk
@@ -99,14 +118,23 @@ class RunDirectory:
 
     def _restore_interrupted(self) -> None:
         """Clears up after a training that was killed; version 0.1.0 left the old state under a name of its own."""
-        if self.output.is_dir():
-            clear(self.output)
+        for folder in (self.output, self.output / RESUME):
+            if folder.is_dir():
+                clear(folder)
         left = sorted(self.output.glob(".resume-*"))
         for path in left:
             if "-old-" in path.name and not (self.output / RESUME).exists():
                 os.replace(path, self.output / RESUME)
             else:
                 shutil.rmtree(path, ignore_errors=True)
+
+    def _check_state(self) -> None:
+        """Raises CheckpointError for a saved state that is not what was saved."""
+        if self.finished or self.saved is None:
+            return
+        progress = read_json(self.saved / _PROGRESS_FILE)
+        check_progress(self.saved / _PROGRESS_FILE, progress)
+        check_files(self.saved, progress.get(DIGESTS), _PROGRESS_FILE)
 
     def load(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """State and progress as last saved.
@@ -116,22 +144,53 @@ class RunDirectory:
         """
         place = self.output / RESUME
         try:
-            return load_file(current(place / _STATE_FILE)), read_json(current(place / _PROGRESS_FILE))
-        except (OSError, SafetensorError) as e:
+            progress = read_json(current(place / _PROGRESS_FILE))
+            del progress[DIGESTS]
+            return load_file(current(place / _STATE_FILE)), progress
+        except (OSError, KeyError, SafetensorError) as e:
             raise CheckpointError(f"{place}: the saved state cannot be read ({e}). Start anew elsewhere.") from None
 
     # ------------------------------------------------------------------------------------------ curves
 
     def begin(self, step: int) -> None:
-        """Opens the curves at a step, counted from 0; what stands there of later ones goes."""
+        """Opens the curves at a step, counted from 0; what stands there of later ones goes.
+
+        Raises:
+            CheckpointError: for curves that do not lead to that step; nothing is changed then.
+            ConfigError: when another process has begun here meanwhile.
+        """
+        kept, scores = self._kept(step)
         self.output.mkdir(parents=True, exist_ok=True)
+        self._lock.take()
+        if self._begun() != self._seen:
+            self._lock.release()
+            raise refuse(self.output)
         self.note()
-        kept = [row for row in read_curves(self.output / CURVES_FILE) if int(row["step"]) <= step]
         _write_csv(self.output / CURVES_FILE, _CURVES, kept)
-        scores = [row for row in read_curves(self.output / SCORES_FILE) if int(row["step"]) <= step]
         if (self.output / SCORES_FILE).exists():
             _write_csv(self.output / SCORES_FILE, tuple(scores[0]) if scores else (), scores)
         self._curves = (self.output / CURVES_FILE).open("a", encoding="utf-8", newline="")
+
+    def _kept(self, step: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """The lines of both curves up to a step; of later ones nothing is wanted.
+
+        Raises:
+            CheckpointError: for a curve that lacks a step or holds something else than numbers.
+        """
+        if step == 0:
+            return [], []
+        curve, scores = (
+            [row for row in read_curves(self.output / name) if int(row["step"]) <= step]
+            for name in (CURVES_FILE, SCORES_FILE)
+        )
+        check_curve(self.output / CURVES_FILE, curve, _CURVES, step)
+        check_scores(self.output / SCORES_FILE, scores)
+        return curve, scores
+
+    def _begun(self) -> list[bytes]:
+        """What another process that trains here would change."""
+        places = (self.output / SETTINGS_FILE, self.output / RESUME / _PROGRESS_FILE)
+        return [path.read_bytes() if path.is_file() else b"" for path in places]
 
     def line(self, step: int, epoch: float, learning_rate: float, loss: float) -> None:
         assert self._curves is not None
@@ -154,24 +213,21 @@ class RunDirectory:
         """What training.json holds."""
         return read_json(self.output / SETTINGS_FILE)
 
-    def close(self) -> None:
+    def close_curves(self) -> None:
         if self._curves is not None:
             self._curves.close()
             self._curves = None
 
+    def close(self) -> None:
+        """Closes what is open; another process may go on from here."""
+        self.close_curves()
+        self._lock.release()
+
     def end(self, **results: Any) -> None:
         """Records the results; the saved state goes."""
-        self.close()
+        self.close_curves()
         self.note(**results, finished=True)
         shutil.rmtree(self.output / RESUME, ignore_errors=True)
-
-
-def read_curves(path: Path) -> list[dict[str, Any]]:
-    """The lines of a curve by column name; a line cut short by a kill is left out."""
-    if not path.exists():
-        return []
-    with path.open(encoding="utf-8", newline="") as lines:
-        return [row for row in csv.DictReader(lines) if None not in row.values() and row["step"].isdigit()]
 
 
 def _write_csv(path: Path, names: tuple[str, ...], rows: list[dict[str, Any]]) -> None:

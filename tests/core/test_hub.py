@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from mobilebert_core import MobileBertConfig
+from mobilebert_core import MobileBertConfig, MobileBertTokenizer, MobileBertTokenizerFast
 from mobilebert_core.errors import BackendMissingError, CheckpointError, CheckpointNotFoundError
 from mobilebert_core.files import WEIGHT_FILES
 from mobilebert_core.hub.resolve import is_repository_name, resolve
@@ -99,6 +100,47 @@ def test_neither_path_nor_name(name, hub):
     with pytest.raises(CheckpointNotFoundError, match="no file or directory here, and no name of a repository"):
         MobileBertConfig.from_pretrained(name)
     assert hub.requests == []
+
+
+DOORS = {
+    "config": MobileBertConfig.from_pretrained,
+    "tokenizer": MobileBertTokenizer.from_pretrained,
+    "fast tokenizer": MobileBertTokenizerFast.from_pretrained,
+    "checkpoint": lambda name: resolve(name, config=True, weights=True),
+}
+
+
+@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("my-modle", "Did you mean my-model?"),
+        ("elsewhere", "The nearest directory that exists is "),
+        ("runs/frist", "Did you mean runs/first?"),
+    ],
+)
+def test_a_mistyped_path_is_said_at_once(door, name, said, tmp_path, monkeypatch, hub):
+    for folder in ("my-model", "runs/first"):
+        (tmp_path / folder).mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CheckpointNotFoundError, match=re.escape(said)) as refused:
+        DOORS[door](name)
+    assert "revision='main'" in str(refused.value) and hub.requests == []
+
+
+@pytest.mark.parametrize("door", ["config", "tokenizer", "fast tokenizer"])
+@pytest.mark.parametrize("name", ["./runs/frist", "{here}/runs/frist", "runs/frist/"])
+def test_a_path_that_is_not_there_has_its_neighbour_named(door, name, tmp_path, monkeypatch, hub):
+    (tmp_path / "runs" / "first").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CheckpointNotFoundError, match="Did you mean .*runs/first"):
+        DOORS[door](name.format(here=tmp_path))
+    assert hub.requests == []
+
+
+def test_a_name_without_owner_is_looked_up_where_the_hub_is_meant(hub):
+    hub.publish("mobilebert-uncased", {"config.json": CONFIG})
+    assert MobileBertConfig.from_pretrained("mobilebert-uncased", revision="main").hidden_size == 48
 
 
 def test_without_huggingface_hub(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 
@@ -44,6 +45,12 @@ def test_another_head_on_request(checkpoint, capsys):
 def test_a_picture_of_no_known_kind_is_refused_first(tmp_path, capsys):
     assert main(["parity", str(tmp_path), "--plot", "p.xyz"]) == 2
     assert "--plot p.xyz: wanted a file that ends in .png" in capsys.readouterr().err
+
+
+def test_a_picture_without_matplotlib_is_refused_first(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    assert main(["parity", str(tmp_path), "--plot", "p.png"]) == 2
+    assert "pip install 'mobilebert[plot]'" in capsys.readouterr().err
 
 
 def test_no_checkpoint_there(tmp_path, capsys):

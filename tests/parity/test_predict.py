@@ -254,3 +254,112 @@ def test_the_demo_model_at_a_terminal():
         seen = screen.read(65536).decode().splitlines()
     assert done.returncode == 0 and done.stderr == b""
     assert len(seen) == 1 and re.fullmatch(r"love  0\.\d{3}", seen[0])
+
+
+def _other_model(paths):
+    config = paths["model"] / "config.json"
+    values = json.loads(config.read_text())
+    config.write_text(json.dumps(values | {"initializer_range": 0.5}))
+
+
+def _other_weights(paths):
+    weights = paths["model"] / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+
+
+def _other_vocabulary(paths):
+    file = paths["model"] / "vocab.txt"
+    file.write_text(file.read_text().replace("cats\n", "cots\n"))
+    (paths["model"] / "tokenizer.json").unlink()
+
+
+def _other_input(paths):
+    paths["input"].write_text(paths["input"].read_text().replace("cats 1", "dogs 1"))
+
+
+def _shorter_input(paths):
+    paths["input"].write_text("cats 0\ncats 1\n")
+
+
+def _lost_record(paths):
+    paths["output"].with_name(".out.jsonl.resume.json").unlink()
+
+
+def _damaged_record(paths):
+    paths["output"].with_name(".out.jsonl.resume.json").write_text("{}")
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "message"),
+    [
+        (_other_model, (), "model: config.json has changed"),
+        (_other_weights, (), "model: model.safetensors has changed"),
+        (_other_vocabulary, (), "tokenizer: tokenizer.json is gone; tokenizer: vocab.txt has changed"),
+        (_other_input, (), "answers an input whose first 5 lines were others"),
+        (_shorter_input, (), "answers an input whose first 5 lines were others"),
+        (_lost_record, (), "wanted .out.jsonl.resume.json beside it"),
+        (_damaged_record, (), "wanted .out.jsonl.resume.json beside it"),
+        (None, ("--top-k", "1"), "options was {"),
+        (None, ("--dtype", "float64"), "dtype was 'float32', now 'float64'"),
+        (None, ("--text-pair", "dogs"), "fields was {}, now {'field_text_pair': 'dogs'}"),
+    ],
+)
+def test_only_the_same_goes_on_with_answers(model, predict, tmp_path, change, options, message):
+    paths = {
+        "model": Path(model("text-classification")),
+        "input": tmp_path / "in.txt",
+        "output": tmp_path / "out.jsonl",
+    }
+    paths["input"].write_text("".join(f"cats {n}\n" for n in range(5)))
+    command = ("text-classification", "--model", paths["model"], "--input", paths["input"], "--output", paths["output"])
+    assert predict(*command)[0] == 0
+    whole = paths["output"].read_text()
+    paths["output"].write_text(cut := whole[: whole.index('{"line": 4') + 20])  # as a kill leaves it
+    if change is not None:
+        change(paths)
+    code, _, said = predict(*command, *options, "--resume")
+    assert code == 2 and message in said
+    assert paths["output"].read_text() == cut  # not even the broken line is gone
+    assert predict(*command, *options)[0] == 0  # anew is always possible
+
+
+def test_the_same_goes_on_with_answers(model, predict, tmp_path, monkeypatch):
+    """A file that was cut anywhere, an input that has grown, another batch size, a model that was moved."""
+    path, file, out = Path(model("text-classification")), tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    file.write_text("".join(f'"cats {n}"\n' if n % 3 else "broken\n" for n in range(7)))
+    command = ["text-classification", "--input", file, "--output", out]
+    assert predict(*command, "--model", path)[0] == 1
+    whole = out.read_text()
+    assert [json.loads(line)["line"] for line in whole.splitlines()] == [2, 3, 5, 6]
+    path = path.rename(tmp_path / "moved")
+    for end in range(0, len(whole), 50):
+        out.write_text(whole[:end])
+        assert predict(*command, "--model", path, "--resume", "--batch-size", 3)[0] == 1
+        assert [json.loads(line)["line"] for line in out.read_text().splitlines()] == [2, 3, 5, 6]
+    with file.open("a") as more:
+        more.write('"paris"\n')
+    assert predict(*command, "--model", path, "--resume")[0] == 1
+    assert [json.loads(line)["line"] for line in out.read_text().splitlines()] == [2, 3, 5, 6, 8]
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(file.read_bytes())))
+    again = ["text-classification", "--input", "-", "--format", "jsonl", "--output", out, "--resume", "--model", path]
+    assert predict(*again)[0] == 0  # nothing is left: the broken lines lie before the last answer
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b'"cats"\n')))
+    code, _, said = predict(*again)
+    assert code == 2 and "answers an input whose first 8 lines were others" in said
+
+
+def test_words_that_are_split_already(model, predict, tmp_path):
+    path = model("token-classification", id2label={0: "B-PER", 1: "I-PER"})
+    file = tmp_path / "in.jsonl"
+    file.write_text(
+        '{"tokens": ["emile", "d\'zola-new"], "id": 1}\n["zola"]\n{"text": ["paris"]}\n{"tokens": []}\n[1]\n'
+    )
+    code, records, said = predict("ner", "--model", path, "--input", file)
+    assert code == 1 and "2 broken lines, 3 answered" in said
+    assert [[each["word"] for each in record["result"]] for record in records] == [
+        ["emile", "d'zola-new"], ["zola"], ["paris"],
+    ]  # fmt: skip
+    code, (record,), _ = predict("ner", "d'zola-new", "--model", path, "--words", "whitespace")
+    assert code == 0 and [each["word"] for each in record["result"]] == ["d'zola-new"]

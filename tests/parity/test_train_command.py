@@ -149,6 +149,45 @@ def test_resuming_wants_the_same_settings(here, capsys):
     assert train(here, "fill-mask", "out", "--epochs", "1", "--resume") == 0  # finished: told again
 
 
+CHANGES = {
+    "vocabulary": ("vocab.txt", "tokenizer: vocab.txt has changed"),
+    "tokenizer": ("tokenizer_config.json", "tokenizer: tokenizer_config.json is new"),
+    "configuration": ("config.json", "model: config.json has changed"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_resuming_wants_the_same_files(here, change, capsys):
+    assert train(here, "text-classification", "out", "--max-steps", "1") == 0
+    name, message = CHANGES[change]
+    with (here / "random" / name).open("a") as file:
+        file.write({"vocab.txt": "newword\n", "config.json": "\n"}.get(name, "{}"))
+    before = (here / "out" / "training.json").read_bytes()
+    assert train(here, "text-classification", "out", "--max-steps", "1", "--resume") == 2
+    assert f"was trained with other settings ({message})" in capsys.readouterr().err
+    assert (here / "out" / "training.json").read_bytes() == before
+
+
+def test_resuming_wants_the_same_weights_wherever_they_are(here, checkpoint, capsys):
+    data = write_task(here, "text-classification")
+    start = checkpoint("MaskedLM", vocab_size=8000)
+
+    def run(*options):
+        return main(["train", "text-classification", "--data", str(data), "--model", str(start), "--tokenizer",
+                     str(here / "random"), "--output", str(here / "out"), "--max-steps", "2", *options])  # fmt: skip
+
+    assert run() == 0
+    (here / "moved").mkdir()
+    start = start.rename(here / "moved" / start.name)
+    assert run("--resume") == 0
+    weights = start / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    assert run("--resume") == 2
+    assert "model: model.safetensors has changed" in capsys.readouterr().err
+
+
 def test_a_loss_that_is_no_number_ends_the_training(here, capsys):
     assert train(here, "text-classification", "out", "--learning-rate", "1e30", "--clip-norm", "1e30") == 2
     err = capsys.readouterr().err
@@ -223,6 +262,15 @@ def test_options_that_cannot_be_are_told_before_anything_is_written(here, task, 
     assert not (here / "out").exists()
 
 
+def test_a_mistyped_model_is_said_at_once(here, capsys):
+    data = write_task(here, "text-classification")
+    for model, message in (("mobilebrt", "Did you mean mobilebert?"), (str(here / "randm"), f"{here / 'random'}?")):
+        assert main(["train", "text-classification", "--data", str(data), "--model", model, "--output",
+                     str(here / "out")]) == 2  # fmt: skip
+        assert message in capsys.readouterr().err
+        assert not (here / "out").exists()
+
+
 def test_label_names_that_are_none_or_twice(here, capsys):
     for text, message in (("\n", "got none"), ("bad\ngood\nbad\n", "'bad' stands there twice")):
         names = here / "names.txt"
@@ -236,6 +284,44 @@ def test_text_without_a_word_to_predict(here, capsys):
     assert main(["train", "fill-mask", "--data", str(data), "--model", str(here / "random" / "config.json"),
                  "--output", str(here / "out")]) == 2  # fmt: skip
     assert "no words in the" in capsys.readouterr().err
+
+
+MISSING = ("sklearn", "sklearn.metrics", "scipy", "scipy.stats", "seqeval", "seqeval.metrics",
+           "seqeval.metrics.sequence_labeling", "matplotlib", "matplotlib.figure")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("task", "package", "backend"),
+    [
+        ("text-classification", "scikit-learn", "torch"),
+        ("text-classification", "scikit-learn", "keras"),
+        ("token-classification", "seqeval", "torch"),
+        ("multiple-choice", None, "torch"),
+    ],
+)
+def test_a_model_without_the_optional_packages(here, task, package, backend, capsys, monkeypatch):
+    for module in MISSING:
+        monkeypatch.setitem(sys.modules, module, None)
+    assert train(here, task, "out", "--max-steps", "1", "--backend", backend) == 0
+    said, files = capsys.readouterr().err, {path.name for path in (here / "out").iterdir()}
+    assert {"model.safetensors", "config.json", "vocab.txt", "README.md", "training.json"} <= files
+    assert "pip install 'mobilebert[plot]'" in said and "curves.png" not in files
+    card = (here / "out" / "README.md").read_text()
+    if package is None:
+        assert "scores need" not in said and "Scores on" in card
+    else:
+        assert f"scores need {package}" in said and "keeps its last model" in said and "Scores on" not in card
+        assert "pip install 'mobilebert\\[train\\]'" in card
+
+
+def test_tuned_thresholds_need_scores_before_the_first_step(here, capsys, monkeypatch):
+    for module in MISSING:
+        monkeypatch.setitem(sys.modules, module, None)
+    data = _write(here / "data.jsonl", ['{"text": "good", "labels": ["x"]}', '{"text": "bad", "labels": ["x", "y"]}'])
+    assert main(["train", "text-classification", "--data", str(data), "--dev", str(data), "--model",
+                 str(here / "random" / "config.json"), "--output", str(here / "out"),
+                 "--tune-thresholds"]) == 2  # fmt: skip
+    assert "scores need scikit-learn" in capsys.readouterr().err and not (here / "out").exists()
 
 
 @pytest.mark.parametrize("task", ["token-classification", "multiple-choice"])
@@ -257,6 +343,9 @@ def test_an_unknown_label_at_evaluation_is_an_error_or_counted(here, capsys):
     assert main([*command, "--skip-bad-rows"]) == 0
     out = capsys.readouterr().out
     assert "left out" in out and "dev.csv:3" in out and "skipped 1" in out
+    for path in (here / "out").rglob("*"):
+        if path.suffix in (".json", ".md", ".csv"):
+            assert str(here) not in path.read_text(), path  # no path of the machine is in what people pass on
 
 
 def test_long_texts_are_cut_and_counted(here, capsys):

@@ -11,6 +11,7 @@ import string
 import warnings
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
@@ -19,13 +20,31 @@ import numpy as np
 from ...errors import BackendMissingError, InputError
 
 
-def _library(module: str, package: str) -> Any:
-    try:
-        return import_module(module)
-    except ImportError as e:
-        raise BackendMissingError(
-            f"scores need {package}, which is not installed ({e}). Install it: pip install 'mobilebert[train]'."
-        ) from e
+@dataclass(frozen=True)
+class Library:
+    """A module with scores, and the package that installs it."""
+
+    module: str
+    package: str
+
+    def load(self) -> Any:
+        """The module.
+
+        Raises:
+            BackendMissingError: when it is not installed.
+        """
+        try:
+            return import_module(self.module)
+        except ImportError as e:
+            raise BackendMissingError(
+                f"scores need {self.package}, which is not installed ({e}). Install it: pip install "
+                "'mobilebert[train]'."
+            ) from e
+
+
+SCIKIT_LEARN = Library("sklearn.metrics", "scikit-learn")
+SCIPY = Library("scipy.stats", "scipy")
+SEQEVAL = Library("seqeval.metrics.sequence_labeling", "seqeval")
 
 
 def single_label(predicted: np.ndarray, gold: np.ndarray) -> dict[str, float]:
@@ -33,7 +52,7 @@ def single_label(predicted: np.ndarray, gold: np.ndarray) -> dict[str, float]:
 
     `f1_macro` is the mean over the classes that occur, in gold or predicted.
     """
-    metrics = _library("sklearn.metrics", "scikit-learn")
+    metrics = SCIKIT_LEARN.load()
     one_class = len(np.union1d(predicted, gold)) == 1  # where the coefficient is undefined, and scikit-learn warns
     return {
         "accuracy": float(metrics.accuracy_score(gold, predicted)),
@@ -49,7 +68,7 @@ def multi_label(logits: np.ndarray, gold: np.ndarray, thresholds: np.ndarray | f
     A label is predicted where its logit exceeds the threshold, one for all or one each (C,). `f1_macro` is the mean
     over the labels that occur, in gold or predicted; `subset_accuracy` the share of rows right in all labels.
     """
-    metrics = _library("sklearn.metrics", "scikit-learn")
+    metrics = SCIKIT_LEARN.load()
     # A last label that never occurs: of one column alone scikit-learn would read two classes.
     gold, predicted = (np.pad(np.asarray(a, np.int8), ((0, 0), (0, 1))) for a in (gold, logits > thresholds))
     occurring = np.flatnonzero((gold | predicted).any(axis=0))
@@ -65,7 +84,7 @@ def multi_label(logits: np.ndarray, gold: np.ndarray, thresholds: np.ndarray | f
 
 def regression(predicted: np.ndarray, gold: np.ndarray) -> dict[str, float]:
     """`pearson`, `spearman`, `mse` of numbers (N,)."""
-    stats = _library("scipy.stats", "scipy")
+    stats = SCIPY.load()
     found = {}
     for name, correlation in (("pearson", stats.pearsonr), ("spearman", stats.spearmanr)):
         value = np.nan
@@ -80,9 +99,7 @@ def regression(predicted: np.ndarray, gold: np.ndarray) -> dict[str, float]:
 
 def entities(predicted: list[list[str]], gold: list[list[str]]) -> dict[str, float]:
     """`precision`, `recall`, `f1` of entities in sentences of tags, B- and I- and also E- and S-, by CoNLL's rules."""
-    found = _library("seqeval.metrics.sequence_labeling", "seqeval").precision_recall_fscore_support(
-        gold, predicted, average="micro", zero_division=0
-    )
+    found = SEQEVAL.load().precision_recall_fscore_support(gold, predicted, average="micro", zero_division=0)
     return {name: float(value) for name, value in zip(("precision", "recall", "f1"), found[:3], strict=True)}
 
 

@@ -110,6 +110,9 @@ class TextClassificationTraining(LabelledTask):
             found[place, list(row.labels)] = list(row.labels.values())
         return found
 
+    def check_libraries(self) -> None:
+        (metrics.SCIPY if self.problem == REGRESSION else metrics.SCIKIT_LEARN).load()
+
     def score(
         self, examples: Examples, rows: Sequence[FeatureRow], outputs: Sequence[Mapping[str, np.ndarray]]
     ) -> dict[str, float]:

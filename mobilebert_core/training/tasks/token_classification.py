@@ -16,14 +16,12 @@ from ...datasets.examples import Examples, ReadOptions, WordsExample
 from ...datasets.labels import LabelIds, label_fields
 from ...datasets.word_files import TAGGED_WORDS
 from ...heads import IGNORE_INDEX
+from ...tasks.entity_tags import OUTSIDE, TagScheme
+from ...tasks.token_classification import trained_on_words
 from ...text.tokenization_base import TokenizerBase
 from . import metrics
 from .labelled_task import TEXTS_AT_ONCE, FeatureRow, LabelledTask, bad_rows, features_of, items_of
 from .training_task import Features
-
-OUTSIDE = "O"
-# Prefixes of other schemes by the names that seqeval knows: last, unit, middle.
-_PREFIXES = {"B": "B", "I": "I", "E": "E", "S": "S", "L": "E", "U": "S", "M": "I"}
 
 
 class TokenClassificationTraining(LabelledTask):
@@ -49,7 +47,7 @@ class TokenClassificationTraining(LabelledTask):
     @classmethod
     def config_fields(cls, examples: Examples, options: ReadOptions) -> dict[str, Any]:
         tags = {tag for item in items_of(examples, WordsExample) for tag in item.tags}
-        return {**label_fields(tags, examples, options), "problem_type": None}
+        return {**label_fields(tags, examples, options), "problem_type": None, **trained_on_words()}
 
     def features(self, examples: Examples) -> Features:
         bad, label_ids, counts = bad_rows(examples), LabelIds(self.config, examples), Counter[str]()
@@ -104,6 +102,10 @@ class TokenClassificationTraining(LabelledTask):
             found[place, : len(row.labels)] = row.labels
         return {"labels": found}
 
+    def check_libraries(self) -> None:
+        if self.has_entities:
+            metrics.SEQEVAL.load()
+
     def score(
         self, examples: Examples, rows: Sequence[FeatureRow], outputs: Sequence[Mapping[str, np.ndarray]]
     ) -> dict[str, float]:
@@ -118,7 +120,7 @@ class TokenClassificationTraining(LabelledTask):
         pairs = [(ours, theirs) for name in gold for ours, theirs in zip(predicted[name], gold[name], strict=True)]
         scores = {"accuracy": float(np.mean([ours == theirs for ours, theirs in pairs]))}
         if self.has_entities:
-            tags = [_for_seqeval(tag) for tag in self.tags]
+            tags = [*map(TagScheme(self.tags).iobes, self.tags)]
             found, right = ([[tags[i] for i in each] for each in part.values()] for part in (predicted, gold))
             scores |= metrics.entities(found, right)
         return scores
@@ -135,11 +137,3 @@ def _parts(words: list[list[int]], tags: list[int], room: int) -> Iterator[tuple
         ids += word
         labels += [tag, *[IGNORE_INDEX] * (len(word) - 1)]
     yield ids, labels
-
-
-def _for_seqeval(tag: str) -> str:
-    """A tag with a prefix that seqeval knows; one without any is inside, as in the pipeline."""
-    if tag == OUTSIDE:
-        return tag
-    prefix, dash, name = tag.partition("-")
-    return f"{_PREFIXES[prefix]}-{name}" if dash and prefix in _PREFIXES else f"I-{tag}"

@@ -119,6 +119,10 @@ class TrainingTask(ABC):
     ) -> Sequence[Mapping[str, Any]]:
         """What `scores` needs of each row of an evaluation batch."""
 
+    def check_libraries(self) -> None:
+        """Raises BackendMissingError when a library that `scores` needs is not installed."""
+        return None
+
     @abstractmethod
     def scores(
         self, examples: Examples, features: Features, row_metrics: Sequence[Mapping[str, Any]]

@@ -1,0 +1,63 @@
+"""Commands under a launcher that starts each of them several times."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from mobilebert.cli import main
+from mobilebert.training import Training
+from mobilebert_core import ConfigError
+from mobilebert_core.processes import check_one_process
+
+COMMANDS = {
+    "train": ["train", "text-classification", "--data", "d.csv", "--model", "mobilebert", "--output", "out"],
+    "predict": ["predict", "text-classification", "a", "--output", "out"],
+    "convert": ["convert", "checkpoint", "out"],
+    "vocab": ["vocab", "train", "text.txt", "--size", "60", "--output", "out"],
+    "parity": ["parity", "--json", "out"],
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_that_writes_is_refused(command, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "text.txt").write_text("a text\n")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert main(COMMANDS[command]) == 2
+    said = capsys.readouterr().err
+    assert f"{command}" in said and "wanted one process, got several" in said and "WORLD_SIZE is 2" in said
+    assert "Start the command once" in said
+    assert [path.name for path in tmp_path.iterdir()] == ["text.txt"]
+
+
+def test_the_python_door_is_refused_too(tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "8")
+    with pytest.raises(ConfigError, match="WORLD_SIZE is 8"):
+        Training(task="fill-mask", data=tmp_path / "d.txt", model="mobilebert", output=tmp_path / "out").run()
+
+
+@pytest.mark.parametrize(
+    ("environment", "refused"),
+    [
+        ({}, False),
+        ({"WORLD_SIZE": "1"}, False),
+        ({"WORLD_SIZE": "many"}, False),
+        ({"OMPI_COMM_WORLD_SIZE": "2"}, True),
+        ({"PMI_SIZE": "4"}, True),
+        ({"SLURM_STEP_NUM_TASKS": "2"}, True),
+        ({"SLURM_NTASKS": "2"}, False),  # of the job, which may run the command once
+        ({"TF_CONFIG": json.dumps({"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker"}})}, True),
+        ({"TF_CONFIG": json.dumps({"cluster": {"worker": ["a:1"]}})}, False),
+        ({"TF_CONFIG": "[]"}, False),
+        ({"TF_CONFIG": '{"cluster": [1, 2]}'}, False),
+        ({"TF_CONFIG": '{"cluster": {"worker": 2}}'}, False),
+    ],
+)
+def test_what_launchers_say(environment, refused):
+    if not refused:
+        check_one_process("train", environment)
+        return
+    with pytest.raises(ConfigError, match=next(iter(environment))):
+        check_one_process("train", environment)
