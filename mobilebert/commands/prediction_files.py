@@ -139,13 +139,25 @@ class AnswerFile:
         self._place.parent.mkdir(parents=True, exist_ok=True)
         self._stream = open(self._place, "a", encoding="utf-8", errors="backslashreplace", newline="\n")
         if self.record is not None:
-            if not lock(self._stream.fileno()):
-                self._stream.close()
-                raise refuse(self._place)
+            self._lock(self._place, self._stream)
             if not self._kept:
                 self._stream.truncate(0)
                 self.record.begin()
         return self
+
+    def _lock(self, place: Path, stream: TextIO) -> None:
+        """Keeps other processes from the file, and from the one whose place it is going to take."""
+        self._held = [stream]
+        if self._target is not None and self._target != place and self._target.is_file():
+            self._held.append(open(self._target, encoding="utf-8"))
+        for each in self._held:
+            if not lock(each.fileno()):
+                self._let_go()
+                raise refuse(Path(each.name))
+
+    def _let_go(self) -> None:
+        for each in self._held:
+            each.close()
 
     def write(self, row: InputRow, answer: Any) -> None:
         if self.record is not None and not self.written:
@@ -162,7 +174,9 @@ class AnswerFile:
             return
         if self.record is not None:
             self._end(self.record, self._place, self._target)
-        self._stream.close()  # last: it ends the lock
+            self._let_go()  # last: it ends the locks
+        else:
+            self._stream.close()
 
     def _end(self, record: AnswerRecord, place: Path, target: Path) -> None:
         record.save()

@@ -23,7 +23,7 @@ from .names.torch import torch_names
 from .opening import open_checkpoint
 from .own_weights import OwnWeights, take_own_weights
 from .plan import LoadPlan, plan_loading, resolve_ties
-from .tensor_info import RewrittenNames, WeightFile
+from .tensor_info import MappedCheckpoint, RewrittenNames, WeightFile
 
 
 @dataclass(frozen=True)
@@ -92,24 +92,26 @@ def prepare_loading(
         checkpoint = open_checkpoint(path, check, variant)
         if key_mapping:
             checkpoint = replace(checkpoint, file=RewrittenNames(checkpoint.file, key_mapping))
-        found_config = partial(checkpoint.config, config)
-        resolved = found_config(**overrides)
-        check_head(resolved, head)
-        weights = checkpoint.weights(_of_the_file(found_config, overrides, resolved))
+        found_config: Callable[..., MobileBertConfig] = partial(checkpoint.config, config)
+        weights_of = checkpoint.weights
     else:
         beside = ConfigFile(current(path / CONFIG_FILE)).configuration if config is None and path.is_dir() else None
         found_config = beside or partial(configuration, path if config is None else config)
-        resolved = found_config(**overrides)
-        check_head(resolved, head)
-        weights = torch_names(state_dict, every_weight(_of_the_file(found_config, overrides, resolved)))
+        weights_of = partial(_torch_names, state_dict)
+    resolved = found_config(**overrides)
+    check_head(resolved, head)
+    weights = weights_of(_of_the_file(found_config, overrides, resolved))
     weights.leave_out(allow_unknown)
-    resolved = resolve_ties(weights, resolved, head)
-    found: tuple[str, ...] = ()
+    resolved, found = resolve_ties(weights, resolved, head), ()
     if own is not None:
         parts = own(resolved)
         pooler, found = parts.pooler, take_own_weights(weights, parts, ignore_mismatched_sizes)
     plan = plan_loading(weights, resolved, head, pooler, ignore_mismatched_sizes, allow_missing)
     return Loading(resolved, plan, weights.read, found)
+
+
+def _torch_names(state_dict: WeightFile, config: MobileBertConfig) -> MappedCheckpoint:
+    return torch_names(state_dict, every_weight(config))
 
 
 def _of_the_file(

@@ -115,6 +115,9 @@ class InputFiles:
                 if isinstance(row, str):
                     yield InputRow(line, {alone: text_of({alone: row}, alone, alone)})
                     continue
+                if isinstance(row, list) and table.by_name:
+                    yield self._words(line, row, alone)
+                    continue
                 values = {name: value for name, read in readers.items() if (value := read(row)) is not None}
                 kept = {}
                 if keeps_id and (not table.by_name or "id" in row):
@@ -123,6 +126,13 @@ class InputFiles:
                     kept["text"] = " ".join(values["text"])
                     values["text"] = list(values["text"])
                 yield InputRow(line, values, kept)
+
+    def _words(self, line: int, row: list[Any], name: str) -> InputRow:
+        """An input that is a list of words by itself."""
+        if self.reader is not TAGGED_WORDS:
+            raise BadRow(f"wanted a JSON object or text on the line, got a list {brief(row)}.")
+        words = list(words_of({name: row}, name))
+        return InputRow(line, {name: words}, {name: " ".join(words)})
 
     def _reader(self, table: Table, each: Field, options: ReadOptions, needed: bool) -> Callable[[Any], Any]:
         """What takes a field from a row: a text, a list of texts, a tuple of words; None where the row has none."""
@@ -153,7 +163,9 @@ def _words_or_text(table: Table, wanted: str | None) -> Callable[[Any], Any]:
     text = column(table, "text_column", None, TEXT, in_first=False)
 
     def read(row: Any) -> Any:
-        return text_of(row, text, "text") if words is None or cell(row, words) is None else words_of(row, words)
+        if words is not None and cell(row, words) is not None:
+            return words_of(row, words)
+        return words_of(row, text) if isinstance(cell(row, text), list) else text_of(row, text, "text")
 
     return read
 

@@ -38,7 +38,7 @@ class Table:
 def read_table(source: Source, options: ReadOptions, bad: BadRows, for_inputs: bool = False) -> Table:
     """Opens a table by its form. The header, or the first row, says how many columns each row has.
 
-    With `for_inputs` a line of JSON may also be a text, and none that can be read is no error.
+    With `for_inputs` a line of JSON may also be a text or a list of words, and none that can be read is no error.
 
     Raises:
         DataError: for a file that cannot be read, or an empty one.
@@ -136,7 +136,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 _DECODER = json.JSONDecoder(object_pairs_hook=_object)
 
 
-def _json_rows(source: Source, bad: BadRows, texts_alone: bool) -> Iterator[tuple[int, Any]]:
+def _json_rows(source: Source, bad: BadRows, alone: bool) -> Iterator[tuple[int, Any]]:
     for number, line in source.numbered():
         if not line.strip():
             continue
@@ -152,7 +152,7 @@ def _json_rows(source: Source, bad: BadRows, texts_alone: bool) -> Iterator[tupl
         except RecursionError:
             bad.add(number, "wanted a JSON object on the line, got one that is nested too deeply.")
         else:
-            if isinstance(row, dict) or (texts_alone and isinstance(row, str)):
+            if isinstance(row, dict) or (alone and isinstance(row, str | list)):
                 yield number, row
             else:
                 bad.add(number, f"wanted a JSON object on the line, got {type(row).__name__} {brief(row)}.")
