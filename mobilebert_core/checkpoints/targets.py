@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import numpy as np
 
 from ..configuration.config import MobileBertConfig
 from ..errors import CheckpointError
-from ..files import INDEX_SUFFIX, PICKLE_FILE, TENSORFLOW_FILE, WEIGHT_FILES, WEIGHTS_FILE, write_text
+from ..files import INDEX_SUFFIX, PICKLE_FILE, PROVENANCE_FILE, TENSORFLOW_FILE, WEIGHT_FILES, WEIGHTS_FILE, write_text
 from ..heads import Head
 from ..saves import saving
 from ..weights import Weight, weight_table
@@ -165,4 +166,5 @@ def saving_weights(directory: Path, file: str) -> Iterator[Path]:
     with saving(directory) as save:
         before = WEIGHT_FILES[: WEIGHT_FILES.index(file) + 1]
         save.stale |= {family_of(name) for name in before if not name.endswith(INDEX_SUFFIX)}
+        save.stale.add(re.compile(re.escape(PROVENANCE_FILE)))  # which speaks of other bytes
         yield save.stage
