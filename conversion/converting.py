@@ -82,12 +82,11 @@ def convert(
         verifier = None if parity == "none" else stack.enter_context(Verifier(parity))
         checkpoint = open_checkpoint(resolve(source, config=config is None, weights=True, tokenizer=True))
         check_free(path, output_format, checkpoint, overwrite)
-        changed = check_unchanged(checkpoint)
         described = checkpoint.config(config)
         file = checkpoint.weights(described)
         chosen = natural_head(file, described) if head is None else _named_head(head)
         done = Conversion(checkpoint.path, checkpoint.description, path, output_format, described, chosen, dtype)
-        done.notes += changed
+        done.notes += check_unchanged(checkpoint)
         model = _settle(done, file, dtype, drop, head is not None, say)
         if verifier is not None:
             verifier.run_source(checkpoint.path, model, drop)
