@@ -30,12 +30,13 @@ from . import lora, resizing
 from .calling import CallForms
 from .fit.loop import TrainedByKeras
 from .initializers import start_weight, weight_initializer
+from .keras_files import WholeKerasFiles
 from .variables import variable_array
 
 serializable = keras.saving.register_keras_serializable(package="mobilebert")
 
 
-class TFMobileBertPreTrainedModel(CallForms, TrainedByKeras, keras.Model):
+class TFMobileBertPreTrainedModel(CallForms, TrainedByKeras, WholeKerasFiles, keras.Model):
     """What the eight models share. Not used by itself.
 
     Weights exist after construction. Matrices start from a normal distribution cut at two standard
