@@ -31,7 +31,7 @@ from mobilebert_core.saves import saving
 from mobilebert_core.weights import parameter_count
 
 from .parity.deviation import ParityError, Report
-from .provenance import file_hashes, write_provenance
+from .provenance import check_unchanged, file_hashes, write_provenance
 from .record import Conversion
 from .staging import check_free, settle
 from .verification import Verifier
@@ -86,6 +86,7 @@ def convert(
         file = checkpoint.weights(described)
         chosen = natural_head(file, described) if head is None else _named_head(head)
         done = Conversion(checkpoint.path, checkpoint.description, path, output_format, described, chosen, dtype)
+        done.notes += check_unchanged(checkpoint)
         model = _settle(done, file, dtype, drop, head is not None, say)
         if verifier is not None:
             verifier.run_source(checkpoint.path, model, drop)

@@ -21,6 +21,8 @@ from mobilebert_core.errors import CheckpointNotFoundError, ConfigError
 from mobilebert_core.hub.resolve import resolve
 from mobilebert_core.weights import every_weight, weight_table
 
+from .provenance import changed_files
+
 # Larger than any published MobileBERT, so that every name of a file without configuration is known.
 _LAYERS, _NETWORKS = 48, 8
 _LARGEST_HALF = float(np.finfo(np.float16).max)
@@ -71,6 +73,9 @@ def inspect_checkpoint(path: str | Path, config: MobileBertConfig | str | Path |
     found.dropped = dict(Counter(file.dropped.values()))
     _count(found, file, described)
     _fit(found, file, described)
+    found.odd += [
+        f"{name} was changed since {record.name} was written" for name, record in changed_files(checkpoint).items()
+    ]
     if absent:
         found.odd.append(f"not there: {', '.join(absent)}; the numbers were not looked at")
         return found

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from mobilebert_core.checkpoints.opening import Checkpoint
-from mobilebert_core.files import sha256, write_text
+from mobilebert_core.errors import CheckpointError
+from mobilebert_core.files import PROVENANCE_FILE, read_json, sha256, write_text
+from mobilebert_core.saves import current
 
 from .record import Conversion
 
-PROVENANCE_FILE = "provenance.json"
 _PACKAGES = ("mobilebert", "numpy", "safetensors", "h5py", "torch", "tensorflow", "keras")
 
 
@@ -32,6 +33,43 @@ def file_hashes(staged: Path, source: Checkpoint) -> FileHashes:
     folder = staged if staged.is_dir() else staged.parent
     _versions()  # here, where nobody waits for them
     return FileHashes(*({p.name: sha256(p) for p in paths} for paths in (source.parts, sorted(folder.iterdir()))))
+
+
+def changed_files(checkpoint: Checkpoint) -> dict[str, Path]:
+    """Files of a converted checkpoint whose bytes are no longer those that were written, and the record that says so.
+
+    A checkpoint without a record, or with a damaged one, has none.
+    """
+    folder, name = checkpoint.folder, checkpoint.path.name
+    places = (PROVENANCE_FILE, *(f"{each}.{PROVENANCE_FILE}" for each in (name, name.removesuffix(".index"))))
+    changed = {}
+    for record in (current(folder / place) for place in places):
+        try:
+            digests = read_json(record)["destination"]["sha256"].items() if record.is_file() else ()
+        except (CheckpointError, KeyError, TypeError, AttributeError):
+            continue
+        for file, digest in digests:
+            place = current(folder / Path(file).name)
+            if place.is_file() and sha256(place) != digest:
+                changed[file] = record
+    return changed
+
+
+def check_unchanged(checkpoint: Checkpoint) -> list[str]:
+    """Notes on files that were changed since their conversion.
+
+    Raises:
+        CheckpointError: when a file of weights is among them.
+    """
+    changed = changed_files(checkpoint)
+    for part in checkpoint.parts:
+        if part.name in changed:
+            record = changed[part.name]
+            raise CheckpointError(
+                f"{part}: is not the file of which {record.name} beside it has the digest: damaged, or written since "
+                f"by another program. Fetch or convert it again; if the change was meant, delete {record}."
+            )
+    return [f"{name} was changed since {record.name} beside it was written" for name, record in changed.items()]
 
 
 def write_provenance(staged: Path, done: Conversion, source: Checkpoint, hashes: FileHashes) -> None:

@@ -21,6 +21,7 @@ CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 TENSORFLOW_FILE = "tf_model.h5"  # of transformers' TensorFlow models
 PICKLE_FILE = "pytorch_model.bin"  # of older checkpoints
+PROVENANCE_FILE = "provenance.json"  # of a conversion: digests of what it read and wrote
 INDEX_SUFFIX = ".index.json"  # of the file that says in which shard each weight is
 _INDEX = re.compile(r".*\.index(\.[^.]+)?\.json", re.DOTALL)
 

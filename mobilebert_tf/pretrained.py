@@ -32,13 +32,14 @@ from .calling import CallForms
 from .construction import array_to_write, mapped_device, own_variables, own_weights, policy_of
 from .fit.loop import TrainedByKeras
 from .initializers import start_weight, weight_initializer
+from .keras_files import WholeKerasFiles
 from .transformers_surface import TransformersSurface
 from .variables import variable_array
 
 serializable = keras.saving.register_keras_serializable(package="mobilebert")
 
 
-class TFMobileBertPreTrainedModel(CallForms, TrainedByKeras, TransformersSurface):
+class TFMobileBertPreTrainedModel(CallForms, TrainedByKeras, WholeKerasFiles, TransformersSurface):
     """What the eight models share. Not used by itself.
 
     Weights exist after construction. Matrices start from a normal distribution cut at two standard

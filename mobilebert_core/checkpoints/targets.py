@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,7 +14,16 @@ import numpy as np
 
 from ..configuration.config import MobileBertConfig
 from ..errors import CheckpointError
-from ..files import INDEX_SUFFIX, PICKLE_FILE, TENSORFLOW_FILE, WEIGHT_FILES, WEIGHTS_FILE, variant_name, write_text
+from ..files import (
+    INDEX_SUFFIX,
+    PICKLE_FILE,
+    PROVENANCE_FILE,
+    TENSORFLOW_FILE,
+    WEIGHT_FILES,
+    WEIGHTS_FILE,
+    variant_name,
+    write_text,
+)
 from ..heads import Head
 from ..saves import saving
 from ..weights import Weight, weight_table
@@ -181,6 +191,7 @@ def saving_weights(directory: Path, file: str, variant: str | None = None) -> It
         before = () if variant else WEIGHT_FILES[: WEIGHT_FILES.index(file)]
         names = [variant_name(file, variant), *(name for name in before if not name.endswith(INDEX_SUFFIX))]
         save.stale |= {family_of(name) for name in names}
+        save.stale.add(re.compile(re.escape(PROVENANCE_FILE)))  # which speaks of other bytes
         yield save.stage
 
 

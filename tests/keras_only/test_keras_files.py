@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import zipfile
+from pathlib import Path
 
 import h5py
 import keras
@@ -233,3 +236,25 @@ def test_a_lambda_is_not_run(tmp_path):
     assert b"__lambda__" in zipfile.ZipFile(tmp_path / "model.keras").read("config.json")
     with pytest.raises(CheckpointError, match="config.json describes 'Sequential'"):
         KerasArchive(tmp_path / "model.keras")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [".keras", ".weights.h5"])
+def test_what_keras_saves_is_whole_after_a_kill_and_on_a_full_disk(tmp_path, kind):
+    """In a process of its own, which HDF5 used to take down at its end."""
+    command = [sys.executable, "-m", "tests.keras_only.whole_files", kind, str(tmp_path / "work")]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert [1.0] in found["seen"] and all(values in ([1.0], [2.0]) for values in found["seen"])
+    assert "cannot be written (File too large); what was there before is kept" in found["error"]
+    assert found["kept"] == [2.0] and found["left"] == [f"m{kind}"]
+
+
+def test_keras_asks_before_it_overwrites(tmp_path, monkeypatch):
+    model = build("NextSentencePrediction")
+    model.save_weights(tmp_path / "m.weights.h5")
+    before = (tmp_path / "m.weights.h5").stat()
+    monkeypatch.setattr("builtins.input", lambda *args: "n")
+    model.save_weights(tmp_path / "m.weights.h5", overwrite=False)
+    assert (tmp_path / "m.weights.h5").stat() == before

@@ -13,6 +13,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from conversion.converting import convert
+from conversion.inspection import inspect_checkpoint
 from mobilebert.cli import main
 from mobilebert_core.checkpoints.formats import OUTPUT_FORMATS
 from mobilebert_core.checkpoints.opening import open_checkpoint
@@ -262,3 +263,37 @@ def test_converting_and_inspecting_load_no_framework(checkpoint, tmp_path):
         )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         assert done.stdout.splitlines()[-1] == "0", (target, done.stdout)
+
+
+@pytest.mark.parametrize("target", OUTPUT_FORMATS)
+def test_a_file_that_was_changed_since_is_named(checkpoint, tmp_path, target):
+    made = convert(checkpoint("MaskedLM"), place(tmp_path / "out", target), to=target, parity="none")
+    assert inspect_checkpoint(made.destination).odd == []
+    assert convert(made.destination, tmp_path / "again", parity="none").notes == []
+    part = open_checkpoint(made.destination).parts[-1]
+    record = next(p.name for p in made.files if p.name.endswith("provenance.json"))
+    config = part.parent / "config.json"
+    if config.exists():
+        config.write_text(config.read_text().replace("0.02", "0.03"))
+        assert inspect_checkpoint(made.destination).odd == [f"config.json was changed since {record} was written"]
+        done = convert(made.destination, tmp_path / "noted", parity="none")
+        assert done.notes == [f"config.json was changed since {record} beside it was written"]
+    other = checkpoint("MaskedLM", seed=1, name="other")
+    other = convert(other, place(tmp_path / "other", target), to=target, parity="none").destination
+    for file in part.parent.iterdir():
+        if file.name != record:
+            file.write_bytes((other / file.name if other.is_dir() else other.parent / file.name).read_bytes())
+    assert f"{part.name} was changed since {record} was written" in inspect_checkpoint(made.destination).odd
+    with pytest.raises(CheckpointError, match=f": is not the file of which {record} beside it has the digest"):
+        convert(made.destination, tmp_path / "refused", parity="none")
+    assert not (tmp_path / "refused").exists()
+
+
+def test_a_save_over_a_conversion_ends_its_record(checkpoint, tmp_path):
+    from mobilebert_torch import MobileBertForMaskedLM
+
+    source = checkpoint("MaskedLM")
+    convert(source, tmp_path / "out", parity="none")
+    MobileBertForMaskedLM.from_pretrained(source).save_pretrained(tmp_path / "out")
+    assert not (tmp_path / "out/provenance.json").exists()
+    convert(tmp_path / "out", tmp_path / "again", parity="none")

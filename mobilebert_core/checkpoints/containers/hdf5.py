@@ -88,7 +88,7 @@ def writing_hdf5(path: Path) -> Iterator[Any]:
     """A new HDF5 file, open for writing.
 
     The HDF5 library does not survive a disk that is full: it fails when it closes the file, and again when the process
-    ends. It gets the answer that everything was written, and what went wrong is raised here.
+    ends. So it believes that everything was written, and what went wrong is raised here.
 
     Raises:
         OSError: when the disk is full, or the file cannot be written for another reason.

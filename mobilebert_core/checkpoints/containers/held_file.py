@@ -28,7 +28,7 @@ class HeldFile(io.FileIO):
         """Reads the bytes of an array from a place in the file; returns how many there were."""
         if not array.nbytes:
             return 0
-        rest = memoryview(array.reshape(-1).view(np.uint8))
+        rest = array.reshape(-1).view(np.uint8).data
         self.seek(begin)
         while rest and (read := self.readinto(rest)):
             rest = rest[read:]
