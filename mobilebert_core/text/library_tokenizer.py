@@ -39,6 +39,12 @@ class LibraryTokenizer:
         self.library = Tokenizer.from_str(tokenizer_json)
         self._settings = LibrarySettings()  # now in force
 
+    def __getattr__(self, name: str) -> Any:
+        """What the library's tokenizer has: pipelines of transformers ask for its `model`."""
+        if name == "library":  # not made yet
+            raise AttributeError(name)
+        return getattr(self.library, name)
+
     def add(self, token: AddedToken) -> int | None:
         """Adds a token and returns the id that the library gives it."""
         from tokenizers import AddedToken as LibraryToken
