@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 JOBS ?= 2
 
-.PHONY: parity test check format bench demo-model clean
+.PHONY: interop parity test check format bench demo-model clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -16,6 +16,16 @@ parity: $(VENV)/.installed
 
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest -q -n $(JOBS)
+
+# The tools around PyTorch's models, in an environment of their own: they are large.
+INTEROP_VENV ?= .venv-interop
+$(INTEROP_VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(INTEROP_VENV)
+	$(INTEROP_VENV)/bin/pip install --quiet --constraint constraints.txt --editable '.[interop]'
+	touch $@
+
+interop: $(INTEROP_VENV)/.installed
+	$(INTEROP_VENV)/bin/python -m pytest -q -m interop tests/interop
 
 check: $(VENV)/.installed
 	$(BIN)/ruff check .
@@ -36,4 +46,4 @@ demo-model: $(VENV)/.installed
 	$(BIN)/python -m scripts.demo_model $(GOEMOTIONS) build/demo_model
 
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .mypy_cache
+	rm -rf $(VENV) $(INTEROP_VENV) build *.egg-info .pytest_cache .ruff_cache .mypy_cache

@@ -14,10 +14,13 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from .configuration.config import MobileBertConfig
+from .virtual_bases import VirtualSubclass
 
 
-class ModelOutput(dict[str, Any]):
+class ModelOutput(VirtualSubclass, dict[str, Any]):
     """A dict whose keys are the declared fields of its class, in declared order, without None.
+
+    Other keys can be added by `output[key] = value`, as pipelines of transformers do; they come last.
 
     Takes the fields by keyword, or one mapping or iterable of pairs: the tree functions of TensorFlow and
     `DataParallel` rebuild outputs as `type(output)(pairs)`. A key that is not a field is a TypeError.
@@ -33,6 +36,8 @@ class ModelOutput(dict[str, Any]):
         if values:
             raise TypeError(f"{type(self).__name__} has no field {sorted(values)}; it has {field_names(type(self))}")
 
+    _virtual_base = ("transformers.utils.generic", "ModelOutput")
+
     if not TYPE_CHECKING:  # for a type checker every misspelled field would have the type Any
 
         def __getattr__(self, name: str) -> Any:
@@ -41,11 +46,11 @@ class ModelOutput(dict[str, Any]):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __setattr__(self, name: str, value: Any) -> None:
+        if name not in field_names(type(self)):
+            raise TypeError(f"{type(self).__name__} has no field {name!r}; it has {field_names(type(self))}")
         self[name] = value
 
     def __setitem__(self, name: str, value: Any) -> None:
-        if name not in field_names(type(self)):
-            raise TypeError(f"{type(self).__name__} has no field {name!r}; it has {field_names(type(self))}")
         if value is None:
             self.pop(name, None)
         else:
@@ -56,13 +61,16 @@ class ModelOutput(dict[str, Any]):
 
     def to_tuple(self) -> tuple[Any, ...]:
         """The values present, in the order of the fields."""
-        return tuple(self[name] for name in field_names(type(self)) if name in self)
+        names = field_names(type(self))
+        return tuple(self[name] for name in (*names, *(key for key in self if key not in names)) if name in self)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (dict(self),)
+        return unflatten_output, (type(self), tuple(self), tuple(self.values()))
 
     def copy(self) -> ModelOutput:
-        return type(self)(self)
+        other = type(self)()
+        dict.update(other, self)
+        return other
 
     __copy__ = copy
 
@@ -237,5 +245,6 @@ def unflatten_output(cls: type[ModelOutput], keys: Iterable[str], children: Iter
     output = cls()
     for field in fields(cls):  # type: ignore[arg-type]
         if field.name in found:
-            dict.__setitem__(output, field.name, found[field.name])
+            dict.__setitem__(output, field.name, found.pop(field.name))
+    dict.update(output, found)
     return output

@@ -8,6 +8,7 @@ asks after the type. The type itself stays what it is.
 
 from __future__ import annotations
 
+import copyreg
 import sys
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -37,8 +38,8 @@ class VirtualSubclass:
 
         def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
             """As of every object, but for pickle's check that the class is the type."""
-            _, arguments, *rest = super().__reduce_ex__(max(int(protocol), 2))
-            return (_new, arguments, *rest)
+            made, *rest = super().__reduce_ex__(max(int(protocol), 2))
+            return (_new if made is copyreg.__newobj__ else made, *rest)
 
 
 def _new(cls: type) -> Any:
@@ -52,5 +53,10 @@ def _subclass_of_both(cls: type, base: type) -> type:
     def make(_: type, *args: Any, **kwargs: Any) -> Any:
         return cls(*args, **kwargs)
 
-    names = {"__new__": make, "__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__}
+    names: dict[str, Any] = {
+        "__new__": make,
+        "__module__": cls.__module__,
+        "__qualname__": cls.__qualname__,
+        "__doc__": cls.__doc__,
+    }
     return type(cls.__name__, (cls, base), names)

@@ -69,7 +69,7 @@ def own_variables(model: Any) -> dict[str, Any]:
     if not hasattr(model, "mobilebert"):
         raise ConfigError(
             f"{name}: wanted a TFMobileBertMainLayer under the name `mobilebert`, as in "
-            "self.mobilebert = TFMobileBertMainLayer(config, initializer=initializer, dtype=dtype); the class has none."
+            "self.mobilebert = TFMobileBertMainLayer(config, True, initializer=initializer, dtype=dtype); it has none."
         )
     table = {id(model.variable_of(weight)) for weight in model.weight_table() if weight.tied_to is None}
     found = {}

@@ -92,6 +92,11 @@ class TransformersSurface(VirtualSubclass, nn.Module):
         """False: MobileBERT reads text, it does not write it."""
         return False
 
+    @classmethod
+    def is_custom_code(cls) -> bool:
+        """True: transformers has no names of its own into which to translate ours."""
+        return True
+
     # ------------------------------------------------------------------------------------------- masks
 
     def get_extended_attention_mask(

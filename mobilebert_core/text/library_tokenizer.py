@@ -47,6 +47,12 @@ class LibraryTokenizer:
         finally:
             self._turns.end()
 
+    def __getattr__(self, name: str) -> Any:
+        """What the library's tokenizer has: pipelines of transformers ask for its `model`."""
+        if name == "library":  # not made yet
+            raise AttributeError(name)
+        return getattr(self.library, name)
+
     def add(self, token: AddedToken) -> int | None:
         """Adds a token and returns the id that the library gives it."""
         from tokenizers import AddedToken as LibraryToken

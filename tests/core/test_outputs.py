@@ -47,7 +47,18 @@ def test_unknown_fields_are_errors():
     with pytest.raises(AttributeError, match="no attribute 'logit'"):
         _ = MaskedLMOutput(logits=1).logit
     with pytest.raises(TypeError, match="no field 'logit'"):
-        MaskedLMOutput()["logit"] = 1
+        MaskedLMOutput().logit = 1
+
+
+def test_further_keys_come_last_and_survive():
+    """Pipelines of transformers keep the inputs beside the scores."""
+    output = MaskedLMOutput(logits=2)
+    output["input_ids"] = 3
+    output.loss = 1
+    for other in (output, copy.deepcopy(output), pickle.loads(pickle.dumps(output)), output.copy()):
+        assert other.to_tuple() == (1, 2, 3) and other["input_ids"] == 3 and other.logits == 2
+    children, keys = flatten_output(output)
+    assert unflatten_output(MaskedLMOutput, keys, children) == output
 
 
 def test_copies():

@@ -259,7 +259,7 @@ def test_what_cannot_be_shortened_is_an_error(tokenizer):
         ({"padding": "wide"}, "padding: wanted True, False or one of"),
         ({"max_length": 0}, "max_length: wanted a whole number above 0"),
         ({"padding": True, "truncation": True, "max_length": 9, "pad_to_multiple_of": 8}, "wanted a multiple of"),
-        ({"pad_to_max_length": True}, "wanted options it knows, got 'pad_to_max_length'"),
+        ({"pad_to_maximal_length": True}, "wanted options it knows, got 'pad_to_maximal_length'"),
     ):
         with pytest.raises(TokenizerError, match=message):
             tokenizer(short, long, **options)

@@ -1,0 +1,129 @@
+"""Facts that libraries around PyTorch's models rely on: instances, pickles, wrappers, learning rates, devices."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import pytest
+import torch
+import transformers
+from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import (
+    apply_activation_checkpointing,
+    checkpoint_wrapper,
+)
+from torch.nn.utils import parametrizations, prune
+
+import mobilebert_torch
+from mobilebert_core import DEMO_MODEL, AutoTokenizer
+from mobilebert_core.errors import CheckpointError, ConfigError
+from mobilebert_torch import MobileBertForSequenceClassification, MobileBertLayer
+from tests.tiny import tiny_config
+
+pytestmark = pytest.mark.filterwarnings(r"ignore::Warning:transformers(\.|$)")
+
+
+def tiny_model():
+    return MobileBertForSequenceClassification(tiny_config(num_hidden_layers=1)).eval()
+
+
+def test_instances_are_those_of_transformers_too_and_nothing_else_changes():
+    model, tokenizer = tiny_model(), AutoTokenizer.from_pretrained(DEMO_MODEL)
+    output = model(torch.ones((1, 3), dtype=torch.long)).copy()
+    output["logits"] = output["logits"].detach()
+    for ours, theirs in (
+        (model, transformers.PreTrainedModel),
+        (model.config, transformers.PretrainedConfig),
+        (tokenizer, transformers.PreTrainedTokenizerBase),
+        (output, transformers.utils.ModelOutput),
+    ):
+        assert isinstance(ours, theirs) and isinstance(ours, type(ours)) and not isinstance(ours, torch.nn.Linear)
+        assert type(ours).__mro__.count(theirs) == 0 and ours.__class__.__name__ == type(ours).__name__
+        for other in (copy.copy(ours), copy.deepcopy(ours), pickle.loads(pickle.dumps(ours))):
+            assert type(other) is type(ours)
+    assert type(model.__class__(model.config)) is MobileBertForSequenceClassification
+    assert type(model.config.__class__(**tiny_config().to_dict())) is type(model.config)
+
+
+def test_a_wrapped_block_changes_no_name_in_files(tmp_path):
+    model = tiny_model()
+    expected = model.state_dict()
+    apply_activation_checkpointing(
+        model, checkpoint_wrapper_fn=checkpoint_wrapper, check_fn=lambda module: isinstance(module, MobileBertLayer)
+    )
+    model.save_pretrained(tmp_path)
+    wrapped = {name.replace("layer.0.", "layer.0._checkpoint_wrapped_module."): t for name, t in expected.items()}
+    model.save_pretrained(tmp_path / "passed", state_dict=wrapped)
+    loaded = MobileBertForSequenceClassification.from_pretrained(None, config=model.config, state_dict=wrapped)
+    for other in (MobileBertForSequenceClassification.from_pretrained(p) for p in (tmp_path, tmp_path / "passed")):
+        for name, value in expected.items():
+            assert torch.equal(other.state_dict()[name], value) and torch.equal(loaded.state_dict()[name], value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda layer: prune.l1_unstructured(layer, "weight", 0.5), r"lacks 1 weights.*prune\.remove\(module, name\)"),
+        (parametrizations.orthogonal, r"lacks 1 weights.*remove_parametrizations\(module, name\)"),
+        (parametrizations.weight_norm, r"lacks 1 weights.*remove_parametrizations\(module, name\)"),
+    ],
+)
+def test_a_reparametrized_weight_is_named_as_the_cause(tmp_path, change, message):
+    model = tiny_model()
+    change(model.classifier)
+    with pytest.raises(CheckpointError, match=message):
+        model.save_pretrained(tmp_path / "saved")
+    assert not (tmp_path / "saved").exists()
+
+
+def test_no_model_without_values_comes_from_a_file(checkpoint, tmp_path):
+    path = checkpoint("SequenceClassification")
+    with torch.device("meta"):
+        with pytest.raises(ConfigError, match="wanted weights with values, got a model on the meta device"):
+            MobileBertForSequenceClassification.from_pretrained(path)
+        empty = tiny_model()
+    with pytest.raises(CheckpointError, match="is on the meta device and has no values"):
+        empty.save_pretrained(tmp_path / "saved")
+    with pytest.raises(CheckpointError, match="is on the meta device and has no values"):
+        MobileBertForSequenceClassification.from_pretrained(None, config=empty.config, state_dict=empty.state_dict())
+
+
+@pytest.mark.parametrize("name", ["linear", "cosine", "constant"])
+def test_learning_rates_are_those_of_transformers(name):
+    name = f"get_{name}_schedule_with_warmup"
+    arguments = (3,) if "constant" in name else (3, 11)
+    found = []
+    for library in (mobilebert_torch, transformers):
+        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.5)
+        schedule = getattr(library, name)(optimizer, *arguments)
+        rates = []
+        for _ in range(13):
+            rates.append(schedule.get_last_lr()[0])
+            optimizer.step()
+            schedule.step()
+        found.append(rates)
+    assert found[0] == pytest.approx(found[1])
+
+
+def test_masks_are_those_of_transformers():
+    model = tiny_model()
+    mask = torch.tensor([[1, 1, 0]])
+    lowest = torch.finfo(torch.float32).min
+    extended = model.get_extended_attention_mask(mask, mask.shape)
+    assert extended.shape == (1, 1, 1, 3) and extended.flatten().tolist() == [0, 0, lowest]
+    assert model.get_extended_attention_mask(mask[:, None].expand(1, 3, 3), None).shape == (1, 1, 3, 3)
+    assert torch.equal(model.invert_attention_mask(mask), extended)
+    assert model.get_extended_attention_mask(mask, dtype=torch.float16).dtype == torch.float16
+    assert model.get_head_mask(None, 2) == [None, None]
+    assert model.get_head_mask(torch.ones(4), 2).shape == (2, 1, 4, 1, 1)
+
+
+def test_frozen_embeddings_let_gradients_through_when_asked():
+    model = tiny_model()
+    model.requires_grad_(False)
+    ids = torch.ones((1, 3), dtype=torch.long)
+    assert not model(ids).logits.requires_grad
+    model.enable_input_require_grads()
+    assert model(ids).logits.requires_grad
+    model.disable_input_require_grads()
+    assert not model(ids).logits.requires_grad
