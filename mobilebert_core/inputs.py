@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from .configuration.config import MobileBertConfig
 from .errors import InputError
-from .heads import IGNORE_INDEX, Head, Task, problem_type_of, takes_class_numbers
+from .heads import IGNORE_INDEX, VOCABULARY, Head, Task, problem_type_of, takes_class_numbers
 
 DUMMY_IDS = ((7, 6, 0, 0, 1), (1, 2, 3, 0, 0), (0, 0, 0, 4, 5))  # as transformers' models have them
 TEXT_INPUTS = ("input_ids", "attention_mask", "token_type_ids")  # what a tokenizer makes of a text
@@ -191,6 +191,54 @@ def check_labels(config: MobileBertConfig, head: Head, task: Task, labels: Any, 
             f"be learned, got values from {bounds[0]:.0f} to {bounds[1]:.0f}. The number of classes comes from "
             "num_labels, or from vocab_size for words."
         )
+
+
+def check_no_text(config: MobileBertConfig, head: Head, labels: Mapping[str, Any]) -> None:
+    """Raises InputError for labels that are texts, in a list or an array of any library, and says what to pass.
+
+    Args:
+        labels: by argument name; None where there are none.
+    """
+    for task in head.tasks:
+        text = text_among(task.labels_in(labels))
+        if text is None:
+            continue
+        if task.classes == VOCABULARY:
+            do = "Pass ids of words, from the tokenizer."
+        elif task.classes != "num_labels":
+            do = (
+                "Pass the number of the right "
+                + {"positions": "token", "choices": "choice"}.get(str(task.classes), "class")
+                + "."
+            )
+        elif text in ("", *config.label2id):
+            do = f"config.label2id has their numbers: [model.config.label2id[name] for name in {task.label}]."
+        else:
+            known = ", ".join(f"{name!r}: {number}" for name, number in list(config.label2id.items())[:3])
+            do = (
+                f"config.label2id has {{{known}{', ...' if config.num_labels > 3 else ''}}}. Give the model your names "
+                "by label2id={name: number, ...}, e.g. in from_pretrained, and pass their numbers as labels."
+            )
+        such = f" such as {text!r}" if text else ""
+        raise InputError(f"{head.class_name}: {task.label} must be numbers, got text{such}. {do}")
+
+
+def text_among(labels: Any) -> str | None:
+    """The first text among labels; "" for an array of texts whose values are not known; None for numbers."""
+    if isinstance(labels, str | bytes):
+        return str(labels) if isinstance(labels, str) else labels.decode("utf-8", "replace")
+    if isinstance(labels, list | tuple):
+        return next((found for item in labels[:1] if (found := text_among(item)) is not None), None)
+    kind = str(getattr(labels, "dtype", ""))
+    if not ("str" in kind or kind == "object" or kind.startswith(("<U", ">U", "|S"))):
+        return None
+    try:
+        first = next(iter(labels.reshape(-1)[:1] if hasattr(labels, "reshape") else labels), None)
+    except (TypeError, ValueError, RuntimeError, NotImplementedError):  # a placeholder of a graph
+        return ""
+    first = first.numpy() if hasattr(first, "numpy") else first
+    found = text_among(first) if isinstance(first, str | bytes | list | tuple) else None
+    return found if found is not None or kind == "object" else ""
 
 
 def _fits(shape: Shape, wanted: Shape) -> bool:

@@ -10,8 +10,8 @@ import numpy as np
 
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.errors import InputError
-from mobilebert_core.heads import Head
-from mobilebert_core.inputs import check_inputs
+from mobilebert_core.heads import HEADS, Head
+from mobilebert_core.inputs import check_inputs, check_no_text, text_among
 
 from .inputs import PROBE
 
@@ -50,6 +50,7 @@ class CallForms(_Model):
 
     def _checked(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         inputs = named_inputs(type(self).__name__, self._argument_names(), args, kwargs)
+        check_no_text(self.config, self.head, inputs)
         check_inputs(self.config, self.head, inputs, PROBE)
         return {n: value for n, value in inputs.items() if value is not None}
 
@@ -99,12 +100,13 @@ def _is_array(value: Any) -> bool:
 
 
 _TOKENIZE = "Tokenize it first, for fit by mobilebert_tf.text_dataset or mobilebert_tf.TextPreprocessor."
+_LABELS = {name for head in HEADS.values() for name in head.label_names}
 _OPTIONS = ("output_attentions", "output_hidden_states", "return_dict", "training")
 
 
 def _as_array(class_name: str, name: str, value: Any) -> Any:
-    if value is None or name in _OPTIONS:
-        return value
+    if value is None or name in _OPTIONS or (name in _LABELS and text_among(value) is not None):
+        return value  # labels of text are refused where the names of the classes are known
     if isinstance(value, str):
         raise InputError(f"{class_name}: {name} must be an array of numbers, got text. {_TOKENIZE}")
     if type(value).__name__ in ("RaggedTensor", "SparseTensor"):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.configuration.fields import ACTIVATIONS
 from mobilebert_core.heads import HEADS, IGNORE_INDEX, Head
-from mobilebert_core.inputs import check_labels
+from mobilebert_core.inputs import check_labels, check_no_text
 from mobilebert_core.outputs import (
     BaseModelOutputWithPooling,
     MaskedLMOutput,
@@ -62,6 +62,7 @@ class TaskModel(MobileBertPreTrainedModel):
         """Checks, encodes, scores and, with labels, computes the loss."""
         inputs = checked_inputs(self.config, self.head, inputs)
         if checking():
+            check_no_text(self.config, self.head, labels)
             check_tensors(self.head, labels)
         if self.head.per_choice:
             inputs, choices = fold_choices(inputs)

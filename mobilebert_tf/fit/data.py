@@ -65,10 +65,12 @@ def remaining_class_weight(model: Any, x: Any, class_weight: Any) -> Any:
 
 
 def check_targets(model: Any, x: Mapping[str, Any], y: Any) -> None:
-    """Labels against the scores that the inputs will have; with a loss of Keras's, that loss decides."""
-    if not model.head.tasks or model._compile_loss is not None:
+    """Labels against the scores that the inputs will have; with a loss of Keras's, that loss decides of numbers."""
+    if not model.head.tasks:
         return
-    labels = model._labels(x, y)
+    labels = model._labels(x, y) if y is not None or model._compile_loss is None else {}
+    if model._compile_loss is not None:
+        return
     shape = tuple(x.get("input_ids", x.get("inputs_embeds")).shape)
     for task in model.head.tasks:
         passed = task.labels_in(labels)

@@ -19,7 +19,7 @@ from keras import ops
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.errors import ConfigError, InputError
 from mobilebert_core.heads import Head
-from mobilebert_core.inputs import TEXT_INPUTS
+from mobilebert_core.inputs import TEXT_INPUTS, check_no_text
 
 from ..calling import named_inputs
 from ..distributed import for_one_replica
@@ -158,6 +158,11 @@ class TrainedByKeras(_Model):
 
         y is one array, a list in the order of the head's labels, or a mapping by label or output name.
         """
+        labels = self._labels_by_name(x, y)
+        check_no_text(self.config, self.head, labels)
+        return labels
+
+    def _labels_by_name(self, x: Any, y: Any) -> dict[str, Any]:
         names = self.head.label_names
         by_output = {task.logits: task.label for task in self.head.tasks}
         if y is None:
@@ -303,6 +308,11 @@ class TrainedByKeras(_Model):
                 raise InputError(
                     f"{type(self).__name__}: a batch of the dataset holds an id, a segment, a position or a label that "
                     f"is out of range (TensorFlow: {reasons[0]})."
+                ) from e
+            if isinstance(e, ValueError) and "Invalid dtype: str" in str(e):  # Keras, of a batch from a generator
+                raise InputError(
+                    f"{type(self).__name__}: a batch holds text, wanted numbers. config.label2id has the numbers of "
+                    "labels; texts are tokenized first (mobilebert_tf.text_dataset)."
                 ) from e
             raise
 

@@ -224,7 +224,10 @@ def _checked_answers(labels: Any, sample_weight: Any, rows: int) -> tuple[Any, .
     )
     for array in keras.tree.flatten(answers):
         if array.dtype == object or array.dtype.kind in "US":
-            raise InputError("text_dataset: labels must be arrays of numbers, got text or lists of different lengths.")
+            raise InputError(
+                "text_dataset: labels must be arrays of numbers, got text or lists of different lengths. Numbers of "
+                "named classes: [model.config.label2id[name] for name in labels]."
+            )
         if array.ndim == 0 or len(array) != rows:
             raise InputError(f"text_dataset: there are {rows} texts, and labels or weights of shape {array.shape}.")
     return answers

@@ -125,3 +125,33 @@ def test_another_models_configuration(backend, tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     with pytest.raises(ConfigError, match="model_type is 'bert', wanted 'mobilebert'"):
         backend.load("MaskedLM", tmp_path)
+
+
+TEXTS = (["good", "bad"], ("good", "bad"), np.array(["good", "bad"]), np.array(["good", "bad"], object))
+
+
+@pytest.mark.parametrize("labels", TEXTS, ids=["list", "tuple", "array", "objects"])
+def test_labels_of_text_are_refused_with_the_way_to_numbers(backend, labels):
+    named = backend.build("SequenceClassification", tiny_config(label2id={"bad": 0, "good": 1}))
+    plain = backend.build("SequenceClassification", tiny_config(num_labels=4))
+    ids = backend.array(IDS)
+    with pytest.raises(
+        InputError,
+        match=r"MobileBertForSequenceClassification: labels must be numbers, got text such as 'good'. config.label2id "
+        r"has their numbers: .model.config.label2id.name. for name in labels.",
+    ):
+        named(ids, labels=labels)
+    with pytest.raises(InputError, match=r"config.label2id has {'LABEL_0': 0, 'LABEL_1': 1, 'LABEL_2': 2, ...}. Give"):
+        plain(ids, labels=labels)
+
+
+@pytest.mark.parametrize("head, label, hint", [
+    ("TokenClassification", "labels", "config.label2id has"),
+    ("MaskedLM", "labels", "Pass ids of words, from the tokenizer"),
+    ("NextSentencePrediction", "next_sentence_label", "Pass the number of the right class"),
+    ("QuestionAnswering", "end_positions", "Pass the number of the right token"),
+])  # fmt: skip
+def test_labels_of_text_of_other_heads(backend, head, label, hint):
+    model = backend.build(head, tiny_config())
+    with pytest.raises(InputError, match=f"must be numbers, got text such as 'B-PER'. {hint}"):
+        model(backend.array(IDS), **{label: [["B-PER", "O"], ["O", "O"]]})

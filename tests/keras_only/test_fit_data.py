@@ -224,3 +224,32 @@ def test_training_on_single_batches():
     )
     with pytest.raises(InputError, match="labels must lie in 0..1"):
         model.train_on_batch(x, y["labels"] + 5)
+
+
+NAMES = ["good", "bad"] * 4
+
+
+def named_labels():
+    x, _ = data("SequenceClassification")
+    tensors = tf.data.Dataset.from_tensor_slices((x, NAMES)).batch(4)
+    among = tf.data.Dataset.from_tensor_slices({**x, "labels": NAMES}).batch(4)
+    yield from ((x, NAMES), (x, np.array(NAMES)), (x, np.array(NAMES, object)), (x, {"labels": NAMES}))
+    yield from (({**x, "labels": np.array(NAMES)}, None), (x, tf.constant(NAMES)), (tensors, None), (among, None))
+
+
+@pytest.mark.parametrize("loss", [None, "sparse_categorical_crossentropy"])
+@pytest.mark.parametrize("place", range(8))
+def test_labels_of_text_are_refused_with_the_way_to_numbers(place, loss):
+    model = build("SequenceClassification", label2id={"bad": 0, "good": 1})
+    model.compile("sgd", loss=loss)
+    x, y = list(named_labels())[place]
+    for call in (model.fit, model.evaluate):
+        with pytest.raises(InputError, match="labels must be numbers, got text.*: .model.config.label2id.name. for"):
+            call(x, y, verbose=0)
+
+
+def test_labels_of_text_from_a_generator():
+    model, (x, _) = build("SequenceClassification"), data("SequenceClassification")
+    model.compile("sgd")
+    with pytest.raises(InputError, match="text.*config.label2id has"):
+        model.fit(Batches(x, np.array(NAMES)), verbose=0)
