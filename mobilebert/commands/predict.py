@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections import deque
 from collections.abc import Iterator
@@ -23,8 +22,10 @@ from mobilebert_core.tasks.table import TASKS, TextTask
 from mobilebert_core.tasks.task_text import options_of
 
 from ..pipelines import MobileBertPipeline, Prepared
+from ..streams import check_output
 from .answer_record import AnswerRecord
 from .answer_tables import AnswerTable
+from .arguments import output_path
 from .prediction_files import FORMATS, STANDARD_INPUT, AnswerFile, Line, opened, read_lines
 
 _POSITIONAL = "text"  # the field that stands on the command line without a name
@@ -76,7 +77,7 @@ def _add_task(tasks: argparse._SubParsersAction[argparse.ArgumentParser], task: 
     )
     parser.add_argument("--input", metavar="FILE", help=f"{', '.join(FORMATS)}; - is standard input")
     parser.add_argument("--format", choices=FORMATS, help="of the input (default: by its name; txt for standard input)")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="JSON lines (default: standard output)")
+    parser.add_argument("--output", type=output_path, metavar="FILE", help="JSON lines (default: standard output)")
     parser.add_argument("--json", action="store_true", help="JSON lines on a terminal as well, with all scores")
     parser.add_argument(
         "--resume",
@@ -133,6 +134,8 @@ def run_predict(options: argparse.Namespace) -> int:
         InputError: when there is no input, or it and the options do not fit.
     """
     check_one_process("predict")
+    if options.output is None:
+        check_output("predict")
     task: TextTask = options.task
     if options.resume and options.output is None:
         raise InputError("predict: --resume goes on with the file of --output, which is missing.")
@@ -186,7 +189,7 @@ def _source(options: argparse.Namespace, fields: dict[str, Any], texts: list[str
         return str(options.input)
     if not missing:
         return None
-    if texts or sys.stdin.isatty():
+    if texts or sys.stdin is None or sys.stdin.isatty():
         raise InputError(
             f"{options.task.name}: {' and '.join(missing)} missing. Pass texts as arguments, --input FILE, or "
             "--input - for standard input."
@@ -212,6 +215,8 @@ def _lines(
             f"{source}: lines of text are one field, wanted are {' and '.join(missing)}. Pass all but one as options "
             f"({', '.join(map(_flag, missing))}), or JSON lines or CSV."
         )
+    if source == STANDARD_INPUT and sys.stdin is None:
+        raise InputError(f"{options.task.name}: wanted texts from standard input, got a closed one.")
     with opened(source) as stream:
         yield read_lines(stream, form, options.task.takes, fields)
 
@@ -250,9 +255,6 @@ def _answer(
     except KeyboardInterrupt:
         print(f"mobilebert: interrupted; {answers.written} answers are written, --resume goes on", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader of the output has had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
     if broken:
         print(f"mobilebert: {len(broken)} broken lines, {answers.written} answered", file=sys.stderr)
     return 1 if broken else 0

@@ -15,6 +15,8 @@ from mobilebert_core.training.state import PRECISIONS
 from mobilebert_core.training.tasks.table import TRAINING_TASKS
 from mobilebert_core.training.tasks.training_task import TrainingTask
 
+from .arguments import output_path
+
 # The options of reading, as arguments of the command; a task has those that its reader knows.
 _READ: dict[str, dict[str, Any]] = {
     "text_column": {"metavar": "NAME", "help": "of the text; a number from 1 without header"},
@@ -64,7 +66,9 @@ def _add_task(tasks: argparse._SubParsersAction[argparse.ArgumentParser], task: 
     parser.add_argument(
         "--tokenizer", metavar="PATH", help="default: the model's; of presets, the package's vocabulary"
     )
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="a new directory for the model")
+    parser.add_argument(
+        "--output", type=output_path, required=True, metavar="DIR", help="a new directory for the model"
+    )
     parser.add_argument("--resume", action="store_true", help="go on with the training in the output directory")
     parser.add_argument("--backend", choices=list(FRAMEWORKS), default="torch",
                         help="default torch; the same seed gives the same curve but for dropout")  # fmt: skip
