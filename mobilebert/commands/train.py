@@ -11,7 +11,9 @@ from conversion.backends import FRAMEWORKS
 from mobilebert_core.configuration.fields import PROBLEM_TYPES
 from mobilebert_core.configuration.presets import PRESETS
 from mobilebert_core.errors import ConfigError, DataError
+from mobilebert_core.training.defaults import SWEEP
 from mobilebert_core.training.state import PRECISIONS
+from mobilebert_core.training.tasks.labelled_task import LabelledTask
 from mobilebert_core.training.tasks.table import TRAINING_TASKS
 from mobilebert_core.training.tasks.training_task import TrainingTask
 
@@ -100,7 +102,7 @@ def _add_data(parser: argparse.ArgumentParser, task: type[TrainingTask]) -> None
 
 
 _HELP = {
-    "learning_rate": "the highest, after the warm-up",
+    "learning_rate": "the highest, after the warm-up; sweep tries several in short trainings and takes the best",
     "batch_size": "rows of a batch",
     "accumulate": "batches of a step",
     "epochs": "how often the rows are read",
@@ -113,6 +115,10 @@ _HELP = {
 }
 
 
+def learning_rate(text: str) -> float | str:
+    return SWEEP if text == SWEEP else float(text)
+
+
 def _add_recipe(parser: argparse.ArgumentParser, task: type[TrainingTask]) -> None:
     group = parser.add_argument_group("recipe")
     for name, help in _HELP.items():
@@ -121,7 +127,10 @@ def _add_recipe(parser: argparse.ArgumentParser, task: type[TrainingTask]) -> No
         default = getattr(task.recipe, name)
         whole = isinstance(default, int) or name == "max_steps"
         shown = "" if default is None else f" (default {default:g})"
-        group.add_argument("--" + name.replace("_", "-"), type=int if whole else float, metavar="N" if whole else "X",
+        if name in ("learning_rate", "epochs") and issubclass(task, LabelledTask):
+            shown = shown[:-1] + "; more for small models and random weights)"
+        kind = learning_rate if name == "learning_rate" else int if whole else float
+        group.add_argument("--" + name.replace("_", "-"), type=kind, metavar="N" if whole else "X",
                            help=help + shown, dest=f"recipe_{name}")  # fmt: skip
     group.add_argument("--set", nargs="+", action="extend", default=[], metavar="FIELD=VALUE", dest="fields",
                        help="fields of the configuration, such as attention_probs_dropout_prob=0")  # fmt: skip
@@ -155,7 +164,7 @@ def run_train(options: argparse.Namespace) -> int:
         backend=options.backend,
         dev=options.dev,
         tokenizer=options.tokenizer,
-        recipe=options.task.recipe.replace(**changes),
+        changes=changes,
         read=ReadOptions(skip_bad_rows=options.skip_bad_rows, **read),
         fields=dict(_field(text) for text in options.fields),
         options={n.removeprefix("option_"): v for n, v in vars(options).items() if n.startswith("option_")},
