@@ -74,6 +74,8 @@ def convert(
             was written or compute what the source computes. Nothing is left behind.
     """
     say = progress or (lambda step: None)
+    if not str(destination):
+        raise ConfigError("convert: wanted a place to write to, got an empty name. For this directory pass '.'.")
     path = Path(destination)
     output_format = output_format_for(path, to)
     if dtype not in ("auto", *DTYPES):

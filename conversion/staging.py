@@ -42,7 +42,7 @@ def check_free(path: Path, output_format: Format, source: Checkpoint, overwrite:
 
 def _index(prefix: Path) -> Path:
     """Of a TensorFlow checkpoint, which is no file itself."""
-    return prefix.with_name(prefix.name + ".index")
+    return prefix.parent / f"{prefix.name}.index"
 
 
 def _resolved(paths: Iterable[Path]) -> set[Path]:

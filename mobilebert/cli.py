@@ -16,6 +16,7 @@ from .commands.parity import add_parity
 from .commands.predict import add_predict
 from .commands.train import add_train
 from .commands.vocab import add_vocab
+from .streams import discard_output, flush_output, open_missing, say
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "mobilebert") -> int:
@@ -23,6 +24,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "mobilebert") -> in
 
     `prog` is the command that usage lines show.
     """
+    open_missing()
     parser = argparse.ArgumentParser(prog=prog, description="MobileBERT in PyTorch and Keras 3.")
     parser.add_argument("--version", action="version", version=f"mobilebert {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
@@ -31,15 +33,21 @@ def main(arguments: Sequence[str] | None = None, prog: str = "mobilebert") -> in
     options = parser.parse_args(arguments)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow greets on stderr otherwise
     try:
-        return options.run(options)
+        code = options.run(options)
+        flush_output()
+        return code
     except MobileBertError as e:
-        print(f"mobilebert: {e}", file=sys.stderr)
+        say(str(e))
         return 2
+    except BrokenPipeError:  # the reader of the output has had enough
+        discard_output()
+        return 141
     except OSError as e:  # a full disk, a place without permission
-        print(f"mobilebert: {e.filename or 'file system'}: {e.strerror or e}", file=sys.stderr)
+        discard_output()
+        say(f"{e.filename or 'file system'}: {e.strerror or e}")
         return 2
     except KeyboardInterrupt:
-        print(f"mobilebert: interrupted{getattr(options, 'after_interruption', '')}", file=sys.stderr)
+        say(f"interrupted{getattr(options, 'after_interruption', '')}")
         return 130
 
 

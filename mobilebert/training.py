@@ -30,9 +30,11 @@ from mobilebert_core.heads import HEADS
 from mobilebert_core.processes import check_one_process
 from mobilebert_core.text.auto_tokenizer import AutoTokenizer
 from mobilebert_core.text.padding_truncation import NO_LIMIT
+from mobilebert_core.training.defaults import curve_notes, swept_losses
 from mobilebert_core.training.loop import TrainingLoop
 from mobilebert_core.training.recipe import Recipe
-from mobilebert_core.training.run_directory import DIGESTS, RunDirectory
+from mobilebert_core.training.run_checks import read_curves
+from mobilebert_core.training.run_directory import CURVES_FILE, DIGESTS, RunDirectory
 from mobilebert_core.training.tasks.table import training_task_named
 from mobilebert_core.training.tasks.training_task import Features, TrainingTask
 from mobilebert_core.training.trainer import TrainerBase
@@ -40,6 +42,7 @@ from mobilebert_core.weights import weight_table
 
 from .card_text import name_of
 from .evaluation import Evaluation
+from .recipe_choice import RecipeChoice
 from .training_report import draw_curves, write_card
 
 _CLASSIFIER_BIAS = "classifier.bias"
@@ -56,6 +59,8 @@ class Training:
         output: a new directory for the model, its curves and its card.
         dev: a file to evaluate on, in place of the directory's.
         tokenizer: where it is, if not with the model; presets get the vocabulary of the package.
+        recipe: in place of the defaults, which depend on the task, the size of the model and its start.
+        changes: fields of the recipe, in place of its own; the learning rate may be "sweep", which tries several.
         fields: of the configuration, in place of the model's.
         options: of the task, such as `doc_stride`.
         tune_thresholds: for several labels: find on the dev rows the threshold of each label whose F1 is best, and
@@ -71,6 +76,7 @@ class Training:
     dev: Path | None = None
     tokenizer: str | None = None
     recipe: Recipe | None = None
+    changes: Mapping[str, Any] = field(default_factory=dict)
     read: ReadOptions = field(default_factory=ReadOptions)
     fields: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -97,13 +103,15 @@ class Training:
         check_one_process("train")
         kind = training_task_named(self.task)
         backend = backend_named(self.backend, "train")
-        recipe = self.recipe or kind.recipe
         places = self._places(kind)
         examples = {name: kind.read(path, self.read) for name, path in places.items()}
-        run_directory = RunDirectory(self.output, self._settings(recipe, places), self.resume)
+        choice = RecipeChoice.of(kind, self.model, self._from_config_alone(), self.recipe, self.changes)
+        if self.resume:
+            choice.take_up(self.output)
+        run_directory = RunDirectory(self.output, self._settings(choice, places), self.resume)
         if not run_directory.finished:
             with closing(run_directory):
-                self._train(kind, backend, recipe, examples, run_directory)
+                self._train(kind, backend, choice, examples, run_directory)
         return run_directory.results()
 
     # ------------------------------------------------------------------------------------------ parts
@@ -112,22 +120,33 @@ class Training:
         self,
         kind: type[TrainingTask],
         backend: Backend,
-        recipe: Recipe,
+        choice: RecipeChoice,
         examples: Mapping[str, Examples],
         run_directory: RunDirectory,
     ) -> None:
+        recipe = choice.recipe
         fields = kind.config_fields(examples["train"], self.read) | dict(self.fields)
         self._check_thresholds(fields, examples)
         tokenizer = AutoTokenizer.from_pretrained(self._tokenizer_place())
-        trainer = self._trainer(kind, backend, recipe, fields, len(tokenizer), run_directory.saved)
+        words, saved = len(tokenizer), run_directory.saved
+        trainer = self._trainer(kind, backend, recipe, fields, words, saved)
         if tokenizer.model_max_length >= NO_LIMIT:
             tokenizer.model_max_length = trainer.config.max_position_embeddings
         task = kind(tokenizer, trainer.config, self.max_length, seed=recipe.seed, **self.options)
         features = {name: task.features(found) for name, found in examples.items()}
         _check_segments(trainer.config, features)
+        if choice.sweep == {} and saved is None:
+
+            def start() -> TrainerBase:
+                return self._trainer(kind, backend, recipe, fields, words, None)
+
+            choice.choose(swept_losses(start, features["train"].rows, task.batch, recipe))
+            run_directory.settings |= choice.settings()
+            recipe, trainer = choice.recipe, start()
         evaluations, missing = self._evaluations(trainer, task, examples, features, recipe)
         best = self._loop(trainer, task, recipe, features["train"], run_directory, tokenizer, evaluations).run()
-        results = _results(examples, features, missing) | {
+        losses = [float(row["loss"]) for row in read_curves(self.output / CURVES_FILE)]
+        results = _results(examples, features, [*choice.said(), *missing, *curve_notes(losses)]) | {
             "newly_initialized": list(trainer.newly_initialized),
             "best_metric": task.best_metric,
             "dev": best,
@@ -290,7 +309,7 @@ class Training:
                 "the model."
             )
 
-    def _settings(self, recipe: Recipe, places: Mapping[str, Path]) -> dict[str, Any]:
+    def _settings(self, choice: RecipeChoice, places: Mapping[str, Path]) -> dict[str, Any]:
         """All that decides the numbers, in plain values."""
         return {
             "task": training_task_named(self.task).name,
@@ -301,7 +320,7 @@ class Training:
             "precision": self.precision,
             "data": {name: {"file": path.name, "sha256": sha256(path)} for name, path in places.items()},
             "read": dataclasses.asdict(self.read),
-            "recipe": dataclasses.asdict(recipe),
+            **choice.settings(),
             "fields": dict(self.fields),
             "options": dict(self.options),
             "max_length": self.max_length,
@@ -322,7 +341,7 @@ def _check_segments(config: MobileBertConfig, features: Mapping[str, Any]) -> No
                     )
 
 
-def _results(examples: Mapping[str, Any], features: Mapping[str, Any], missing: list[str]) -> dict[str, Any]:
+def _results(examples: Mapping[str, Any], features: Mapping[str, Any], more: list[str]) -> dict[str, Any]:
     """What there is to say about the rows of each file."""
     skipped = [
         message.replace(str(examples[n].path), examples[n].path.name)  # no path of the machine goes into files
@@ -331,6 +350,6 @@ def _results(examples: Mapping[str, Any], features: Mapping[str, Any], missing: 
     ]
     return {
         "rows": {name: len(found.rows) for name, found in features.items()},
-        "notes": [f"{name}: {note}" for name, found in features.items() for note in found.notes] + missing,
+        "notes": [f"{name}: {note}" for name, found in features.items() for note in found.notes] + more,
         "skipped": list(dict.fromkeys(skipped)),
     }

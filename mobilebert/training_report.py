@@ -97,6 +97,8 @@ def card(
     for split in ("dev", "test"):
         if results.get(split):
             lines += ["", *_scores(split, results, training.tune_thresholds)]
+    if config.num_labels == 2 and "f1" in results.get("dev", {}) and "matthews" in results["dev"]:
+        lines += ["", f"`f1` is that of the label {escaped((config.id2label or {}).get(1, '1'))}."]
     if task.names_labels and config.problem_type != "regression":
         labels = (config.id2label or {}).values()
         lines += ["", f"Labels: {', '.join(map(escaped, labels))}."]

@@ -69,7 +69,7 @@ class DirectoryLock:
         """Locks the directory, which must be there; ConfigError where another process has it."""
         path = self.directory / self.name
         while self._descriptor is None:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
             if not lock(descriptor):
                 os.close(descriptor)
                 raise refuse(self.directory)

@@ -27,10 +27,13 @@ def device_of(name: Any = None) -> torch.device:
     name = name or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
         torch.zeros(1, device=name)
-        return torch.device(name)
+        device = torch.device(name)
     except (RuntimeError, AssertionError) as e:  # the latter from a PyTorch without CUDA
         said = str(e).partition("\n")[0]
         raise InputError(f"device: wanted one that PyTorch has here, such as cpu, got {name!r} ({said}).") from None
+    if device.type == "meta":
+        raise InputError("device: wanted one that computes, such as cpu, got 'meta', where tensors have no values.")
+    return device
 
 
 class Runner:

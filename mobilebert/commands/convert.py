@@ -19,6 +19,8 @@ from mobilebert_core.configuration.presets import PRESETS
 from mobilebert_core.heads import HEADS
 from mobilebert_core.processes import check_one_process
 
+from .arguments import output_path
+
 _SHOWN = 12  # dropped names of one reason that are printed; all of them stand in the record
 
 
@@ -36,7 +38,9 @@ def add_convert(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("source", metavar="SRC", help="directory, file, prefix of a TensorFlow checkpoint, or hub name")
-    parser.add_argument("destination", type=Path, metavar="DST", help="directory, or file that ends as its format does")
+    parser.add_argument(
+        "destination", type=output_path, metavar="DST", help="directory, or file that ends as its format does"
+    )
     parser.add_argument(
         "--to", choices=list(OUTPUT_FORMATS), metavar="FORMAT", help="default: what the ending of DST says"
     )

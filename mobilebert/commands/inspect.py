@@ -8,6 +8,8 @@ from typing import Any
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.configuration.presets import PRESETS
 
+from ..streams import check_output
+
 
 def add_inspect(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
@@ -27,6 +29,7 @@ def run_inspect(options: argparse.Namespace) -> int:
     """Returns 0, or 1 when something is odd about the checkpoint."""
     from conversion.inspection import inspect_checkpoint
 
+    check_output("inspect")
     passed = options.config
     config = MobileBertConfig.from_preset(passed) if passed in PRESETS else passed
     found = inspect_checkpoint(options.checkpoint, config)

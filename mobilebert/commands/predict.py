@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections import deque
 from collections.abc import Iterator
@@ -23,7 +22,9 @@ from mobilebert_core.tasks.table import TASKS, TextTask
 from mobilebert_core.tasks.task_text import options_of
 
 from ..pipelines import MobileBertPipeline, Prepared
+from ..streams import check_output as check_stream
 from .answer_tables import AnswerTable
+from .arguments import output_path
 from .prediction_files import STANDARD_INPUT, AnswerFile, ReportedRows, check_output, source_of
 from .reading_options import add_read_options, read_options
 
@@ -78,7 +79,7 @@ def _add_task(tasks: argparse._SubParsersAction[argparse.ArgumentParser], task: 
     parser.add_argument("--input", metavar="FILE", help=f"{', '.join(formats)}, also .gz; - is standard input")
     parser.add_argument("--format", choices=formats, help="of the input (default: by its name; txt for standard input)")
     add_read_options(parser.add_argument_group("columns of the input, as in training"), task.files.options)
-    parser.add_argument("--output", type=Path, metavar="FILE", help="JSON lines (default: standard output)")
+    parser.add_argument("--output", type=output_path, metavar="FILE", help="JSON lines (default: standard output)")
     parser.add_argument("--json", action="store_true", help="JSON lines on a terminal as well, with all scores")
     parser.add_argument(
         "--resume",
@@ -135,6 +136,8 @@ def run_predict(options: argparse.Namespace) -> int:
         InputError: when there is no input, or it and the options do not fit.
     """
     check_one_process("predict")
+    if options.output is None:
+        check_stream("predict")
     task: TextTask = options.task
     if options.resume and options.output is None:
         raise InputError("predict: --resume goes on with the file of --output, which is missing.")
@@ -185,7 +188,7 @@ def _source(options: argparse.Namespace, fields: dict[str, Any], texts: list[str
         return str(options.input)
     if not missing:
         return None
-    if texts or sys.stdin.isatty():
+    if texts or sys.stdin is None or sys.stdin.isatty():
         raise InputError(
             f"{options.task.name}: {' and '.join(missing)} missing. Pass texts as arguments, --input FILE, or "
             "--input - for standard input."
@@ -254,9 +257,6 @@ def _answer(
     except KeyboardInterrupt:
         print(f"mobilebert: interrupted; {answers.written} answers are written, --resume goes on", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader of the output has had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
     answers.finished = True
     if cut:
         print(f"mobilebert: {pipeline.cut_note(cut, total).replace('on_long', '--on-long')}", file=sys.stderr)

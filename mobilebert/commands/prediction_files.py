@@ -31,6 +31,8 @@ def source_of(path: str, form: str | None, files: InputFiles, missing: int) -> S
         InputError: for a file that is not there or of no known form.
     """
     if path == STANDARD_INPUT:
+        if sys.stdin is None:
+            raise InputError("predict: wanted texts from standard input, got a closed one.")
         form = form or ("txt" if missing <= 1 else "jsonl")
         binary = getattr(sys.stdin, "buffer", None)
         if binary is None:  # a stream of text in its place

@@ -10,10 +10,13 @@ from typing import Any
 from conversion.backends import FRAMEWORKS
 from mobilebert_core.configuration.presets import PRESETS
 from mobilebert_core.errors import ConfigError
+from mobilebert_core.training.defaults import SWEEP
 from mobilebert_core.training.state import PRECISIONS
+from mobilebert_core.training.tasks.labelled_task import LabelledTask
 from mobilebert_core.training.tasks.table import TRAINING_TASKS
 from mobilebert_core.training.tasks.training_task import TrainingTask
 
+from .arguments import output_path
 from .reading_options import add_read_options, read_options
 
 
@@ -50,7 +53,9 @@ def _add_task(tasks: argparse._SubParsersAction[argparse.ArgumentParser], task: 
     parser.add_argument(
         "--tokenizer", metavar="PATH", help="default: the model's; of presets, the package's vocabulary"
     )
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="a new directory for the model")
+    parser.add_argument(
+        "--output", type=output_path, required=True, metavar="DIR", help="a new directory for the model"
+    )
     parser.add_argument("--resume", action="store_true", help="go on with the training in the output directory")
     parser.add_argument("--backend", choices=list(FRAMEWORKS), default="torch",
                         help="default torch; the same seed gives the same curve but for dropout")  # fmt: skip
@@ -79,7 +84,7 @@ def _add_data(parser: argparse.ArgumentParser, task: type[TrainingTask]) -> None
 
 
 _HELP = {
-    "learning_rate": "the highest, after the warm-up",
+    "learning_rate": "the highest, after the warm-up; sweep tries several in short trainings and takes the best",
     "batch_size": "rows of a batch",
     "accumulate": "batches of a step",
     "epochs": "how often the rows are read",
@@ -92,6 +97,10 @@ _HELP = {
 }
 
 
+def learning_rate(text: str) -> float | str:
+    return SWEEP if text == SWEEP else float(text)
+
+
 def _add_recipe(parser: argparse.ArgumentParser, task: type[TrainingTask]) -> None:
     group = parser.add_argument_group("recipe")
     for name, help in _HELP.items():
@@ -100,7 +109,10 @@ def _add_recipe(parser: argparse.ArgumentParser, task: type[TrainingTask]) -> No
         default = getattr(task.recipe, name)
         whole = isinstance(default, int) or name == "max_steps"
         shown = "" if default is None else f" (default {default:g})"
-        group.add_argument("--" + name.replace("_", "-"), type=int if whole else float, metavar="N" if whole else "X",
+        if name in ("learning_rate", "epochs") and issubclass(task, LabelledTask):
+            shown = shown[:-1] + "; more for small models and random weights)"
+        kind = learning_rate if name == "learning_rate" else int if whole else float
+        group.add_argument("--" + name.replace("_", "-"), type=kind, metavar="N" if whole else "X",
                            help=help + shown, dest=f"recipe_{name}")  # fmt: skip
     group.add_argument("--set", nargs="+", action="extend", default=[], metavar="FIELD=VALUE", dest="fields",
                        help="fields of the configuration, such as attention_probs_dropout_prob=0")  # fmt: skip
@@ -129,7 +141,7 @@ def run_train(options: argparse.Namespace) -> int:
         backend=options.backend,
         dev=options.dev,
         tokenizer=options.tokenizer,
-        recipe=options.task.recipe.replace(**changes),
+        changes=changes,
         read=read_options(options, options.skip_bad_rows),
         fields=dict(_field(text) for text in options.fields),
         options={n.removeprefix("option_"): v for n, v in vars(options).items() if n.startswith("option_")},

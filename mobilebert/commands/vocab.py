@@ -8,6 +8,8 @@ from pathlib import Path
 from mobilebert_core.processes import check_one_process
 from mobilebert_core.text.vocabulary import train_vocabulary
 
+from .arguments import output_path
+
 
 def add_vocab(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("vocab", help="train a WordPiece vocabulary")
@@ -15,7 +17,9 @@ def add_vocab(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     train = actions.add_parser("train", help="learn word pieces from text files, one text a line")
     train.add_argument("files", nargs="+", type=Path, metavar="FILE", help="UTF-8 text, one text a line")
     train.add_argument("--size", type=int, required=True, help="number of tokens, special ones included")
-    train.add_argument("--output", type=Path, default=Path("vocab.txt"), help="where to write (default vocab.txt)")
+    train.add_argument(
+        "--output", type=output_path, default=Path("vocab.txt"), help="where to write (default vocab.txt)"
+    )
     train.add_argument("--cased", action="store_true", help="keep upper case")
     train.set_defaults(run=run_vocab)
 

@@ -150,6 +150,52 @@ def test_squad_without_an_answer():
     assert metrics.squad(["", "cat"], [[], []]) == {"exact_match": 50, "f1": 50}
 
 
+def test_squad_of_each_version_of_the_official_script():
+    both_empty = ["the"], [["a", "an"]]
+    assert metrics.squad(*both_empty, "1.1") == {"exact_match": 100, "f1": 0}  # num_same == 0: return 0
+    assert metrics.squad(*both_empty, "2.0") == {"exact_match": 100, "f1": 100}
+    one_is_empty = ["the"], [["a", "cat"]]  # 2.0 leaves "a" out
+    assert metrics.squad(*one_is_empty, "1.1") == {"exact_match": 100, "f1": 0}
+    assert metrics.squad(*one_is_empty, "2.0") == {"exact_match": 0, "f1": 0}
+    assert metrics.squad([""], [[]], "2.0") == {"exact_match": 100, "f1": 100}
+
+
+def official_best_thresh(predictions, scores, null, has_answer):
+    """find_best_thresh of evaluate-v2.0.py, with lists in place of dictionaries by question."""
+    current = best = sum(not each for each in has_answer)
+    threshold = 0.0
+    for place in sorted(range(len(null)), key=lambda each: null[each]):
+        current += scores[place] if has_answer[place] else -1 if predictions[place] else 0
+        if current > best:
+            best, threshold = current, null[place]
+    return 100.0 * best / len(scores), threshold
+
+
+def test_best_thresholds_are_those_of_the_official_script():
+    rng = np.random.default_rng(0)
+    words = ["the cat", "cat", "a dog", "dog sat", "the", ""]
+    for size in [1, 2, 9] * 60:
+        predicted = [str(word) for word in rng.choice(words, size)]
+        gold = [[str(word) for word in rng.choice(words[:5], rng.integers(0, 3))] for _ in range(size)]
+        null = [float(value) for value in rng.integers(-3, 4, size)]
+        found = metrics.best_of_thresholds(predicted, gold, null)
+        exact, f1 = metrics.squad_rows(predicted, gold, "2.0")
+        for name, scores in (("exact", exact), ("f1", f1)):
+            best, threshold = official_best_thresh(predicted, scores, null, [*map(bool, gold)])
+            assert found[f"best_{name}"] == pytest.approx(best, abs=1e-9)
+            assert found[f"best_{name}_thresh"] == threshold
+
+
+def test_f1_of_the_positive_class_is_that_of_scikit_learn():
+    from sklearn.metrics import f1_score
+
+    rng = np.random.default_rng(0)
+    for size in (1, 2, 5, 30):
+        gold, predicted = rng.integers(0, 2, size), rng.integers(0, 2, size)
+        assert metrics.positive_f1(predicted, gold)["f1"] == f1_score(gold, predicted, zero_division=0)
+    assert metrics.positive_f1(np.zeros(3, int), np.zeros(3, int)) == {"f1": 0}
+
+
 # -------------------------------------------------------------------------------------------------------- thresholds
 
 
@@ -240,7 +286,9 @@ def perfect(task, rows, longer=3):
 
 
 FULL_MARKS = [
-    (TEXTS, "a.csv", "text,label\na,x\nb,y\nc,x\n", {"accuracy": 1, "f1_micro": 1, "f1_macro": 1, "matthews": 1}),
+    (TEXTS, "a.csv", "text,label\na,x\nb,y\nc,x\n",
+     {"accuracy": 1, "f1": 1, "f1_micro": 1, "f1_macro": 1, "matthews": 1}),
+    (TEXTS, "a.csv", "text,label\na,x\nb,y\nc,z\n", {"accuracy": 1, "f1_micro": 1, "f1_macro": 1, "matthews": 1}),
     (TEXTS, "a.csv", "text,label\na,0.5\nb,2\nc,7\n", {"pearson": 1, "spearman": 1, "mse": 0}),
     (TEXTS, "a.jsonl", [{"text": "a", "label": ["x", "y"]}, {"text": "b", "label": []}],
      {"f1_micro": 1, "f1_macro": 1, "subset_accuracy": 1}),
@@ -249,7 +297,8 @@ FULL_MARKS = [
     (QUESTIONS, "a.json", squad(answered("Zola", 6), answered("city of Paris", 24)), {"exact_match": 100, "f1": 100}),
     (QUESTIONS, "a.json", squad(answered("Zola", 6), {"answers": [], "is_impossible": True}),
      {"exact_match": 100, "f1": 100, "has_answer_exact_match": 100, "has_answer_f1": 100,
-      "no_answer_exact_match": 100, "no_answer_f1": 100}),
+      "no_answer_exact_match": 100, "no_answer_f1": 100, "best_exact": 100, "best_f1": 100, "best_exact_thresh": -20,
+      "best_f1_thresh": -20}),
     (CHOICES, "a.jsonl", [{"text": "a", "choices": ["b", "c"], "label": i} for i in (1, 0, 1)], {"accuracy": 1}),
 ]  # fmt: skip
 

@@ -286,6 +286,24 @@ def test_text_without_a_word_to_predict(here, capsys):
     assert "no words in the" in capsys.readouterr().err
 
 
+def test_a_swept_learning_rate_is_kept_when_resumed(here, capsys, monkeypatch):
+    from mobilebert_core.training import defaults
+
+    monkeypatch.setattr(defaults, "RATES", (1e30, 3e-3))  # the first ends in no number
+    options = ("--learning-rate", "sweep", "--epochs", "2")
+    assert train(here, "text-classification", "out", *options) == 0
+    results = json.loads((here / "out" / "training.json").read_text())
+    assert results["settings"]["recipe"]["learning_rate"] == 3e-3 and list(results["settings"]["sweep"]) == ["0.003"]
+    assert "learning rate 0.003 by a sweep" in capsys.readouterr().out
+    assert "by a sweep" in (here / "out" / "README.md").read_text()
+    monkeypatch.setattr(defaults, "RATES", ())  # nothing is tried again
+    assert train(here, "text-classification", "out", *options, "--resume") == 0
+    assert train(here, "text-classification", "out", "--epochs", "2", "--resume") == 2
+    assert "was trained with other settings" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        train(here, "text-classification", "other", "--learning-rate", "fast")
+
+
 MISSING = ("sklearn", "sklearn.metrics", "scipy", "scipy.stats", "seqeval", "seqeval.metrics",
            "seqeval.metrics.sequence_labeling", "matplotlib", "matplotlib.figure")  # fmt: skip
 

@@ -62,6 +62,12 @@ def single_label(predicted: np.ndarray, gold: np.ndarray) -> dict[str, float]:
     }
 
 
+def positive_f1(predicted: np.ndarray, gold: np.ndarray) -> dict[str, float]:
+    """`f1` of the class with number 1 among two, of class numbers (N,): as GLUE scores MRPC and QQP."""
+    score = SCIKIT_LEARN.load().f1_score
+    return {"f1": float(score(gold, predicted, labels=[1], average="micro", zero_division=0))}
+
+
 def multi_label(logits: np.ndarray, gold: np.ndarray, thresholds: np.ndarray | float = 0.0) -> dict[str, float]:
     """`f1_micro`, `f1_macro`, `subset_accuracy` of logits (N, C) against gold 0 and 1 (N, C).
 
@@ -114,18 +120,56 @@ def normalized_answer(text: str) -> list[str]:
     return _ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split()
 
 
-def squad(predicted: Sequence[str], gold: Sequence[Sequence[str]]) -> dict[str, float]:
-    """`exact_match` and `f1` in percent, by SQuAD's evaluation (versions 1.1 and 2.0).
+def squad(predicted: Sequence[str], gold: Sequence[Sequence[str]], version: str | None = None) -> dict[str, float]:
+    """`exact_match` and `f1` in percent, by SQuAD's evaluation.
 
     Of several right answers the nearest counts. No right answer at all means that "" is right, and then, or for a
     prediction without words, F1 is 1 or 0.
+
+    Args:
+        version: "1.1" or "2.0" of the official script: in 1.1 two sides without words have an F1 of 0, in 2.0 right
+            answers without words are left out. None does neither, as torchmetrics.
     """
+    exact, overlap = squad_rows(predicted, gold, version)
+    return {"exact_match": 100 * float(exact.mean()), "f1": 100 * float(overlap.mean())}
+
+
+def squad_rows(
+    predicted: Sequence[str], gold: Sequence[Sequence[str]], version: str | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Exact match and F1 (N,), both from 0 to 1, of each answer; see `squad`."""
     exact, overlap = [], []
     for text, answers in zip(predicted, gold, strict=True):
-        pairs = [(normalized_answer(text), normalized_answer(answer)) for answer in answers or ("",)]
-        exact.append(max(ours == theirs for ours, theirs in pairs))
-        overlap.append(max(_f1(ours, theirs) for ours, theirs in pairs))
-    return {"exact_match": 100 * float(np.mean(exact)), "f1": 100 * float(np.mean(overlap))}
+        ours, rights = normalized_answer(text), [normalized_answer(answer) for answer in answers]
+        if version == "2.0":
+            rights = [right for right in rights if right]
+        rights = rights or [[]]
+        exact.append(max(ours == right for right in rights))
+        overlap.append(max(_f1(ours, right) if ours or version != "1.1" else 0.0 for right in rights))
+    return np.array(exact, np.float64), np.array(overlap, np.float64)
+
+
+def best_of_thresholds(
+    predicted: Sequence[str], gold: Sequence[Sequence[str]], null_differences: Sequence[float]
+) -> dict[str, float]:
+    """`best_exact`, `best_f1` in percent, and the threshold of each: as find_best_thresh of SQuAD 2.0's script.
+
+    A question is answered where its null difference, the score of no answer less that of the answer, is at most the
+    threshold. `predicted` are the answers without a threshold.
+    """
+    scores = dict(zip(("exact", "f1"), squad_rows(predicted, gold, "2.0"), strict=True))
+    has_answer = np.array([bool(answers) for answers in gold])
+    wrong = np.where([bool(text) for text in predicted], -1.0, 0.0)
+    order = np.argsort(null_differences, kind="stable")
+    found = {}
+    for name, each in scores.items():
+        steps = np.where(has_answer, each, wrong)[order]
+        totals = np.cumsum([(~has_answer).sum(), *steps])[1:]  # added in the order of the script
+        best = int(totals.argmax())
+        improves = totals[best] > (~has_answer).sum()
+        found[f"best_{name}"] = 100 * float(max(totals[best], (~has_answer).sum())) / len(order)
+        found[f"best_{name}_thresh"] = float(null_differences[order[best]]) if improves else 0.0
+    return found
 
 
 def _f1(ours: list[str], theirs: list[str]) -> float:

@@ -5,6 +5,7 @@ S tokens of a row, T tokens of a text.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -32,9 +33,10 @@ class Pieces:
 class QuestionAnsweringTraining(LabelledTask):
     """A row for each window of a text, pointing at the first answer, or at [CLS] when it is not whole in the window.
 
-    Scores: `exact_match` and `f1` in percent, of the answers that the pipeline would give. With questions among the
-    examples that have no answer, the model may give none (at [CLS], by a threshold of 0), and the scores stand also
-    apart for questions with (`has_answer_...`) and without an answer (`no_answer_...`).
+    Scores: `exact_match` and `f1` in percent, of the answers that the pipeline would give, as by the script of SQuAD
+    1.1. With questions among the examples that have no answer, the model may give none (at [CLS], by a threshold of
+    0), and the scores, as by the script of SQuAD 2.0, stand also apart for questions with (`has_answer_...`) and
+    without an answer (`no_answer_...`), and for the best thresholds (`best_exact`, `best_f1`, `..._thresh`).
     """
 
     name = "question-answering"
@@ -110,22 +112,36 @@ class QuestionAnsweringTraining(LabelledTask):
     def score(
         self, examples: Examples, rows: Sequence[FeatureRow], outputs: Sequence[Mapping[str, np.ndarray]]
     ) -> dict[str, float]:
-        answers = self.answers(examples, rows, outputs)
-        items = items_of(examples, QuestionExample)
+        best = self._best_answers(examples, rows, outputs)
+        answers, items = self._with_none(examples, best), items_of(examples, QuestionExample)
         gold = {place: [text for _, text in items[place].answers] for place in answers}
-        scores = metrics.squad(list(answers.values()), list(gold.values()))
+        version = "2.0" if _some_have_none(examples) else "1.1"
+        scores = metrics.squad(list(answers.values()), list(gold.values()), version)
         if _some_have_none(examples):
             for name, has in (("has_answer", True), ("no_answer", False)):
                 if part := [place for place in answers if bool(gold[place]) == has]:
-                    found = metrics.squad([answers[place] for place in part], [gold[place] for place in part])
+                    found = metrics.squad([answers[place] for place in part], [gold[place] for place in part], version)
                     scores |= {f"{name}_{metric}": value for metric, value in found.items()}
+            texts, differences = zip(*best.values(), strict=True)
+            scores |= metrics.best_of_thresholds(texts, list(gold.values()), differences)
         return scores
 
     def answers(
         self, examples: Examples, rows: Sequence[FeatureRow], outputs: Sequence[Mapping[str, np.ndarray]]
     ) -> dict[int, str]:
         """The answer to each question that has rows, by its place in the examples; "" for none."""
-        text = self.text.with_options({"threshold": 0.0 if _some_have_none(examples) else None})
+        return self._with_none(examples, self._best_answers(examples, rows, outputs))
+
+    def _with_none(self, examples: Examples, best: Mapping[int, tuple[str, float]]) -> dict[int, str]:
+        """The answers by a threshold of 0, where some questions have none."""
+        may_be_none = _some_have_none(examples)
+        return {place: "" if may_be_none and null > 0 else answer for place, (answer, null) in best.items()}
+
+    def _best_answers(
+        self, examples: Examples, rows: Sequence[FeatureRow], outputs: Sequence[Mapping[str, np.ndarray]]
+    ) -> dict[int, tuple[str, float]]:
+        """The best answer that is one to each question, and by how much the score of none exceeds its score."""
+        text = self.text.with_options({"threshold": math.inf})
         parts: dict[int, list[tuple[FeatureRow, Any]]] = {}
         for place, (row, output) in enumerate(zip(rows, outputs, strict=True)):
             shape = (len(row.input_ids),)
@@ -134,7 +150,8 @@ class QuestionAnsweringTraining(LabelledTask):
         found, items = {}, items_of(examples, QuestionExample)
         for place, each in parts.items():
             values = {"question": items[place].question, "context": items[place].context}
-            found[place] = text.combine(values, [row for row, _ in each], [part for _, part in each])["answer"]
+            answer = text.combine(values, [row for row, _ in each], [part for _, part in each])
+            found[place] = (answer["answer"], answer["null_difference"])
         return found
 
 

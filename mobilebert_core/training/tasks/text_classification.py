@@ -30,7 +30,8 @@ class TextClassificationTraining(LabelledTask):
     In JSON lines several labels may be an object of probabilities, {"joy": 0.8, "love": 0.3}, to learn from a teacher;
     for scores a label counts from 0.5.
 
-    Scores: `accuracy`, `f1_micro`, `f1_macro` and `matthews` of one label; `f1_micro`, `f1_macro` and
+    Scores: `accuracy`, `f1_micro`, `f1_macro` and `matthews` of one label, with two labels also `f1` of the one with
+    the number 1; `f1_micro`, `f1_macro` and
     `subset_accuracy` of several, each predicted where its logit exceeds 0; `pearson`, `spearman` and `mse` of numbers.
     """
 
@@ -123,4 +124,6 @@ class TextClassificationTraining(LabelledTask):
         gold = np.array([row.labels for row in rows])
         if self.problem == REGRESSION:
             return metrics.regression(logits[:, 0], gold)
-        return metrics.single_label(logits.argmax(axis=1), gold)
+        predicted = logits.argmax(axis=1)
+        found = metrics.single_label(predicted, gold)
+        return found if self.config.num_labels != 2 else found | metrics.positive_f1(predicted, gold)
