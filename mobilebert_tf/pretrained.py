@@ -18,17 +18,16 @@ from mobilebert_core.checkpoints.loading import prepare_loading
 from mobilebert_core.checkpoints.plan import LoadPlan
 from mobilebert_core.checkpoints.targets import ModelToWrite
 from mobilebert_core.configuration.config import MobileBertConfig
-from mobilebert_core.configuration.fields import DTYPES
 from mobilebert_core.errors import ConfigError, InputError
 from mobilebert_core.heads import Head, check_head
-from mobilebert_core.inputs import TEXT_INPUTS
 from mobilebert_core.resizing import resized_vocabulary, surviving_features
 from mobilebert_core.weights import Weight, weight_table
 
-from . import lora, resizing
+from . import lora, policies, quantization, resizing
 from .calling import CallForms
 from .fit.loop import TrainedByKeras
 from .initializers import start_weight, weight_initializer
+from .layer_paths import set_trainable, trainable_flags
 from .variables import variable_array
 
 serializable = keras.saving.register_keras_serializable(package="mobilebert")
@@ -60,12 +59,18 @@ class TFMobileBertPreTrainedModel(CallForms, TrainedByKeras, keras.Model):
         config.validate()
         check_head(config, self.head)
         super().__init__(autocast=False, **kwargs)
+        if isinstance(self.dtype_policy, keras.dtype_policies.DTypePolicyMap):
+            self.dtype_policy = policies.for_model(
+                self.dtype_policy, self.name, ("mobilebert", "cls", *self.head.modules)
+            )
         self.config: MobileBertConfig = config
         self.lora: dict[str, Any] | None = None  # what enable_lora was called with
         if initializer is None:
             initializer = weight_initializer(config.initializer_range)
         self.build_parts(config, initializer=initializer, dtype=self.dtype_policy)
         self.build()
+        if kwargs.get("dtype") is not None:
+            policies.check_used(self)
 
     def build_parts(self, config: MobileBertConfig, *, initializer: Any, dtype: Any) -> None:
         """Creates `mobilebert` and the modules of the head."""
@@ -78,16 +83,6 @@ class TFMobileBertPreTrainedModel(CallForms, TrainedByKeras, keras.Model):
             if not layer.built:
                 layer.build(None)
         self.built = True
-
-    def as_functional(self, **kwargs: Any) -> keras.Model:
-        """This model, sharing its weights, as a Functional one of input_ids, attention_mask and token_type_ids.
-
-        Its outputs are a plain dict of the head's scores. `kwargs` go to `keras.Model`.
-        """
-        shape = (None,) * (2 if self.head.per_choice else 1)
-        inputs = {n: keras.Input(shape, dtype="int32", name=n) for n in TEXT_INPUTS}
-        outputs = self(inputs, return_dict=True)
-        return keras.Model(inputs, {name: value for name, value in outputs.items() if value is not None}, **kwargs)
 
     # ------------------------------------------------------------------------------------- inspection
 
@@ -135,7 +130,10 @@ class TFMobileBertPreTrainedModel(CallForms, TrainedByKeras, keras.Model):
 
     def set_input_embeddings(self, value: Any) -> None:
         """Replaces the word embeddings by an array (V, E) or an Embedding layer; a tied decoder follows."""
-        array = variable_array(value.embeddings if hasattr(value, "embeddings") else value)
+        self._in_floating_point("set_input_embeddings")
+        array = (
+            quantization.variable_value(value, "embeddings") if hasattr(value, "embeddings") else variable_array(value)
+        )
         if array.ndim != 2 or array.shape[1] != self.config.embedding_size:
             raise InputError(
                 f"{type(self).__name__}.set_input_embeddings: wanted (words, {self.config.embedding_size}), got "
@@ -160,6 +158,7 @@ class TFMobileBertPreTrainedModel(CallForms, TrainedByKeras, keras.Model):
         model is compiled again, with a new optimizer.
         """
         self._without_adapters("resize_token_embeddings")
+        self._in_floating_point("resize_token_embeddings")
         config, embeddings = self.config, self.get_input_embeddings()
         size = resized_vocabulary(config, new_num_tokens, pad_to_multiple_of)
         if size != embeddings.input_dim:
@@ -176,6 +175,7 @@ class TFMobileBertPreTrainedModel(CallForms, TrainedByKeras, keras.Model):
         is compiled again, with a new optimizer.
         """
         self._without_adapters("prune_heads")
+        self._in_floating_point("prune_heads")
         features, pruned = surviving_features(self.config, heads_to_prune)
         resizing.prune_heads(self.mobilebert.encoder.layer, features, self.config.head_size)
         self._configure(pruned_heads=pruned)
@@ -189,9 +189,12 @@ class TFMobileBertPreTrainedModel(CallForms, TrainedByKeras, keras.Model):
     def _without_adapters(self, method: str) -> None:
         if self.lora is not None:
             raise ConfigError(
-                f"{type(self).__name__}.{method}: the model has low-rank adapters, whose shapes would no longer fit. "
+                f"{type(self).__name__}.{method}: the model has low-rank adapters, which fit its weights as they are. "
                 "Merge them first: save_pretrained, then from_pretrained."
             )
+
+    def _in_floating_point(self, method: str) -> None:
+        quantization.refuse_quantized(f"{type(self).__name__}.{method}", self, "quantized weights cannot be changed")
 
     # ---------------------------------------------------------------------------------------- training
 
@@ -230,13 +233,15 @@ class TFMobileBertPreTrainedModel(CallForms, TrainedByKeras, keras.Model):
         self._start_over()
 
     def quantize(self, *args: Any, **kwargs: Any) -> None:
-        """As `keras.Model.quantize`; not with low-rank adapters, which a quantized file would lose."""
-        if self.lora is not None:
-            raise ConfigError(
-                f"{type(self).__name__}.quantize: the model has low-rank adapters. Merge them first: save_pretrained, "
-                "then from_pretrained."
-            )
-        super().quantize(*args, **kwargs)
+        """As `keras.Model.quantize`; not with low-rank adapters, which a quantized file would lose.
+
+        A .keras file keeps the integers; `save_pretrained` writes the weights as they act, in floating point. A
+        compiled model is compiled again, with a new optimizer.
+        """
+        self._without_adapters("quantize")
+        with quantization.one_collection():
+            super().quantize(*args, **kwargs)
+        self._start_over()
 
     @property
     def is_gradient_checkpointing(self) -> bool:
@@ -247,11 +252,16 @@ class TFMobileBertPreTrainedModel(CallForms, TrainedByKeras, keras.Model):
     def get_config(self) -> dict[str, Any]:
         config = {
             "config": self.config.to_dict(),
-            "dtype": keras.dtype_policies.serialize(self.dtype_policy),
+            "dtype": policies.serialized(self),
             "name": self.name,
             "trainable": self.trainable,
         }
-        return config if self.lora is None else {**config, "lora": dict(self.lora)}
+        beside = {
+            "lora": None if self.lora is None else dict(self.lora),
+            "quantized_layers": quantization.described(self),
+            "trainable_flags": trainable_flags(self),
+        }
+        return config | {name: value for name, value in beside.items() if value}
 
     @classmethod
     def from_config(cls, config: Any, custom_objects: Any = None, **kwargs: Any) -> Self:
@@ -260,11 +270,16 @@ class TFMobileBertPreTrainedModel(CallForms, TrainedByKeras, keras.Model):
             return cls(config, **kwargs)
         config = dict(config)
         trainable, adapters = config.pop("trainable", True), config.pop("lora", None)
+        quantized, flags = config.pop("quantized_layers", {}), config.pop("trainable_flags", {})
         model = cls(MobileBertConfig.from_dict(config.pop("config")), **config)
+        quantization.restore(model, quantized)
         if adapters is not None:
             model.enable_lora(**adapters)
-            return model
-        model.trainable = trainable
+        else:
+            model.trainable = trainable
+        if flags:
+            model._trainable = trainable
+            set_trainable(model, flags)
         return model
 
     _from_config = from_config
@@ -338,8 +353,9 @@ class TFMobileBertPreTrainedModel(CallForms, TrainedByKeras, keras.Model):
             keywords=kwargs,
         )
         plan = loading.plan
-        dtype = _policy(dtype or torch_dtype, plan)
+        dtype = policies.from_argument(dtype or torch_dtype, plan.dtype)
         model = cls(loading.config, initializer="zeros", dtype=dtype, **model_kwargs)
+        quantization.refuse_quantized(f"{cls.__name__}.from_pretrained", model, "weights are loaded in floating point")
         model._assign(plan, loading.read)
         return (model, plan.loading_info()) if output_loading_info else model
 
@@ -371,8 +387,8 @@ class TFMobileBertPreTrainedModel(CallForms, TrainedByKeras, keras.Model):
 
         def array(full_name: str) -> np.ndarray:
             weight = weights[full_name]
-            value = self.variable_of(weight)
-            found = variable_array(value if isinstance(value, keras.Variable) else lora.merged(self._layer_of(weight)))
+            variable = (weight.keras or "").rpartition(".")[2]
+            found = quantization.variable_value(self._layer_of(weight), variable)
             found = found.astype("float32" if self.variable_dtype == "bfloat16" else self.variable_dtype, copy=False)
             return found.T if "keras" in weight.transposed else found
 
@@ -381,11 +397,3 @@ class TFMobileBertPreTrainedModel(CallForms, TrainedByKeras, keras.Model):
         )
         output_format = OUTPUT_FORMATS["pytorch" if safe_serialization else "tensorflow"]
         output_format.written.write(Path(save_directory), model, max_shard_size)
-
-
-def _policy(dtype: Any, plan: LoadPlan) -> Any:
-    if dtype == "auto":
-        return plan.dtype
-    if isinstance(dtype, str) and not dtype.startswith("mixed_") and dtype not in DTYPES:
-        raise ConfigError(f"dtype must be 'auto', a Keras policy or one of {', '.join(DTYPES)}, got {dtype!r}.")
-    return dtype
