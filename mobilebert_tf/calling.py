@@ -6,14 +6,17 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import keras
 import numpy as np
+from keras import ops
+from keras.src.backend.common.symbolic_scope import in_symbolic_scope  # Keras exports the scope only
 
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.errors import InputError
 from mobilebert_core.heads import HEADS, Head
-from mobilebert_core.inputs import check_inputs, check_no_text, text_among
+from mobilebert_core.inputs import TEXT_INPUTS, check_inputs, check_no_text, text_among
 
-from .inputs import PROBE
+from .inputs import ID_INPUTS, PROBE
 
 if TYPE_CHECKING:
     from keras import Model as _Model
@@ -48,9 +51,31 @@ class CallForms(_Model):
             trainable_variables, non_trainable_variables, return_losses=return_losses, **self._checked(args, kwargs)
         )
 
+    def as_functional(self, **kwargs: Any) -> keras.Model:
+        """This model, sharing its weights, as a Functional one of input_ids, attention_mask and token_type_ids.
+
+        Its outputs are a plain dict of the head's scores. `kwargs` go to `keras.Model`.
+        """
+        shape = (None,) * (2 if self.head.per_choice else 1)
+        inputs = {n: keras.Input(shape, dtype="int32", name=n) for n in TEXT_INPUTS}
+        outputs = self(inputs, return_dict=True)
+        return keras.Model(inputs, {name: value for name, value in outputs.items() if value is not None}, **kwargs)
+
+    def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
+        """The outputs as `keras.KerasTensor`, of inputs in any form of a call."""
+        return keras.Operation.compute_output_spec(self, **self._checked(args, kwargs))
+
+    def compute_output_shape(self, *args: Any, **kwargs: Any) -> Any:
+        """The outputs' shapes by name, of the shapes of whole-number inputs in any form of a call."""
+        inputs = keras.tree.map_shape_structure(lambda shape: keras.KerasTensor(shape, "int32"), (args, kwargs))
+        spec = self.compute_output_spec(*inputs[0], **inputs[1])
+        return keras.tree.map_structure(lambda output: output.shape, spec)
+
     def _checked(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         inputs = named_inputs(type(self).__name__, self._argument_names(), args, kwargs)
         check_no_text(self.config, self.head, inputs)
+        if in_symbolic_scope():  # Keras builds a model around this one on floats of the saved shapes
+            inputs |= {n: ops.cast(inputs[n], "int32") for n in ID_INPUTS if inputs.get(n) is not None}
         check_inputs(self.config, self.head, inputs, PROBE)
         return {n: value for n, value in inputs.items() if value is not None}
 

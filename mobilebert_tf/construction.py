@@ -1,4 +1,4 @@
-"""What a model is built with when it is loaded: a policy, a device, and the variables that a user's class adds."""
+"""What a model is built with when it is loaded: a device, and the variables that a user's class adds."""
 
 from __future__ import annotations
 
@@ -10,21 +10,10 @@ import numpy as np
 
 from mobilebert_core.checkpoints.call_keywords import one_device
 from mobilebert_core.checkpoints.own_weights import OwnWeights
-from mobilebert_core.configuration.fields import DTYPES
 from mobilebert_core.errors import ConfigError
 from mobilebert_core.weights import Weight
 
-from . import lora
-from .variables import variable_array
-
-
-def policy_of(dtype: Any, of_file: str | None) -> Any:
-    """The policy of a call: "auto" is the dtype of the file. Raises ConfigError for one that no model has."""
-    if dtype == "auto":
-        return of_file
-    if isinstance(dtype, str) and not dtype.startswith("mixed_") and dtype not in DTYPES:
-        raise ConfigError(f"dtype must be 'auto', a Keras policy or one of {', '.join(DTYPES)}, got {dtype!r}.")
-    return dtype
+from .quantization import variable_value
 
 
 def mapped_device(call: str, device_map: Any) -> AbstractContextManager[Any]:
@@ -46,9 +35,8 @@ def mapped_device(call: str, device_map: Any) -> AbstractContextManager[Any]:
 
 
 def array_to_write(model: Any, weight: Weight) -> np.ndarray:
-    """A weight as it goes into a file: adapters merged, bfloat16 as float32, in PyTorch's orientation."""
-    value = model.variable_of(weight)
-    array = variable_array(value if isinstance(value, keras.Variable) else lora.merged(model._layer_of(weight)))
+    """A weight as it goes into a file: as it acts, bfloat16 as float32, in PyTorch's orientation."""
+    array = variable_value(model._layer_of(weight), (weight.keras or "").rpartition(".")[2])
     array = array.astype("float32" if model.variable_dtype == "bfloat16" else model.variable_dtype, copy=False)
     return array.T if "keras" in weight.transposed else array
 

@@ -13,6 +13,8 @@ from keras import ops
 
 from mobilebert_core.inputs import Shape
 
+ID_INPUTS = ("input_ids", "token_type_ids", "position_ids")
+
 # Arrays whose values can be read; anything else is a placeholder of a graph being recorded.
 _CONCRETE = ("ndarray", "EagerTensor", "ArrayImpl")
 
@@ -72,9 +74,10 @@ def attention_bias(attention_mask: Any, dtype: str) -> Any:
     """
     kind = keras.backend.standardize_dtype(attention_mask.dtype)
     if len(attention_mask.shape) == 2:
-        attention_mask = attention_mask[:, None, None, :]
+        # Two steps: LiteRT does not convert a slice that adds two axes of unknown sizes.
+        attention_mask = ops.expand_dims(ops.expand_dims(attention_mask, 1), 1)
     elif len(attention_mask.shape) == 3:
-        attention_mask = attention_mask[:, None]
+        attention_mask = ops.expand_dims(attention_mask, 1)
     elif "float" in kind:
         return ops.cast(attention_mask, dtype)
     keep = attention_mask if kind == "bool" else attention_mask >= 1
@@ -87,4 +90,4 @@ def head_masks(head_mask: Any, layers: int, dtype: str) -> list[Any]:
         return [None] * layers
     head_mask = ops.cast(head_mask, dtype)
     rows = [head_mask] * layers if len(head_mask.shape) == 1 else [head_mask[i] for i in range(layers)]
-    return [row[None, :, None, None] for row in rows]
+    return [ops.reshape(row, (1, -1, 1, 1)) for row in rows]

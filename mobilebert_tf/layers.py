@@ -41,7 +41,12 @@ ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
 
 
 class Brick(keras.layers.Layer):
-    """A layer whose parts have known input sizes: `part` adds one, `build` builds them all."""
+    """A layer whose parts have known input sizes: `part` adds one, `build` builds them all.
+
+    `lists` names the attributes that are lists of layers.
+    """
+
+    lists: tuple[str, ...] = ()
 
     def __init__(self, *, autocast: bool = False, **kwargs: Any) -> None:
         super().__init__(autocast=autocast, **kwargs)
@@ -57,6 +62,16 @@ class Brick(keras.layers.Layer):
             layer = getattr(self, attribute)
             if not layer.built:
                 layer.build(None if in_size is None else (None, None, in_size))
+
+    def _listed(self) -> dict[str, Any]:
+        return {layer.name: layer for attribute in self.lists for layer in getattr(self, attribute, ())}
+
+    # TensorFlow's checkpoints and SavedModels follow attributes, but not into Keras's lists.
+    def _trackable_children(self, save_type: str = "checkpoint", **kwargs: Any) -> dict[str, Any]:
+        return {**super()._trackable_children(save_type, **kwargs), **self._listed()}
+
+    def _lookup_dependency(self, name: str, *arguments: Any, **kwargs: Any) -> Any:
+        return self._listed().get(name) or super()._lookup_dependency(name, *arguments, **kwargs)
 
 
 class NoNorm(keras.layers.Layer):
@@ -378,5 +393,6 @@ class LMPredictionHead(Brick):
         x = self.transform(x)
         own, rest = x[..., : self.embedding_size], x[..., self.embedding_size :]
         words = self.decoder(ops.arange(self.vocab_size)) if self.decoder.quantization_mode else self.decoder.embeddings
-        logits = ops.matmul(own, ops.transpose(ops.convert_to_tensor(words))) + self.bias
+        words = ops.cast(ops.convert_to_tensor(words), own.dtype)
+        logits = ops.matmul(own, ops.transpose(words)) + self.bias
         return logits if rest.shape[-1] == 0 else logits + self.dense(rest)

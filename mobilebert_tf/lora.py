@@ -50,9 +50,9 @@ def adapter_variables(layer: Any) -> tuple[Any, Any, Any]:
     return layer._kernel, layer.lora_kernel_a, layer.lora_kernel_b
 
 
-def merged(layer: Any) -> Any:
+def merged(layer: Any, base: Any) -> Any:
     """The matrix of an adapted layer with its adapters, added in float32; Keras rounds to the compute dtype."""
-    base, a, b = adapter_variables(layer)
+    _, a, b = adapter_variables(layer)
     return ops.cast(base, a.dtype) + (layer.lora_alpha / layer.lora_rank) * ops.matmul(a, b)
 
 

@@ -84,10 +84,10 @@ class TFMobileBertEmbeddings(Brick):
             x = self.embedding_transformation(x)  # (B, S, H)
         if position_ids is None:
             position_ids = ops.arange(ops.shape(x)[1], dtype="int32")
-        x = x + self.position_embeddings(position_ids)
+        x = x + ops.cast(self.position_embeddings(position_ids), x.dtype)  # an int4 table gives float32
         if token_type_ids is None:
             token_type_ids = ops.zeros((1,), dtype="int32")
-        x = x + self.token_type_embeddings(token_type_ids)
+        x = x + ops.cast(self.token_type_embeddings(token_type_ids), x.dtype)
         return self.dropout(self.LayerNorm(x), training=training)
 
 
@@ -97,6 +97,8 @@ class TFMobileBertLayer(Brick):
     After attention every token is processed independently, so with `select` the feed-forward networks run on the
     selected tokens only.
     """
+
+    lists = ("ffn",)
 
     def __init__(self, config: MobileBertConfig, num_heads: int, *, initializer: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -191,6 +193,8 @@ class TFMobileBertEncoder(Brick):
 
     With `select` the last state is (tokens, H). The last block computes only these, unless all states are kept.
     """
+
+    lists = ("layer",)
 
     def __init__(self, config: MobileBertConfig, *, initializer: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)

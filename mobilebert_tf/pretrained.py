@@ -23,16 +23,16 @@ from mobilebert_core.errors import ConfigError, InputError
 from mobilebert_core.files import directory_to_save_in
 from mobilebert_core.heads import check_head
 from mobilebert_core.hub.pushing import push_after_saving
-from mobilebert_core.inputs import TEXT_INPUTS
 from mobilebert_core.resizing import resized_vocabulary, surviving_features
 from mobilebert_core.weights import Weight, weight_table
 
-from . import lora, resizing
+from . import lora, policies, quantization, resizing
 from .calling import CallForms
-from .construction import array_to_write, mapped_device, own_variables, own_weights, policy_of
+from .construction import array_to_write, mapped_device, own_variables, own_weights
 from .fit.loop import TrainedByKeras
 from .initializers import start_weight, weight_initializer
 from .keras_files import WholeKerasFiles
+from .layer_paths import set_trainable, trainable_flags
 from .transformers_surface import TransformersSurface
 from .variables import variable_array
 
@@ -61,12 +61,18 @@ class TFMobileBertPreTrainedModel(CallForms, TrainedByKeras, WholeKerasFiles, Tr
         config.validate()
         check_head(config, self.head)
         super().__init__(autocast=False, **kwargs)
+        if isinstance(self.dtype_policy, keras.dtype_policies.DTypePolicyMap):
+            self.dtype_policy = policies.for_model(
+                self.dtype_policy, self.name, ("mobilebert", "cls", *self.head.modules)
+            )
         self.config: MobileBertConfig = config
         self.lora: dict[str, Any] | None = None  # what enable_lora was called with
         if initializer is None:
             initializer = weight_initializer(config.initializer_range)
         self.build_parts(config, initializer=initializer, dtype=self.dtype_policy)
         self.build()
+        if kwargs.get("dtype") is not None:
+            policies.check_used(self)
 
     def build_parts(self, config: MobileBertConfig, *, initializer: Any, dtype: Any) -> None:
         """Creates `mobilebert` and the modules of the head."""
@@ -79,16 +85,6 @@ class TFMobileBertPreTrainedModel(CallForms, TrainedByKeras, WholeKerasFiles, Tr
             if not layer.built:
                 layer.build(None)
         self.built = True
-
-    def as_functional(self, **kwargs: Any) -> keras.Model:
-        """This model, sharing its weights, as a Functional one of input_ids, attention_mask and token_type_ids.
-
-        Its outputs are a plain dict of the head's scores. `kwargs` go to `keras.Model`.
-        """
-        shape = (None,) * (2 if self.head.per_choice else 1)
-        inputs = {n: keras.Input(shape, dtype="int32", name=n) for n in TEXT_INPUTS}
-        outputs = self(inputs, return_dict=True)
-        return keras.Model(inputs, {name: value for name, value in outputs.items() if value is not None}, **kwargs)
 
     # ------------------------------------------------------------------------------------- inspection
 
@@ -125,7 +121,10 @@ class TFMobileBertPreTrainedModel(CallForms, TrainedByKeras, WholeKerasFiles, Tr
 
     def set_input_embeddings(self, value: Any) -> None:
         """Replaces the word embeddings by an array (V, E) or an Embedding layer; a tied decoder follows."""
-        array = variable_array(value.embeddings if hasattr(value, "embeddings") else value)
+        self._in_floating_point("set_input_embeddings")
+        array = (
+            quantization.variable_value(value, "embeddings") if hasattr(value, "embeddings") else variable_array(value)
+        )
         if array.ndim != 2 or array.shape[1] != self.config.embedding_size:
             raise InputError(
                 f"{type(self).__name__}.set_input_embeddings: wanted (words, {self.config.embedding_size}), got "
@@ -150,6 +149,7 @@ class TFMobileBertPreTrainedModel(CallForms, TrainedByKeras, WholeKerasFiles, Tr
         model is compiled again, with a new optimizer.
         """
         self._without_adapters("resize_token_embeddings")
+        self._in_floating_point("resize_token_embeddings")
         config, embeddings = self.config, self.get_input_embeddings()
         size = resized_vocabulary(config, new_num_tokens, pad_to_multiple_of)
         if size != embeddings.input_dim:
@@ -166,6 +166,7 @@ class TFMobileBertPreTrainedModel(CallForms, TrainedByKeras, WholeKerasFiles, Tr
         is compiled again, with a new optimizer.
         """
         self._without_adapters("prune_heads")
+        self._in_floating_point("prune_heads")
         features, pruned = surviving_features(self.config, heads_to_prune)
         resizing.prune_heads(self.mobilebert.encoder.layer, features, self.config.head_size)
         self._configure(pruned_heads=pruned)
@@ -179,9 +180,12 @@ class TFMobileBertPreTrainedModel(CallForms, TrainedByKeras, WholeKerasFiles, Tr
     def _without_adapters(self, method: str) -> None:
         if self.lora is not None:
             raise ConfigError(
-                f"{type(self).__name__}.{method}: the model has low-rank adapters, whose shapes would no longer fit. "
+                f"{type(self).__name__}.{method}: the model has low-rank adapters, which fit its weights as they are. "
                 "Merge them first: save_pretrained, then from_pretrained."
             )
+
+    def _in_floating_point(self, method: str) -> None:
+        quantization.refuse_quantized(f"{type(self).__name__}.{method}", self, "quantized weights cannot be changed")
 
     # ---------------------------------------------------------------------------------------- training
 
@@ -213,24 +217,31 @@ class TFMobileBertPreTrainedModel(CallForms, TrainedByKeras, WholeKerasFiles, Tr
         self._start_over()
 
     def quantize(self, *args: Any, **kwargs: Any) -> None:
-        """As `keras.Model.quantize`; not with low-rank adapters, which a quantized file would lose."""
-        if self.lora is not None:
-            raise ConfigError(
-                f"{type(self).__name__}.quantize: the model has low-rank adapters. Merge them first: save_pretrained, "
-                "then from_pretrained."
-            )
-        super().quantize(*args, **kwargs)
+        """As `keras.Model.quantize`; not with low-rank adapters, which a quantized file would lose.
+
+        A .keras file keeps the integers; `save_pretrained` writes the weights as they act, in floating point. A
+        compiled model is compiled again, with a new optimizer.
+        """
+        self._without_adapters("quantize")
+        with quantization.one_collection():
+            super().quantize(*args, **kwargs)
+        self._start_over()
 
     # ------------------------------------------------------------------------------------------- files
 
     def get_config(self) -> dict[str, Any]:
         config = {
             "config": self.config.to_dict(),
-            "dtype": keras.dtype_policies.serialize(self.dtype_policy),
+            "dtype": policies.serialized(self),
             "name": self.name,
             "trainable": self.trainable,
         }
-        return config if self.lora is None else {**config, "lora": dict(self.lora)}
+        beside = {
+            "lora": None if self.lora is None else dict(self.lora),
+            "quantized_layers": quantization.described(self),
+            "trainable_flags": trainable_flags(self),
+        }
+        return config | {name: value for name, value in beside.items() if value}
 
     @classmethod
     def from_config(cls, config: Any, custom_objects: Any = None, **kwargs: Any) -> Self:
@@ -239,11 +250,16 @@ class TFMobileBertPreTrainedModel(CallForms, TrainedByKeras, WholeKerasFiles, Tr
             return cls(config, **kwargs)
         config = dict(config)
         trainable, adapters = config.pop("trainable", True), config.pop("lora", None)
+        quantized, flags = config.pop("quantized_layers", {}), config.pop("trainable_flags", {})
         model = cls(MobileBertConfig.from_dict(config.pop("config")), **config)
+        quantization.restore(model, quantized)
         if adapters is not None:
             model.enable_lora(**adapters)
-            return model
-        model.trainable = trainable
+        else:
+            model.trainable = trainable
+        if flags:
+            model._trainable = trainable
+            set_trainable(model, flags)
         return model
 
     _from_config = from_config
@@ -321,7 +337,7 @@ class TFMobileBertPreTrainedModel(CallForms, TrainedByKeras, WholeKerasFiles, Tr
         policy, caller = dtype or torch_dtype, cls.__name__
 
         def own(config: MobileBertConfig) -> OwnWeights:
-            derived.append(cls(config, dtype=policy_of(policy, None), **model_kwargs))
+            derived.append(cls(config, dtype=policies.from_argument(policy, None), **model_kwargs))
             return own_weights(derived[0])
 
         with mapped_device(f"{caller}.from_pretrained", device_map):
@@ -339,8 +355,9 @@ class TFMobileBertPreTrainedModel(CallForms, TrainedByKeras, WholeKerasFiles, Tr
                 caller=caller,
                 keywords=kwargs,
             )
-            dtype = policy_of(policy, loading.plan.dtype)
+            dtype = policies.from_argument(policy, loading.plan.dtype)
             model = derived[0] if derived else cls(loading.config, initializer="zeros", dtype=dtype, **model_kwargs)
+            quantization.refuse_quantized(f"{caller}.from_pretrained", model, "weights are loaded in floating point")
             model._assign(loading)
         return (model, loading.plan.loading_info()) if output_loading_info else model
 

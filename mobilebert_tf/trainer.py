@@ -23,6 +23,7 @@ from .fit.optimization import FusedAdamW
 from .graphs import RecordedGraphs
 from .heads import MODEL_CLASSES
 from .inference import Runner
+from .quantization import refuse_quantized
 from .variables import seed_generators, variable_array
 
 POLICIES = {"float16": "mixed_float16", "bfloat16": "mixed_bfloat16"}  # by precision; others are their own policy
@@ -42,6 +43,7 @@ class Trainer(TrainerBase):
 
     Raises:
         BackendMissingError: when Keras does not run on TensorFlow.
+        ConfigError: for a model with quantized layers.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class Trainer(TrainerBase):
 
         if device is not None:
             raise InputError(f"Trainer: device is for PyTorch; Keras places its models itself, got {device!r}.")
+        refuse_quantized("Trainer", model, "integers do not train")
         self.model = model
         self.config = model.config
         self.recipe = recipe

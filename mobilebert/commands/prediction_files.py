@@ -151,7 +151,7 @@ class AnswerFile:
         """Keeps other processes from the file, and from the one whose place it is going to take."""
         self._held = [stream]
         if self._target is not None and self._target != place and self._target.is_file():
-            self._held.append(open(self._target, encoding="utf-8"))
+            self._held.append(open(self._target, encoding="utf-8"))  # noqa: SIM115
         for each in self._held:
             if not lock(each.fileno()):
                 self._let_go()

@@ -65,7 +65,7 @@ DIFFERENCES = (
         "`forward`, but not while a graph is recorded.",
         torch=("checking", "checked_inputs*", "check_tensors*"),
         keras=(
-            "*.as_functional*", "*.get_config", "*.from_config(custom_objects)",
+            "*.get_config", "*.from_config(custom_objects)",
         ),
     ),
     Difference(

@@ -1,0 +1,156 @@
+"""Models that Keras quantized: what is saved, what is read, and what is refused."""
+
+from __future__ import annotations
+
+import json
+
+import keras
+import numpy as np
+import pytest
+import torch
+
+import mobilebert_torch
+from mobilebert_core.errors import ConfigError
+from mobilebert_core.training.recipe import Recipe
+from mobilebert_tf import MODEL_CLASSES, ResumeTraining
+from mobilebert_tf.quantization import quantized_layers
+from mobilebert_tf.trainer import Trainer
+from mobilebert_tf.variables import variable_array
+from tests.keras_only.fitting import build, data, plain, weights_of
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method:UserWarning"),
+    pytest.mark.filterwarnings("ignore:Invalid quantization mode. .* quantization_mode=float8:UserWarning"),  # tables
+]
+
+INT8, INT4 = keras.quantizers.Int8QuantizationConfig, keras.quantizers.Int4QuantizationConfig
+WAYS = {
+    "int8": lambda: {"mode": "int8"},
+    "int8_weights": lambda: {"config": INT8(activation_quantizer=None)},
+    "int4": lambda: {"mode": "int4"},
+    "int4_channels": lambda: {"config": INT4(block_size=None)},
+    "int4_groups": lambda: {"config": INT4(block_size=16)},
+    "float8": lambda: {"mode": "float8"},
+    "int8_part": lambda: {"mode": "int8", "filters": "query|word_embeddings"},
+}
+
+
+def quantized(name, way, **overrides):
+    model = build(name, initializer_range=0.2, **overrides)
+    x, _ = data(name)
+    before = np.asarray(model(x)[0])
+    model.quantize(**WAYS[way]())
+    logits = np.asarray(model(x)[0])
+    assert quantized_layers(model) and np.abs(logits - before).max() > 1e-3
+    return model, x, logits, before
+
+
+def torch_logits(path, x):
+    model = mobilebert_torch.MODEL_CLASSES["MaskedLM"].from_pretrained(path)
+    return model(**{n: torch.as_tensor(v) for n, v in x.items()}).logits.detach().numpy()
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_every_way_in_every_format(tmp_path, way):
+    """A .keras file keeps the integers. Other formats hold the weights as they act: the logits are equal where Keras
+    rounds only weights. int8 and float8 round what the layers read too: within a tenth."""
+    model, x, logits, before = quantized("MaskedLM", way)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert np.array_equal(loaded(x)[0], logits)
+    assert [v.dtype for v in loaded.weights] == [v.dtype for v in model.weights]
+    assert json.dumps(loaded.get_config()) == json.dumps(model.get_config())
+    model.save_pretrained(tmp_path, safe_serialization=way != "int4")
+    wanted, tolerance = (logits, 1e-5) if way.startswith(("int8_weights", "int4")) else (before, 0.1)
+    for found in (torch_logits(tmp_path, x), type(model).from_pretrained(tmp_path)(x).logits):
+        np.testing.assert_allclose(found, wanted, rtol=0, atol=tolerance * np.abs(wanted).max())
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "bfloat16"])
+def test_a_keras_file_keeps_integers_of_other_policies(tmp_path, policy):
+    model, (x, _) = build("QuestionAnswering", dtype=policy), data("QuestionAnswering")
+    model.quantize("int4")
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert np.array_equal(keras.ops.cast(loaded(x)[0], "float32"), keras.ops.cast(model(x)[0], "float32"))
+
+
+def test_inside_a_functional_model(tmp_path):
+    model, x, logits, _ = quantized("QuestionAnswering", "int8")
+    model.as_functional().save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(loaded(x)["start_logits"], logits, rtol=1e-5, atol=1e-6)
+
+
+def test_adapters_of_a_single_quantized_layer_are_merged(tmp_path):
+    model = build("SequenceClassification", initializer_range=0.2)
+    x, _ = data("SequenceClassification")
+    model.quantize(**WAYS["int8_weights"]())
+    query = model.mobilebert.encoder.layer[0].attention.self.query
+    words = model.mobilebert.embeddings.word_embeddings
+    for layer, factor in ((query, "lora_kernel_b"), (words, "lora_embeddings_b")):
+        layer.enable_lora(2)
+        getattr(layer, factor).assign(np.full(getattr(layer, factor).shape, 0.1))
+    model.save_pretrained(tmp_path)
+    loaded = type(model).from_pretrained(tmp_path)
+    np.testing.assert_allclose(loaded(x)[0], model(x)[0], rtol=1e-4, atol=1e-5)
+
+
+def test_what_a_quantized_model_refuses():
+    model, *_ = quantized("MaskedLM", "int8")
+    for call in (
+        lambda: model.prune_heads({0: [1]}),
+        lambda: model.resize_token_embeddings(120),
+        lambda: model.set_input_embeddings(np.zeros((97, 20), np.float32)),
+        lambda: Trainer(model, Recipe(steps=1)),
+    ):
+        with pytest.raises(ConfigError, match="got 16 quantized layers, the first mobilebert/.* Do it before `quant"):
+            call()
+    assert model.config.vocab_size == 97 and not model.config.pruned_heads
+
+
+def test_a_quantizing_policy_does_not_load_a_checkpoint(tmp_path):
+    build("MaskedLM").save_pretrained(tmp_path)
+    policy = keras.dtype_policies.get("int8_from_float32")
+    with pytest.raises(ConfigError, match="from_pretrained: weights are loaded in floating point"):
+        MODEL_CLASSES["MaskedLM"].from_pretrained(tmp_path, dtype=policy)
+
+
+@pytest.mark.parametrize("way", ["int8", "float8"])
+def test_training_goes_on_after_loading(tmp_path, way):
+    model = build("SequenceClassification", initializer_range=0.2)
+    x, y = data("SequenceClassification")
+    model.compile("adamw")
+    model.quantize(**WAYS[way]())
+    model.fit(x, plain(y), verbose=0, batch_size=8)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    for mine, theirs in zip(model.optimizer.variables, loaded.optimizer.variables, strict=True):
+        assert np.array_equal(variable_array(mine), variable_array(theirs))
+    for again in (model, loaded):
+        again.fit(x, plain(y), verbose=0, batch_size=8, shuffle=False)
+    assert all(np.array_equal(a, b) for a, b in zip(weights_of(model), weights_of(loaded), strict=True))
+
+
+class Interrupted(keras.callbacks.Callback):
+    def on_train_batch_end(self, batch, logs=None):
+        if batch == 1:
+            raise KeyboardInterrupt
+
+
+def test_an_interrupted_run_goes_on(tmp_path):
+    x, y = data("SequenceClassification")
+    finals = []
+    for interrupt in (False, True):
+        for attempt in range(2 if interrupt else 1):
+            model = build("SequenceClassification", initializer_range=0.2)
+            model.quantize("int8")
+            model.compile(keras.optimizers.SGD(0.1))
+            resume = ResumeTraining(tmp_path / "backup", save_freq=1)
+            callbacks = [resume, Interrupted()] if interrupt and attempt == 0 else [resume]
+            try:
+                model.fit(x, plain(y), verbose=0, batch_size=2, shuffle=False, callbacks=callbacks)
+            except KeyboardInterrupt:
+                assert interrupt and attempt == 0
+        finals.append(weights_of(model))
+    assert all(np.array_equal(a, b) for a, b in zip(*finals, strict=True))

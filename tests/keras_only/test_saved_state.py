@@ -1,0 +1,182 @@
+"""What a saved Keras model keeps beside its weights, and what users' own models around ours keep of it."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from mobilebert_tf.layer_paths import layers_by_path, trainable_flags
+from mobilebert_tf.variables import variable_array
+from tests.keras_only.fitting import build, data, plain, weights_of
+
+
+def freeze_encoder(model):
+    model.mobilebert.trainable = False
+
+
+def freeze_all_but_one_block(model):
+    model.mobilebert.trainable = False
+    model.mobilebert.trainable = True
+    model.mobilebert.embeddings.trainable = False
+    model.mobilebert.encoder.layer[0].trainable = False
+
+
+def train_biases_alone(model):
+    for variable in model.trainable_variables:
+        variable.trainable = variable.path.endswith(("bias", "beta"))
+
+
+def freeze_one_inside(model):
+    model.mobilebert.encoder.trainable = False
+    model.mobilebert.encoder.layer[1].attention.trainable = True  # frozen all the same: the layer around decides
+
+
+def freeze_everything(model):
+    model.trainable = False
+
+
+FREEZES = [freeze_encoder, freeze_all_but_one_block, train_biases_alone, freeze_one_inside, freeze_everything]
+
+
+def names_of(variables):
+    return [v.path.partition("/")[2] for v in variables]
+
+
+@pytest.mark.parametrize("freeze", FREEZES)
+@pytest.mark.parametrize("name", ["MaskedLM", "QuestionAnswering"])
+def test_what_is_frozen_stays_frozen(name, freeze):
+    model = build(name, num_hidden_layers=2)
+    everything = len(model.trainable_variables)
+    freeze(model)
+    loaded = type(model).from_config(model.get_config())
+    assert len(model.trainable_variables) < everything
+    assert names_of(loaded.trainable_variables) == names_of(model.trainable_variables)
+    assert trainable_flags(loaded) == trainable_flags(model)
+    assert [layer.trainable for layer in layers_by_path(loaded).values()] == [
+        layer.trainable for layer in layers_by_path(model).values()
+    ]
+
+
+def test_a_model_without_frozen_layers_says_nothing_of_them():
+    assert set(build("MaskedLM").get_config()) == {"config", "dtype", "name", "trainable"}
+
+
+def test_frozen_weights_and_the_optimizer_after_loading(tmp_path):
+    x, y = data("SequenceClassification")
+    model = build("SequenceClassification")
+    freeze_encoder(model)
+    model.compile("adamw")
+    model.fit(x, plain(y), verbose=0, batch_size=8)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert len(loaded.trainable_variables) == 2 and int(loaded.optimizer.iterations) == 1
+    for mine, theirs in zip(model.optimizer.variables, loaded.optimizer.variables, strict=True):
+        assert np.array_equal(variable_array(mine), variable_array(theirs))
+    for again in (model, loaded):
+        again.fit(x, plain(y), verbose=0, batch_size=8, shuffle=False)
+    assert all(np.array_equal(a, b) for a, b in zip(weights_of(model), weights_of(loaded), strict=True))
+
+
+def test_frozen_inside_functional_models(tmp_path):
+    """One inside the other, with a layer of Keras's own that is frozen too."""
+    x, _ = data("Model")
+    bert, dense = build("Model"), keras.layers.Dense(3)
+    bert.mobilebert.encoder.trainable = False
+    ids = keras.Input((None,), dtype="int32")
+    inner = keras.Model(ids, dense(bert(ids).pooler_output))
+    dense.trainable = False
+    outer = keras.Model(ids, keras.layers.Dense(1)(inner(ids)))
+    outer.compile("adam", "mse")
+    outer.fit(x["input_ids"], np.zeros((8, 1)), verbose=0)
+    outer.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert [v.shape for v in loaded.trainable_variables] == [v.shape for v in outer.trainable_variables]
+    assert 0 < len(loaded.trainable_variables) < len(bert.weights) / 2
+    for mine, theirs in zip(outer.optimizer.variables, loaded.optimizer.variables, strict=True):
+        assert np.array_equal(variable_array(mine), variable_array(theirs))
+    np.testing.assert_allclose(loaded(x["input_ids"]), outer(x["input_ids"]), rtol=1e-6)
+
+
+@keras.saving.register_keras_serializable("tests")
+class Around(keras.Model):
+    """A user's model: one of ours, and a layer that is built by the first call."""
+
+    def __init__(self, bert, **kwargs):
+        super().__init__(**kwargs)
+        self.bert = bert
+        self.own = keras.layers.Dense(3)
+
+    def call(self, inputs, training=False):
+        return self.own(self.bert(inputs, training=training).pooler_output)
+
+    def get_config(self):
+        return {**super().get_config(), "bert": keras.saving.serialize_keras_object(self.bert)}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(keras.saving.deserialize_keras_object(config.pop("bert")), **config)
+
+
+@pytest.mark.parametrize("form", ["array", "dict", "list"])
+def test_a_users_model_around_ours(tmp_path, form):
+    x, _ = data("Model")
+    inputs = {"array": x["input_ids"], "dict": x, "list": list(x.values())}[form]
+    model = Around(build("Model"))
+    model.bert.mobilebert.embeddings.trainable = False
+    model(inputs)
+    if form == "dict":
+        model.compile("adam", "mse")
+        model.fit(inputs, np.zeros((8, 3)), verbose=0)
+    expected = variable_array(model(inputs))
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert loaded.own.built and np.array_equal(variable_array(loaded(inputs)), expected)
+    assert len(loaded.trainable_variables) == len(model.trainable_variables)
+    if form == "dict":
+        for mine, theirs in zip(model.optimizer.variables, loaded.optimizer.variables, strict=True):
+            assert np.array_equal(variable_array(mine), variable_array(theirs))
+
+
+@pytest.mark.parametrize("around", ["itself", "functional", "own"])
+def test_a_checkpoint_of_tensorflow_holds_every_weight(tmp_path, around):
+    x, _ = data("Model")
+    models = [
+        {"itself": lambda m: m, "functional": lambda m: m.as_functional(), "own": Around}[around](
+            build("Model", seed=seed, num_hidden_layers=2, num_feedforward_networks=2)
+        )
+        for seed in (0, 1)
+    ]
+    for model in models:
+        model(x)
+    path = tf.train.Checkpoint(model=models[0]).save(str(tmp_path / "checkpoint"))
+    stored = [name for name, _ in tf.train.list_variables(path) if name.startswith("model/")]
+    assert len(stored) == len(models[0].variables)
+    tf.train.Checkpoint(model=models[1]).restore(path).assert_consumed()
+    assert all(np.array_equal(a, b) for a, b in zip(weights_of(models[0]), weights_of(models[1]), strict=True))
+
+
+def test_a_checkpoint_that_lacks_the_blocks_is_not_consumed(tmp_path, monkeypatch):
+    """As earlier versions wrote it."""
+    model = build("Model")
+    with monkeypatch.context() as earlier:
+        earlier.setattr(type(model.mobilebert.encoder), "lists", ())
+        path = tf.train.Checkpoint(model=model).save(str(tmp_path / "checkpoint"))
+    assert len(tf.train.list_variables(path)) < len(model.weights)
+    status = tf.train.Checkpoint(model=model).restore(path)
+    with pytest.raises(AssertionError, match="Python objects that were not bound to checkpointed values"):
+        status.assert_consumed()
+
+
+def test_shapes_of_outputs_without_a_call():
+    model, (x, _) = build("SequenceClassification"), data("SequenceClassification")
+    for shape in ((8, 11), {"input_ids": (8, 11), "attention_mask": (8, 11)}):
+        assert model.compute_output_shape(shape) == {"logits": (8, 2)}
+    assert model.compute_output_shape((None, None)) == {"logits": (None, 2)}
+    symbols = {name: keras.KerasTensor(array.shape, "int32") for name, array in x.items()}
+    for inputs in (symbols, list(symbols.values()), symbols["input_ids"], x):
+        found = model.compute_output_spec(inputs)
+        assert found.logits.shape == (8, 2) and found.logits.dtype == "float32"
+    choices = build("MultipleChoice")
+    assert choices.compute_output_shape({"input_ids": (2, 4, 11)}) == {"logits": (2, 4)}
