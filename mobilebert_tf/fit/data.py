@@ -15,11 +15,13 @@ from typing import Any
 import keras
 import numpy as np
 
+from mobilebert_core.configuration.fields import MULTI_LABEL
 from mobilebert_core.errors import InputError
-from mobilebert_core.heads import problem_type_of, scores_shape, takes_class_numbers
+from mobilebert_core.heads import Task, problem_type_of, scores_shape, takes_class_numbers
 from mobilebert_core.inputs import check_labels
 
 from ..inputs import PROBE
+from .of_logits import LossOfLogits
 
 Prepared = tuple[Any, Any, Any]  # x, y, sample weights
 
@@ -65,19 +67,27 @@ def remaining_class_weight(model: Any, x: Any, class_weight: Any) -> Any:
 
 
 def check_targets(model: Any, x: Mapping[str, Any], y: Any) -> None:
-    """Labels against the scores that the inputs will have; with a loss of Keras's, that loss decides of numbers."""
-    if not model.head.tasks:
+    """Labels against the scores that the inputs will have; of a Keras loss, class numbers; a user's loss decides."""
+    if not model.head.tasks or (y is None and model._compile_loss is not None):
         return
-    labels = model._labels(x, y) if y is not None or model._compile_loss is None else {}
-    if model._compile_loss is not None:
-        return
+    labels = model._labels(x, y)
     shape = tuple(x.get("input_ids", x.get("inputs_embeds")).shape)
     for task in model.head.tasks:
         passed = task.labels_in(labels)
         if passed is None:
             continue
         scores = scores_shape(model.config, task, shape[:3] if model.head.per_choice else shape[:2])
+        if model._compile_loss is not None and not _class_numbers_of_keras(model, task, passed, scores):
+            continue
         check_labels(model.config, model.head, task, passed, scores, PROBE)
+
+
+def _class_numbers_of_keras(model: Any, task: Task, labels: Any, scores: tuple[Any, ...]) -> bool:
+    """True where a loss of Keras compares class numbers with the scores."""
+    loss = model.loss.get(task.logits) if isinstance(model.loss, Mapping) else model.loss
+    several = problem_type_of(model.config, task, scores[-1], True) == MULTI_LABEL
+    fewer = len(labels.shape) < len(scores) or labels.shape[-1] == 1 != scores[-1]
+    return isinstance(loss, LossOfLogits) and not several and fewer and scores[-1] != 1 and PROBE.is_integer(labels)
 
 
 def _split(model: Any, x: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:

@@ -75,17 +75,23 @@ def arranged(what: str, row: Row, scores: Scores, y_true: Any, y_pred: Any, samp
         return Arranged(labels, ops.argmax(rows, axis=-1), weight, counted)
     if row.form == "elements" and classes == 2 and scores.axis == "classes":
         positive = rows[:, 1:] - rows[:, :1]  # its sigmoid is the softmax of the second class
-        labels, counted = labels[:, None], counted[:, None]
+        labels, counted = _encoded(labels, 2, rows.dtype)[:, 1:], counted[:, None]
         return Arranged(
             labels, _activated(row, "sigmoid", positive), None if weight is None else weight[:, None], counted
         )
     if row.labels == "one-hot":
-        labels = ops.one_hot(labels, count, dtype=rows.dtype)
+        labels = _encoded(labels, count, rows.dtype)
         if row.form == "elements":
             return _flat(
                 labels, _activated(row, meaning, rows), weight, ops.broadcast_to(counted[:, None], ops.shape(rows))
             )
     return Arranged(labels, _activated(row, meaning, rows), weight, counted)
+
+
+def _encoded(labels: Any, count: Any, dtype: Any) -> Any:
+    """Class numbers (N,) one-hot, (N, C); NaN for what is no class, which would else count as none of them."""
+    known = ops.logical_and(labels >= 0, labels < count)[:, None]
+    return ops.where(known, ops.one_hot(labels, count, dtype=dtype), float("nan"))
 
 
 def _check_form(what: str, row: Row, labels: Any, logits: Any, numbers: bool) -> None:

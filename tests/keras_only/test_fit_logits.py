@@ -380,6 +380,25 @@ def test_one_score_is_a_logit_or_a_value_as_the_loss_says():
             loss_of(name, values, score, num_labels=1)
 
 
+def test_crossentropy_by_the_name_that_chooses():
+    own = loss_of("sparse_categorical_crossentropy", NUMBERS, LOGITS, **SINGLE)
+    assert loss_of("crossentropy", NUMBERS, LOGITS, **SINGLE) == pytest.approx(own, rel=1e-5)
+    assert loss_of("CrossEntropy", ONE_HOT, LOGITS, num_labels=4) == pytest.approx(own, rel=1e-5)
+    several = loss_of("binary_crossentropy", SEVERAL, LOGITS, **MULTI)
+    assert loss_of("ce", SEVERAL, LOGITS, **MULTI) == pytest.approx(several, rel=1e-5)
+
+
+def test_numbers_that_are_no_class():
+    x, y = data("SequenceClassification")
+    model = build("SequenceClassification")
+    model.compile("sgd", loss="kl_divergence")
+    for wrong in (2, -1):
+        with pytest.raises(InputError, match="labels must lie in 0..1, or be -100"):
+            model.fit(x, np.full_like(y["labels"], wrong), verbose=0)
+        labels = np.where(NUMBERS == 1, wrong, ONE_OR_TWO)
+        assert np.isnan(loss_of("kl_divergence", labels, TWO)) and np.isnan(loss_of("binary_crossentropy", labels, TWO))
+
+
 def test_labels_of_the_wrong_form():
     with pytest.raises(InputError, match="mean_squared_error: wanted labels of the shape of the scores, got class num"):
         loss_of("mse", NUMBERS, LOGITS, **SINGLE)
