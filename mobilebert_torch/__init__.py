@@ -14,6 +14,7 @@ from mobilebert_core.text.auto_tokenizer import AutoTokenizer
 from mobilebert_core.text.tokenization import MobileBertTokenizer
 from mobilebert_core.text.tokenization_fast import MobileBertTokenizerFast
 
+from .folding import fold
 from .heads import (
     MODEL_CLASSES,
     MobileBertForMaskedLM,
@@ -46,4 +47,5 @@ __all__ = [
     "MobileBertPreTrainedModel",
     "MobileBertTokenizer",
     "MobileBertTokenizerFast",
+    "fold",
 ]

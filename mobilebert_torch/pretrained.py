@@ -312,16 +312,22 @@ class MobileBertPreTrainedModel(nn.Module):
         arrays = {w.name: torch.as_tensor(read(name)).to(dtype) for w, name in plan.sources.items()}
         newly_initialized = [*plan.newly_initialized, *(weight for weight, _ in plan.mismatched)]
         arrays |= {w.name: torch.empty(w.shape, dtype=dtype) for w in newly_initialized}
-        with torch.device("meta"), _Unfilled():
-            model = cls(config, **kwargs)
-        model.load_state_dict(arrays, strict=False, assign=True)
-        model.tie_weights()
+        model = cls._of_tensors(config, arrays, kwargs)
         with torch.no_grad():
             for weight in newly_initialized:
                 path, _, leaf = weight.name.rpartition(".")
                 module = model.get_submodule(path)
                 model._init_parameter(module, leaf, getattr(module, leaf))
         return model.eval()
+
+    @classmethod
+    def _of_tensors(cls, config: MobileBertConfig, tensors: Mapping[str, Tensor], kwargs: Mapping[str, Any]) -> Self:
+        """A model that holds these tensors, by the names of its state dict without the tied ones."""
+        with torch.device("meta"), _Unfilled():
+            model = cls(config, **kwargs)
+        model.load_state_dict(tensors, strict=False, assign=True)
+        model.tie_weights()
+        return model
 
     def save_pretrained(
         self,
