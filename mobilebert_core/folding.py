@@ -181,12 +181,12 @@ def fold(config: MobileBertConfig, read: Read, basis: str = "block") -> Folded:
     return Folded(config.copy(folding=basis, kept_norms=folder.kept), folder.arrays, frozenset(folder.replaced))
 
 
-def check_plain(model: str, absent: Sequence[str]) -> None:
-    """Raises ConfigError if weights of a model are not where its class has them."""
-    if absent:
+def check_plain(model: str, foreign: Sequence[str]) -> None:
+    """Raises ConfigError if modules of a model are not what its class has there."""
+    if foreign:
         raise ConfigError(
-            f"fold: wanted a {model} with its own layers, got one without {absent[0]} ({len(absent)} such weights). "
-            "Merge adapters, and fold before other libraries wrap or quantize the layers."
+            f"fold: wanted a {model} with its own layers, got others at {foreign[0]} ({len(foreign)} in all). "
+            "Merge adapters, and fold before layers are wrapped or quantized."
         )
 
 

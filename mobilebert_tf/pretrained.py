@@ -119,6 +119,14 @@ class TFMobileBertPreTrainedModel(CallForms, TrainedByKeras, keras.Model):
         """The variable that holds a weight of the table (not for tied weights, which have none)."""
         return getattr(self._layer_of(weight), (weight.keras or "").rpartition(".")[2])
 
+    def array_of(self, full_name: str) -> np.ndarray:
+        """A copy of a weight by its `full_name`, in PyTorch's orientation and with its low-rank adapter merged."""
+        weight = next(w for w in self.weight_table() if w.full_name == full_name)
+        value = self.variable_of(weight)
+        found = variable_array(value if isinstance(value, keras.Variable) else lora.merged(self._layer_of(weight)))
+        found = found.astype("float32" if self.variable_dtype == "bfloat16" else self.variable_dtype, copy=False)
+        return found.T if "keras" in weight.transposed else found
+
     def _layer_of(self, weight: Weight) -> Any:
         found: Any = self
         for part in (weight.keras or "").split(".")[:-1]:
@@ -367,17 +375,8 @@ class TFMobileBertPreTrainedModel(CallForms, TrainedByKeras, keras.Model):
                 backends read, and removes other weights there, which would be read in its place.
             max_shard_size: splits the weights into files of at most this, in bytes or as "5GB".
         """
-        weights = {w.full_name: w for w in self.weight_table()}
-
-        def array(full_name: str) -> np.ndarray:
-            weight = weights[full_name]
-            value = self.variable_of(weight)
-            found = variable_array(value if isinstance(value, keras.Variable) else lora.merged(self._layer_of(weight)))
-            found = found.astype("float32" if self.variable_dtype == "bfloat16" else self.variable_dtype, copy=False)
-            return found.T if "keras" in weight.transposed else found
-
         model = ModelToWrite(
-            self.config, self.head, self.variable_dtype, array, pooler=self.mobilebert.pooler is not None
+            self.config, self.head, self.variable_dtype, self.array_of, pooler=self.mobilebert.pooler is not None
         )
         output_format = OUTPUT_FORMATS["pytorch" if safe_serialization else "tensorflow"]
         output_format.written.write(Path(save_directory), model, max_shard_size)
