@@ -14,7 +14,7 @@ from mobilebert_core import folding
 
 from .pretrained import MobileBertPreTrainedModel
 
-AUTO = "all"  # the fastest basis here; see tests/benchmarks/bench_folding.py
+AUTO = "all"  # the fastest basis here; see tests/benchmarks/bench_forward.py
 
 Model = TypeVar("Model", bound=MobileBertPreTrainedModel)
 
