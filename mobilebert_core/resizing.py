@@ -44,8 +44,13 @@ def surviving_features(
     already gone are passed over. Layers below 0 count from the last.
 
     Raises:
-        ConfigError: for a layer or head that does not exist, or a layer left without heads.
+        ConfigError: for a layer or head that does not exist, a layer left without heads, or a folded model.
     """
+    if config.folding is not None:
+        raise ConfigError(
+            f"prune_heads: wanted a model as it was trained, got a folded one (folding {config.folding!r}). "
+            "Prune first and fold the result."
+        )
     asked = config.copy(pruned_heads=heads_to_prune)
     asked.validate()
     layers = config.pruned_heads.keys() | asked.pruned_heads.keys()

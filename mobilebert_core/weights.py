@@ -7,7 +7,8 @@ file, however long.
 
 Axes: V vocabulary, E embedding, H hidden, W width inside a block, F feed-forward, P positions, K segment
 types, C labels, A attention heads * head size (of that layer, after pruning; N heads, D head size), X what the
-embeddings give (3E with trigrams), Q what query and key read, U what the value reads, R = H - E, a number itself.
+embeddings give (3E with trigrams), Q what query and key read, U what the value reads, J residual, query, key and value
+side by side, R = H - E, a number itself.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from functools import lru_cache
 from typing import Any
 
 from .configuration.config import MobileBertConfig
-from .configuration.fields import ARCHITECTURE, fields_marked
+from .configuration.fields import ARCHITECTURE, FOLDED, KEPT, fields_marked
 from .heads import HEADS, Head
 
 # Keras refuses these attribute names on layers; there they take another one.
@@ -57,6 +58,7 @@ _KINDS: dict[str, tuple[Leaf, ...]] = {
         _leaf("weight", "kernel", "kernel", "kernel", "kernel", (1, 0), "keras", "h5", "tf1", "tf2"),
         _leaf("bias", "bias", "bias", "bias", "bias", (1,)),
     ),
+    "matrix": (_leaf("weight", "kernel", "kernel", "kernel", "kernel", (1, 0), "keras", "h5", "tf1", "tf2"),),
     # A classifier of the TF1 code: its weight was created by hand, already (out, in).
     "classifier": (
         _leaf("weight", "kernel", "kernel", "output_weights", "kernel", (1, 0), "keras", "h5", "tf2"),
@@ -91,7 +93,10 @@ class Row:
     """One module. Names may hold `{layer}` and `{ffn}`; `tf1` and `tf2` are None where that code does not store it.
 
     `kind` "norm" stands for what `normalization_type` says; the TF1 scope of a norm is FakeLayerNorm for
-    no_norm and LayerNorm for layer_norm, written `{norm}`.
+    no_norm and LayerNorm for layer_norm, written `{norm}`. A folded model has only the norms it keeps.
+
+    `kind` "joined" is a dense layer whose output joins a residual: "linear", or "matrix" in a folded model, where the
+    norm behind it or the next reader has taken its bias.
 
     `tf2` is a path through the objects of a Model Garden checkpoint, from one of its parts on ("encoder",
     "masked_lm", ...). `{block}` counts what the encoder stacks on the embeddings: layers from 1, then the pooler.
@@ -108,12 +113,25 @@ class Row:
     tied_to: tuple[str, str] | None = None  # (weight, bias) that this module shares, by PyTorch name
 
 
-def _shared_bottleneck(config: MobileBertConfig) -> bool:
-    return config.use_bottleneck and config.key_query_shared_bottleneck
+def joint_projection(config: MobileBertConfig) -> bool:
+    """True where one dense layer reads the block's input for residual, query, key and value: all norms folded."""
+    return config.folding == "all"
+
+
+def _separate(config: MobileBertConfig) -> bool:
+    return not joint_projection(config)
 
 
 def _bottleneck(config: MobileBertConfig) -> bool:
     return config.use_bottleneck
+
+
+def _bottleneck_input(config: MobileBertConfig) -> bool:
+    return config.use_bottleneck and not joint_projection(config)
+
+
+def _shared_bottleneck(config: MobileBertConfig) -> bool:
+    return _bottleneck_input(config) and config.key_query_shared_bottleneck
 
 
 def query_reads_hidden(config: MobileBertConfig) -> bool:
@@ -154,15 +172,22 @@ _LAYER_PREFIXES = (
 _LAYER = (
     (
         "attention.self.query", "linear", ("Q", "A"),
-        "attention/self/query", "attention/self/query", "attention/0/_query_dense",
+        "attention/self/query", "attention/self/query", "attention/0/_query_dense", _separate,
     ),
-    ("attention.self.key", "linear", ("Q", "A"), "attention/self/key", "attention/self/key", "attention/0/_key_dense"),
+    (
+        "attention.self.key", "linear", ("Q", "A"),
+        "attention/self/key", "attention/self/key", "attention/0/_key_dense", _separate,
+    ),
     (
         "attention.self.value", "linear", ("U", "A"),
-        "attention/self/value", "attention/self/value", "attention/0/_value_dense",
+        "attention/self/value", "attention/self/value", "attention/0/_value_dense", _separate,
     ),
     (
-        "attention.output.dense", "linear", ("A", "W"),
+        "attention.self.projection", "linear", ("H", "J"),
+        "attention/self/projection", "attention/self/projection", None, joint_projection,
+    ),
+    (
+        "attention.output.dense", "joined", ("A", "W"),
         "attention/output/dense", "attention/output/dense", "attention/0/_output_dense",
     ),
     (
@@ -170,10 +195,10 @@ _LAYER = (
         "attention/output/LayerNorm", "attention/output/{norm}", "attention/1",
     ),
     ("intermediate.dense", "linear", ("W", "F"), "intermediate/dense", "intermediate/dense", "ffn/{last}/0"),
-    ("output.dense", "linear", ("F", "W"), "output/dense", "output/dense", "ffn/{last}/1"),
+    ("output.dense", "joined", ("F", "W"), "output/dense", "output/dense", "ffn/{last}/1"),
     ("output.LayerNorm", "norm", ("W",), "output/LayerNorm", "output/{norm}", "ffn/{last}/2"),
     (
-        "output.bottleneck.dense", "linear", ("W", "H"),
+        "output.bottleneck.dense", "joined", ("W", "H"),
         "output/bottleneck/dense", "output/bottleneck/dense", "bottleneck_output/0", _bottleneck,
     ),
     (
@@ -182,11 +207,11 @@ _LAYER = (
     ),
     (
         "bottleneck.input.dense", "linear", ("H", "W"),
-        "bottleneck/input/dense", "bottleneck/input/dense", "bottleneck_input/0", _bottleneck,
+        "bottleneck/input/dense", "bottleneck/input/dense", "bottleneck_input/0", _bottleneck_input,
     ),
     (
         "bottleneck.input.LayerNorm", "norm", ("W",),
-        "bottleneck/input/LayerNorm", "bottleneck/input/{norm}", "bottleneck_input/1", _bottleneck,
+        "bottleneck/input/LayerNorm", "bottleneck/input/{norm}", "bottleneck_input/1", _bottleneck_input,
     ),
     (
         "bottleneck.attention.dense", "linear", ("H", "W"),
@@ -196,6 +221,8 @@ _LAYER = (
         "bottleneck.attention.LayerNorm", "norm", ("W",),
         "bottleneck/attention/LayerNorm", "bottleneck/attention/{norm}", "kq_shared_bottleneck/1", _shared_bottleneck,
     ),
+    # Where the stream between the blocks is scaled: what gives a state its units back.
+    ("state", "no_norm", ("H",), "state", "state", None, joint_projection),
 )  # fmt: skip
 _FFN = (
     (
@@ -203,7 +230,7 @@ _FFN = (
         "ffn.{ffn}/intermediate/dense", "ffn_layer_{ffn}/intermediate/dense", "ffn/{ffn}/0",
     ),
     (
-        "ffn.{ffn}.output.dense", "linear", ("F", "W"),
+        "ffn.{ffn}.output.dense", "joined", ("F", "W"),
         "ffn.{ffn}/output/dense", "ffn_layer_{ffn}/output/dense", "ffn/{ffn}/1",
     ),
     (
@@ -214,10 +241,11 @@ _FFN = (
 
 
 def _in_layer(
-    name: str, kind: str, axes: tuple[str, ...], h5: str, tf1: str, tf2: str, when: Condition | None = None
+    name: str, kind: str, axes: tuple[str, ...], h5: str, tf1: str, tf2: str | None, when: Condition | None = None
 ) -> Row:
     torch_prefix, h5_prefix, tf1_prefix, tf2_prefix = _LAYER_PREFIXES
-    return Row(torch_prefix + name, kind, axes, h5_prefix + h5, tf1_prefix + tf1, tf2_prefix + tf2, when or _always)
+    tf2 = None if tf2 is None else tf2_prefix + tf2
+    return Row(torch_prefix + name, kind, axes, h5_prefix + h5, tf1_prefix + tf1, tf2, when or _always)
 
 
 LAYER_ROWS = tuple(_in_layer(*row) for row in _LAYER)
@@ -329,7 +357,9 @@ def _architecture(config: MobileBertConfig) -> Iterator[tuple[str, Any]]:
     """What of a configuration decides over its weights, hashable."""
     for name in fields_marked(ARCHITECTURE):
         value = getattr(config, name)
-        yield name, tuple((key, tuple(items)) for key, items in value.items()) if isinstance(value, dict) else value
+        if isinstance(value, dict):
+            value = tuple((key, tuple(items)) for key, items in value.items())
+        yield name, tuple(value) if isinstance(value, list) else value
     yield "num_labels", config.num_labels  # of the maps of the labels only their length matters
 
 
@@ -337,7 +367,8 @@ def _architecture(config: MobileBertConfig) -> Iterator[tuple[str, Any]]:
 def _cached_table(values: tuple[tuple[str, Any], ...], head: Head, pooler: bool | None) -> tuple[Weight, ...]:
     """A table is asked for several times in every load, and the full model's takes 20 ms."""
     fields = dict(values)
-    config = MobileBertConfig(**{**fields, "pruned_heads": {n: list(heads) for n, heads in fields["pruned_heads"]}})
+    fields["pruned_heads"] = {layer: list(heads) for layer, heads in fields["pruned_heads"]}
+    config = MobileBertConfig(**{**fields, "kept_norms": list(fields["kept_norms"])})
     return build_table(config, head, pooler)
 
 
@@ -404,6 +435,7 @@ def _axes(config: MobileBertConfig, heads: int | None = None) -> dict[str, int]:
         "Q": hidden if query_reads_hidden(config) else width,
         "U": width if config.use_bottleneck_attention else hidden,
         "A": heads * config.head_size, "N": heads, "D": config.head_size,
+        "J": 3 * heads * config.head_size + (width if config.use_bottleneck else 0),
         "R": hidden - embedding,
     }  # fmt: skip
 
@@ -418,7 +450,9 @@ def _weights_of(
 ) -> list[Weight]:
     if not row.when(config):
         return []
-    kind = config.normalization_type if row.kind == "norm" else row.kind
+    kind = _kind(row, config, row.name.format(**index))
+    if kind == FOLDED:
+        return []
     norm = "FakeLayerNorm" if kind == "no_norm" else "LayerNorm"
     places = {**index, "block": index.get("layer", config.num_hidden_layers) + 1}
     places["last"] = config.num_feedforward_networks - 1
@@ -449,6 +483,16 @@ def _weights_of(
             )
         )
     return found
+
+
+def _kind(row: Row, config: MobileBertConfig, name: str) -> str:
+    """What the kind of a row is under a configuration; FOLDED for a norm that is not there."""
+    if row.kind == "joined":
+        return "linear" if config.folding is None else "matrix"
+    if row.kind != "norm":
+        return row.kind
+    kind = config.norm_at(name.removeprefix(BASE_PREFIX).removesuffix(".LayerNorm"))
+    return "no_norm" if kind == KEPT else kind
 
 
 def _join(separator: str, *parts: str) -> str:

@@ -34,6 +34,7 @@ from .fit.metrics import MaskedAccuracy
 from .fit.optimization import FusedAdam, FusedAdamW
 from .fit.resuming import ResumeTraining
 from .fit.text_data import TextPreprocessor, text_dataset
+from .folding import fold
 from .heads import (
     MODEL_CLASSES,
     TFMobileBertForMaskedLM,
@@ -82,5 +83,6 @@ __all__ = [
     "TFMobileBertModel",
     "TFMobileBertPreTrainedModel",
     "TextPreprocessor",
+    "fold",
     "text_dataset",
 ]

@@ -13,12 +13,15 @@ where a text ends, takes the `length` S.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from typing import Any
 
 import keras
 from keras import ops
+
+from mobilebert_core.configuration.fields import FOLDED, NORMALIZATION_TYPES
 
 
 # TensorFlow's own gelu rounds its constants to float32, also for float64.
@@ -52,9 +55,10 @@ class Brick(keras.layers.Layer):
         super().__init__(autocast=autocast, **kwargs)
         self._part_sizes: dict[str, int | None] = {}
 
-    def part(self, attribute: str, layer: keras.layers.Layer, in_size: int | None = None) -> None:
-        """Sets a part that reads features of `in_size`; bricks know their own sizes."""
-        self._part_sizes[attribute] = in_size
+    def part(self, attribute: str, layer: keras.layers.Layer | None, in_size: int | None = None) -> None:
+        """Sets a part that reads features of `in_size`; bricks know their own sizes. None is a part left out."""
+        if layer is not None:
+            self._part_sizes[attribute] = in_size
         setattr(self, attribute, layer)
 
     def build(self, input_shape: Any = None) -> None:
@@ -85,15 +89,20 @@ class NoNorm(keras.layers.Layer):
         return x * self.gamma + self.beta
 
 
-def make_norm(normalization_type: str, eps: float, dtype: Any, name: str = "LayerNorm") -> keras.layers.Layer:
-    """ "no_norm" or "layer_norm"; only the latter has an epsilon."""
-    if normalization_type == "no_norm":
-        return NoNorm(dtype=dtype, name=name)
-    return keras.layers.LayerNormalization(epsilon=eps, dtype=dtype, name=name)
+def make_norm(normalization_type: str, eps: float, dtype: Any, name: str = "LayerNorm") -> keras.layers.Layer | None:
+    """What `MobileBertConfig.norm_at` says; only a layer norm has an epsilon, and a folded norm is None."""
+    if normalization_type == FOLDED:
+        return None
+    if normalization_type == "layer_norm":
+        return keras.layers.LayerNormalization(epsilon=eps, dtype=dtype, name=name)
+    return NoNorm(dtype=dtype, name=name)
 
 
 class DenseNorm(Brick):
-    """norm(dropout(dense(x)) + residual): how every branch of a block joins its residual."""
+    """norm(dropout(dense(x)) + residual): how every branch of a block joins its residual.
+
+    In a folded model a dense layer that joins a residual has no bias, and the norm may be gone.
+    """
 
     def __init__(
         self,
@@ -102,19 +111,24 @@ class DenseNorm(Brick):
         normalization_type: str,
         eps: float,
         dropout: float = 0.0,
+        joins: bool = True,
         *,
         initializer: Any,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        dense = keras.layers.Dense(out_size, kernel_initializer=initializer, dtype=self.dtype_policy, name="dense")
+        bias = not joins or normalization_type in NORMALIZATION_TYPES
+        dense = keras.layers.Dense(
+            out_size, use_bias=bias, kernel_initializer=initializer, dtype=self.dtype_policy, name="dense"
+        )
         self.part("dense", dense, in_size)
         self.part("LayerNorm", make_norm(normalization_type, eps, self.dtype_policy), out_size)
         self.dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy)
 
     def call(self, x: Any, residual: Any = None, training: bool = False) -> Any:
         x = self.dropout(self.dense(x), training=training)
-        return self.LayerNorm(x if residual is None else x + residual)
+        x = x if residual is None else x + residual
+        return x if self.LayerNorm is None else self.LayerNorm(x)
 
 
 class SelfAttention(Brick):
@@ -154,9 +168,14 @@ class SelfAttention(Brick):
         length: Any = -1,
         training: bool = False,
     ) -> Any:
-        q = self._split(self.query(query), length)  # (B, N, S, D)
-        k = self._split(self.key(query), length)
-        v = self._split(self.value(value), length)
+        projected = self.query(query), self.key(query), self.value(value)
+        return self.attend(*projected, attention_bias, head_mask, length, training)
+
+    def attend(
+        self, query: Any, key: Any, value: Any, attention_bias: Any, head_mask: Any, length: Any, training: bool
+    ) -> Any:
+        """The context of projected queries, keys and values, (T, N * D) each, and the probabilities."""
+        q, k, v = self._split(query, length), self._split(key, length), self._split(value, length)  # (B, N, S, D)
         # Half precision has too little range for the scores of this model: they are computed in float32.
         if keras.backend.standardize_dtype(q.dtype) in ("float16", "bfloat16"):
             q, k = ops.cast(q, "float32"), ops.cast(k, "float32")
@@ -218,6 +237,73 @@ class Attention(Brick):
         return self.output_(context, residual, training=training), probs
 
 
+class JointSelfAttention(SelfAttention):
+    """Self-attention whose projections are one dense layer, which also gives the residual (R features, or 0)."""
+
+    def __init__(
+        self,
+        hidden_size: int,
+        residual_size: int,
+        num_heads: int,
+        head_size: int,
+        dropout: float,
+        *,
+        initializer: Any,
+        **kwargs: Any,
+    ) -> None:
+        Brick.__init__(self, **kwargs)
+        self.num_attention_heads = num_heads
+        self.attention_head_size = head_size
+        self.sizes = [residual_size, *[num_heads * head_size] * 3]
+        dense = keras.layers.Dense(
+            sum(self.sizes), kernel_initializer=initializer, dtype=self.dtype_policy, name="projection"
+        )
+        self.part("projection", dense, hidden_size)
+        self.dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy)
+
+    def call(  # type: ignore[override]
+        self, x: Any, attention_bias: Any = None, head_mask: Any = None, length: Any = -1, training: bool = False
+    ) -> Any:
+        ends = list(itertools.accumulate(self.sizes))
+        residual, query, key, value = ops.split(self.projection(x), ends[:-1], axis=-1)
+        return *self.attend(query, key, value, attention_bias, head_mask, length, training), residual
+
+
+class JointAttention(Brick):
+    """Self-attention and its output projection where all norms are folded: (T, H) -> (T, W)."""
+
+    def __init__(
+        self,
+        hidden_size: int,
+        width: int,
+        num_heads: int,
+        head_size: int,
+        attention_dropout: float,
+        hidden_dropout: float,
+        use_bottleneck: bool,
+        normalization_type: str,
+        eps: float,
+        *,
+        initializer: Any,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        made = {"initializer": initializer, "dtype": self.dtype_policy}
+        sizes = (hidden_size, width if use_bottleneck else 0, num_heads, head_size, attention_dropout)
+        self.part("self", JointSelfAttention(*sizes, name="self", **made))
+        self.part(
+            "output_",
+            DenseNorm(num_heads * head_size, width, normalization_type, eps, hidden_dropout, name="output", **made),
+        )
+        self.use_bottleneck = use_bottleneck
+
+    def call(
+        self, x: Any, attention_bias: Any = None, head_mask: Any = None, length: Any = -1, training: bool = False
+    ) -> Any:
+        context, probs, residual = self.self(x, attention_bias, head_mask, length=length, training=training)
+        return self.output_(context, residual if self.use_bottleneck else x, training=training), probs
+
+
 class Intermediate(Brick):
     """act(dense(x)): (T, W) -> (T, F)."""
 
@@ -269,6 +355,7 @@ class BlockOutput(DenseNorm):
         hidden_size: int,
         use_bottleneck: bool,
         normalization_type: str,
+        bottleneck_type: str,
         eps: float,
         hidden_dropout: float,
         *,
@@ -283,7 +370,7 @@ class BlockOutput(DenseNorm):
             bottleneck = DenseNorm(
                 width,
                 hidden_size,
-                normalization_type,
+                bottleneck_type,
                 eps,
                 hidden_dropout,
                 initializer=initializer,
@@ -315,9 +402,10 @@ class Bottleneck(Brick):
     ) -> None:
         super().__init__(**kwargs)
         made = {"initializer": initializer, "dtype": self.dtype_policy}
-        self.part("input_", DenseNorm(hidden_size, width, normalization_type, eps, name="input", **made))
+        sizes = (hidden_size, width, normalization_type, eps)
+        self.part("input_", DenseNorm(*sizes, joins=False, name="input", **made))
         if shared:
-            self.part("attention", DenseNorm(hidden_size, width, normalization_type, eps, name="attention", **made))
+            self.part("attention", DenseNorm(*sizes, joins=False, name="attention", **made))
 
 
 class Pooler(Brick):

@@ -7,6 +7,7 @@ Twin: mobilebert_torch/modeling.py. Source: arXiv 2004.02984, section 3, and the
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import keras
@@ -16,11 +17,22 @@ from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.configuration.fields import ACTIVATIONS
 from mobilebert_core.heads import HEADS
 from mobilebert_core.outputs import BaseModelOutputWithPooling, output_options, returned
-from mobilebert_core.weights import query_reads_hidden
+from mobilebert_core.weights import joint_projection, query_reads_hidden
 
 from .initializers import padded_initializer
 from .inputs import attention_bias, head_masks, input_dict
-from .layers import Attention, BlockOutput, Bottleneck, Brick, FeedForward, Intermediate, Pooler, make_norm
+from .layers import (
+    Attention,
+    BlockOutput,
+    Bottleneck,
+    Brick,
+    FeedForward,
+    Intermediate,
+    JointAttention,
+    NoNorm,
+    Pooler,
+    make_norm,
+)
 from .pretrained import TFMobileBertPreTrainedModel, serializable
 from .variables import seed_generators
 
@@ -41,7 +53,7 @@ class TFMobileBertEmbeddings(Brick):
         self.trigram_input = config.trigram_input
         self.padding_invariant = config.padding_invariant
         self.pad_token_id = None if config.pad_token_id is None else config.pad_token_id % config.vocab_size
-        self.transforms = config.trigram_input or config.embedding_size != config.hidden_size
+        self.transforms = config.transforms_embeddings
         width = config.embedding_size * (3 if config.trigram_input else 1)
         for name, rows, size in (
             ("word_embeddings", config.vocab_size, config.embedding_size),
@@ -55,7 +67,7 @@ class TFMobileBertEmbeddings(Brick):
             config.hidden_size, kernel_initializer=initializer, dtype=self.dtype_policy, name="embedding_transformation"
         )
         self.part("embedding_transformation", transformation, width)
-        norm = make_norm(config.normalization_type, config.layer_norm_eps, self.dtype_policy)
+        norm = make_norm(config.norm_at("embeddings"), config.layer_norm_eps, self.dtype_policy)
         self.part("LayerNorm", norm, config.hidden_size)
         self.dropout = keras.layers.Dropout(config.hidden_dropout_prob, dtype=self.dtype_policy)
 
@@ -88,7 +100,7 @@ class TFMobileBertEmbeddings(Brick):
         if token_type_ids is None:
             token_type_ids = ops.zeros((1,), dtype="int32")
         x = x + ops.cast(self.token_type_embeddings(token_type_ids), x.dtype)
-        return self.dropout(self.LayerNorm(x), training=training)
+        return self.dropout(x if self.LayerNorm is None else self.LayerNorm(x), training=training)
 
 
 class TFMobileBertLayer(Brick):
@@ -100,28 +112,16 @@ class TFMobileBertLayer(Brick):
 
     lists = ("ffn",)
 
-    def __init__(self, config: MobileBertConfig, num_heads: int, *, initializer: Any, **kwargs: Any) -> None:
+    def __init__(self, config: MobileBertConfig, index: int = 0, *, initializer: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        hidden, width = config.hidden_size, config.true_hidden_size
-        norm = (config.normalization_type, config.layer_norm_eps)
+        hidden, width, eps = config.hidden_size, config.true_hidden_size, config.layer_norm_eps
+        norm_at = partial(_norm_at, config, index)
         activation = ACTIVATIONS[config.hidden_act]
         made = {"initializer": initializer, "dtype": self.dtype_policy}
         self.use_bottleneck = config.use_bottleneck
         self.use_bottleneck_attention = config.use_bottleneck_attention
         self.key_query_shared_bottleneck = config.key_query_shared_bottleneck
-        attention = Attention(
-            query_size=hidden if query_reads_hidden(config) else width,
-            value_size=width if config.use_bottleneck_attention else hidden,
-            width=width,
-            num_heads=num_heads,
-            head_size=config.head_size,
-            attention_dropout=config.attention_probs_dropout_prob,
-            hidden_dropout=0.0 if config.use_bottleneck else config.hidden_dropout_prob,
-            normalization_type=config.normalization_type,
-            eps=config.layer_norm_eps,
-            name="attention",
-            **made,
-        )
+        attention = _attention(config, config.heads_of_layer(index), norm_at("attention.output"), made)
         self.part("attention", attention)
         self.part(
             "intermediate", Intermediate(width, config.intermediate_size, activation, name="intermediate", **made)
@@ -131,17 +131,25 @@ class TFMobileBertLayer(Brick):
             width,
             hidden,
             config.use_bottleneck,
-            *norm,
+            norm_at("output"),
+            norm_at("output.bottleneck"),
+            eps,
             config.hidden_dropout_prob,
             name="output",
             **made,
         )
         self.part("output_", output)
-        if config.use_bottleneck:
+        self.joint = joint_projection(config)
+        if self.joint:
+            self.part("state", NoNorm(dtype=self.dtype_policy, name="state"), hidden)
+        elif config.use_bottleneck:
             shared = config.key_query_shared_bottleneck
-            self.part("bottleneck", Bottleneck(hidden, width, shared, *norm, name="bottleneck", **made))
+            bottleneck = Bottleneck(hidden, width, shared, norm_at("bottleneck.input"), eps, name="bottleneck", **made)
+            self.part("bottleneck", bottleneck)
         self.ffn = [
-            FeedForward(width, config.intermediate_size, activation, *norm, name=f"ffn_{i}", **made)
+            FeedForward(
+                width, config.intermediate_size, activation, norm_at(f"ffn.{i}.output"), eps, name=f"ffn_{i}", **made
+            )
             for i in range(config.num_feedforward_networks - 1)
         ]
 
@@ -166,6 +174,8 @@ class TFMobileBertLayer(Brick):
 
     def attend(self, x: Any, attention_bias: Any, head_mask: Any, length: Any, training: bool) -> Any:
         """The first half, where tokens see each other: (T, H) -> (T, W)."""
+        if self.joint:
+            return self.attention(x, attention_bias, head_mask, length=length, training=training)
         query, value, residual = self._sources(x)
         return self.attention(query, value, residual, attention_bias, head_mask, length=length, training=training)
 
@@ -175,6 +185,10 @@ class TFMobileBertLayer(Brick):
         for ffn in self.ffn:
             y = ffn(y)
         return self.output_(self.intermediate(y), y, block_input, training=training)
+
+    def in_units(self, x: Any) -> Any:
+        """The state behind this block in the units of the trained model; what `call` returns may be scaled."""
+        return self.state(x) if self.joint else x
 
     def _sources(self, x: Any) -> tuple[Any, Any, Any]:
         """The inputs of query and key, of value, and the residual, for each combination of bottlenecks."""
@@ -188,6 +202,24 @@ class TFMobileBertLayer(Brick):
         return x, x, squeezed
 
 
+def _norm_at(config: MobileBertConfig, layer: int, module: str) -> str:
+    return config.norm_at(f"encoder.layer.{layer}.{module}")
+
+
+def _attention(
+    config: MobileBertConfig, num_heads: int, normalization_type: str, made: dict[str, Any]
+) -> Attention | JointAttention:
+    """The attention of a block; which arrays it reads depends on the bottlenecks."""
+    hidden, width, reads_hidden = config.hidden_size, config.true_hidden_size, query_reads_hidden(config)
+    dropouts = config.attention_probs_dropout_prob, 0.0 if config.use_bottleneck else config.hidden_dropout_prob
+    sizes = (width, num_heads, config.head_size, *dropouts)
+    norm = (normalization_type, config.layer_norm_eps)
+    if joint_projection(config):
+        return JointAttention(hidden, *sizes, config.use_bottleneck, *norm, name="attention", **made)
+    query_size, value_size = hidden if reads_hidden else width, width if config.use_bottleneck_attention else hidden
+    return Attention(query_size, value_size, *sizes, *norm, name="attention", **made)
+
+
 class TFMobileBertEncoder(Brick):
     """L blocks in a row: (B, S, H) -> (B, S, H). Inside, all tokens lie in one axis, T = B * S.
 
@@ -199,9 +231,7 @@ class TFMobileBertEncoder(Brick):
     def __init__(self, config: MobileBertConfig, *, initializer: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.layer = [
-            TFMobileBertLayer(
-                config, config.heads_of_layer(i), initializer=initializer, dtype=self.dtype_policy, name=f"layer_{i}"
-            )
+            TFMobileBertLayer(config, i, initializer=initializer, dtype=self.dtype_policy, name=f"layer_{i}")
             for i in range(config.num_hidden_layers)
         ]
         self.gradient_checkpointing = config.gradient_checkpointing
@@ -234,11 +264,13 @@ class TFMobileBertEncoder(Brick):
                 x, probs = layer(x, attention_bias, layer_head_mask, **options)
             attentions.append(probs)
             if keep_states:
-                states.append(ops.reshape(x, (-1, length, hidden)))
+                states.append(ops.reshape(layer.in_units(x), (-1, length, hidden)))
+        if self.layer and not keep_states:
+            x = self.layer[-1].in_units(x)
         if select is None:
             x = states[-1] if keep_states else ops.reshape(x, (-1, length, hidden))
         elif keep_states or not self.layer:
-            x = select(x, length)
+            x = select(ops.reshape(states[-1], (-1, hidden)), length)
         return x, tuple(states), tuple(attentions)
 
 

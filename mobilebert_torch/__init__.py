@@ -26,6 +26,7 @@ from .auto import (
     AutoModelForTokenClassification,
     register_with_transformers,
 )
+from .folding import fold
 from .heads import (
     MODEL_CLASSES,
     MobileBertForMaskedLM,
@@ -72,6 +73,7 @@ __all__ = [
     "MobileBertPreTrainedModel",
     "MobileBertTokenizer",
     "MobileBertTokenizerFast",
+    "fold",
     "get_constant_schedule_with_warmup",
     "get_cosine_schedule_with_warmup",
     "get_linear_schedule_with_warmup",

@@ -1,7 +1,7 @@
 """Faster ways through the layers, with the numbers of layers.py.
 
-Each function says when its way may be taken and takes it. `join` and `dense_relu` return None where it may not; the
-layer then computes as it stands. The written-out gradients are in gradients.py.
+Each function says when its way may be taken and takes it. `join`, `accumulate` and `dense_relu` return None where it
+may not; the layer then computes as it stands. The written-out gradients are in gradients.py.
 
 B batch, S sequence, T tokens, N heads, D head size.
 """
@@ -40,7 +40,8 @@ def join(dense: nn.Linear, dropout: nn.Dropout, norm: nn.Module, x: Tensor, resi
     The norm is a NoNorm: scale and shift.
     """
     if (
-        (dropout.p and dropout.training)
+        dense.bias is None
+        or (dropout.p and dropout.training)
         or not torch.is_grad_enabled()
         or not is_plain(dense, nn.Linear)
         or not is_plain(norm, type(norm))
@@ -53,6 +54,20 @@ def join(dense: nn.Linear, dropout: nn.Dropout, norm: nn.Module, x: Tensor, resi
     rest = None if residual is None else residual.flatten(0, -2)
     y = DenseNoNorm.apply(x.flatten(0, -2), dense.weight, dense.bias, norm.weight, norm.bias, rest)
     return y.view(*x.shape[:-1], y.shape[-1])
+
+
+def accumulate(dense: nn.Linear, dropout: nn.Dropout, x: Tensor, residual: Tensor) -> Tensor | None:
+    """dense(x) + residual in one product that starts from the residual, where the dense layer has no bias."""
+    if (
+        dense.bias is not None
+        or (dropout.p and dropout.training)
+        or not is_plain(dense, nn.Linear)
+        or not x.dtype == residual.dtype == dense.weight.dtype
+        or not torch.amp.is_autocast_available(x.device.type)  # on meta
+        or torch.is_autocast_enabled(x.device.type)
+    ):
+        return None
+    return torch.addmm(residual.flatten(0, -2), x.flatten(0, -2), dense.weight.t()).view(residual.shape)
 
 
 def dense_relu(dense: nn.Module, x: Tensor) -> Tensor | None:

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mobilebert_core.configuration.fields import FOLDED, NORMALIZATION_TYPES
+
 from . import fast
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -41,17 +43,30 @@ class NoNorm(nn.Module):
         return torch.addcmul(self.bias, x, self.weight)
 
 
-def make_norm(normalization_type: str, width: int, eps: float) -> NoNorm | nn.LayerNorm:
-    """ "no_norm" or "layer_norm"; only the latter has an epsilon."""
-    return NoNorm(width) if normalization_type == "no_norm" else nn.LayerNorm(width, eps=eps)
+def make_norm(normalization_type: str, width: int, eps: float) -> NoNorm | nn.LayerNorm | None:
+    """What `MobileBertConfig.norm_at` says; only a layer norm has an epsilon, and a folded norm is None."""
+    if normalization_type == FOLDED:
+        return None
+    return nn.LayerNorm(width, eps=eps) if normalization_type == "layer_norm" else NoNorm(width)
 
 
 class DenseNorm(nn.Module):
-    """norm(dropout(dense(x)) + residual): how every branch of a block joins its residual."""
+    """norm(dropout(dense(x)) + residual): how every branch of a block joins its residual.
 
-    def __init__(self, in_size: int, out_size: int, normalization_type: str, eps: float, dropout: float = 0.0) -> None:
+    In a folded model a dense layer that joins a residual has no bias, and the norm may be gone.
+    """
+
+    def __init__(
+        self,
+        in_size: int,
+        out_size: int,
+        normalization_type: str,
+        eps: float,
+        dropout: float = 0.0,
+        joins: bool = True,
+    ) -> None:
         super().__init__()
-        self.dense = nn.Linear(in_size, out_size)
+        self.dense = nn.Linear(in_size, out_size, bias=not joins or normalization_type in NORMALIZATION_TYPES)
         self.LayerNorm = make_norm(normalization_type, out_size, eps)
         self.dropout = nn.Dropout(dropout)
 
@@ -60,8 +75,11 @@ class DenseNorm(nn.Module):
             y = fast.join(self.dense, self.dropout, self.LayerNorm, x, residual)
             if y is not None:
                 return y
-        x = self.dropout(self.dense(x))
-        return self.LayerNorm(x if residual is None else x + residual)
+        y = None if residual is None else fast.accumulate(self.dense, self.dropout, x, residual)
+        if y is None:
+            y = self.dropout(self.dense(x))
+            y = y if residual is None else y + residual
+        return y if self.LayerNorm is None else self.LayerNorm(y)
 
 
 class SelfAttention(nn.Module):
@@ -83,9 +101,20 @@ class SelfAttention(nn.Module):
     def forward(
         self, query: Tensor, value: Tensor, attention_bias: Tensor | None, head_mask: Tensor | None, need_probs: bool
     ) -> tuple[Tensor, Tensor | None]:
-        q = self._split(self.query(query))  # (B, N, S, D)
-        k = self._split(self.key(query))
-        v = self._split(self.value(value))
+        projected = self.query(query), self.key(query), self.value(value)
+        return self.attend(*projected, attention_bias, head_mask, need_probs)
+
+    def attend(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attention_bias: Tensor | None,
+        head_mask: Tensor | None,
+        need_probs: bool,
+    ) -> tuple[Tensor, Tensor | None]:
+        """The context of projected queries, keys and values, (B, S, N * D) each, and the probabilities."""
+        q, k, v = self._split(query), self._split(key), self._split(value)  # (B, N, S, D)
         if not need_probs:
             rate = self.dropout.p if self.dropout.training else 0.0
             context = fast.attend(q, k, v, attention_bias, self.attention_head_size, rate)
@@ -134,6 +163,52 @@ class Attention(nn.Module):
         return self.output(context, residual), probs
 
 
+class JointSelfAttention(SelfAttention):
+    """Self-attention whose projections are one dense layer, which also gives the residual (R features, or 0)."""
+
+    def __init__(self, hidden_size: int, residual_size: int, num_heads: int, head_size: int, dropout: float) -> None:
+        nn.Module.__init__(self)
+        self.num_attention_heads = num_heads
+        self.attention_head_size = head_size
+        self.sizes = [residual_size, *[num_heads * head_size] * 3]
+        self.projection = nn.Linear(hidden_size, sum(self.sizes))
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(  # type: ignore[override]
+        self, x: Tensor, attention_bias: Tensor | None, head_mask: Tensor | None, need_probs: bool
+    ) -> tuple[Tensor, Tensor | None, Tensor]:
+        residual, query, key, value = self.projection(x).split(self.sizes, dim=-1)
+        return *self.attend(query, key, value, attention_bias, head_mask, need_probs), residual
+
+
+class JointAttention(nn.Module):
+    """Self-attention and its output projection where all norms are folded: (B, S, H) -> (B, S, W)."""
+
+    def __init__(
+        self,
+        hidden_size: int,
+        width: int,
+        num_heads: int,
+        head_size: int,
+        attention_dropout: float,
+        hidden_dropout: float,
+        use_bottleneck: bool,
+        normalization_type: str,
+        eps: float,
+    ) -> None:
+        super().__init__()
+        residual_size = width if use_bottleneck else 0
+        self.self = JointSelfAttention(hidden_size, residual_size, num_heads, head_size, attention_dropout)
+        self.output = DenseNorm(num_heads * head_size, width, normalization_type, eps, hidden_dropout)
+        self.use_bottleneck = use_bottleneck
+
+    def forward(
+        self, x: Tensor, attention_bias: Tensor | None, head_mask: Tensor | None, need_probs: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        context, probs, residual = self.self(x, attention_bias, head_mask, need_probs)
+        return self.output(context, residual if self.use_bottleneck else x), probs
+
+
 class Intermediate(nn.Module):
     """act(dense(x)): (B, S, W) -> (B, S, F)."""
 
@@ -174,12 +249,13 @@ class BlockOutput(DenseNorm):
         hidden_size: int,
         use_bottleneck: bool,
         normalization_type: str,
+        bottleneck_type: str,
         eps: float,
         hidden_dropout: float,
     ) -> None:
         super().__init__(intermediate_size, width, normalization_type, eps, 0.0 if use_bottleneck else hidden_dropout)
         if use_bottleneck:
-            self.bottleneck = DenseNorm(width, hidden_size, normalization_type, eps, hidden_dropout)
+            self.bottleneck = DenseNorm(width, hidden_size, bottleneck_type, eps, hidden_dropout)
 
     def forward(self, x: Tensor, residual: Tensor, block_input: Tensor) -> Tensor:  # type: ignore[override]
         x = super().forward(x, residual)  # (B, S, W)
@@ -191,9 +267,9 @@ class Bottleneck(nn.Module):
 
     def __init__(self, hidden_size: int, width: int, shared: bool, normalization_type: str, eps: float) -> None:
         super().__init__()
-        self.input = DenseNorm(hidden_size, width, normalization_type, eps)
+        self.input = DenseNorm(hidden_size, width, normalization_type, eps, joins=False)
         if shared:
-            self.attention = DenseNorm(hidden_size, width, normalization_type, eps)
+            self.attention = DenseNorm(hidden_size, width, normalization_type, eps, joins=False)
 
 
 class Pooler(nn.Module):

@@ -7,6 +7,7 @@ Twin: mobilebert_tf/modeling.py. Source: arXiv 2004.02984, section 3, and the re
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,10 +20,20 @@ from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.configuration.fields import ACTIVATIONS
 from mobilebert_core.heads import HEADS
 from mobilebert_core.outputs import BaseModelOutputWithPooling, output_options, returned
-from mobilebert_core.weights import query_reads_hidden
+from mobilebert_core.weights import joint_projection, query_reads_hidden
 
 from .inputs import attention_bias, checked_inputs, head_masks, input_dict
-from .layers import Attention, BlockOutput, Bottleneck, FeedForward, Intermediate, Pooler, make_norm
+from .layers import (
+    Attention,
+    BlockOutput,
+    Bottleneck,
+    FeedForward,
+    Intermediate,
+    JointAttention,
+    NoNorm,
+    Pooler,
+    make_norm,
+)
 from .pretrained import MobileBertPreTrainedModel
 
 # Selects the tokens whose outputs the head needs: (B, S, size) -> (tokens, size).
@@ -40,13 +51,13 @@ class MobileBertEmbeddings(nn.Module):
         super().__init__()
         self.trigram_input = config.trigram_input
         self.padding_invariant = config.padding_invariant
-        self.transforms = config.trigram_input or config.embedding_size != config.hidden_size
+        self.transforms = config.transforms_embeddings
         width = config.embedding_size * (3 if config.trigram_input else 1)
         self.word_embeddings = nn.Embedding(config.vocab_size, config.embedding_size, padding_idx=config.pad_token_id)
         self.position_embeddings = nn.Embedding(config.max_position_embeddings, config.hidden_size)
         self.token_type_embeddings = nn.Embedding(config.type_vocab_size, config.hidden_size)
         self.embedding_transformation = nn.Linear(width, config.hidden_size)
-        self.LayerNorm = make_norm(config.normalization_type, config.hidden_size, config.layer_norm_eps)
+        self.LayerNorm = make_norm(config.norm_at("embeddings"), config.hidden_size, config.layer_norm_eps)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
     def forward(
@@ -58,7 +69,7 @@ class MobileBertEmbeddings(nn.Module):
         attention_mask: Tensor | None = None,
     ) -> Tensor:
         x = self.word_embeddings(input_ids) if inputs_embeds is None else inputs_embeds  # (B, S, E)
-        x = x.to(self.LayerNorm.weight.dtype)
+        x = x.to(self.position_embeddings.weight.dtype)
         if self.trigram_input:
             neighbours = x
             if self.padding_invariant and attention_mask is not None:
@@ -75,7 +86,7 @@ class MobileBertEmbeddings(nn.Module):
             x = x + self.token_type_embeddings.weight[0]
         else:
             x = x + self.token_type_embeddings(token_type_ids)
-        return self.dropout(self.LayerNorm(x))
+        return self.dropout(x if self.LayerNorm is None else self.LayerNorm(x))
 
 
 class MobileBertLayer(nn.Module):
@@ -85,34 +96,35 @@ class MobileBertLayer(nn.Module):
     selected tokens only.
     """
 
-    def __init__(self, config: MobileBertConfig, num_heads: int) -> None:
+    def __init__(self, config: MobileBertConfig, index: int = 0) -> None:
         super().__init__()
-        hidden, width = config.hidden_size, config.true_hidden_size
-        norm = (config.normalization_type, config.layer_norm_eps)
+        hidden, width, eps = config.hidden_size, config.true_hidden_size, config.layer_norm_eps
+        norm_at = partial(_norm_at, config, index)
         activation = ACTIVATIONS[config.hidden_act]
         self.use_bottleneck = config.use_bottleneck
         self.use_bottleneck_attention = config.use_bottleneck_attention
         self.key_query_shared_bottleneck = config.key_query_shared_bottleneck
-        self.attention = Attention(
-            query_size=hidden if query_reads_hidden(config) else width,
-            value_size=width if config.use_bottleneck_attention else hidden,
-            width=width,
-            num_heads=num_heads,
-            head_size=config.head_size,
-            attention_dropout=config.attention_probs_dropout_prob,
-            hidden_dropout=0.0 if config.use_bottleneck else config.hidden_dropout_prob,
-            normalization_type=config.normalization_type,
-            eps=config.layer_norm_eps,
-        )
+        self.attention = _attention(config, config.heads_of_layer(index), norm_at("attention.output"))
         self.intermediate = Intermediate(width, config.intermediate_size, activation)
         self.output = BlockOutput(
-            config.intermediate_size, width, hidden, config.use_bottleneck, *norm, config.hidden_dropout_prob
+            config.intermediate_size,
+            width,
+            hidden,
+            config.use_bottleneck,
+            norm_at("output"),
+            norm_at("output.bottleneck"),
+            eps,
+            config.hidden_dropout_prob,
         )
-        if config.use_bottleneck:
-            self.bottleneck = Bottleneck(hidden, width, config.key_query_shared_bottleneck, *norm)
+        self.joint = joint_projection(config)
+        if self.joint:
+            self.state = NoNorm(hidden)
+        elif config.use_bottleneck:
+            shared = config.key_query_shared_bottleneck
+            self.bottleneck = Bottleneck(hidden, width, shared, norm_at("bottleneck.input"), eps)
         self.ffn = nn.ModuleList(
-            FeedForward(width, config.intermediate_size, activation, *norm)
-            for _ in range(config.num_feedforward_networks - 1)
+            FeedForward(width, config.intermediate_size, activation, norm_at(f"ffn.{i}.output"), eps)
+            for i in range(config.num_feedforward_networks - 1)
         )
 
     def forward(
@@ -132,6 +144,8 @@ class MobileBertLayer(nn.Module):
         self, x: Tensor, attention_bias: Tensor | None, head_mask: Tensor | None, need_probs: bool
     ) -> tuple[Tensor, Tensor | None]:
         """The first half, where tokens see each other: (B, S, H) -> (B, S, W)."""
+        if self.joint:
+            return self.attention(x, attention_bias, head_mask, need_probs)
         query, value, residual = self._sources(x)
         return self.attention(query, value, residual, attention_bias, head_mask, need_probs)
 
@@ -141,6 +155,10 @@ class MobileBertLayer(nn.Module):
         for ffn in self.ffn:
             y = ffn(y)
         return self.output(self.intermediate(y), y, block_input)
+
+    def in_units(self, x: Tensor) -> Tensor:
+        """The state behind this block in the units of the trained model; what `forward` returns may be scaled."""
+        return self.state(x) if self.joint else x
 
     def _sources(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The inputs of query and key, of value, and the residual, for each combination of bottlenecks."""
@@ -154,6 +172,21 @@ class MobileBertLayer(nn.Module):
         return x, x, squeezed
 
 
+def _norm_at(config: MobileBertConfig, layer: int, module: str) -> str:
+    return config.norm_at(f"encoder.layer.{layer}.{module}")
+
+
+def _attention(config: MobileBertConfig, num_heads: int, normalization_type: str) -> Attention | JointAttention:
+    """The attention of a block; which arrays it reads depends on the bottlenecks."""
+    hidden, width, reads_hidden = config.hidden_size, config.true_hidden_size, query_reads_hidden(config)
+    dropouts = config.attention_probs_dropout_prob, 0.0 if config.use_bottleneck else config.hidden_dropout_prob
+    sizes = (width, num_heads, config.head_size, *dropouts)
+    if joint_projection(config):
+        return JointAttention(hidden, *sizes, config.use_bottleneck, normalization_type, config.layer_norm_eps)
+    query_size, value_size = hidden if reads_hidden else width, width if config.use_bottleneck_attention else hidden
+    return Attention(query_size, value_size, *sizes, normalization_type, config.layer_norm_eps)
+
+
 class MobileBertEncoder(nn.Module):
     """L blocks in a row.
 
@@ -162,9 +195,7 @@ class MobileBertEncoder(nn.Module):
 
     def __init__(self, config: MobileBertConfig) -> None:
         super().__init__()
-        self.layer = nn.ModuleList(
-            MobileBertLayer(config, config.heads_of_layer(i)) for i in range(config.num_hidden_layers)
-        )
+        self.layer = nn.ModuleList(MobileBertLayer(config, index) for index in range(config.num_hidden_layers))
         self.gradient_checkpointing = config.gradient_checkpointing
         self.checkpoint_options: dict[str, Any] = {"use_reentrant": False}
         self.checkpoint_every, self.checkpoint_offload = 1, False
@@ -191,9 +222,11 @@ class MobileBertEncoder(nn.Module):
             else:
                 x, probs = layer(*arguments)
             if keep_states:
-                states.append(x)
+                states.append(layer.in_units(x))
             if probs is not None:
                 attentions.append(probs)
+        if self.layer:
+            x = states[-1] if keep_states else self.layer[-1].in_units(x)
         return x if select is None else select(x), tuple(states), tuple(attentions)
 
     def _recomputed(self, layer: nn.Module, arguments: tuple[Any, ...]) -> tuple[Tensor, Tensor | None]:

@@ -294,10 +294,7 @@ class MobileBertPreTrainedModel(TransformersSurface):
         arrays = {w.name: torch.as_tensor(loading.read(name)).to(dtype) for w, name in plan.sources.items()}
         newly_initialized = [*plan.newly_initialized, *(weight for weight, _ in plan.mismatched)]
         arrays |= {w.name: torch.empty(w.shape, dtype=dtype) for w in newly_initialized}
-        with torch.device("meta"), Unfilled():
-            model = cls(loading.config, **kwargs)
-        model.load_state_dict(arrays, strict=False, assign=True)
-        model.tie_weights()
+        model = cls._of_tensors(loading.config, arrays, kwargs)
         with torch.no_grad():
             for weight in newly_initialized:
                 path, _, leaf = weight.name.rpartition(".")
@@ -322,6 +319,15 @@ class MobileBertPreTrainedModel(TransformersSurface):
             )
         table = {weight.name for weight in self.weight_table()}
         return {name: tuple(value.shape) for name, value in self.state_dict().items() if name not in table}
+
+    @classmethod
+    def _of_tensors(cls, config: MobileBertConfig, tensors: Mapping[str, Tensor], kwargs: Mapping[str, Any]) -> Self:
+        """A model that holds these tensors, by the names of its state dict without the tied ones."""
+        with torch.device("meta"), Unfilled():
+            model = cls(config, **kwargs)
+        model.load_state_dict(tensors, strict=False, assign=True)
+        model.tie_weights()
+        return model
 
     def save_pretrained(
         self,

@@ -50,6 +50,9 @@ BRANCHES: dict[str, dict[str, Any]] = {
     "no_padding_token": {"pad_token_id": None},
     "pruned": {"pruned_heads": {0: [1, 2], 1: [0]}},
     "no_layers": {"num_hidden_layers": 0},
+    "folded_block": {"folding": "block", "kept_norms": ["encoder.layer.1.attention.output"]},
+    "folded_all": {"folding": "all", "kept_norms": ["encoder.layer.0.ffn.0.output", "encoder.layer.0.output"]},
+    "folded_no_bottleneck": {"folding": "all", "use_bottleneck": False, "pruned_heads": {0: [1]}},
 }
 
 

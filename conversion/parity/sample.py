@@ -15,7 +15,7 @@ import numpy as np
 
 from mobilebert_core.checkpoints.containers.safetensors import save_weights
 from mobilebert_core.configuration.config import MobileBertConfig
-from mobilebert_core.configuration.fields import MULTI_LABEL, REGRESSION
+from mobilebert_core.configuration.fields import FOLDED, MULTI_LABEL, REGRESSION
 from mobilebert_core.heads import IGNORE_INDEX, Head, Task, problem_type_of, scores_shape
 from mobilebert_core.inputs import TEXT_INPUTS
 from mobilebert_core.weights import Weight, query_reads_hidden, weight_table
@@ -84,6 +84,8 @@ def _reads_hidden(weight: Weight, config: MobileBertConfig, head: Head) -> bool:
         return name.endswith("weight") and not after_tanh
     if weight.group is not None and weight.kind == "linear":  # of the pooler or a head
         return name.endswith("weight")
+    if name.endswith("self.projection.weight"):
+        return True
     if not config.use_bottleneck:
         return name.endswith((*_QUERY_KEY, "self.value.weight", "intermediate.dense.weight"))
     if name.endswith(("bottleneck.input.dense.weight", "bottleneck.attention.dense.weight")):
@@ -96,7 +98,11 @@ def _reads_hidden(weight: Weight, config: MobileBertConfig, head: Head) -> bool:
 def _writes_hidden(weight: Weight, config: MobileBertConfig) -> bool:
     """True for what is added into hidden states; a layer norm also loses their size and gives it back."""
     name = weight.full_name
-    if name.startswith("mobilebert.embeddings.LayerNorm."):
+    if name.startswith("mobilebert.embeddings."):
+        summed = ("position_embeddings.weight", "token_type_embeddings.weight", "transformation.weight", "n.bias")
+        folded = config.norm_at("embeddings") == FOLDED
+        return name.endswith(summed) if folded else ".LayerNorm." in name
+    if name.endswith(".state.bias"):
         return True
     written = ".output.bottleneck." in name if config.use_bottleneck else ".output." in name
     restores_size = config.normalization_type == "layer_norm" or not name.endswith("LayerNorm.weight")

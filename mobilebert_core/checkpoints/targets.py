@@ -123,11 +123,12 @@ def save_pickle(directory: Path, model: ModelToWrite, max_shard_size: int | str 
 def save_tensorflow(directory: Path, model: ModelToWrite, max_shard_size: int | str | None) -> None:
     """config.json and tf_model.h5, in shards if a size is passed."""
     _of_the_table(directory, model)
-    if model.config.pruned_heads:
-        raise CheckpointError(
-            f"{directory}: TensorFlow's models of transformers have no pruned heads, this one has "
-            f"{model.config.pruned_heads}. Write a PyTorch or Keras checkpoint."
-        )
+    for field, meaning in (("pruned_heads", "pruned heads"), ("folding", "folded norms")):
+        if value := getattr(model.config, field):
+            raise CheckpointError(
+                f"{directory}: TensorFlow's models of transformers have no {meaning}, this one has {field} {value!r}. "
+                "Write a PyTorch or Keras checkpoint."
+            )
     with saving_weights(directory, TENSORFLOW_FILE) as stage:
         write_tensorflow(stage, model.head, model.weights, model.read, dtype=model.dtype, max_shard_size=max_shard_size)
         model.save_config(stage)

@@ -7,7 +7,15 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from .fields import ACTIVATIONS, ATTENTION_IMPLEMENTATIONS, DTYPES, NORMALIZATION_TYPES, PROBLEM_TYPES, ConfigFields
+from .fields import (
+    ACTIVATIONS,
+    ATTENTION_IMPLEMENTATIONS,
+    DTYPES,
+    FOLDINGS,
+    NORMALIZATION_TYPES,
+    PROBLEM_TYPES,
+    ConfigFields,
+)
 
 Values = Mapping[str, Any]  # of the fields, and of `true_hidden_size`
 
@@ -34,6 +42,7 @@ def faults(values: Values, building: bool) -> list[str]:
     for name, choices in (
         ("hidden_act", tuple(ACTIVATIONS)),
         ("normalization_type", NORMALIZATION_TYPES),
+        ("folding", (None, *FOLDINGS)),
         ("problem_type", (None, *PROBLEM_TYPES)),
         ("attn_implementation", (None, *ATTENTION_IMPLEMENTATIONS)),
         ("dtype", (None, *DTYPES)),
@@ -59,7 +68,22 @@ def _conflicts(values: Values) -> list[str]:
     pad, words = values["pad_token_id"], values["vocab_size"]
     if pad is not None and not (is_int(pad) and -words <= pad < words):
         wrong.append(f"pad_token_id must be None or an id below vocab_size {words}, got {pad!r}")
-    return wrong
+    return wrong + _folding_conflicts(values)
+
+
+def _folding_conflicts(values: Values) -> list[str]:
+    kept = values["kept_norms"]
+    if not isinstance(kept, list) or not all(isinstance(name, str) for name in kept):
+        return [f"kept_norms must be a list of names such as 'encoder.layer.0.ffn.1.output', got {kept!r}"]
+    if values["folding"] is None:
+        return [f"kept_norms is of folded models, got {kept!r} without folding"] if kept else []
+    if values["normalization_type"] != "no_norm":
+        return [f"folding needs normalization_type 'no_norm', got {values['normalization_type']!r}"]
+    places = {"attention.output", "output", *(f"ffn.{i}.output" for i in range(values["num_feedforward_networks"] - 1))}
+    places |= {"output.bottleneck"} if values["use_bottleneck"] else set()
+    known = {f"encoder.layer.{layer}.{place}" for layer in range(values["num_hidden_layers"]) for place in places}
+    unknown = sorted(set(kept) - known)
+    return [f"kept_norms names {unknown[0]!r}, which has no norm behind a sum"] if unknown else []
 
 
 def _pruning_conflicts(values: Values) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any
 
@@ -48,6 +49,9 @@ ACTIVATIONS = {name: activation.meaning for activation in ACTIVATION_TABLE for n
 WRITTEN_ACTIVATIONS = {each.meaning: each.written for each in ACTIVATION_TABLE if each.written is not None}
 
 NORMALIZATION_TYPES = ("no_norm", "layer_norm")
+# What may stand at the place of a norm in a folded model: nothing, or a NoNorm that is kept.
+FOLDED, KEPT = "folded", "kept"
+FOLDINGS = ("block", "all")
 REGRESSION, SINGLE_LABEL, MULTI_LABEL = "regression", "single_label_classification", "multi_label_classification"
 PROBLEM_TYPES = (REGRESSION, SINGLE_LABEL, MULTI_LABEL)
 ATTENTION_IMPLEMENTATIONS = ("sdpa", "eager")
@@ -95,6 +99,8 @@ class ConfigFields:
     classifier_activation: bool = _field(True, ARCHITECTURE, ALWAYS_WRITTEN)
     classifier_dropout: float | None = _field(None, ALWAYS_WRITTEN)
     tie_word_embeddings: bool = _field(True, ARCHITECTURE)
+    folding: str | None = _field(None, ARCHITECTURE)  # "block" or "all" of a folded model; see mobilebert_core.folding
+    kept_norms: list[str] = field(default_factory=list, metadata={ARCHITECTURE: True})  # of a folded model, by module
     padding_invariant: bool = False  # True keeps padding out of the trigram; ours, not in transformers
     problem_type: str | None = None
     pruned_heads: dict[int, list[int]] = field(default_factory=dict, metadata={ARCHITECTURE: True})
@@ -130,6 +136,25 @@ class ConfigFields:
     def use_return_dict(self) -> bool:
         """Whether outputs are dicts: `return_dict`, but tuples under `torchscript`."""
         return self.return_dict and not self.torchscript
+
+    @property
+    def transforms_embeddings(self) -> bool:
+        """Whether a dense layer lies between the word embeddings and the first block."""
+        return self.trigram_input or self.embedding_size != self.hidden_size
+
+    def norm_at(self, module: str) -> str:
+        """What stands at the norm of a module: `normalization_type`, or in a folded model FOLDED or KEPT.
+
+        `module` is the PyTorch name inside the bare model: "embeddings", "encoder.layer.3.ffn.0.output". A norm behind
+        a sum is kept where `kept_norms` says so, and with "block" at the end of every block.
+        """
+        if self.folding is None:
+            return self.normalization_type
+        if module == "embeddings":
+            return FOLDED if self.transforms_embeddings else KEPT
+        end = "output.bottleneck" if self.use_bottleneck else "output"
+        block_end = re.fullmatch(rf"encoder\.layer\.\d+\.{re.escape(end)}", module)
+        return KEPT if module in self.kept_norms or (self.folding == "block" and block_end) else FOLDED
 
     def heads_of_layer(self, layer: int) -> int:
         """Attention heads left in a layer after pruning."""

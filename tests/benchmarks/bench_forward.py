@@ -5,12 +5,15 @@ transformers in this process. TensorFlow's MobileBERT lives in transformers 4.37
 give the Python of such an environment with `--peer-python`, and each repetition is timed in its own process,
 both sides in turn.
 
-    python -m tests.benchmarks.bench_forward [--peer-python PYTHON] [--batch 1 8] [--repetitions 15]
+    python -m tests.benchmarks.bench_forward [--peer-python PYTHON] [--batch 1 8] [--length 128] [--repetitions 15]
+
+The models of this package are measured as they are trained and folded, in both bases.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import platform
 import statistics
@@ -22,7 +25,7 @@ from importlib.metadata import version
 
 import numpy as np
 
-LENGTH = 128
+from mobilebert_core.configuration.fields import FOLDINGS
 
 
 def rows(title: str, timings: dict[str, list[float]]) -> None:
@@ -47,7 +50,7 @@ def interleaved(runs: dict[str, Callable[[], object]], repetitions: int, warm_up
     return timings
 
 
-def bench_torch(batch: int, repetitions: int) -> None:
+def bench_torch(batch: int, length: int, repetitions: int) -> None:
     import torch
     import transformers
 
@@ -56,16 +59,17 @@ def bench_torch(batch: int, repetitions: int) -> None:
     torch.set_num_threads(1)
     ours = mobilebert_torch.MobileBertModel(mobilebert_torch.MobileBertConfig.from_preset("mobilebert")).eval()
     models: dict[str, torch.nn.Module] = {"mobilebert_torch": ours}
+    models |= {f"mobilebert_torch folded, {basis}": mobilebert_torch.fold(ours, basis) for basis in FOLDINGS}
     for implementation in ("sdpa", "eager"):
         config = transformers.MobileBertConfig(classifier_activation=False, attn_implementation=implementation)
         peer = transformers.MobileBertModel(config).eval()
         peer.load_state_dict(ours.state_dict())
         models[f"transformers {version('transformers')} {implementation}"] = peer
-    ids = torch.randint(1, 30522, (batch, LENGTH))
+    ids = torch.randint(1, 30522, (batch, length))
     inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "token_type_ids": torch.zeros_like(ids)}
     with torch.inference_mode():
         timings = interleaved({n: lambda m=m: m(**inputs) for n, m in models.items()}, repetitions)
-    rows(f"PyTorch forward, batch {batch}, length {LENGTH}", timings)
+    rows(f"PyTorch forward, batch {batch}, length {length}", timings)
 
 
 KERAS_SIDE = """
@@ -78,6 +82,10 @@ side, batch, length, repetitions = sys.argv[1], *map(int, sys.argv[2:5])
 if side == "ours":
     import mobilebert_tf
     model = mobilebert_tf.TFMobileBertModel(mobilebert_tf.MobileBertConfig.from_preset("mobilebert"))
+elif side in ("block", "all"):
+    import mobilebert_tf
+    model = mobilebert_tf.TFMobileBertModel(mobilebert_tf.MobileBertConfig.from_preset("mobilebert"))
+    model = mobilebert_tf.fold(model, side)
 else:
     import transformers
     model = transformers.TFMobileBertModel(transformers.MobileBertConfig(classifier_activation=False))
@@ -98,7 +106,9 @@ for line in sys.stdin:
 
 def start_sides(script: str, peer_python: str, *arguments: str) -> dict[str, subprocess.Popen]:
     """The script once for each side, in a process of its own that has said "ready"."""
-    sides = {"mobilebert_tf": (sys.executable, "ours"), "TFMobileBert of the peer": (peer_python, "theirs")}
+    sides = {"mobilebert_tf": (sys.executable, "ours")}
+    sides |= {f"mobilebert_tf folded, {basis}": (sys.executable, basis) for basis in FOLDINGS}
+    sides["TFMobileBert of the peer"] = (peer_python, "theirs")
     processes = {
         name: subprocess.Popen(
             [python, "-W", "ignore", "-c", script, side, *arguments],
@@ -124,10 +134,10 @@ def ask_in_turn(processes: dict[str, subprocess.Popen], kind: str, repetitions: 
     return timings
 
 
-def bench_keras(batch: int, repetitions: int, peer_python: str) -> None:
-    processes = start_sides(KERAS_SIDE, peer_python, str(batch), str(LENGTH), "3")
+def bench_keras(batch: int, length: int, repetitions: int, peer_python: str) -> None:
+    processes = start_sides(KERAS_SIDE, peer_python, str(batch), str(length), "3")
     for kind in ("graph", "predict"):
-        rows(f"Keras {kind}, batch {batch}, length {LENGTH}", ask_in_turn(processes, kind, repetitions))
+        rows(f"Keras {kind}, batch {batch}, length {length}", ask_in_turn(processes, kind, repetitions))
     for process in processes.values():
         process.communicate()
 
@@ -142,14 +152,15 @@ def environment(repetitions: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 8])
+    parser.add_argument("--length", type=int, nargs="+", default=[128])
     parser.add_argument("--repetitions", type=int, default=15)
     parser.add_argument("--peer-python", help="Python of an environment with transformers 4.37.2 and TensorFlow 2.15")
     options = parser.parse_args()
     environment(options.repetitions)
-    for batch in options.batch:
-        bench_torch(batch, options.repetitions)
+    for batch, length in itertools.product(options.batch, options.length):
+        bench_torch(batch, length, options.repetitions)
         if options.peer_python:
-            bench_keras(batch, options.repetitions, options.peer_python)
+            bench_keras(batch, length, options.repetitions, options.peer_python)
 
 
 if __name__ == "__main__":

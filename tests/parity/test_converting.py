@@ -58,12 +58,14 @@ def test_every_head_into_every_format(checkpoint, tmp_path, head, target):
 
 
 @pytest.mark.parametrize("branch", ["teacher", "untied", "pruned", "embedding_is_hidden", "six_ffn", "layer_norm",
-                                    "padding_invariant"])  # fmt: skip
+                                    "padding_invariant", "folded_all"])  # fmt: skip
 @pytest.mark.parametrize("target", OUTPUT_FORMATS)
 def test_every_branch_into_every_format(checkpoint, tmp_path, branch, target):
     source = checkpoint("PreTraining", **BRANCHES[branch])
     impossible = {("google", "untied"): "has no place for cls.predictions.decoder.weight",
                   ("google", "pruned"): "Google's TF1 code has no pruned heads",
+                  ("google", "folded_all"): "Google's TF1 code has no folding 'all'",
+                  ("tensorflow", "folded_all"): "have no folded norms",
                   ("tensorflow", "pruned"): "have no pruned heads"}  # fmt: skip
     if (target, branch) in impossible:
         with pytest.raises(CheckpointError, match=impossible[target, branch]):

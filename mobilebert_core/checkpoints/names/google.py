@@ -62,8 +62,9 @@ def google_fields(config: MobileBertConfig) -> dict[str, Any]:
     theirs = next(
         (google for google, ours in _ACTIVATIONS.items() if ACTIVATIONS[ours] == ACTIVATIONS[config.hidden_act]), None
     )
-    if theirs is None or config.pruned_heads:
-        wrong = f"pruned heads {config.pruned_heads}" if theirs else f"hidden_act {config.hidden_act!r}"
+    if theirs is None or config.pruned_heads or config.folding:
+        wrong = f"pruned heads {config.pruned_heads}" if config.pruned_heads else f"folding {config.folding!r}"
+        wrong = wrong if theirs else f"hidden_act {config.hidden_act!r}"
         raise CheckpointError(
             f"Google's TF1 code has no {wrong}: it knows {', '.join(_ACTIVATIONS.values())} and whole layers of "
             "attention. Nothing was written; choose another format."
