@@ -19,20 +19,10 @@ from mobilebert_core.heads import HEADS
 from mobilebert_core.outputs import BaseModelOutputWithPooling, output_options, returned
 from mobilebert_core.weights import joint_projection, query_reads_hidden
 
+from .attention import Attention, JointAttention
 from .initializers import padded_initializer
 from .inputs import attention_bias, head_masks, input_dict
-from .layers import (
-    Attention,
-    BlockOutput,
-    Bottleneck,
-    Brick,
-    FeedForward,
-    Intermediate,
-    JointAttention,
-    NoNorm,
-    Pooler,
-    make_norm,
-)
+from .layers import BlockOutput, Bottleneck, Brick, FeedForward, Intermediate, NoNorm, Pooler, make_norm
 from .pretrained import TFMobileBertPreTrainedModel, serializable
 from .variables import seed_generators
 

@@ -83,14 +83,12 @@ class TransformersSurface(keras.Model):
 
     def gradient_checkpointing_enable(self) -> None:
         """Recomputes each block in the backward pass instead of keeping its activations (`keras.remat`)."""
-        self._set_gradient_checkpointing(True)
+        self.base_model.encoder.gradient_checkpointing = True
+        self.train_function = None  # a graph recorded before would go on as it was
 
     def gradient_checkpointing_disable(self) -> None:
-        self._set_gradient_checkpointing(False)
-
-    def _set_gradient_checkpointing(self, on: bool) -> None:
-        self.base_model.encoder.gradient_checkpointing = on
-        self.train_function = None  # a graph recorded before would go on as it was
+        self.base_model.encoder.gradient_checkpointing = False
+        self.train_function = None
 
     @property
     def is_gradient_checkpointing(self) -> bool:

@@ -22,18 +22,9 @@ from mobilebert_core.heads import HEADS
 from mobilebert_core.outputs import BaseModelOutputWithPooling, output_options, returned
 from mobilebert_core.weights import joint_projection, query_reads_hidden
 
+from .attention import Attention, JointAttention
 from .inputs import attention_bias, checked_inputs, head_masks, input_dict
-from .layers import (
-    Attention,
-    BlockOutput,
-    Bottleneck,
-    FeedForward,
-    Intermediate,
-    JointAttention,
-    NoNorm,
-    Pooler,
-    make_norm,
-)
+from .layers import BlockOutput, Bottleneck, FeedForward, Intermediate, NoNorm, Pooler, make_norm
 from .pretrained import MobileBertPreTrainedModel
 
 # Selects the tokens whose outputs the head needs: (B, S, size) -> (tokens, size).

@@ -123,10 +123,10 @@ def save_pickle(directory: Path, model: ModelToWrite, max_shard_size: int | str 
 def save_tensorflow(directory: Path, model: ModelToWrite, max_shard_size: int | str | None) -> None:
     """config.json and tf_model.h5, in shards if a size is passed."""
     _of_the_table(directory, model)
-    for field, meaning in (("pruned_heads", "pruned heads"), ("folding", "folded norms")):
-        if value := getattr(model.config, field):
+    for name, meaning in (("pruned_heads", "pruned heads"), ("folding", "folded norms")):
+        if value := getattr(model.config, name):
             raise CheckpointError(
-                f"{directory}: TensorFlow's models of transformers have no {meaning}, this one has {field} {value!r}. "
+                f"{directory}: TensorFlow's models of transformers have no {meaning}, this one has {name} {value!r}. "
                 "Write a PyTorch or Keras checkpoint."
             )
     with saving_weights(directory, TENSORFLOW_FILE) as stage:

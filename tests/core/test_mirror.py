@@ -40,7 +40,7 @@ DIFFERENCES = (
             "*.init_weights",
         ),
         keras=(
-            "*(initializer)", "*.__init__(kwargs)", "*.build_head(dtype)", "make_norm(dtype)", "make_norm(name)",
+            "*(initializer)", "*.__init__(kwargs)", "*(made)", "*.build_head(dtype)", "make_norm(dtype)", "make_norm(name)",
             "Brick*", "*.build", "*.build(input_shape)", "*.build_parts*",
         ),
     ),

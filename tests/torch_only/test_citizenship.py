@@ -14,7 +14,7 @@ from torch.export import Dim
 
 from mobilebert_core.heads import HEADS
 from mobilebert_torch import MODEL_CLASSES
-from mobilebert_torch.layers import SelfAttention
+from mobilebert_torch.attention import SelfAttention
 from tests.tiny import tiny_batch, tiny_config
 
 
