@@ -9,13 +9,18 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mobilebert_core.checkpoints.formats import OUTPUT_FORMATS
+from mobilebert_core.checkpoints.opening import open_checkpoint
+from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.errors import CheckpointError, SaveError
 from mobilebert_core.files import replacing, write_text
 from mobilebert_core.saves import SAVED, STAGE, arriving, current, home, saving, steady
-from tests.core.killed_saves import CASES, NEW, NOTHING, OLD, found
+from mobilebert_core.text.tokenization import MobileBertTokenizer
+from mobilebert_core.text.tokenization_fast import MobileBertTokenizerFast
+from tests.core.killed_saves import CASES, NEW, NOTHING, OLD, SIGNS, found, save
 
 ROOT = Path(__file__).parents[2]
 slow = pytest.mark.slow
@@ -74,6 +79,66 @@ def several(folder, text):
     with saving(folder) as save:
         for name in ("a.json", "b"):
             (save.stage / name).write_text(text)
+
+
+@pytest.mark.parametrize("case", [*OUTPUT_FORMATS, "shards", "h5-shards"])
+def test_an_opened_checkpoint_stays_what_it_was(tmp_path, case):
+    _, _, name, size = CASES[case]
+    save(tmp_path, OLD, name, size)
+    checkpoint = open_checkpoint(tmp_path)
+    save(tmp_path, NEW, name, size)
+    config = checkpoint.config()
+    seen = checkpoint.weights(config)
+    values = {config.hidden_dropout_prob, *(float(v) for n in seen.stored for v in np.unique(seen.read(n)))}
+    assert values == {SIGNS[OLD]} and found(tmp_path) == NEW
+
+
+@pytest.mark.parametrize("name", ["pytorch", "pytorch-bin", "keras"])
+def test_a_program_that_writes_into_the_open_file_is_found_out(tmp_path, name):
+    save(tmp_path / "new", NEW, name, None)
+    save(tmp_path / "old", OLD, name, None)
+    checkpoint = open_checkpoint(tmp_path / "old")
+    seen = checkpoint.weights(checkpoint.config())
+    with checkpoint.path.open("r+b") as file:  # whose size stays
+        file.write((tmp_path / "new" / checkpoint.path.name).read_bytes())
+    with pytest.raises(CheckpointError, match="was written to while it was read|checksum|damaged"):
+        for weight in seen.stored:
+            seen.read(weight)
+
+
+def test_a_configuration_and_a_tokenizer_on_their_way(tmp_path, monkeypatch):
+    """Of a save that was decided when its process died, every reader takes the new files."""
+    vocabularies = [["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", word] for word in ("old", "new")]
+    tokenizers = []
+    for vocabulary in vocabularies:
+        (tmp_path / "vocab.txt").write_text("\n".join(vocabulary))
+        tokenizers.append(MobileBertTokenizerFast(str(tmp_path / "vocab.txt")))
+    place = tmp_path / "model"
+    save(place, OLD, "pytorch", None)
+    tokenizers[0].save_pretrained(place)
+    replace = os.replace
+
+    def failing(source, target):
+        if target.suffix == ".json":
+            raise OSError(5, "Input/output error")
+        replace(source, target)
+
+    monkeypatch.setattr("os.replace", failing)
+    with pytest.raises(SaveError):
+        tokenizers[1].save_pretrained(place)
+    for tokenizer_class in (MobileBertTokenizer, MobileBertTokenizerFast):
+        found = tokenizer_class.from_pretrained(place)
+        assert "new" in found.get_vocab() and "old" not in found.get_vocab()
+    with pytest.raises(SaveError):
+        save(place, NEW, "pytorch", None)  # which finishes the other one first, if it can
+    monkeypatch.undo()
+    save(place, NEW, "pytorch", None)
+    monkeypatch.setattr("os.replace", failing)
+    with pytest.raises(SaveError):
+        save(place, OLD, "pytorch", None)
+    assert not (place / "config.json").exists()
+    for path in (place, place / "config.json"):
+        assert MobileBertConfig.from_pretrained(path).hidden_dropout_prob == SIGNS[OLD]
 
 
 @pytest.fixture
