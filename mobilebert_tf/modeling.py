@@ -19,7 +19,7 @@ from mobilebert_core.outputs import BaseModelOutputWithPooling, output_options, 
 from mobilebert_core.weights import query_reads_hidden
 
 from .initializers import padded_initializer
-from .inputs import attention_bias, head_masks, input_dict
+from .inputs import as_indices, attention_bias, head_masks, input_dict
 from .layers import Attention, BlockOutput, Bottleneck, Brick, FeedForward, Intermediate, Pooler, make_norm
 from .pretrained import TFMobileBertPreTrainedModel, serializable
 from .variables import seed_generators
@@ -68,8 +68,8 @@ class TFMobileBertEmbeddings(Brick):
         attention_mask: Any = None,
         training: bool = False,
     ) -> Any:
-        if input_ids is not None and training:  # a negative id would count from the end of the table
-            input_ids = ops.where(input_ids < 0, self.word_embeddings.input_dim, input_ids)
+        if input_ids is not None:
+            input_ids = as_indices(input_ids, self.word_embeddings.input_dim)
         x = inputs_embeds if input_ids is None else self.word_embeddings(input_ids)  # (B, S, E)
         x = ops.cast(x, self.compute_dtype)
         if input_ids is not None and self.pad_token_id is not None and training:
@@ -83,11 +83,13 @@ class TFMobileBertEmbeddings(Brick):
         if self.transforms:
             x = self.embedding_transformation(x)  # (B, S, H)
         if position_ids is None:
-            position_ids = ops.arange(ops.shape(x)[1], dtype="int32")
-        x = x + self.position_embeddings(position_ids)
+            x = x + self.position_embeddings(ops.arange(ops.shape(x)[1], dtype="int32"))
+        else:
+            x = x + self.position_embeddings(as_indices(position_ids, self.position_embeddings.input_dim))
         if token_type_ids is None:
-            token_type_ids = ops.zeros((1,), dtype="int32")
-        x = x + self.token_type_embeddings(token_type_ids)
+            x = x + self.token_type_embeddings(ops.zeros((1,), dtype="int32"))
+        else:
+            x = x + self.token_type_embeddings(as_indices(token_type_ids, self.token_type_embeddings.input_dim))
         return self.dropout(self.LayerNorm(x), training=training)
 
 
