@@ -4,15 +4,22 @@ A backend hands over its arrays with a `Probe` that reads their shape, dtype and
 is not known yet (while a graph is traced) are None and pass. Every failure is one InputError that says
 which argument, what was wanted, what it got and what to do.
 
+Values that cannot be read (in a recorded graph, on a GPU, under a transform such as vmap) pass too. What the models
+then make of them is the same in both frameworks: an id outside its table is an error of the framework's look-up, or
+NaN where its look-up knows no errors, and never another id's row; a mask hides what is below 1; a score of minus
+infinity counts as the lowest finite number; NaN stays NaN. `tests/backends/test_edges.py` is the table of these rules.
+
 B batch, S sequence, E embedding, N heads, L layers, C labels or choices.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Protocol
 
 from .configuration.config import MobileBertConfig
+from .configuration.fields import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from .errors import InputError
 from .heads import IGNORE_INDEX, VOCABULARY, Head, Task, problem_type_of, takes_class_numbers
 
@@ -31,7 +38,11 @@ class Probe(Protocol):
         """True for whole-number dtypes; booleans are not."""
 
     def bounds(self, array: Any, ignore: int | None = None) -> tuple[float, float] | None:
-        """Smallest and largest value apart from `ignore`; None where they cannot be read cheaply, or at all."""
+        """Smallest and largest value apart from `ignore`, NaN where one is NaN; None where they cannot be read
+        cheaply, or at all."""
+
+    def has_fractions(self, array: Any) -> bool:
+        """True where a value is no whole number; False also where values cannot be read."""
 
 
 def check_inputs(config: MobileBertConfig, head: Head, inputs: Mapping[str, Any], probe: Probe) -> None:
@@ -49,6 +60,8 @@ def check_inputs(config: MobileBertConfig, head: Head, inputs: Mapping[str, Any]
         if len(shape) == len(wanted) - 1:
             hint = " Add the missing axis, e.g. array[None]." if not head.per_choice else " This head takes choices."
         raise InputError(f"{head.class_name}: {name} must be ({', '.join(wanted)}), got shape {_show(shape)}.{hint}")
+    if embeds is not None and (probe.is_integer(embeds) or _is_bool(embeds)):
+        raise InputError(f"{head.class_name}: inputs_embeds must be floats, got {embeds.dtype}. Pass ids as input_ids.")
     if embeds is not None and shape[-1] not in (None, config.embedding_size):
         raise InputError(
             f"{head.class_name}: inputs_embeds must have the width embedding_size {config.embedding_size} of the word "
@@ -85,7 +98,7 @@ def _check_ids(config: MobileBertConfig, head: Head, inputs: Mapping[str, Any], 
                 f"{head.class_name}: {name} has shape {_show(shape)}, wanted {_show(axes)} like the other inputs."
             )
         if not probe.is_integer(ids):
-            raise InputError(f"{head.class_name}: {name} must be whole numbers (int32 or int64), got {ids.dtype}.")
+            raise InputError(f"{head.class_name}: {name} must be whole numbers of an integer type, got {ids.dtype}.")
         bounds = probe.bounds(ids)
         if bounds is not None and not (bounds[0] >= 0 and bounds[1] < size):
             hint = " Was the text tokenized with this model's vocabulary?" if name == "input_ids" else ""
@@ -102,29 +115,36 @@ def _check_attention_mask(config: MobileBertConfig, head: Head, mask: Any, axes:
     *lead, sequence = axes
     batch = lead[0] if len(lead) == 1 else None  # with choices the leading axes are folded into one later
     choices = tuple(lead[1:])
+    heads = {config.heads_of_layer(i) for i in range(config.num_hidden_layers)}
+    per_head = [1, *heads] if len(heads) == 1 else [1]  # after pruning the layers may differ
     allowed = [
         (*lead, sequence),
         (batch, *choices, sequence, sequence),
-        (batch, *choices, None, sequence, sequence),
+        *((batch, *choices, n, sequence, sequence) for n in per_head),
     ]
     if not any(_fits(shape, wanted) for wanted in allowed):
         extra = "choices, " if choices else ""
         raise InputError(
             f"{head.class_name}: attention_mask has shape {_show(shape)}, wanted (batch, {extra}sequence), (batch, "
             f"{extra}sequence, sequence) or (batch, {extra}1 or heads, sequence, sequence), here with batch "
-            f"{lead[0]} and sequence {sequence}."
+            f"{lead[0]}, sequence {sequence} and heads {' or '.join(map(str, sorted(heads)))}."
         )
     rank = len(shape) - len(choices)
-    if (rank < 4 or probe.is_integer(mask)) and "bool" not in str(mask.dtype):
+    if (rank < 4 or probe.is_integer(mask)) and not _is_bool(mask):
         bounds = probe.bounds(mask)
         if bounds is not None and not (bounds[0] >= 0 and bounds[1] <= 1):
             raise InputError(
                 f"{head.class_name}: attention_mask must hold 1 for tokens that are seen and 0 for the others, got "
                 f"values from {bounds[0]:g} to {bounds[1]:g}. Scores to be added belong into a 4-D mask of floats."
             )
-    if rank == 4 and not probe.is_integer(mask) and "bool" not in str(mask.dtype):
+        if not probe.is_integer(mask) and probe.has_fractions(mask):
+            raise InputError(
+                f"{head.class_name}: attention_mask must hold 1 for tokens that are seen and 0 for the others, got "
+                "fractions. A token is seen or not; what is to be added to the scores belongs into a 4-D mask of floats."
+            )
+    if rank == 4 and not probe.is_integer(mask) and not _is_bool(mask):
         bounds = probe.bounds(mask)
-        if bounds is not None and bounds[1] > 0:
+        if bounds is not None and not bounds[1] <= 0:
             raise InputError(
                 f"{head.class_name}: a 4-D attention_mask of floats is added to the scores (0 keeps, a large negative "
                 f"number drops), got values up to {bounds[1]:g}. For a mask of 1 and 0 pass booleans or integers."
@@ -169,19 +189,17 @@ def check_labels(config: MobileBertConfig, head: Head, task: Task, labels: Any, 
     if task.kind == "span":
         wanted = logits[:1]
     if None not in (*shape, *wanted) and _squeezed(shape) != _squeezed(wanted):
-        hint = ""
-        if task.kind == "problem" and integer_wanted and _squeezed(shape) == _squeezed(logits):
-            hint = " For several labels per text pass floats, or set problem_type='multi_label_classification'."
-        if task.kind == "problem" and not integer_wanted and _squeezed(shape) == _squeezed(logits[:-1]):
-            hint = " For one class per text pass whole numbers, or set problem_type='single_label_classification'."
+        hint = _problem_types(config, problem, logits) if task.kind == "problem" else ""
         raise InputError(
             f"{head.class_name}: {task.label} has shape {_show(shape)}, wanted {_show(wanted)} to match the logits "
             f"{_show(logits)}.{hint}"
         )
     if not integer_wanted:
+        _check_targets(head, task, labels, problem, probe)
         return
     if not probe.is_integer(labels):
-        raise InputError(f"{head.class_name}: {task.label} must be whole numbers, got {labels.dtype}.")
+        hint = _problem_types(config, problem, logits) if task.kind == "problem" else ""
+        raise InputError(f"{head.class_name}: {task.label} must be whole numbers, got {labels.dtype}.{hint}")
     if task.kind == "span":
         return  # positions are clamped: a window need not hold the answer
     bounds = probe.bounds(labels, ignore=IGNORE_INDEX)
@@ -239,6 +257,42 @@ def text_among(labels: Any) -> str | None:
     first = first.numpy() if hasattr(first, "numpy") else first
     found = text_among(first) if isinstance(first, str | bytes | list | tuple) else None
     return found if found is not None or kind == "object" else ""
+
+
+def _problem_types(config: MobileBertConfig, problem: str | None, logits: Shape) -> str:
+    """What each problem type takes, and which one is meant here."""
+    if config.problem_type is not None:
+        found = f"The configuration has problem_type={problem!r}."
+    else:
+        found = f"The configuration has no problem_type; these labels and {_show(logits)} logits mean {problem!r}."
+    return (
+        f" {found} {SINGLE_LABEL!r} takes whole numbers {_show(logits[:-1])}, one class per text; {MULTI_LABEL!r} "
+        f"takes floats {_show(logits)}, 1 for labels that hold and 0 for the others; {REGRESSION!r} takes floats "
+        f"{_show(logits)}. For another one set it, e.g. from_pretrained(..., problem_type={SINGLE_LABEL!r})."
+    )
+
+
+def _check_targets(head: Head, task: Task, targets: Any, problem: str | None, probe: Probe) -> None:
+    """Targets in the shape of the logits: numbers for regression, 0 to 1 for each of several labels."""
+    if _is_bool(targets):
+        return
+    bounds = probe.bounds(targets)
+    if bounds is None:
+        return
+    if problem == MULTI_LABEL and not (bounds[0] >= 0 and bounds[1] <= 1):
+        raise InputError(
+            f"{head.class_name}: {task.label} must be 1 for labels that hold and 0 for the others (or a share between "
+            f"them) with problem_type={MULTI_LABEL!r}, got values from {bounds[0]:g} to {bounds[1]:g}."
+        )
+    if not all(math.isfinite(bound) for bound in bounds):
+        raise InputError(
+            f"{head.class_name}: {task.label} must be finite numbers, got values from {bounds[0]:g} to {bounds[1]:g}. "
+            "Leave out the rows that have no target."
+        )
+
+
+def _is_bool(array: Any) -> bool:
+    return "bool" in str(array.dtype)
 
 
 def _fits(shape: Shape, wanted: Shape) -> bool:

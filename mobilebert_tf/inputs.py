@@ -36,6 +36,12 @@ class ArrayProbe:
             values = values[values != ignore]
         return (float(values.min()), float(values.max())) if values.size else None
 
+    def has_fractions(self, array: Any) -> bool:
+        if type(array).__name__ not in _CONCRETE:
+            return False
+        values = np.asarray(array)
+        return bool((values != np.round(values)).any())
+
 
 PROBE = ArrayProbe()
 
@@ -54,6 +60,16 @@ def input_dict(
     }
 
 
+def as_indices(ids: Any, size: int) -> Any:
+    """Ids of any integer type as a table of `size` rows is looked up by.
+
+    In a recorded graph a negative one stays outside the table: Keras would count it from the end.
+    """
+    if keras.backend.standardize_dtype(ids.dtype) not in ("int32", "int64"):
+        ids = ops.cast(ids, "int32")
+    return ids if type(ids).__name__ in _CONCRETE else ops.where(ids < 0, ids - size, ids)
+
+
 def fold_choices(inputs: dict[str, Any]) -> tuple[dict[str, Any], Any]:
     """(B, choices, ...) -> (B * choices, ...) for every input but the head mask, and the number of choices."""
     main = inputs["input_ids"] if inputs["input_ids"] is not None else inputs["inputs_embeds"]
@@ -70,7 +86,7 @@ def attention_bias(attention_mask: Any, dtype: str) -> Any:
     """What is added to the attention scores (B, 1 or N, S or 1, S): 0 keeps a token, the lowest number drops it.
 
     Takes (B, S), (B, S, S) or (B, 1 or N, S, S) of ones and zeros; a 4-D mask of floats is passed on as it is.
-    The lowest finite number rather than minus infinity keeps a row without any token finite and uniform.
+    The lowest finite number in place of minus infinity keeps a row without any token finite and uniform.
     """
     kind = keras.backend.standardize_dtype(attention_mask.dtype)
     if len(attention_mask.shape) == 2:
@@ -79,7 +95,7 @@ def attention_bias(attention_mask: Any, dtype: str) -> Any:
     elif len(attention_mask.shape) == 3:
         attention_mask = ops.expand_dims(attention_mask, 1)
     elif "float" in kind:
-        return ops.cast(attention_mask, dtype)
+        return ops.maximum(ops.cast(attention_mask, dtype), float(np.finfo(dtype).min))
     keep = attention_mask if kind == "bool" else attention_mask >= 1
     return ops.where(keep, ops.zeros((), dtype), ops.full((), float(np.finfo(dtype).min), dtype))
 

@@ -21,7 +21,7 @@ from mobilebert_core.weights import joint_projection, query_reads_hidden
 
 from .attention import Attention, JointAttention
 from .initializers import padded_initializer
-from .inputs import attention_bias, head_masks, input_dict
+from .inputs import as_indices, attention_bias, head_masks, input_dict
 from .layers import BlockOutput, Bottleneck, Brick, FeedForward, Intermediate, NoNorm, Pooler, make_norm
 from .pretrained import TFMobileBertPreTrainedModel, serializable
 from .variables import seed_generators
@@ -70,8 +70,8 @@ class TFMobileBertEmbeddings(Brick):
         attention_mask: Any = None,
         training: bool = False,
     ) -> Any:
-        if input_ids is not None and training:  # a negative id would count from the end of the table
-            input_ids = ops.where(input_ids < 0, self.word_embeddings.input_dim, input_ids)
+        if input_ids is not None:
+            input_ids = as_indices(input_ids, self.word_embeddings.input_dim)
         x = inputs_embeds if input_ids is None else self.word_embeddings(input_ids)  # (B, S, E)
         x = ops.cast(x, self.compute_dtype)
         if input_ids is not None and self.pad_token_id is not None and training:
@@ -86,9 +86,13 @@ class TFMobileBertEmbeddings(Brick):
             x = self.embedding_transformation(x)  # (B, S, H)
         if position_ids is None:
             position_ids = ops.arange(ops.shape(x)[1], dtype="int32")
+        else:
+            position_ids = as_indices(position_ids, self.position_embeddings.input_dim)
         x = x + ops.cast(self.position_embeddings(position_ids), x.dtype)  # an int4 table gives float32
         if token_type_ids is None:
             token_type_ids = ops.zeros((1,), dtype="int32")
+        else:
+            token_type_ids = as_indices(token_type_ids, self.token_type_embeddings.input_dim)
         x = x + ops.cast(self.token_type_embeddings(token_type_ids), x.dtype)
         return self.dropout(x if self.LayerNorm is None else self.LayerNorm(x), training=training)
 

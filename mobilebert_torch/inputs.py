@@ -16,7 +16,7 @@ from mobilebert_core.errors import InputError
 from mobilebert_core.heads import Head
 from mobilebert_core.inputs import Shape, check_inputs
 
-_INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+_LOOKED_UP = (torch.int64, torch.int32)  # the whole numbers that PyTorch looks up by
 
 
 class ArrayProbe:
@@ -26,17 +26,34 @@ class ArrayProbe:
         return tuple(array.shape)
 
     def is_integer(self, array: Tensor) -> bool:
-        return array.dtype in _INTEGERS
+        kind = array.dtype
+        return not (kind.is_floating_point or kind.is_complex or kind == torch.bool)
 
     def bounds(self, array: Tensor, ignore: int | None = None) -> tuple[float, float] | None:
-        if type(array) not in (Tensor, torch.nn.Parameter) or array.device.type != "cpu":
+        if not _is_readable(array):
             return None
+        array = array if array.dtype not in _COUNTED_BY_FEW else array.long()
         if ignore is not None:
             array = array[array != ignore]
         if array.numel() == 0:
             return None
         low, high = torch.aminmax(array)
         return float(low), float(high)
+
+    def has_fractions(self, array: Tensor) -> bool:
+        return _is_readable(array) and bool((array != array.round()).any())
+
+
+_COUNTED_BY_FEW = (torch.uint16, torch.uint32, torch.uint64)  # types without most of PyTorch's functions
+
+
+def _is_readable(array: Tensor) -> bool:
+    """False for arrays on a GPU and for those that stand for others, as in `torch.func.vmap`."""
+    return (
+        type(array) in (Tensor, torch.nn.Parameter)
+        and array.device.type == "cpu"
+        and not torch._C._functorch.is_functorch_wrapped_tensor(array)
+    )
 
 
 PROBE = ArrayProbe()
@@ -85,6 +102,15 @@ def check_tensors(head: Head, arguments: Mapping[str, Any]) -> None:
             )
 
 
+def as_indices(ids: Tensor, size: int) -> Tensor:
+    """Ids of any integer type as a table of `size` rows is looked up by.
+
+    In a recorded graph a negative one stays outside the table: other runtimes would count it from the end.
+    """
+    ids = ids if ids.dtype in _LOOKED_UP else ids.long()
+    return ids if checking() else torch.where(ids < 0, ids - size, ids)
+
+
 def fold_choices(inputs: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
     """(B, choices, ...) -> (B * choices, ...) for every input but the head mask, and the number of choices."""
     main = inputs["input_ids"] if inputs["input_ids"] is not None else inputs["inputs_embeds"]
@@ -99,14 +125,16 @@ def attention_bias(attention_mask: Tensor, dtype: torch.dtype) -> Tensor:
     """What is added to the attention scores (B, 1 or N, S or 1, S): 0 keeps a token, the lowest number drops it.
 
     Takes (B, S), (B, S, S) or (B, 1 or N, S, S) of ones and zeros; a 4-D mask of floats is passed on as it is.
-    The lowest finite number rather than minus infinity keeps a row without any token finite and uniform.
+    The lowest finite number in place of minus infinity keeps a row without any token finite and uniform.
     """
     if attention_mask.dim() == 2:
         attention_mask = attention_mask[:, None, None, :]
     elif attention_mask.dim() == 3:
         attention_mask = attention_mask[:, None]
     elif attention_mask.is_floating_point():
-        return attention_mask.to(dtype)
+        return attention_mask.to(dtype).clamp(min=torch.finfo(dtype).min)
+    if attention_mask.dtype in _COUNTED_BY_FEW:
+        attention_mask = attention_mask.long()
     keep = attention_mask if attention_mask.dtype == torch.bool else attention_mask >= 1
     lowest = torch.full((), torch.finfo(dtype).min, dtype=dtype, device=keep.device)
     return torch.where(keep, torch.zeros((), dtype=dtype, device=keep.device), lowest)

