@@ -42,7 +42,7 @@ class VirtualSubclass:
             return (_new if made is copyreg.__newobj__ else made, *rest)
 
 
-def _new(cls: type) -> Any:
+def _new(cls: Any) -> Any:
     return cls.__new__(cls)
 
 
