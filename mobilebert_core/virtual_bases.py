@@ -42,7 +42,7 @@ class VirtualSubclass:
             return (_new if made is copyreg.__newobj__ else made, *rest)
 
 
-def _new(cls: type) -> Any:
+def _new(cls: Any) -> Any:
     return cls.__new__(cls)
 
 
@@ -53,10 +53,5 @@ def _subclass_of_both(cls: type, base: type) -> type:
     def make(_: type, *args: Any, **kwargs: Any) -> Any:
         return cls(*args, **kwargs)
 
-    names: dict[str, Any] = {
-        "__new__": make,
-        "__module__": cls.__module__,
-        "__qualname__": cls.__qualname__,
-        "__doc__": cls.__doc__,
-    }
-    return type(cls.__name__, (cls, base), names)
+    names: dict[str, Any] = {name: getattr(cls, name) for name in ("__module__", "__qualname__", "__doc__")}
+    return type(cls.__name__, (cls, base), {**names, "__new__": make})

@@ -40,7 +40,8 @@ serializable = keras.saving.register_keras_serializable(package="mobilebert")
 
 
 class TFMobileBertPreTrainedModel(CallForms, TrainedByKeras, WholeKerasFiles, TransformersSurface):
-    """What the eight models share. Not used by itself.
+    """What the eight models share. Not used by itself, but as the base of a model with a head of its own: a class with
+    `call` and, in `build_parts`, `self.mobilebert = TFMobileBertMainLayer(config, True, ...)` and built layers.
 
     Weights exist after construction. Matrices start from a normal distribution cut at two standard
     deviations, as in the released code; biases at 0, norms at the identity, the padding row at 0.

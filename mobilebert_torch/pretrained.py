@@ -34,7 +34,19 @@ from .transformers_surface import TransformersSurface
 
 
 class MobileBertPreTrainedModel(TransformersSurface):
-    """What the eight models share. Not used by itself.
+    """What the eight models share. Not used by itself, but as the base of a model with a head of its own:
+
+        class Ranker(MobileBertPreTrainedModel):
+            def __init__(self, config):
+                super().__init__(config)
+                self.mobilebert = MobileBertModel(config)
+                self.out = nn.Linear(config.hidden_size, 1)
+                self.post_init()
+
+            def forward(self, input_ids=None, attention_mask=None):
+                return self.out(self.mobilebert(input_ids, attention_mask).pooler_output)
+
+    `from_pretrained` then takes any checkpoint of a MobileBERT and initializes what it lacks; what is saved has it all.
 
     Raises:
         ConfigError: when the configuration cannot carry the head of the class.

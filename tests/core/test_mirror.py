@@ -40,8 +40,8 @@ DIFFERENCES = (
             "*.init_weights",
         ),
         keras=(
-            "*(initializer)", "*.__init__(kwargs)", "*(made)", "*.build_head(dtype)", "make_norm(dtype)", "make_norm(name)",
-            "Brick*", "*.build", "*.build(input_shape)", "*.build_parts*",
+            "*(initializer)", "*.__init__(kwargs)", "*(made)", "*.build_head(dtype)", "make_norm(dtype)",
+            "make_norm(name)", "Brick*", "*.build", "*.build(input_shape)", "*.build_parts*",
         ),
     ),
     Difference(
@@ -85,7 +85,7 @@ DIFFERENCES = (
         "The Trainer of transformers, accelerate and PEFT are around PyTorch's models alone.",
         torch=(
             "*Surface.*checkpointing*(*)", "*Surface.*activation_checkpointing*", "*Surface.*mask*",
-            "*Surface.*input_require_grads", "*Surface.set_attn*", "*Surface.add_model_tags*",
+            "*Surface.*input_require_grads", "*Surface.set_attn*", "*Surface.add_model_tags*", "*Surface.is_custom_code",
             "register_with_transformers",
         ),
     ),

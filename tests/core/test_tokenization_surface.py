@@ -1,0 +1,79 @@
+"""What scripts for transformers 4.37.2 pass to a tokenizer and ask it for."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import pytest
+
+from mobilebert_core import DEMO_MODEL, AutoTokenizer, MobileBertTokenizerFast
+from mobilebert_core.errors import ConfigError
+
+
+@pytest.fixture(params=[True, False], ids=["fast", "python"])
+def tokenizer(request):
+    return AutoTokenizer.from_pretrained(DEMO_MODEL, use_fast=request.param, from_slow=True, _from_auto=True)
+
+
+def test_padding_in_the_words_of_before_transformers_3(tokenizer):
+    texts = ["one", "two or three"]
+    for old, new in (
+        ({"pad_to_max_length": True, "max_length": 8}, {"padding": "max_length", "max_length": 8, "truncation": True}),
+        ({"pad_to_max_length": True}, {"padding": "longest"}),
+        ({"pad_to_max_length": False}, {}),
+        (
+            {"truncation_strategy": "only_first", "max_length": 4, "pad_to_max_length": True},
+            {"truncation": "only_first", "max_length": 4, "padding": "max_length"},
+        ),
+    ):
+        assert tokenizer(texts, **old) == tokenizer(texts, **new), old
+
+
+def test_a_label_that_is_ignored_reads_as_unknown(tokenizer):
+    words = tokenizer.convert_tokens_to_ids(["a", "b"])
+    assert tokenizer.decode([words[0], -100, words[1]], clean_up_tokenization_spaces=False) == "a [UNK] b"
+    assert tokenizer.batch_decode([[-100], words]) == ["[UNK]", "a b"]
+
+
+def test_the_unknown_token_can_be_taken_away(tokenizer):
+    before = tokenizer("☃ a")
+    tokenizer.unk_token = None
+    assert tokenizer.unk_token is None and tokenizer.unk_token_id is None
+    assert tokenizer("☃ a") == before
+    assert tokenizer.convert_tokens_to_ids("☃") is None
+    for other in (copy.deepcopy(tokenizer), pickle.loads(pickle.dumps(tokenizer))):
+        assert other("☃ a") == before and other.unk_token is None
+
+
+def test_spaces_between_special_tokens():
+    tokenizer = AutoTokenizer.from_pretrained(DEMO_MODEL, use_fast=False)
+    tokenizer.add_tokens(["<x>", "<y>"])
+    ids = tokenizer.convert_tokens_to_ids(["a", "<x>", "<y>", "b"])
+    assert tokenizer.decode(ids) == "a <x> <y> b"
+    assert tokenizer.decode(ids, spaces_between_special_tokens=False) == "a<x><y>b"
+
+
+def test_init_kwargs_make_the_tokenizer_again(tokenizer, tmp_path):
+    tokenizer.save_pretrained(tmp_path)
+    settings = {name: value for name, value in tokenizer.init_kwargs.items() if name != "name_or_path"}
+    again = type(tokenizer)(str(tmp_path / "vocab.txt"), **settings)
+    assert again("It isn't. ☃") == tokenizer("It isn't. ☃") and again.model_max_length == tokenizer.model_max_length
+
+
+def test_saving_names_a_keyword_that_it_does_not_know(tokenizer, tmp_path):
+    tokenizer.save_pretrained(tmp_path, push_to_hub=False, token=None)
+    with pytest.raises(ConfigError, match="save_pretrained: no such keyword: 'legacy'"):
+        tokenizer.save_pretrained(tmp_path, legacy=True)
+
+
+def test_a_new_vocabulary_keeps_the_settings():
+    old = MobileBertTokenizerFast.from_pretrained(DEMO_MODEL, model_max_length=77, padding_side="left")
+    batches = [["hello world, hello", "mobile worlds"], ["hello mobile"]] * 4
+    new = old.train_new_from_iterator(iter(batches), 70, length=8, new_special_tokens=["<x>"],
+                                      special_tokens_map={"[MASK]": "<mask>"})  # fmt: skip
+    assert new.tokenize("Hello <x> world <mask>") == ["hello", "<x>", "world", "<mask>"]
+    assert new.mask_token == "<mask>" and new.additional_special_tokens == ["<x>"] and len(new) <= 70
+    assert (new.model_max_length, new.padding_side) == (77, "left")
+    assert set(new.all_special_ids) == set(range(len(new.all_special_tokens)))
+    assert len(old) == 8000 and old.mask_token == "[MASK]"
