@@ -20,6 +20,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from .brick import Brick, serializable
+
 
 # TensorFlow's own gelu rounds its constants to float32, also for float64.
 def _gelu(x: Any) -> Any:
@@ -40,40 +42,7 @@ ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-class Brick(keras.layers.Layer):
-    """A layer whose parts have known input sizes: `part` adds one, `build` builds them all.
-
-    `lists` names the attributes that are lists of layers.
-    """
-
-    lists: tuple[str, ...] = ()
-
-    def __init__(self, *, autocast: bool = False, **kwargs: Any) -> None:
-        super().__init__(autocast=autocast, **kwargs)
-        self._part_sizes: dict[str, int | None] = {}
-
-    def part(self, attribute: str, layer: keras.layers.Layer, in_size: int | None = None) -> None:
-        """Sets a part that reads features of `in_size`; bricks know their own sizes."""
-        self._part_sizes[attribute] = in_size
-        setattr(self, attribute, layer)
-
-    def build(self, input_shape: Any = None) -> None:
-        for attribute, in_size in self._part_sizes.items():
-            layer = getattr(self, attribute)
-            if not layer.built:
-                layer.build(None if in_size is None else (None, None, in_size))
-
-    def _listed(self) -> dict[str, Any]:
-        return {layer.name: layer for attribute in self.lists for layer in getattr(self, attribute, ())}
-
-    # TensorFlow's checkpoints and SavedModels follow attributes, but not into Keras's lists.
-    def _trackable_children(self, save_type: str = "checkpoint", **kwargs: Any) -> dict[str, Any]:
-        return {**super()._trackable_children(save_type, **kwargs), **self._listed()}
-
-    def _lookup_dependency(self, name: str, *arguments: Any, **kwargs: Any) -> Any:
-        return self._listed().get(name) or super()._lookup_dependency(name, *arguments, **kwargs)
-
-
+@serializable
 class NoNorm(keras.layers.Layer):
     """Scale and shift per feature, which takes the place of layer norm (paper, section 3.4.3): (..., width)."""
 
@@ -84,6 +53,9 @@ class NoNorm(keras.layers.Layer):
     def call(self, x: Any) -> Any:
         return x * self.gamma + self.beta
 
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config()  # Keras takes no other layer for one that it can make again
+
 
 def make_norm(normalization_type: str, eps: float, dtype: Any, name: str = "LayerNorm") -> keras.layers.Layer:
     """ "no_norm" or "layer_norm"; only the latter has an epsilon."""
@@ -92,6 +64,7 @@ def make_norm(normalization_type: str, eps: float, dtype: Any, name: str = "Laye
     return keras.layers.LayerNormalization(epsilon=eps, dtype=dtype, name=name)
 
 
+@serializable
 class DenseNorm(Brick):
     """norm(dropout(dense(x)) + residual): how every branch of a block joins its residual."""
 
@@ -117,6 +90,7 @@ class DenseNorm(Brick):
         return self.LayerNorm(x if residual is None else x + residual)
 
 
+@serializable
 class SelfAttention(Brick):
     """Scaled dot-product attention of N heads over a query source and a value source.
 
@@ -175,6 +149,7 @@ class SelfAttention(Brick):
         return ops.transpose(x, (0, 2, 1, 3))
 
 
+@serializable
 class Attention(Brick):
     """Self-attention and its output projection onto a residual of width W."""
 
@@ -218,6 +193,7 @@ class Attention(Brick):
         return self.output_(context, residual, training=training), probs
 
 
+@serializable
 class Intermediate(Brick):
     """act(dense(x)): (T, W) -> (T, F)."""
 
@@ -233,6 +209,7 @@ class Intermediate(Brick):
         return self.activation(self.dense(x))
 
 
+@serializable
 class FeedForward(Brick):
     """One of the stacked feed-forward networks inside a block: (T, W) -> (T, W)."""
 
@@ -256,6 +233,7 @@ class FeedForward(Brick):
         return self.output_(self.intermediate(x), x)
 
 
+@serializable
 class BlockOutput(DenseNorm):
     """The last feed-forward network's output; with a bottleneck also the way back from W to H.
 
@@ -299,6 +277,7 @@ class BlockOutput(DenseNorm):
         return self.bottleneck(x, block_input, training=training) if hasattr(self, "bottleneck") else x
 
 
+@serializable
 class Bottleneck(Brick):
     """The way into a block: H -> W, once for the residual and, if shared, once for query and key."""
 
@@ -320,6 +299,7 @@ class Bottleneck(Brick):
             self.part("attention", DenseNorm(hidden_size, width, normalization_type, eps, name="attention", **made))
 
 
+@serializable
 class Pooler(Brick):
     """The first token's state (B, H), through a dense layer and tanh if `activate`."""
 
@@ -336,6 +316,7 @@ class Pooler(Brick):
         return ops.tanh(self.dense(first)) if hasattr(self, "dense") else first
 
 
+@serializable
 class PredictionTransform(Brick):
     """layer_norm(act(dense(x))): always a true layer norm, whatever the blocks use."""
 
@@ -350,6 +331,7 @@ class PredictionTransform(Brick):
         return self.LayerNorm(self.activation(self.dense(x)))
 
 
+@serializable
 class LMPredictionHead(Brick):
     """Scores for every word: (..., H) -> (..., V).
 

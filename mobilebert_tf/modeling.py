@@ -18,16 +18,18 @@ from mobilebert_core.heads import HEADS
 from mobilebert_core.outputs import BaseModelOutputWithPooling, output_options, returned
 from mobilebert_core.weights import query_reads_hidden
 
-from .initializers import padded_initializer
+from .brick import Brick, serializable
+from .initializers import padded_initializer, weight_initializer
 from .inputs import attention_bias, head_masks, input_dict
-from .layers import Attention, BlockOutput, Bottleneck, Brick, FeedForward, Intermediate, Pooler, make_norm
-from .pretrained import TFMobileBertPreTrainedModel, serializable
+from .layers import Attention, BlockOutput, Bottleneck, FeedForward, Intermediate, Pooler, make_norm
+from .pretrained import TFMobileBertPreTrainedModel
 from .variables import seed_generators
 
 # Selects the tokens whose outputs the head needs: (T, size) and the length S -> (tokens, size).
 TokenSelection = Callable[[Any, Any], Any]
 
 
+@serializable
 class TFMobileBertEmbeddings(Brick):
     """Words, positions and segments: ids (B, S) -> (B, S, H).
 
@@ -36,8 +38,9 @@ class TFMobileBertEmbeddings(Brick):
     `training`, as in PyTorch, looking up the padding token sends no gradient to its row.
     """
 
-    def __init__(self, config: MobileBertConfig, *, initializer: Any, **kwargs: Any) -> None:
+    def __init__(self, config: MobileBertConfig, *, initializer: Any = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        initializer = initializer or weight_initializer(config.initializer_range)
         self.trigram_input = config.trigram_input
         self.padding_invariant = config.padding_invariant
         self.pad_token_id = None if config.pad_token_id is None else config.pad_token_id % config.vocab_size
@@ -91,17 +94,22 @@ class TFMobileBertEmbeddings(Brick):
         return self.dropout(self.LayerNorm(x), training=training)
 
 
+@serializable
 class TFMobileBertLayer(Brick):
     """One block: into the bottleneck, attention, stacked feed-forward networks, and out again.
 
     After attention every token is processed independently, so with `select` the feed-forward networks run on the
-    selected tokens only.
+    selected tokens only. Takes states of (T, H) and the length S, or of (B, S, H), and returns the like and
+    the attention probabilities (B, N, S, S).
     """
 
     lists = ("ffn",)
 
-    def __init__(self, config: MobileBertConfig, num_heads: int, *, initializer: Any, **kwargs: Any) -> None:
+    def __init__(
+        self, config: MobileBertConfig, num_heads: int | None = None, *, initializer: Any = None, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
+        initializer = initializer or weight_initializer(config.initializer_range)
         hidden, width = config.hidden_size, config.true_hidden_size
         norm = (config.normalization_type, config.layer_norm_eps)
         activation = ACTIVATIONS[config.hidden_act]
@@ -113,7 +121,7 @@ class TFMobileBertLayer(Brick):
             query_size=hidden if query_reads_hidden(config) else width,
             value_size=width if config.use_bottleneck_attention else hidden,
             width=width,
-            num_heads=num_heads,
+            num_heads=num_heads or config.num_attention_heads,
             head_size=config.head_size,
             attention_dropout=config.attention_probs_dropout_prob,
             hidden_dropout=0.0 if config.use_bottleneck else config.hidden_dropout_prob,
@@ -159,6 +167,10 @@ class TFMobileBertLayer(Brick):
         select: TokenSelection | None = None,
         training: bool = False,
     ) -> Any:
+        if len(x.shape) == 3:  # from a model of the user's own
+            tokens = ops.reshape(x, (-1, x.shape[-1]))
+            y, probs = self.call(tokens, attention_bias, head_mask, ops.shape(x)[1], select, training)
+            return (y if select is not None else ops.reshape(y, ops.shape(x))), probs
         attended, probs = self.attend(x, attention_bias, head_mask, length, training)
         if select is not None:
             attended, x = select(attended, length), select(x, length)  # (tokens, W), (tokens, H)
@@ -188,6 +200,7 @@ class TFMobileBertLayer(Brick):
         return x, x, squeezed
 
 
+@serializable
 class TFMobileBertEncoder(Brick):
     """L blocks in a row: (B, S, H) -> (B, S, H). Inside, all tokens lie in one axis, T = B * S.
 
@@ -196,8 +209,9 @@ class TFMobileBertEncoder(Brick):
 
     lists = ("layer",)
 
-    def __init__(self, config: MobileBertConfig, *, initializer: Any, **kwargs: Any) -> None:
+    def __init__(self, config: MobileBertConfig, *, initializer: Any = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        initializer = initializer or weight_initializer(config.initializer_range)
         self.layer = [
             TFMobileBertLayer(
                 config, config.heads_of_layer(i), initializer=initializer, dtype=self.dtype_policy, name=f"layer_{i}"
@@ -264,11 +278,15 @@ def _rematerialized(layer: TFMobileBertLayer, options: dict[str, Any], x: Any, *
     return result
 
 
+@serializable
 class TFMobileBertMainLayer(Brick):
     """Embeddings, encoder and pooler: what the bare model is, and what a task model holds as `mobilebert`."""
 
-    def __init__(self, config: MobileBertConfig, add_pooling_layer: bool, *, initializer: Any, **kwargs: Any) -> None:
+    def __init__(
+        self, config: MobileBertConfig, add_pooling_layer: bool = True, *, initializer: Any = None, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
+        initializer = initializer or weight_initializer(config.initializer_range)
         made = {"initializer": initializer, "dtype": self.dtype_policy}
         self.part("embeddings", TFMobileBertEmbeddings(config, name="embeddings", **made))
         self.part("encoder", TFMobileBertEncoder(config, name="encoder", **made))

@@ -68,10 +68,13 @@ def tokenizer_config(
     table: TokenTable,
     special: SpecialTokens,
 ) -> dict[str, Any]:
-    """What stands in tokenizer_config.json. Arguments that transformers does not know only when they matter."""
+    """What stands in tokenizer_config.json. Arguments that transformers does not know only when they matter.
+
+    The place it was loaded from is left out, as in transformers: a path says things about its user.
+    """
     defaults = {**GENERAL_DEFAULTS, **WORDPIECE_DEFAULTS}
     always = ("model_max_length", "clean_up_tokenization_spaces")
-    values = {**general, **splitting}
+    values = {name: value for name, value in {**general, **splitting}.items() if name != "name_or_path"}
     return {
         **extras,
         **{name: value for name, value in values.items() if name in always or value != defaults.get(name, ())},

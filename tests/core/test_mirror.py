@@ -38,7 +38,7 @@ DIFFERENCES = (
         ),
         keras=(
             "*(initializer)", "*.__init__(kwargs)", "*.build_head(dtype)", "make_norm(dtype)", "make_norm(name)",
-            "Brick*", "*.build", "*.build(input_shape)", "*.build_parts*",
+            "*.build", "*.build(input_shape)", "*.build_parts*",
         ),
     ),
     Difference(
