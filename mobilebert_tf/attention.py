@@ -13,9 +13,11 @@ from typing import Any
 import keras
 from keras import ops
 
-from .layers import Brick, DenseNorm
+from .brick import Brick, serializable
+from .layers import DenseNorm
 
 
+@serializable
 class SelfAttention(Brick):
     """Scaled dot-product attention of N heads over a query source and a value source.
 
@@ -79,6 +81,7 @@ class SelfAttention(Brick):
         return ops.transpose(x, (0, 2, 1, 3))
 
 
+@serializable
 class Attention(Brick):
     """Self-attention and its output projection onto a residual of width W."""
 
@@ -122,6 +125,7 @@ class Attention(Brick):
         return self.output_(context, residual, training=training), probs
 
 
+@serializable
 class JointSelfAttention(SelfAttention):
     """Self-attention whose projections are one dense layer, which also gives the residual (R features, or 0)."""
 
@@ -154,6 +158,7 @@ class JointSelfAttention(SelfAttention):
         return *self.attend(query, key, value, attention_bias, head_mask, length, training), residual
 
 
+@serializable
 class JointAttention(Brick):
     """Self-attention and its output projection where all norms are folded: (T, H) -> (T, W)."""
 

@@ -1,8 +1,7 @@
 """The seven task models in Keras 3: one signature each, everything else from the table of heads.
 
 B batch, S sequence, T tokens, H hidden, V vocabulary, C labels, N tokens with a word label.
-Twin: mobilebert_torch/heads.py.
-Long because each class states its own signature, which is what users, Keras and editors read.
+Twin: mobilebert_torch/heads.py. Long because each class states its own signature, which users and editors read.
 """
 
 from __future__ import annotations
@@ -18,11 +17,12 @@ from mobilebert_core.heads import HEADS, Head
 from mobilebert_core.inputs import check_labels
 from mobilebert_core.outputs import BaseModelOutputWithPooling, output_options, returned
 
+from .brick import Brick, serializable
 from .inputs import PROBE, fold_choices, input_dict
-from .layers import Brick, LMPredictionHead
+from .layers import LMPredictionHead
 from .losses import head_loss, labelled_rows
 from .modeling import TFMobileBertMainLayer, TFMobileBertModel, TokenSelection
-from .pretrained import TFMobileBertPreTrainedModel, serializable
+from .pretrained import TFMobileBertPreTrainedModel
 
 
 class TFTaskModel(TFMobileBertPreTrainedModel):
@@ -61,8 +61,8 @@ class TFTaskModel(TFMobileBertPreTrainedModel):
             inputs, choices = fold_choices(inputs)
         labelled, labels = labelled_tokens(self.config, self.head, inputs, labels)
         select = labelled if not self.head.pooled else first_token if self.head.words is None else None
-        options = output_options(self.config, output_attentions, output_hidden_states)
-        encoded = self.mobilebert(**inputs, **options, select=select, training=training)
+        inputs |= output_options(self.config, output_attentions, output_hidden_states)
+        encoded = self.mobilebert(**inputs, select=select, training=training)
         if labelled is not None and self.head.pooled:  # pretraining reads the first token as well
             states = ops.reshape(encoded.last_hidden_state, (-1, self.config.hidden_size))  # (T, H)
             encoded = BaseModelOutputWithPooling(encoded, last_hidden_state=labelled(states, None))

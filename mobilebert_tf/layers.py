@@ -22,6 +22,8 @@ from keras import ops
 
 from mobilebert_core.configuration.fields import FOLDED, NORMALIZATION_TYPES
 
+from .brick import Brick, serializable
+
 
 # TensorFlow's own gelu rounds its constants to float32, also for float64.
 def _gelu(x: Any) -> Any:
@@ -42,41 +44,7 @@ ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-class Brick(keras.layers.Layer):
-    """A layer whose parts have known input sizes: `part` adds one, `build` builds them all.
-
-    `lists` names the attributes that are lists of layers.
-    """
-
-    lists: tuple[str, ...] = ()
-
-    def __init__(self, *, autocast: bool = False, **kwargs: Any) -> None:
-        super().__init__(autocast=autocast, **kwargs)
-        self._part_sizes: dict[str, int | None] = {}
-
-    def part(self, attribute: str, layer: keras.layers.Layer | None, in_size: int | None = None) -> None:
-        """Sets a part that reads features of `in_size`; bricks know their own sizes. None is a part left out."""
-        if layer is not None:
-            self._part_sizes[attribute] = in_size
-        setattr(self, attribute, layer)
-
-    def build(self, input_shape: Any = None) -> None:
-        for attribute, in_size in self._part_sizes.items():
-            layer = getattr(self, attribute)
-            if not layer.built:
-                layer.build(None if in_size is None else (None, None, in_size))
-
-    def _listed(self) -> dict[str, Any]:
-        return {layer.name: layer for attribute in self.lists for layer in getattr(self, attribute, ())}
-
-    # TensorFlow's checkpoints and SavedModels follow attributes, but not into Keras's lists.
-    def _trackable_children(self, save_type: str = "checkpoint", **kwargs: Any) -> dict[str, Any]:
-        return {**super()._trackable_children(save_type, **kwargs), **self._listed()}
-
-    def _lookup_dependency(self, name: str, *arguments: Any, **kwargs: Any) -> Any:
-        return self._listed().get(name) or super()._lookup_dependency(name, *arguments, **kwargs)
-
-
+@serializable
 class NoNorm(keras.layers.Layer):
     """Scale and shift per feature, which takes the place of layer norm (paper, section 3.4.3): (..., width)."""
 
@@ -86,6 +54,9 @@ class NoNorm(keras.layers.Layer):
 
     def call(self, x: Any) -> Any:
         return x * self.gamma + self.beta
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config()  # Keras takes no other layer for one that it can make again
 
 
 def make_norm(normalization_type: str, eps: float, dtype: Any, name: str = "LayerNorm") -> keras.layers.Layer | None:
@@ -97,6 +68,7 @@ def make_norm(normalization_type: str, eps: float, dtype: Any, name: str = "Laye
     return NoNorm(dtype=dtype, name=name)
 
 
+@serializable
 class DenseNorm(Brick):
     """norm(dropout(dense(x)) + residual): how every branch of a block joins its residual.
 
@@ -130,6 +102,7 @@ class DenseNorm(Brick):
         return x if self.LayerNorm is None else self.LayerNorm(x)
 
 
+@serializable
 class Intermediate(Brick):
     """act(dense(x)): (T, W) -> (T, F)."""
 
@@ -145,6 +118,7 @@ class Intermediate(Brick):
         return self.activation(self.dense(x))
 
 
+@serializable
 class FeedForward(Brick):
     """One of the stacked feed-forward networks inside a block: (T, W) -> (T, W)."""
 
@@ -168,6 +142,7 @@ class FeedForward(Brick):
         return self.output_(self.intermediate(x), x)
 
 
+@serializable
 class BlockOutput(DenseNorm):
     """The last feed-forward network's output; with a bottleneck also the way back from W to H.
 
@@ -212,6 +187,7 @@ class BlockOutput(DenseNorm):
         return self.bottleneck(x, block_input, training=training) if hasattr(self, "bottleneck") else x
 
 
+@serializable
 class Bottleneck(Brick):
     """The way into a block: H -> W, once for the residual and, if shared, once for query and key."""
 
@@ -234,6 +210,7 @@ class Bottleneck(Brick):
             self.part("attention", DenseNorm(*sizes, joins=False, name="attention", **made))
 
 
+@serializable
 class Pooler(Brick):
     """The first token's state (B, H), through a dense layer and tanh if `activate`."""
 
@@ -250,6 +227,7 @@ class Pooler(Brick):
         return ops.tanh(self.dense(first)) if hasattr(self, "dense") else first
 
 
+@serializable
 class PredictionTransform(Brick):
     """layer_norm(act(dense(x))): always a true layer norm, whatever the blocks use."""
 
@@ -264,6 +242,7 @@ class PredictionTransform(Brick):
         return self.LayerNorm(self.activation(self.dense(x)))
 
 
+@serializable
 class LMPredictionHead(Brick):
     """Scores for every word: (..., H) -> (..., V).
 

@@ -20,16 +20,18 @@ from mobilebert_core.outputs import BaseModelOutputWithPooling, output_options, 
 from mobilebert_core.weights import joint_projection, query_reads_hidden
 
 from .attention import Attention, JointAttention
-from .initializers import padded_initializer
+from .brick import Brick, serializable
+from .initializers import padded_initializer, weight_initializer
 from .inputs import as_indices, attention_bias, head_masks, input_dict
-from .layers import BlockOutput, Bottleneck, Brick, FeedForward, Intermediate, NoNorm, Pooler, make_norm
-from .pretrained import TFMobileBertPreTrainedModel, serializable
+from .layers import BlockOutput, Bottleneck, FeedForward, Intermediate, NoNorm, Pooler, make_norm
+from .pretrained import TFMobileBertPreTrainedModel
 from .variables import seed_generators
 
 # Selects the tokens whose outputs the head needs: (T, size) and the length S -> (tokens, size).
 TokenSelection = Callable[[Any, Any], Any]
 
 
+@serializable
 class TFMobileBertEmbeddings(Brick):
     """Words, positions and segments: ids (B, S) -> (B, S, H).
 
@@ -38,8 +40,9 @@ class TFMobileBertEmbeddings(Brick):
     `training`, as in PyTorch, looking up the padding token sends no gradient to its row.
     """
 
-    def __init__(self, config: MobileBertConfig, *, initializer: Any, **kwargs: Any) -> None:
+    def __init__(self, config: MobileBertConfig, *, initializer: Any = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        initializer = initializer or weight_initializer(config.initializer_range)
         self.trigram_input = config.trigram_input
         self.padding_invariant = config.padding_invariant
         self.pad_token_id = None if config.pad_token_id is None else config.pad_token_id % config.vocab_size
@@ -97,17 +100,20 @@ class TFMobileBertEmbeddings(Brick):
         return self.dropout(x if self.LayerNorm is None else self.LayerNorm(x), training=training)
 
 
+@serializable
 class TFMobileBertLayer(Brick):
     """One block: into the bottleneck, attention, stacked feed-forward networks, and out again.
 
     After attention every token is processed independently, so with `select` the feed-forward networks run on the
-    selected tokens only.
+    selected tokens only. Takes states of (T, H) and the length S, or of (B, S, H), and returns the like and
+    the attention probabilities (B, N, S, S).
     """
 
     lists = ("ffn",)
 
-    def __init__(self, config: MobileBertConfig, index: int = 0, *, initializer: Any, **kwargs: Any) -> None:
+    def __init__(self, config: MobileBertConfig, index: int = 0, *, initializer: Any = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        initializer = initializer or weight_initializer(config.initializer_range)
         hidden, width, eps = config.hidden_size, config.true_hidden_size, config.layer_norm_eps
         norm_at = partial(_norm_at, config, index)
         activation = ACTIVATIONS[config.hidden_act]
@@ -161,6 +167,10 @@ class TFMobileBertLayer(Brick):
         select: TokenSelection | None = None,
         training: bool = False,
     ) -> Any:
+        if len(x.shape) == 3:  # from a model of the user's own
+            tokens = ops.reshape(x, (-1, x.shape[-1]))
+            y, probs = self.call(tokens, attention_bias, head_mask, ops.shape(x)[1], select, training)
+            return (y if select is not None else ops.reshape(y, ops.shape(x))), probs
         attended, probs = self.attend(x, attention_bias, head_mask, length, training)
         if select is not None:
             attended, x = select(attended, length), select(x, length)  # (tokens, W), (tokens, H)
@@ -214,6 +224,7 @@ def _attention(
     return Attention(query_size, value_size, *sizes, *norm, name="attention", **made)
 
 
+@serializable
 class TFMobileBertEncoder(Brick):
     """L blocks in a row: (B, S, H) -> (B, S, H). Inside, all tokens lie in one axis, T = B * S.
 
@@ -222,8 +233,9 @@ class TFMobileBertEncoder(Brick):
 
     lists = ("layer",)
 
-    def __init__(self, config: MobileBertConfig, *, initializer: Any, **kwargs: Any) -> None:
+    def __init__(self, config: MobileBertConfig, *, initializer: Any = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        initializer = initializer or weight_initializer(config.initializer_range)
         self.layer = [
             TFMobileBertLayer(config, i, initializer=initializer, dtype=self.dtype_policy, name=f"layer_{i}")
             for i in range(config.num_hidden_layers)
@@ -290,11 +302,15 @@ def _rematerialized(layer: TFMobileBertLayer, options: dict[str, Any], x: Any, *
     return result
 
 
+@serializable
 class TFMobileBertMainLayer(Brick):
     """Embeddings, encoder and pooler: what the bare model is, and what a task model holds as `mobilebert`."""
 
-    def __init__(self, config: MobileBertConfig, add_pooling_layer: bool, *, initializer: Any, **kwargs: Any) -> None:
+    def __init__(
+        self, config: MobileBertConfig, add_pooling_layer: bool = True, *, initializer: Any = None, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
+        initializer = initializer or weight_initializer(config.initializer_range)
         made = {"initializer": initializer, "dtype": self.dtype_policy}
         self.part("embeddings", TFMobileBertEmbeddings(config, name="embeddings", **made))
         self.part("encoder", TFMobileBertEncoder(config, name="encoder", **made))

@@ -27,16 +27,14 @@ from mobilebert_core.resizing import resized_vocabulary, surviving_features
 from mobilebert_core.weights import Weight, weight_table
 
 from . import lora, policies, quantization, resizing
+from .brick import changed_layers, restore_trainable, split_changed_layers
 from .calling import CallForms
 from .construction import array_to_write, mapped_device, own_variables, own_weights
 from .fit.loop import TrainedByKeras
 from .initializers import start_weight, weight_initializer
 from .keras_files import WholeKerasFiles
-from .layer_paths import set_trainable, trainable_flags
 from .transformers_surface import TransformersSurface
 from .variables import variable_array
-
-serializable = keras.saving.register_keras_serializable(package="mobilebert")
 
 
 class TFMobileBertPreTrainedModel(CallForms, TrainedByKeras, WholeKerasFiles, TransformersSurface):
@@ -237,30 +235,22 @@ class TFMobileBertPreTrainedModel(CallForms, TrainedByKeras, WholeKerasFiles, Tr
             "name": self.name,
             "trainable": self.trainable,
         }
-        beside = {
-            "lora": None if self.lora is None else dict(self.lora),
-            "quantized_layers": quantization.described(self),
-            "trainable_flags": trainable_flags(self),
-        }
-        return config | {name: value for name, value in beside.items() if value}
+        adapters = {} if self.lora is None else {"lora": dict(self.lora)}
+        return {**config, **adapters, **changed_layers(self)}
 
     @classmethod
     def from_config(cls, config: Any, custom_objects: Any = None, **kwargs: Any) -> Self:
         """A model with random weights from a MobileBertConfig, or from what `get_config` returned."""
         if isinstance(config, MobileBertConfig):
             return cls(config, **kwargs)
-        config = dict(config)
-        trainable, adapters = config.pop("trainable", True), config.pop("lora", None)
-        quantized, flags = config.pop("quantized_layers", {}), config.pop("trainable_flags", {})
+        config, changed = split_changed_layers(config)
+        adapters = config.pop("lora", None)
         model = cls(MobileBertConfig.from_dict(config.pop("config")), **config)
-        quantization.restore(model, quantized)
+        quantization.restore(model, changed.get("quantized_layers", {}))
         if adapters is not None:
-            model.enable_lora(**adapters)
-        else:
-            model.trainable = trainable
-        if flags:
-            model._trainable = trainable
-            set_trainable(model, flags)
+            model.enable_lora(**adapters)  # freezes all but them
+        if adapters is None or "trainable_flags" in changed or not changed.get("trainable", True):
+            restore_trainable(model, changed)
         return model
 
     _from_config = from_config

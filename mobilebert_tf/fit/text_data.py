@@ -135,6 +135,7 @@ class TextPreprocessor:
             for name, text in files.items():
                 (Path(folder) / Path(name).name).write_text(text, encoding="utf-8")
             tokenizer = AutoTokenizer.from_pretrained(folder, use_fast=config.pop("use_fast"))
+        tokenizer.name_or_path = ""  # the folder is gone
         return cls(tokenizer, **config)
 
 

@@ -41,7 +41,7 @@ DIFFERENCES = (
         ),
         keras=(
             "*(initializer)", "*.__init__(kwargs)", "*(made)", "*.build_head(dtype)", "make_norm(dtype)",
-            "make_norm(name)", "Brick*", "*.build", "*.build(input_shape)", "*.build_parts*",
+            "make_norm(name)", "*.build", "*.build(input_shape)", "*.build_parts*",
         ),
     ),
     Difference(

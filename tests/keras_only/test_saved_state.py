@@ -7,9 +7,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from mobilebert_core.errors import ConfigError
+from mobilebert_tf import TFMobileBertLayer, TFMobileBertMainLayer
 from mobilebert_tf.layer_paths import layers_by_path, trainable_flags
 from mobilebert_tf.variables import variable_array
-from tests.keras_only.fitting import build, data, plain, weights_of
+from tests.keras_only.fitting import SMALL, build, data, plain, weights_of
+from tests.tiny import tiny_config
 
 
 def freeze_encoder(model):
@@ -180,3 +183,84 @@ def test_shapes_of_outputs_without_a_call():
         assert found.logits.shape == (8, 2) and found.logits.dtype == "float32"
     choices = build("MultipleChoice")
     assert choices.compute_output_shape({"input_ids": (2, 4, 11)}) == {"logits": (2, 4)}
+
+
+@keras.saving.register_keras_serializable("tests")
+class OfLayers(keras.Model):
+    """A user's model that takes our layers apart."""
+
+    def __init__(self, main, block, **kwargs):
+        super().__init__(**kwargs)
+        self.main, self.block, self.own = main, block, keras.layers.Dense(2)
+
+    def call(self, ids, training=False):
+        states = self.main(ids, training=training).last_hidden_state
+        return self.own(self.block(states, training=training)[0])
+
+    def get_config(self):
+        parts = {name: keras.saving.serialize_keras_object(getattr(self, name)) for name in ("main", "block")}
+        return {**super().get_config(), **parts}
+
+    @classmethod
+    def from_config(cls, config):
+        parts = {name: keras.saving.deserialize_keras_object(config.pop(name)) for name in ("main", "block")}
+        return cls(**parts, **config)
+
+
+def test_our_layers_inside_users_models(tmp_path):
+    """In a subclass, with a frozen and a quantized layer inside, and in a Functional model."""
+    ids = data("Model")[0]["input_ids"]
+    config = tiny_config(**SMALL)
+    model = OfLayers(TFMobileBertMainLayer(config, add_pooling_layer=False), TFMobileBertLayer(config))
+    model(ids)
+    model.main.encoder.trainable = False
+    model.block.attention.self.query.quantize("int8")
+    model.compile("adam", "mse")
+    model.fit(ids, np.zeros((8, 11, 2)), verbose=0)
+    expected = variable_array(model(ids))
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert np.array_equal(variable_array(loaded(ids)), expected)
+    assert [v.shape for v in loaded.trainable_variables] == [v.shape for v in model.trainable_variables]
+    assert len(loaded.main.encoder.trainable_variables) == 0
+    for mine, theirs in zip(model.optimizer.variables, loaded.optimizer.variables, strict=True):
+        assert np.array_equal(variable_array(mine), variable_array(theirs))
+    inputs = keras.Input((None,), dtype="int32")
+    functional = keras.Model(inputs, keras.layers.Dense(2)(model.block(model.main(inputs).last_hidden_state)[0]))
+    expected = variable_array(functional(ids))
+    functional.save(tmp_path / "functional.keras")
+    loaded = keras.models.load_model(tmp_path / "functional.keras")
+    np.testing.assert_allclose(loaded(ids), expected, rtol=1e-6, atol=1e-7)
+
+
+def test_every_layer_is_made_again_by_its_configuration():
+    """Under the same names, with the same shapes and dtypes; those that read another part's weights say so."""
+    seen = set()
+    for name in ("PreTraining", "Model"):
+        model = build(name, dtype="mixed_bfloat16", tie_word_embeddings=name == "Model", classifier_activation=True)
+        for layer in layers_by_path(model).values():
+            if type(layer) in seen or layer is model or not type(layer).__module__.startswith("mobilebert_tf"):
+                continue
+            seen.add(type(layer))
+            if type(layer).__name__ == "PreTrainingHeads":
+                with pytest.raises(ConfigError, match="word_embeddings is the layer 'word_embeddings' of another part"):
+                    layer.get_config()
+                continue
+            again = type(layer).from_config(layer.get_config())
+            if not again.built:
+                again.build(layer._build_shapes_dict["input_shape"])
+            assert again.get_config() == layer.get_config()
+            assert [(v.name, v.shape, v.dtype) for v in again.weights] == [
+                (v.name, v.shape, v.dtype) for v in layer.weights
+            ]
+    assert len(seen) == 15
+
+
+def test_a_block_takes_texts_as_well_as_tokens():
+    config = tiny_config(**SMALL)
+    block = TFMobileBertLayer(config)
+    states = np.random.default_rng(0).standard_normal((3, 5, 48)).astype(np.float32)
+    texts, probs = block(states)
+    tokens, same = block(states.reshape(15, 48), length=5)
+    assert np.array_equal(variable_array(texts).reshape(15, 48), variable_array(tokens))
+    assert np.array_equal(probs, same) and texts.shape == (3, 5, 48)

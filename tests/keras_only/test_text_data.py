@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from mobilebert_core import MobileBertTokenizer, MobileBertTokenizerFast
+from mobilebert_core import AutoTokenizer, MobileBertTokenizer, MobileBertTokenizerFast
 from mobilebert_core.demo_model import DEMO_VOCABULARY
 from mobilebert_core.errors import InputError
 from mobilebert_tf import TextPreprocessor, text_dataset
@@ -187,3 +189,16 @@ def test_what_is_no_text(tokenizer):
 def test_wrong_arguments_are_explained(tokenizer, arguments, message):
     with pytest.raises(InputError, match=message):
         text_dataset(**{"texts": TEXTS, "tokenizer": tokenizer, **arguments})
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_a_configuration_is_stable_and_says_nothing_of_the_machine(tmp_path, fast):
+    MobileBertTokenizerFast(VOCABULARY, model_max_length=37).save_pretrained(tmp_path)
+    first = TextPreprocessor(AutoTokenizer.from_pretrained(str(tmp_path), use_fast=fast), pad=37)
+    configs = [first.get_config()]
+    for _ in range(2):
+        again = TextPreprocessor.from_config(configs[-1])
+        configs.append(again.get_config())
+    assert configs[0] == configs[1] == configs[2]
+    assert str(tmp_path.parent) not in json.dumps(configs[0]) and "name_or_path" not in json.dumps(configs[0])
+    assert same(again(TEXTS), first(TEXTS))

@@ -69,7 +69,7 @@ TEXTS = "text-classification"
         (TEXTS, "a.csv", "id,premise,hypothesis\n7,a,b\n", {}, [(2, {"text": "a", "text_pair": "b"}, {"id": "7"})]),
         (TEXTS, "a.csv", "q,text_pair\na,b\n", {"text_column": "q"}, [(2, {"text": "a"}, {})]),
         (TEXTS, "a.tsv", 'a "b"\tx\n', {"text_column": "1", "header": False}, [(1, {"text": 'a "b"'}, {})]),
-        (TEXTS, "a.tsv.gz", gzip.compress(b"text\r\na\r\n"), {}, [(2, {"text": "a"}, {})]),
+        (TEXTS, "a.tsv.gz", gzip.compress(b"text\r\na\r\n", mtime=0), {}, [(2, {"text": "a"}, {})]),
         (TEXTS, "a.txt", "a\r\rb\r", {}, [(1, {"text": "a"}, {}), (3, {"text": "b"}, {})]),
         (TEXTS, "a.txt", " \n", {}, []),
         (TEXTS, "a.jsonl", '"a"\n{"sentence": "b", "id": 1}\n{"text": "c", "text_pair": null}\n', {},
