@@ -86,7 +86,7 @@ class AnswerRecord:
             if earlier == now:
                 continue
             if name in ("model", "tokenizer"):
-                changes += [f"{name}: {change}" for change in changed_files(earlier, now)]
+                changes += [f"{name}: {change}" for change in changed_files(earlier, now or {})]
             else:
                 changes.append(f"{name} was {earlier!r}, now {now!r}")
         return changes
