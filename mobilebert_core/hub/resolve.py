@@ -122,8 +122,8 @@ def _check_name(name: str, asked: bool) -> None:
     if (not slash or os.path.isdir(owner)) and not asked:
         raise CheckpointNotFoundError(
             f"{name!r}: no file or directory here, and not looked up on the Hugging Face hub, where a name is "
-            f"`owner/name` and its owner no directory here. {nearest(name)} For the hub's pass revision='main', or call "
-            "from another directory."
+            f"`owner/name` and its owner no directory here. {nearest(name)} For the hub's pass revision='main', or "
+            "call from another directory."
         )
 
 
