@@ -88,17 +88,7 @@ def resolve(
         or local_files_only
         or any(each is not None for each in (revision, cache_dir, token, use_auth_token))
     )
-    if not is_repository_name(name):
-        raise CheckpointNotFoundError(
-            f"{name!r}: no file or directory here, and no name of a repository on the Hugging Face hub, which is "
-            f"`owner/name` of letters, digits, '-', '_' and '.'. {nearest(name)}"
-        )
-    owner, slash, _ = name.partition("/")
-    if (not slash or os.path.isdir(owner)) and not asked:
-        raise CheckpointNotFoundError(
-            f"{name!r}: no file or directory here, and not looked up on the Hugging Face hub, where a name is "
-            f"`owner/name` and its owner no directory here. {nearest(name)} For the hub's pass revision='main'."
-        )
+    _check_name(name, asked)
     if proxies:
         raise ConfigError(f"{name}: proxies is not taken; set the environment variables HTTPS_PROXY and HTTP_PROXY.")
     if token is not None and use_auth_token is not None:
@@ -121,6 +111,22 @@ def resolve(
         if not found and (repository.unreachable or not (config or weights)):
             raise repository.lacking(" or ".join(TOKENIZER_FILES[:2]))
     return repository.folder
+
+
+def _check_name(name: str, asked: bool) -> None:
+    """Raises CheckpointNotFoundError for no name of the hub, and for a mistyped path unless the hub is `asked` for."""
+    if not is_repository_name(name):
+        raise CheckpointNotFoundError(
+            f"{name!r}: no file or directory here, and no name of a repository on the Hugging Face hub, which is "
+            f"`owner/name` of letters, digits, '-', '_' and '.'. {nearest(name)}"
+        )
+    owner, slash, _ = name.partition("/")
+    if (not slash or os.path.isdir(owner)) and not asked:
+        raise CheckpointNotFoundError(
+            f"{name!r}: no file or directory here, and not looked up on the Hugging Face hub, where a name is "
+            f"`owner/name` and its owner no directory here. {nearest(name)} For the hub's pass revision='main', or "
+            "call from another directory."
+        )
 
 
 def has_path_form(name_or_path: str | os.PathLike[str]) -> bool:
