@@ -182,6 +182,11 @@ class MobileBertPipeline:
             inputs = listed(inputs)
         if isinstance(inputs, str | tuple | Mapping):
             return next(self._answers(self._counted([self._prepare(text, inputs, shared)])))
+        if hasattr(inputs, "columns"):  # of a table, iteration gives the names of its columns
+            raise InputError(
+                f"{self.task.name}: wanted texts, got a table ({type(inputs).__name__}). Pass one of its columns, or "
+                "its rows as mappings."
+            )
         if not isinstance(inputs, Iterable):
             raise InputError(
                 f"{self.task.name}: wanted a text, a mapping, a list or another iterable of them, got "

@@ -1,4 +1,4 @@
-"""What a model is built with when it is loaded: a device, and the variables that a user's class adds."""
+"""What a model is built with when it is loaded and what of it is written: devices, variables that a class adds."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ import numpy as np
 
 from mobilebert_core.checkpoints.call_keywords import one_device
 from mobilebert_core.checkpoints.own_weights import OwnWeights
+from mobilebert_core.checkpoints.targets import ModelToWrite
+from mobilebert_core.checkpoints.tensor_info import TensorInfo
 from mobilebert_core.errors import ConfigError
 from mobilebert_core.weights import Weight
 
 from .quantization import variable_value
+from .variables import variable_array
 
 
 def mapped_device(call: str, device_map: Any) -> AbstractContextManager[Any]:
@@ -32,6 +35,22 @@ def mapped_device(call: str, device_map: Any) -> AbstractContextManager[Any]:
     if name not in ("cpu:0", *devices):
         raise ConfigError(f"{call}: device_map={device_map!r} asks for {name}, which is not here. Pass 'auto'.")
     return keras.device(name)
+
+
+def model_to_write(model: Any, variant: str | None) -> ModelToWrite:
+    """A model as `save_pretrained` writes it; `variant` as there."""
+    weights = {w.full_name: w for w in model.weight_table()}
+    own = {} if "head" in vars(type(model)) else own_variables(model)
+    return ModelToWrite(
+        model.config,
+        model.head,
+        model.variable_dtype,
+        lambda name: array_to_write(model, weights[name]) if name in weights else variable_array(own[name]),
+        pooler=model._has_pooler,
+        own={name: TensorInfo(tuple(v.shape), model.variable_dtype) for name, v in own.items()},
+        architecture=type(model).__name__ if own else None,
+        variant=variant,
+    )
 
 
 def array_to_write(model: Any, weight: Weight) -> np.ndarray:

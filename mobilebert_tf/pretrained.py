@@ -16,8 +16,6 @@ from mobilebert_core.checkpoints.call_keywords import take_neutral
 from mobilebert_core.checkpoints.formats import OUTPUT_FORMATS
 from mobilebert_core.checkpoints.loading import Loading, prepare_loading
 from mobilebert_core.checkpoints.own_weights import OwnWeights
-from mobilebert_core.checkpoints.targets import ModelToWrite
-from mobilebert_core.checkpoints.tensor_info import TensorInfo
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.errors import ConfigError, InputError
 from mobilebert_core.files import directory_to_save_in
@@ -29,7 +27,7 @@ from mobilebert_core.weights import Weight, weight_table
 from . import lora, policies, quantization, resizing
 from .brick import changed_layers, restore_trainable, split_changed_layers
 from .calling import CallForms
-from .construction import array_to_write, mapped_device, own_variables, own_weights
+from .construction import mapped_device, model_to_write, own_variables, own_weights
 from .fit.loop import TrainedByKeras
 from .initializers import start_weight, weight_initializer
 from .keras_files import WholeKerasFiles
@@ -389,19 +387,7 @@ class TFMobileBertPreTrainedModel(CallForms, TrainedByKeras, WholeKerasFiles, Tr
         call = f"{type(self).__name__}.save_pretrained"
         take_neutral(call, kwargs, {"saved_model": ((None, False), "call export, which writes one")})
         last = push_after_saving(call, save_directory, push_to_hub, kwargs, type(self).__name__)
-        weights = {w.full_name: w for w in self.weight_table()}
-        own = {} if "head" in vars(type(self)) else own_variables(self)
-
-        model = ModelToWrite(
-            self.config,
-            self.head,
-            self.variable_dtype,
-            lambda name: array_to_write(self, weights[name]) if name in weights else variable_array(own[name]),
-            pooler=self._has_pooler,
-            own={name: TensorInfo(tuple(v.shape), self.variable_dtype) for name, v in own.items()},
-            architecture=type(self).__name__ if own else None,
-            variant=variant,
-        )
+        model = model_to_write(self, variant)
         output_format = OUTPUT_FORMATS["pytorch" if safe_serialization else "tensorflow"]
         output_format.written.write(directory_to_save_in(save_directory), model, max_shard_size)
         last()

@@ -14,12 +14,17 @@ def listed(values: Any) -> Any:
 
     Anything that is a `Sequence` or turns itself into a list does, so that none of these libraries is imported.
     """
-    if isinstance(values, str | bytes | list | tuple) or values is None:
+    if isinstance(values, str | bytes | list | tuple) or values is None or is_table(values):
         return values
     for name in ("tolist", "to_pylist", "to_list"):  # numpy, pandas and PyTorch; Arrow; Polars
         if callable(method := getattr(values, name, None)):
             return method()
     return list(values) if isinstance(values, Sequence) else values
+
+
+def is_table(values: Any) -> bool:
+    """Whether something has columns with names, so that it is no list of texts: a DataFrame, a data set, a table."""
+    return hasattr(values, "columns") or hasattr(values, "column_names")
 
 
 def listed_words(values: Any) -> Any:

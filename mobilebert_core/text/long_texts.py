@@ -11,6 +11,7 @@ from mobilebert_core.text.batch_rows import Row
 from mobilebert_core.text.encoding_options import EncodingOptions
 
 _CHARACTERS = 16  # looked at for a token that is wanted; prose has 5
+_GROWTH = 16  # of a beginning that was too short: little is tokenized again where all of a text is needed
 _WORTH_IT = 4  # times as long as the beginning: below that all of it is tokenized
 _AT_ONCE = 1 << 20  # characters of a long text that are counted together
 _SPECIAL_OF_PAIR = 3
@@ -92,7 +93,7 @@ class Beginnings:
             beginning = text[:size]
             if self.count(beginning) - self.margin >= wanted:
                 return beginning
-            size *= 2
+            size *= _GROWTH
         return text
 
 

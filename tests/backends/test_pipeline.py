@@ -216,6 +216,12 @@ def test_what_cannot_be_loaded_says_so(model, monkeypatch, tmp_path):
         load("text-classification", path, "torch")
 
 
+def test_a_table_is_no_list_of_texts(model, backend):
+    classify = load("text-classification", model("text-classification"), backend.name)
+    with pytest.raises(InputError, match=r"wanted texts, got a table \(Table\). Pass one of its columns"):
+        classify(pyarrow.table({"text": ["a"], "more": ["b"]}))
+
+
 def test_an_array_or_column_of_texts_is_a_list_of_inputs(model, backend):
     classify = load("text-classification", model("text-classification"), backend.name)
     texts = ["a", "cats", TEXT]

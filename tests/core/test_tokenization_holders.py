@@ -54,7 +54,22 @@ def test_what_holds_texts_is_a_list_of_them(tokenizer, holder):
     assert batch == tokenizer([["the", "fox"], ["a", "dog"]], is_split_into_words=True)
 
 
-WRONG = [np.array([1.5]), np.array(["a", 2.5], object), Series(["a", None]), {"the", "fox"}, {"the": 1}, b"the"]
+class Table(Series):
+    """As a DataFrame or a data set: what it lists are no texts."""
+
+    column_names = ("a", "b")
+
+
+WRONG = [
+    Table(["the", "fox"]),
+    pyarrow.table({"a": ["the"]}),
+    np.array([1.5]),
+    np.array(["a", 2.5], object),
+    Series(["a", None]),
+    {"the", "fox"},
+    {"the": 1},
+    b"the",
+]
 
 
 @pytest.mark.parametrize("wrong", WRONG)
