@@ -140,7 +140,7 @@ def _check_attention_mask(config: MobileBertConfig, head: Head, mask: Any, axes:
         if not probe.is_integer(mask) and probe.has_fractions(mask):
             raise InputError(
                 f"{head.class_name}: attention_mask must hold 1 for tokens that are seen and 0 for the others, got "
-                "fractions. A token is seen or not; what is added to the scores belongs into a 4-D mask of floats."
+                "fractions. What is to be added to the scores belongs into a 4-D mask of floats."
             )
     if rank == 4 and not probe.is_integer(mask) and not _is_bool(mask):
         bounds = probe.bounds(mask)

@@ -17,6 +17,11 @@ from .fields import (
     ConfigFields,
 )
 
+# More than any model has: a damaged file is found out before memory is asked for.
+MOST_LABELS = 1_000_000
+_MOST_PARAMETERS = 10**12
+_MOST_NETWORKS = 100_000  # feed-forward networks of all layers
+
 Values = Mapping[str, Any]  # of the fields, and of `true_hidden_size`
 
 
@@ -55,7 +60,7 @@ def faults(values: Values, building: bool) -> list[str]:
             wrong.append(f"{f.name} must be True or False, got {values[f.name]!r}")
     if not wrong:
         wrong += _conflicts(values)
-        wrong += _pruning_conflicts(values) if building else []
+        wrong += _pruning_conflicts(values) + _too_large(values) if building else []
     return wrong
 
 
@@ -101,6 +106,19 @@ def _pruning_conflicts(values: Values) -> list[str]:
         elif len(heads) >= count:
             wrong.append(f"pruned_heads leaves no attention head in layer {layer}")
     return wrong
+
+
+def _too_large(values: Values) -> list[str]:
+    words, hidden, width = values["vocab_size"], values["hidden_size"], values["true_hidden_size"]
+    layers, networks = values["num_hidden_layers"], values["num_feedforward_networks"]
+    if layers * networks > _MOST_NETWORKS or layers > _MOST_NETWORKS:
+        return [f"num_hidden_layers {layers} times num_feedforward_networks {networks} is above {_MOST_NETWORKS}"]
+    rows = words + values["max_position_embeddings"] + values["type_vocab_size"] + 3 * values["embedding_size"]
+    block = width * (4 * hidden + 2 * networks * values["intermediate_size"])
+    about = rows * max(hidden, values["embedding_size"]) + layers * block
+    if about > _MOST_PARAMETERS:
+        return [f"its sizes make about {about:.0e} parameters, wanted at most {_MOST_PARAMETERS:.0e}"]
+    return []
 
 
 def is_int(value: Any) -> bool:

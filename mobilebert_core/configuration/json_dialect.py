@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ConfigError
-from .checks import is_int
+from .checks import MOST_LABELS, is_int
 from .fields import ALWAYS_WRITTEN, WRITTEN_ACTIVATIONS, default_values, fields_marked
 
 # Fields that every transformers configuration may carry. They change nothing in MobileBERT; they are
@@ -108,10 +108,12 @@ def label_maps(
     num_labels = num_labels.item() if isinstance(num_labels, np.generic) else num_labels
     if num_labels is not None and (not is_int(num_labels) or num_labels < 1):
         raise ConfigError(f"MobileBertConfig: num_labels must be a whole number of at least 1, got {num_labels!r}.")
+    if num_labels is not None and num_labels > MOST_LABELS:  # before a name is made for each
+        raise ConfigError(f"MobileBertConfig: num_labels must be at most {MOST_LABELS}, got {num_labels}.")
     try:
         by_id = {int(k): v for k, v in id2label.items()} if id2label else None
         by_name = {k: int(v) for k, v in label2id.items()} if label2id else None
-    except (TypeError, ValueError, AttributeError) as e:
+    except (TypeError, ValueError, AttributeError, OverflowError) as e:
         raise ConfigError(f"MobileBertConfig: id2label maps numbers to names, label2id names to numbers: {e}") from e
     if by_id is None and by_name is not None:
         by_id = {v: k for k, v in sorted(by_name.items(), key=lambda item: item[1])}
@@ -122,6 +124,8 @@ def label_maps(
             f"MobileBertConfig: num_labels is {num_labels} but the label maps name {len(by_id)} labels "
             f"({', '.join(map(str, list(by_id.values())[:4]))}...). Give one of the two, or make them agree."
         )
+    if strange := [name for name in by_id.values() if not isinstance(name, str | int | float)]:
+        raise ConfigError(f"MobileBertConfig: id2label maps numbers to names, got the name {strange[0]!r}.")
     inverse = {name: i for i, name in by_id.items()}
     if by_name is not None and len(inverse) == len(by_id) and by_name != inverse:
         raise ConfigError(

@@ -208,3 +208,38 @@ def test_a_missing_file_says_what_is_there(tmp_path):
         MobileBertConfig.from_pretrained(tmp_path)
     with pytest.raises(OSError, match="no such directory"):
         MobileBertConfig.from_pretrained(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"num_labels": 10**9}, "num_labels must be at most 1000000, got 1000000000"),
+        ({"id2label": {"0": ["a"], "1": "b"}}, "id2label maps numbers to names, got the name .'a'."),
+        ({"id2label": {"0": {}, "1": "b"}}, "id2label maps numbers to names"),
+        ({"label2id": {"a": 1e400}}, "id2label maps numbers to names"),
+    ],
+)
+def test_label_maps_of_damaged_files(fields, message):
+    with pytest.raises(ConfigError, match=message):
+        MobileBertConfig.from_dict({"model_type": "mobilebert", **fields})
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"vocab_size": 10**12}, "about .* parameters, wanted at most"),
+        ({"max_position_embeddings": 10**11}, "about .* parameters"),
+        ({"intermediate_size": 10**10}, "about .* parameters"),
+        ({"num_hidden_layers": 10**9}, "num_hidden_layers 1000000000 times"),
+        ({"num_feedforward_networks": 10**8}, "num_feedforward_networks 100000000 is above"),
+    ],
+)
+def test_sizes_that_no_model_has_are_found_before_it_is_built(fields, message):
+    with pytest.raises(ConfigError, match=message):
+        MobileBertConfig(**fields).validate()
+
+
+@pytest.mark.parametrize("value", [[1], 5, "a", {0: 1}, {0: "a"}, {"a": [0]}, {0: [None]}])
+def test_pruned_heads_that_are_no_mapping_of_heads(value):
+    with pytest.raises(ConfigError, match="pruned_heads"):
+        MobileBertConfig(pruned_heads=value).validate()
