@@ -217,6 +217,7 @@ def check_no_text(config: MobileBertConfig, head: Head, labels: Mapping[str, Any
     Args:
         labels: by argument name; None where there are none.
     """
+    numbers = config.label2id or {}
     for task in head.tasks:
         text = text_among(task.labels_in(labels))
         if text is None:
@@ -229,10 +230,10 @@ def check_no_text(config: MobileBertConfig, head: Head, labels: Mapping[str, Any
                 + {"positions": "token", "choices": "choice"}.get(str(task.classes), "class")
                 + "."
             )
-        elif text in ("", *config.label2id):
+        elif text in ("", *numbers):
             do = f"config.label2id has their numbers: [model.config.label2id[name] for name in {task.label}]."
         else:
-            known = ", ".join(f"{name!r}: {number}" for name, number in list(config.label2id.items())[:3])
+            known = ", ".join(f"{name!r}: {number}" for name, number in list(numbers.items())[:3])
             do = (
                 f"config.label2id has {{{known}{', ...' if config.num_labels > 3 else ''}}}. Give the model your names "
                 "by label2id={name: number, ...}, e.g. in from_pretrained, and pass their numbers as labels."
@@ -251,10 +252,11 @@ def text_among(labels: Any) -> str | None:
     if not ("str" in kind or kind == "object" or kind.startswith(("<U", ">U", "|S"))):
         return None
     try:
-        first = next(iter(labels.reshape(-1)[:1] if hasattr(labels, "reshape") else labels), None)
+        first: Any = next(iter(labels.reshape(-1)[:1] if hasattr(labels, "reshape") else labels), None)
     except (TypeError, ValueError, RuntimeError, NotImplementedError):  # a placeholder of a graph
         return ""
-    first = first.numpy() if hasattr(first, "numpy") else first
+    if hasattr(first, "numpy"):
+        first = first.numpy()
     found = text_among(first) if isinstance(first, str | bytes | list | tuple) else None
     return found if found is not None or kind == "object" else ""
 

@@ -152,7 +152,8 @@ def _flat(labels: Any, scores: Any, weight: Any, counted: Any) -> Arranged:
     if weight is not None:
         weight = weight if len(weight.shape) == 2 else weight[:, None]
         weight = ops.reshape(ops.broadcast_to(weight, ops.shape(scores)), (-1, 1))
-    return Arranged(*(ops.reshape(a, (-1, 1)) for a in (labels, scores)), weight, ops.reshape(counted, (-1, 1)))
+    labels, scores, counted = (ops.reshape(array, (-1, 1)) for array in (labels, scores, counted))
+    return Arranged(labels, scores, weight, counted)
 
 
 def _by_row(sample_weight: Any, logits: Any) -> Any:
