@@ -23,7 +23,7 @@ from mobilebert_core.heads import Head, check_head
 from mobilebert_core.resizing import resized_vocabulary, surviving_features
 from mobilebert_core.weights import Weight, weight_table
 
-from . import lora, policies, quantization, resizing
+from . import lora, memory, policies, quantization, resizing
 from .brick import changed_layers, restore_trainable, split_changed_layers
 from .calling import CallForms
 from .fit.loop import TrainedByKeras
@@ -262,6 +262,7 @@ class TFMobileBertPreTrainedModel(CallForms, TrainedByKeras, keras.Model):
         """A model with random weights from a MobileBertConfig, or from what `get_config` returned."""
         if isinstance(config, MobileBertConfig):
             return cls(config, **kwargs)
+        memory.collect_unused()
         config, changed = split_changed_layers(config)
         adapters = config.pop("lora", None)
         model = cls(MobileBertConfig.from_dict(config.pop("config")), **config)
@@ -270,6 +271,7 @@ class TFMobileBertPreTrainedModel(CallForms, TrainedByKeras, keras.Model):
             model.enable_lora(**adapters)  # freezes all but them
         if adapters is None or "trainable_flags" in changed or not changed.get("trainable", True):
             restore_trainable(model, changed)
+        memory.loaded(model)
         return model
 
     _from_config = from_config
@@ -331,6 +333,7 @@ class TFMobileBertPreTrainedModel(CallForms, TrainedByKeras, keras.Model):
             CheckpointError: when weights are missing, unknown or mis-shaped, or the file is damaged.
             ConfigError: for a configuration of another model or an unknown keyword.
         """
+        memory.collect_unused()
         model_kwargs = {n: kwargs.pop(n) for n in list(kwargs) if n in ("add_pooling_layer", "name")}
         loading = prepare_loading(
             pretrained_model_name_or_path,
@@ -347,6 +350,7 @@ class TFMobileBertPreTrainedModel(CallForms, TrainedByKeras, keras.Model):
         model = cls(loading.config, initializer="zeros", dtype=dtype, **model_kwargs)
         quantization.refuse_quantized(f"{cls.__name__}.from_pretrained", model, "weights are loaded in floating point")
         model._assign(plan, loading.read)
+        memory.loaded(model)
         return (model, plan.loading_info()) if output_loading_info else model
 
     def _assign(self, plan: LoadPlan, read: Any) -> None:
