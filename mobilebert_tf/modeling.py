@@ -115,7 +115,7 @@ class TFMobileBertLayer(Brick):
         super().__init__(**kwargs)
         initializer = initializer or weight_initializer(config.initializer_range)
         hidden, width, eps = config.hidden_size, config.true_hidden_size, config.layer_norm_eps
-        norm_at = partial(_norm_at, config, index)
+        norm_at = partial(config.norm_in_block, index)
         activation = ACTIVATIONS[config.hidden_act]
         made = {"initializer": initializer, "dtype": self.dtype_policy}
         self.use_bottleneck = config.use_bottleneck
@@ -204,10 +204,6 @@ class TFMobileBertLayer(Brick):
         if self.key_query_shared_bottleneck:
             return self.bottleneck.attention(x), x, squeezed
         return x, x, squeezed
-
-
-def _norm_at(config: MobileBertConfig, layer: int, module: str) -> str:
-    return config.norm_at(f"encoder.layer.{layer}.{module}")
 
 
 def _attention(

@@ -27,8 +27,11 @@ def from_argument(dtype: Any, of_file: str | None) -> Any:
     return dtype
 
 
-def for_model(policies: Any, name: str, parts: Collection[str]) -> Any:
-    """The map with keys for the model of this name; also those that start with one of its parts."""
+def apply_map(model: Any, parts: Collection[str]) -> None:
+    """Gives a model whose policy is a map one with keys for its own name; also those that start with one of its parts."""
+    policies, name = model.dtype_policy, model.name
+    if not isinstance(policies, keras.dtype_policies.DTypePolicyMap):
+        return
     keys = {}
     for key in policies:
         first, _, rest = key.partition("/")
@@ -38,7 +41,7 @@ def for_model(policies: Any, name: str, parts: Collection[str]) -> Any:
             keys[key] = f"{name}/{rest}"
         else:
             keys[key] = key
-    return _map(policies, {keys[key]: policies[key] for key in policies})
+    model.dtype_policy = _map(policies, {keys[key]: policies[key] for key in policies})
 
 
 def check_used(model: keras.layers.Layer) -> None:

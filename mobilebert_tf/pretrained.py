@@ -24,7 +24,7 @@ from mobilebert_core.hub.pushing import push_after_saving
 from mobilebert_core.resizing import resized_vocabulary, surviving_features
 from mobilebert_core.weights import Weight, weight_table
 
-from . import lora, policies, quantization, resizing
+from . import lora, memory, policies, quantization, resizing
 from .brick import changed_layers, restore_trainable, split_changed_layers
 from .calling import CallForms
 from .construction import mapped_device, model_to_write, own_variables, own_weights
@@ -58,10 +58,7 @@ class TFMobileBertPreTrainedModel(CallForms, TrainedByKeras, WholeKerasFiles, Tr
         config.validate()
         check_head(config, self.head)
         super().__init__(autocast=False, **kwargs)
-        if isinstance(self.dtype_policy, keras.dtype_policies.DTypePolicyMap):
-            self.dtype_policy = policies.for_model(
-                self.dtype_policy, self.name, ("mobilebert", "cls", *self.head.modules)
-            )
+        policies.apply_map(self, ("mobilebert", "cls", *self.head.modules))
         self.config: MobileBertConfig = config
         self.lora: dict[str, Any] | None = None  # what enable_lora was called with
         if initializer is None:
@@ -241,6 +238,7 @@ class TFMobileBertPreTrainedModel(CallForms, TrainedByKeras, WholeKerasFiles, Tr
         """A model with random weights from a MobileBertConfig, or from what `get_config` returned."""
         if isinstance(config, MobileBertConfig):
             return cls(config, **kwargs)
+        memory.collect_unused()
         config, changed = split_changed_layers(config)
         adapters = config.pop("lora", None)
         model = cls(MobileBertConfig.from_dict(config.pop("config")), **config)
@@ -249,6 +247,7 @@ class TFMobileBertPreTrainedModel(CallForms, TrainedByKeras, WholeKerasFiles, Tr
             model.enable_lora(**adapters)  # freezes all but them
         if adapters is None or "trainable_flags" in changed or not changed.get("trainable", True):
             restore_trainable(model, changed)
+        memory.loaded(model)
         return model
 
     _from_config = from_config
@@ -321,6 +320,7 @@ class TFMobileBertPreTrainedModel(CallForms, TrainedByKeras, WholeKerasFiles, Tr
             CheckpointError: when weights are missing, unknown or mis-shaped, or the file is damaged.
             ConfigError: for a configuration of another model, or a keyword that is unknown or cannot be honoured.
         """
+        memory.collect_unused()
         model_kwargs = {n: kwargs.pop(n) for n in list(kwargs) if n in ("add_pooling_layer", "name")}
         derived: list[Self] = []  # of a class of the user's: built first, since only it knows its own weights
         policy, caller = dtype or torch_dtype, cls.__name__
@@ -348,6 +348,7 @@ class TFMobileBertPreTrainedModel(CallForms, TrainedByKeras, WholeKerasFiles, Tr
             model = derived[0] if derived else cls(loading.config, initializer="zeros", dtype=dtype, **model_kwargs)
             quantization.refuse_quantized(f"{caller}.from_pretrained", model, "weights are loaded in floating point")
             model._assign(loading)
+        memory.loaded(model)
         return (model, loading.plan.loading_info()) if output_loading_info else model
 
     def _assign(self, loading: Loading) -> None:

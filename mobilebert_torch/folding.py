@@ -41,12 +41,11 @@ def fold(model: Model, basis: str = "auto") -> Model:
         return state[names[full_name]].double().cpu().numpy()
 
     folded = folding.fold(model.config, read, AUTO if basis == "auto" else basis)
-    like = {"dtype": model.dtype, "device": model.device}
     replaced = {names[full_name] for full_name in folded.replaced}
     tied = {weight.name for weight in model.weight_table() if weight.tied_to is not None}
     tensors = {name: tensor.clone() for name, tensor in state.items() if name not in replaced | tied}
     for full_name, array in folded.arrays.items():
         name = full_name.removeprefix("mobilebert.") if model.head.bare else full_name
-        tensors[name] = torch.as_tensor(array).to(**like)
+        tensors[name] = torch.as_tensor(array).to(model.device, model.dtype)
     options = {"add_pooling_layer": model._has_pooler} if model.head.bare else {}
     return type(model)._of_tensors(folded.config, tensors, options).eval()

@@ -92,7 +92,7 @@ class MobileBertLayer(nn.Module):
     def __init__(self, config: MobileBertConfig, index: int = 0) -> None:
         super().__init__()
         hidden, width, eps = config.hidden_size, config.true_hidden_size, config.layer_norm_eps
-        norm_at = partial(_norm_at, config, index)
+        norm_at = partial(config.norm_in_block, index)
         activation = ACTIVATIONS[config.hidden_act]
         self.use_bottleneck = config.use_bottleneck
         self.use_bottleneck_attention = config.use_bottleneck_attention
@@ -165,10 +165,6 @@ class MobileBertLayer(nn.Module):
         return x, x, squeezed
 
 
-def _norm_at(config: MobileBertConfig, layer: int, module: str) -> str:
-    return config.norm_at(f"encoder.layer.{layer}.{module}")
-
-
 def _attention(config: MobileBertConfig, num_heads: int, normalization_type: str) -> Attention | JointAttention:
     """The attention of a block; which arrays it reads depends on the bottlenecks."""
     hidden, width, reads_hidden = config.hidden_size, config.true_hidden_size, query_reads_hidden(config)
@@ -219,7 +215,7 @@ class MobileBertEncoder(nn.Module):
             if probs is not None:
                 attentions.append(probs)
         if self.layer:
-            x = states[-1] if keep_states else self.layer[-1].in_units(x)
+            x = states[-1] if keep_states else layer.in_units(x)
         return x if select is None else select(x), tuple(states), tuple(attentions)
 
     def _recomputed(self, layer: nn.Module, arguments: tuple[Any, ...]) -> tuple[Tensor, Tensor | None]:

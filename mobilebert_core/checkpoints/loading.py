@@ -76,8 +76,7 @@ def prepare_loading(
     """
     call, overrides = f"{caller or head.class_name}.from_pretrained", dict(keywords)
     take_neutral(call, overrides)
-    hub = take_hub_keywords(overrides)
-    passed = name_or_path or ""
+    hub, passed = take_hub_keywords(overrides), name_or_path or ""
     check_fields(call, overrides)
     path = resolve(passed, config=config is None, weights=state_dict is None, variant=variant, **hub)
     if not isinstance(config, MobileBertConfig):
@@ -102,7 +101,8 @@ def prepare_loading(
     check_head(resolved, head)
     weights = weights_of(_of_the_file(found_config, overrides, resolved))
     weights.leave_out(allow_unknown)
-    resolved, found = resolve_ties(weights, resolved, head), ()
+    resolved = resolve_ties(weights, resolved, head)
+    found: tuple[str, ...] = ()
     if own is not None:
         parts = own(resolved)
         pooler, found = parts.pooler, take_own_weights(weights, parts, ignore_mismatched_sizes)

@@ -156,6 +156,10 @@ class ConfigFields:
         block_end = re.fullmatch(rf"encoder\.layer\.\d+\.{re.escape(end)}", module)
         return KEPT if module in self.kept_norms or (self.folding == "block" and block_end) else FOLDED
 
+    def norm_in_block(self, layer: int, module: str) -> str:
+        """`norm_at` for a module of a block: "ffn.0.output"."""
+        return self.norm_at(f"encoder.layer.{layer}.{module}")
+
     def heads_of_layer(self, layer: int) -> int:
         """Attention heads left in a layer after pruning."""
         return self.num_attention_heads - len(self.pruned_heads.get(layer, ()))

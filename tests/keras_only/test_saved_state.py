@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import gc
+import multiprocessing
+import pickle
+import weakref
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from mobilebert import pipeline
 from mobilebert_core.errors import ConfigError
-from mobilebert_tf import TFMobileBertLayer, TFMobileBertMainLayer
+from mobilebert_tf import TFMobileBertLayer, TFMobileBertMainLayer, memory
 from mobilebert_tf.layer_paths import layers_by_path, trainable_flags
 from mobilebert_tf.variables import variable_array
 from tests.keras_only.fitting import SMALL, build, data, plain, weights_of
@@ -264,3 +270,37 @@ def test_a_block_takes_texts_as_well_as_tokens():
     tokens, same = block(states.reshape(15, 48), length=5)
     assert np.array_equal(variable_array(texts).reshape(15, 48), variable_array(tokens))
     assert np.array_equal(probs, same) and texts.shape == (3, 5, 48)
+
+
+def test_loading_again_and_again_keeps_few_models(tmp_path, monkeypatch):
+    """Also without a collection by Python itself, which needs more objects than a few large models have."""
+    model = build("MaskedLM")
+    model.save(tmp_path / "model.keras")
+    model.save_pretrained(tmp_path)
+    size = sum(int(np.prod(v.shape)) for v in model.weights) * 4
+    monkeypatch.setattr(memory, "_LIMIT", 2.5 * size)
+    tokens = data("MaskedLM")[0]["input_ids"]
+    loads = (lambda: type(model).from_pretrained(tmp_path), lambda: keras.models.load_model(tmp_path / "model.keras"))
+    gc.collect()
+    gc.disable()
+    try:
+        for load in loads:
+            kept = [weakref.ref(load()) for _ in range(7)]
+            assert sum(reference() is not None for reference in kept) <= 3
+            in_use = load()
+            assert load() is not None and np.array_equal(in_use(tokens)[0], model(tokens)[0])
+    finally:
+        gc.enable()
+
+
+def answer(pipeline):
+    return pipeline("It was a fine day.", top_k=2)
+
+
+def test_a_pipeline_goes_to_another_process():
+    """A spawned one, which knows nothing of this one's graphs, with a pipeline that has recorded some."""
+    ours = pipeline("text-classification", backend="keras")
+    expected = answer(ours)
+    assert answer(pickle.loads(pickle.dumps(ours))) == expected
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        assert pool.apply(answer, (ours,)) == expected

@@ -1,0 +1,28 @@
+"""Models that nobody uses any more, whose memory Python finds late.
+
+A Keras model refers to itself, so that it goes only when Python looks for such circles, which it does by the number of
+its objects: a model of 100 MB has few.
+"""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from typing import Any
+
+import numpy as np
+
+_LIMIT = 1 << 26  # bytes of weights that may wait; small models are left to Python
+
+_loaded: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
+
+
+def collect_unused() -> None:
+    """Collects garbage if loaded models hold much; those in use stay."""
+    if sum(_loaded.values()) > _LIMIT:
+        gc.collect()
+
+
+def loaded(model: Any) -> None:
+    """Notes a model that was loaded."""
+    _loaded[model] = sum(int(np.prod(v.shape)) * np.dtype("float32").itemsize for v in model.weights)
