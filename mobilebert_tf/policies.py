@@ -28,7 +28,7 @@ def from_argument(dtype: Any, of_file: str | None) -> Any:
 
 
 def apply_map(model: Any, parts: Collection[str]) -> None:
-    """Gives a model whose policy is a map one with keys for its own name; also those that start with one of its parts."""
+    """Gives a model whose policy is a map one with keys for its own name, of keys that start with a part of it too."""
     policies, name = model.dtype_policy, model.name
     if not isinstance(policies, keras.dtype_policies.DTypePolicyMap):
         return

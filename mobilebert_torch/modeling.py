@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -211,11 +211,11 @@ class MobileBertEncoder(nn.Module):
             else:
                 x, probs = layer(*arguments)
             if keep_states:
-                states.append(layer.in_units(x))
+                states.append(cast(MobileBertLayer, layer).in_units(x))
             if probs is not None:
                 attentions.append(probs)
         if self.layer:
-            x = states[-1] if keep_states else layer.in_units(x)
+            x = states[-1] if keep_states else cast(MobileBertLayer, layer).in_units(x)
         return x if select is None else select(x), tuple(states), tuple(attentions)
 
     def _recomputed(self, layer: nn.Module, arguments: tuple[Any, ...]) -> tuple[Tensor, Tensor | None]:

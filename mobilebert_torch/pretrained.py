@@ -297,7 +297,7 @@ class MobileBertPreTrainedModel(TransformersSurface):
         check_values(cls.__name__, model)
         if device is not None:
             model.to(device)
-            model.hf_device_map = {"": device}
+            vars(model)["hf_device_map"] = {"": device}
         return (model, loading.plan.loading_info()) if output_loading_info else model
 
     @classmethod

@@ -363,7 +363,7 @@ class TokenizerBase(VirtualSubclass, TokenInventory):
         `push_to_hub` uploads the directory afterwards, with the keywords of `mobilebert_core.hub.pushing.push_folder`.
         """
         name = type(self).__name__
-        last = push_after_saving(f"{name}.save_pretrained", save_directory, push_to_hub, kwargs, name)
+        last = push_after_saving(f"{name}.save_pretrained", str(save_directory), push_to_hub, kwargs, name)
         general = {name: getattr(self, name) for name in GENERAL_DEFAULTS}
         config = tokenizer_config(general, self._splitting, self._config_extras, self._table, self._special)
         parts = self._splitting, self._table, self._special
