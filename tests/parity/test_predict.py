@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
 import os
@@ -10,6 +9,7 @@ import pty
 import re
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -185,13 +185,18 @@ def terminal(monkeypatch):
             monkeypatch.setattr(sys, "stdout", screen)
             assert main(["predict", *map(str, arguments)]) == 0
             monkeypatch.undo()
-        seen = b""
-        with open(master, "rb", closefd=True, buffering=0) as lines, contextlib.suppress(OSError):  # at the end
-            while some := lines.read(65536):  # what was written may come in parts
-                seen += some
-        return seen.decode().splitlines()
+        return seen_on(master)
 
     return run
+
+
+def seen_on(master: int) -> list[str]:
+    """The lines of a pseudo-terminal whose other end is closed: they come in several parts."""
+    seen = b""
+    with open(master, "rb", buffering=0) as screen, suppress(OSError):  # which is the end, on Linux
+        while part := screen.read(65536):
+            seen += part
+    return seen.decode().splitlines()
 
 
 INPUTS = {  # what is passed, and what the first line on a terminal must look like
@@ -254,8 +259,7 @@ def test_the_demo_model_at_a_terminal():
     command = [sys.executable, "-m", "mobilebert", "predict", "text-classification", "I love this!"]
     done = subprocess.run(command, stdin=slave, stdout=slave, stderr=subprocess.PIPE, cwd=ROOT)
     os.close(slave)
-    with open(master, "rb", buffering=0) as screen:
-        seen = screen.read(65536).decode().splitlines()
+    seen = seen_on(master)
     assert done.returncode == 0 and done.stderr == b""
     assert len(seen) == 1 and re.fullmatch(r"love  0\.\d{3}", seen[0])
 
