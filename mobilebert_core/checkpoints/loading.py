@@ -89,7 +89,7 @@ def prepare_loading(
         checkpoint = open_checkpoint(path, config_file, variant)
         if key_mapping:
             checkpoint = replace(checkpoint, file=RewrittenNames(checkpoint.file, key_mapping))
-        found_config = partial(checkpoint.config, config)
+        found_config: Callable[..., MobileBertConfig] = partial(checkpoint.config, config)
         resolved = found_config(**overrides)
         check_head(resolved, head)
         weights = checkpoint.weights(_of_the_file(found_config, overrides, resolved))

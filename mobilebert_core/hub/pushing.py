@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from ..checkpoints.call_keywords import check_fields
 from ..errors import BackendMissingError, ConfigError
@@ -20,14 +21,8 @@ PUSH_KEYWORDS = (
 _WITHOUT_EFFECT = ("save_function", "save_original_format", "save_peft_format")
 
 
-class Saved(Protocol):
-    """A model, a configuration or a tokenizer."""
-
-    def save_pretrained(self, save_directory: Any, **kwargs: Any) -> Any: ...
-
-
-def push_saved(saved: Saved, repo_id: str, **kwargs: Any) -> Any:
-    """Saves into a directory that is then removed, and uploads it; takes the keywords of `push_folder`.
+def push_saved(saved: Any, repo_id: str, **kwargs: Any) -> Any:
+    """Saves a model, configuration or tokenizer into a directory that is then removed, and uploads it; takes the keywords of `push_folder`.
 
     The others are those of `save_pretrained`. Returns what huggingface_hub does: the commit, and where it is.
     """
@@ -39,7 +34,7 @@ def push_saved(saved: Saved, repo_id: str, **kwargs: Any) -> Any:
 
 
 def push_folder(
-    folder: str | Path,
+    folder: str | os.PathLike[str],
     repo_id: str,
     *,
     kind: str = "model",
@@ -92,7 +87,7 @@ def push_folder(
 
 
 def push_after_saving(
-    call: str, folder: str | Path, push_to_hub: bool, keywords: dict[str, Any], kind: str
+    call: str, folder: str | os.PathLike[str], push_to_hub: bool, keywords: dict[str, Any], kind: str
 ) -> Callable[[], Any]:
     """What `save_pretrained` does last with the keywords that are for the hub: nothing, unless `push_to_hub`.
 

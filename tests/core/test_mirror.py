@@ -85,8 +85,8 @@ DIFFERENCES = (
         "The Trainer of transformers, accelerate and PEFT are around PyTorch's models alone.",
         torch=(
             "*Surface.*checkpointing*(*)", "*Surface.*activation_checkpointing*", "*Surface.*mask*",
-            "*Surface.*input_require_grads", "*Surface.set_attn*", "*Surface.add_model_tags*", "*Surface.is_custom_code",
-            "register_with_transformers",
+            "*Surface.*input_require_grads", "*Surface.set_attn*", "*Surface.add_model_tags*",
+            "*Surface.is_custom_code", "register_with_transformers",
         ),
     ),
     Difference(
