@@ -22,8 +22,9 @@ _WITHOUT_EFFECT = ("save_function", "save_original_format", "save_peft_format")
 
 
 def push_saved(saved: Any, repo_id: str, **kwargs: Any) -> Any:
-    """Saves a model, configuration or tokenizer into a directory that is then removed, and uploads it; takes the keywords of `push_folder`.
+    """Saves a model, configuration or tokenizer into a temporary directory and uploads that.
 
+    Takes the keywords of `push_folder`.
     The others are those of `save_pretrained`. Returns what huggingface_hub does: the commit, and where it is.
     """
     kwargs.pop("use_temp_dir", None)  # of transformers 4: there is no other place here
@@ -78,7 +79,7 @@ def push_folder(
         card.write_text(str(ModelCard(f"---\n{data.to_yaml()}\n---\n")), encoding="utf-8")
     return api.upload_folder(
         repo_id=repo_id,
-        folder_path=folder,
+        folder_path=Path(folder),
         commit_message=commit_message or f"Upload {kind}",
         commit_description=commit_description,
         revision=revision,
