@@ -24,8 +24,8 @@ _WITHOUT_EFFECT = ("save_function", "save_original_format", "save_peft_format")
 def push_saved(saved: Any, repo_id: str, **kwargs: Any) -> Any:
     """Saves a model, configuration or tokenizer into a temporary directory and uploads that.
 
-    Takes the keywords of `push_folder`.
-    The others are those of `save_pretrained`. Returns what huggingface_hub does: the commit, and where it is.
+    Takes the keywords of `push_folder` and of `save_pretrained`. Returns what huggingface_hub does: the commit, and
+    where it is.
     """
     kwargs.pop("use_temp_dir", None)  # of transformers 4: there is no other place here
     upload = {name: kwargs.pop(name) for name in PUSH_KEYWORDS if name in kwargs}
