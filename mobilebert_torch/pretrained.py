@@ -191,6 +191,8 @@ class MobileBertPreTrainedModel(TransformersSurface):
 
     # ------------------------------------------------------------------------------------------- files
 
+    hf_device_map: dict[str, Any]  # where `device_map` put the model
+
     @classmethod
     def from_config(cls, config: MobileBertConfig, **kwargs: Any) -> Self:
         """A model with random weights."""

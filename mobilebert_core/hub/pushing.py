@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from ..checkpoints.call_keywords import check_fields
 from ..errors import BackendMissingError, ConfigError
@@ -20,16 +21,11 @@ PUSH_KEYWORDS = (
 _WITHOUT_EFFECT = ("save_function", "save_original_format", "save_peft_format")
 
 
-class Saved(Protocol):
-    """A model, a configuration or a tokenizer."""
+def push_saved(saved: Any, repo_id: str, **kwargs: Any) -> Any:
+    """Saves a model, configuration or tokenizer into a temporary directory and uploads that.
 
-    def save_pretrained(self, save_directory: Any, **kwargs: Any) -> Any: ...
-
-
-def push_saved(saved: Saved, repo_id: str, **kwargs: Any) -> Any:
-    """Saves into a directory that is then removed, and uploads it; takes the keywords of `push_folder`.
-
-    The others are those of `save_pretrained`. Returns what huggingface_hub does: the commit, and where it is.
+    Takes the keywords of `push_folder` and of `save_pretrained`. Returns what huggingface_hub does: the commit, and
+    where it is.
     """
     kwargs.pop("use_temp_dir", None)  # of transformers 4: there is no other place here
     upload = {name: kwargs.pop(name) for name in PUSH_KEYWORDS if name in kwargs}
@@ -39,7 +35,7 @@ def push_saved(saved: Saved, repo_id: str, **kwargs: Any) -> Any:
 
 
 def push_folder(
-    folder: str | Path,
+    folder: str | os.PathLike[str],
     repo_id: str,
     *,
     kind: str = "model",
@@ -83,7 +79,7 @@ def push_folder(
         card.write_text(str(ModelCard(f"---\n{data.to_yaml()}\n---\n")), encoding="utf-8")
     return api.upload_folder(
         repo_id=repo_id,
-        folder_path=folder,
+        folder_path=Path(folder),
         commit_message=commit_message or f"Upload {kind}",
         commit_description=commit_description,
         revision=revision,
@@ -92,7 +88,7 @@ def push_folder(
 
 
 def push_after_saving(
-    call: str, folder: str | Path, push_to_hub: bool, keywords: dict[str, Any], kind: str
+    call: str, folder: str | os.PathLike[str], push_to_hub: bool, keywords: dict[str, Any], kind: str
 ) -> Callable[[], Any]:
     """What `save_pretrained` does last with the keywords that are for the hub: nothing, unless `push_to_hub`.
 

@@ -118,7 +118,7 @@ class MobileBertTokenizerFast(TokenizerBase):
         """
         renamed = dict(special_tokens_map or {})
         named = {name: renamed.get(str(token), token) for name, token in self._special.texts_by_name().items()}
-        additional = [renamed.get(token, token) for token in named.pop(ADDITIONAL, [])]
+        additional: list[str] = [renamed.get(token, token) for token in named.pop(ADDITIONAL, [])]
         additional += [str(token) for token in new_special_tokens or ()]
         first = [*map(str, named.values()), *additional]
         vocabulary = learnt_vocabulary(text_iterator, vocab_size, first, self._splitting, **kwargs)
