@@ -254,11 +254,20 @@ class TrainedByKeras(_Model):
         with self._explained():
             if isinstance(x, Mapping) and verbose == 0 and steps is None and not callbacks and self._runs_arrays():
                 return predict_arrays(self, x, batch_size or 32)
-            return super().predict(x, batch_size, verbose, steps, callbacks)
+            return self._as_output(super().predict(x, batch_size, verbose, steps, callbacks))
 
     def predict_on_batch(self, x: Any) -> Any:
         """As `keras.Model.predict_on_batch`, with the checks of `fit`."""
-        return super().predict_on_batch(prepared(self, x)[0])
+        return self._as_output(super().predict_on_batch(prepared(self, x)[0]))
+
+    def predict_step(self, *arguments: Any) -> Any:
+        outputs = super().predict_step(*arguments)
+        if keras.backend.backend() == "torch" and isinstance(outputs, Mapping):
+            return dict(outputs)  # Keras joins the batches by PyTorch's own tree, which need not know our outputs
+        return outputs
+
+    def _as_output(self, outputs: Any) -> Any:
+        return self.head.output(outputs) if type(outputs) is dict else outputs
 
     def _runs_arrays(self) -> bool:
         eager_or_shared = self.run_eagerly or getattr(self, "_distribute_strategy", None) is not None
