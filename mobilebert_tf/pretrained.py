@@ -43,6 +43,7 @@ class TFMobileBertPreTrainedModel(CallForms, TrainedByKeras, keras.Model):
 
     head: ClassVar[Head]
     built: bool
+    dtype_policy: Any
     config_class = MobileBertConfig
     base_model_prefix = "mobilebert"
     main_input_name = "input_ids"
