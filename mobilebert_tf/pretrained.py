@@ -47,6 +47,7 @@ class TFMobileBertPreTrainedModel(CallForms, TrainedByKeras, WholeKerasFiles, Tr
     """
 
     built: bool
+    dtype_policy: Any
 
     def __init__(self, config: MobileBertConfig, *, initializer: Any = None, **kwargs: Any) -> None:
         if not isinstance(config, MobileBertConfig):

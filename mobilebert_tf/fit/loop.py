@@ -265,12 +265,21 @@ class TrainedByKeras(_Model):
             if isinstance(x, Mapping) and verbose == 0 and steps is None and not callbacks and self._runs_arrays():
                 return predict_arrays(self, x, batch_size or 32)
             with self._current_graphs():
-                return super().predict(x, batch_size, verbose, steps, callbacks)
+                return self._as_output(super().predict(x, batch_size, verbose, steps, callbacks))
 
     def predict_on_batch(self, x: Any) -> Any:
         """As `keras.Model.predict_on_batch`, with the checks of `fit`."""
         with self._current_graphs():
-            return super().predict_on_batch(prepared(self, x)[0])
+            return self._as_output(super().predict_on_batch(prepared(self, x)[0]))
+
+    def predict_step(self, *arguments: Any) -> Any:
+        outputs = super().predict_step(*arguments)
+        if keras.backend.backend() == "torch" and isinstance(outputs, Mapping):
+            return dict(outputs)  # Keras joins the batches by PyTorch's own tree, which need not know our outputs
+        return outputs
+
+    def _as_output(self, outputs: Any) -> Any:
+        return self.head.output(outputs) if type(outputs) is dict else outputs
 
     @contextmanager
     def _current_graphs(self) -> Iterator[None]:

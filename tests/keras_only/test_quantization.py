@@ -154,3 +154,21 @@ def test_an_interrupted_run_goes_on(tmp_path):
                 assert interrupt and attempt == 0
         finals.append(weights_of(model))
     assert all(np.array_equal(a, b) for a, b in zip(*finals, strict=True))
+
+
+def test_a_policy_for_each_layer():
+    """Keys hold for any model of the class, whatever number Keras gives it, and a key of no layer is an error."""
+    query, words = "mobilebert/encoder/layer_0/attention/self/query", "mobilebert/embeddings/word_embeddings"
+    keys = {f"any_name/{query}": "int8_from_float32", words: "bfloat16", ".*/self/key": "bfloat16"}
+    policies = keras.dtype_policies.DTypePolicyMap("float32", {k: keras.dtype_policies.get(v) for k, v in keys.items()})
+    for model in (build("MaskedLM", dtype=policies), build("MaskedLM", dtype=policies)):
+        inside = model.mobilebert.encoder.layer[0].attention.self
+        assert inside.query.quantization_mode == "int8" and inside.value.quantization_mode is None
+        assert inside.key.variable_dtype == "bfloat16" and inside.value.variable_dtype == "float32"
+        assert model.mobilebert.embeddings.word_embeddings.variable_dtype == "bfloat16"
+        again = type(model).from_config(model.get_config())
+        assert [v.dtype for v in again.weights] == [v.dtype for v in model.weights]
+    assert set(policies) == set(keys)  # the caller's map is left as it was
+    policies = keras.dtype_policies.DTypePolicyMap("float32", {".*/qurey": keras.dtype_policies.get("bfloat16")})
+    with pytest.raises(ConfigError, match="dtype names layers that are not there: .*/qurey"):
+        build("MaskedLM", dtype=policies)

@@ -1,0 +1,38 @@
+"""The Keras models on PyTorch, in a process of its own: predict gives what a call gives, fit and saving work."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+SCRIPT = """
+import sys
+import keras, numpy as np
+from mobilebert_core.outputs import ModelOutput
+from tests.keras_only.fitting import build, data, plain
+
+assert keras.backend.backend() == "torch"
+model, (x, y) = build("SequenceClassification"), data("SequenceClassification")
+expected = model(x).logits.detach().numpy()
+found = model.predict(x, batch_size=3, verbose=0)
+assert isinstance(found, ModelOutput)
+np.testing.assert_allclose(found.logits, expected, rtol=1e-5, atol=1e-6)
+np.testing.assert_allclose(model.predict_on_batch(x).logits, expected, rtol=1e-5, atol=1e-6)
+model.compile("adam")
+model.fit(x, plain(y), verbose=0)
+model.save(sys.argv[1])
+loaded = keras.models.load_model(sys.argv[1])
+assert np.array_equal(loaded(x).logits.detach().numpy(), model(x).logits.detach().numpy())
+print("done")
+"""
+
+
+def test_on_pytorch(tmp_path):
+    environment = {**os.environ, "KERAS_BACKEND": "torch"}
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(tmp_path / "model.keras")],
+        capture_output=True, text=True, env=environment, cwd=Path(__file__).parents[2],
+    )  # fmt: skip
+    assert done.returncode == 0 and done.stdout.strip().endswith("done"), done.stderr[-3000:]
