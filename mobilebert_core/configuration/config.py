@@ -85,7 +85,7 @@ class MobileBertConfig(ConfigFields):
         if isinstance(descriptor, property):
             descriptor.__set__(self, value)
             return
-        if name in self.__dict__.get("extra", {}):  # a key of the user's own, which came from a file
+        if name in self.__dict__.get("extra", {}):  # a key of the user's own, read from a file
             self.extra[name] = value
             return
         if name not in self.__dataclass_fields__:
