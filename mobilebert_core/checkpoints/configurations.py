@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..configuration.config import MobileBertConfig
+from ..configuration.google_dialect import in_our_dialect
 from ..configuration.presets import PRESETS
 from ..errors import CheckpointError, CheckpointNotFoundError, ConfigError
 from ..files import CONFIG_FILE, read_json
@@ -49,7 +50,8 @@ class ConfigFile:
         path = home(self.path)
         folder = path.parent if path.name == CONFIG_FILE else path
         try:
-            return MobileBertConfig.from_dict(self.values, **{"name_or_path": str(folder), **overrides})
+            values = in_our_dialect(self.values)
+            return MobileBertConfig.from_dict(values, **{"name_or_path": str(folder), **overrides})
         except ConfigError as e:
             raise ConfigError(f"{folder}: {e}") from None
 
@@ -109,7 +111,8 @@ def google_json_config(source: ConfigFile) -> MobileBertConfig:
     """A JSON file beside a TF1 checkpoint: Google's own, or transformers', which names its model."""
     values = source.values
     try:
-        return MobileBertConfig.from_dict(values) if "model_type" in values else google_config(values)
+        ours = in_our_dialect(values)
+        return MobileBertConfig.from_dict(ours) if "model_type" in ours or ours != values else google_config(values)
     except ConfigError as e:
         raise ConfigError(f"{source.path}: {e}") from None
 

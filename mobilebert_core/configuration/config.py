@@ -25,6 +25,7 @@ from ..virtual_bases import VirtualSubclass
 from . import json_dialect
 from .checks import faults
 from .fields import ConfigFields, default_values
+from .google_dialect import in_our_dialect
 from .presets import PRESETS
 
 
@@ -89,6 +90,9 @@ class MobileBertConfig(VirtualSubclass, ConfigFields):
         descriptor = getattr(type(self), name, None)
         if isinstance(descriptor, property):
             descriptor.__set__(self, value)
+            return
+        if name in self.__dict__.get("extra", {}):  # a key of the user's own, read from a file
+            self.extra[name] = value
             return
         if name not in self.__dataclass_fields__:
             raise ConfigError(json_dialect.unknown_fields([name], self.__dataclass_fields__))
@@ -221,7 +225,9 @@ class MobileBertConfig(VirtualSubclass, ConfigFields):
         values = dict(config_dict)
         known = {*cls.__dataclass_fields__, *json_dialect.ALIASES, *json_dialect.INERT_FIELDS, *json_dialect.DERIVED}
         extra = {name: values.pop(name) for name in list(values) if name not in known}
+        extra |= {name: kwargs.pop(name) for name in list(kwargs) if name in extra}
         unused = {name: kwargs.pop(name) for name in list(kwargs) if name not in known}
+        json_dialect.name_near_misses(extra, values)
         if unused and not return_unused_kwargs:
             raise ConfigError(json_dialect.unknown_fields(unused, sorted(known)))
         config = cls(**json_dialect.overridden(values, kwargs))
@@ -230,7 +236,7 @@ class MobileBertConfig(VirtualSubclass, ConfigFields):
 
     @classmethod
     def from_json_file(cls, json_file: str | Path) -> Self:
-        return cls.from_dict(read_json(Path(json_file)))
+        return cls.from_dict(in_our_dialect(read_json(Path(json_file))))
 
     @classmethod
     def get_config_dict(
@@ -261,7 +267,7 @@ class MobileBertConfig(VirtualSubclass, ConfigFields):
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **kwargs: Any) -> Any:
-        """Reads config.json of a directory or of a name on the hub, or a JSON file.
+        """Reads config.json of a directory or of a name on the hub, or a JSON file, also of Google's code.
 
         `kwargs` override fields (see `from_dict`); `subfolder`, `revision` and the others of `hub.resolve` say
         where the file is.
@@ -272,7 +278,9 @@ class MobileBertConfig(VirtualSubclass, ConfigFields):
         """
         values, kwargs = cls.get_config_dict(pretrained_model_name_or_path, **kwargs)
         try:
-            return cls.from_dict(values, **{"name_or_path": str(pretrained_model_name_or_path), **kwargs})
+            return cls.from_dict(
+                in_our_dialect(values), **{"name_or_path": str(pretrained_model_name_or_path), **kwargs}
+            )
         except ConfigError as e:
             raise ConfigError(f"{pretrained_model_name_or_path}: {e}") from None
 

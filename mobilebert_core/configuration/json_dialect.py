@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import difflib
 import json
+import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -17,6 +18,8 @@ import numpy as np
 from ..errors import ConfigError
 from .checks import MOST_LABELS, is_int
 from .fields import ALWAYS_WRITTEN, WRITTEN_ACTIVATIONS, default_values, fields_marked
+
+logger = logging.getLogger(__name__)
 
 # Fields that every transformers configuration may carry. They change nothing in MobileBERT; they are
 # accepted, kept and written back, so that a file survives the trip.
@@ -150,6 +153,17 @@ def pruned_heads(value: Any, layers: int) -> Any:
 def dtype_name(value: Any) -> str | None:
     """The name of a dtype, however a framework or a file spells it."""
     return None if value is None else str(value).removeprefix("torch.").removeprefix("<dtype: '").removesuffix("'>")
+
+
+def name_near_misses(extra: Iterable[str], values: Mapping[str, Any]) -> None:
+    """Logs the keys of a file that are no fields but nearly one that the file lacks."""
+    lacking = [name for name in fields_marked(ALWAYS_WRITTEN) if name not in values]
+    for name in extra:
+        if close := difflib.get_close_matches(name, lacking, n=1, cutoff=0.8):
+            logger.warning(
+                "MobileBertConfig has no field %r, which the file has; it is kept and changes nothing. Did it mean %r?",
+                name, close[0],
+            )  # fmt: skip
 
 
 def unknown_fields(unknown: Iterable[str], known: Iterable[str]) -> str:

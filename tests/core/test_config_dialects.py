@@ -1,0 +1,96 @@
+"""A configuration file means one thing, whichever dialect it has and through whichever door it is read."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from mobilebert_core import MobileBertConfig
+from mobilebert_core.checkpoints.configurations import ConfigFile, google_json_config
+from mobilebert_core.errors import ConfigError
+
+# Google's own files: of the IB-BERT teacher, and of MobileBERT itself.
+TEACHER = {
+    "vocab_size": 30522, "hidden_size": 512, "embedding_size": 128, "intra_bottleneck_size": 1024,
+    "intermediate_size": 4096, "num_hidden_layers": 24, "num_attention_heads": 4, "hidden_act": "gelu",
+    "max_position_embeddings": 512, "type_vocab_size": 2, "trigram_input": True, "use_bottleneck": True,
+}  # fmt: skip
+STUDENT = {
+    **TEACHER, "intra_bottleneck_size": 128, "intermediate_size": 512, "hidden_act": "relu",
+    "key_query_shared_bottleneck": True, "num_feedforward_networks": 4, "normalization_type": "no_norm",
+    "use_bottleneck_attention": False, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.1,
+    "initializer_range": 0.02, "classifier_activation": False,
+}  # fmt: skip
+BERT = {
+    "vocab_size": 30522, "hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12,
+    "intermediate_size": 3072, "hidden_act": "gelu", "max_position_embeddings": 512, "type_vocab_size": 2,
+}  # fmt: skip
+DOORS = {
+    "file": MobileBertConfig.from_pretrained,
+    "directory": lambda path: MobileBertConfig.from_pretrained(path.parent),
+    "json": MobileBertConfig.from_json_file,
+    "checkpoint": lambda path: ConfigFile(path).configuration(),
+    "TF1": lambda path: google_json_config(ConfigFile(path)),
+}
+
+
+@pytest.fixture(params=DOORS)
+def read(request, tmp_path):
+    def read(values):
+        path = tmp_path / "config.json"
+        path.write_text(json.dumps(values))
+        return DOORS[request.param](path)
+
+    return read
+
+
+def test_googles_files_mean_what_googles_code_makes_of_them(read):
+    teacher = read(TEACHER)
+    assert teacher.num_feedforward_networks == 1 and teacher.normalization_type == "layer_norm"
+    assert not teacher.key_query_shared_bottleneck and teacher.hidden_act == "gelu_new"
+    student = read(STUDENT)
+    assert student.num_feedforward_networks == 4 and student.normalization_type == "no_norm"
+    assert student.key_query_shared_bottleneck and student.hidden_act == "relu"
+
+
+def test_files_of_transformers_keep_their_defaults(read):
+    for sign in ({"model_type": "mobilebert"}, {"layer_norm_eps": 1e-12}, {"architectures": ["MobileBertModel"]}):
+        config = MobileBertConfig.from_dict({**TEACHER, **sign})
+        assert config.num_feedforward_networks == 4 and config.hidden_act == "gelu"
+        if "model_type" in sign:
+            assert read({**TEACHER, **sign}).num_feedforward_networks == 4
+
+
+def test_a_bert_is_refused(read):
+    with pytest.raises(ConfigError, match="configuration of a BERT.*no model_type.*intra_bottleneck_size"):
+        read(BERT)
+    with pytest.raises(ConfigError, match="configuration of a BERT"):
+        read({**BERT, "layer_norm_eps": 1e-12, "pad_token_id": 0})
+    assert read({**BERT, "model_type": "mobilebert", "num_attention_heads": 4}).hidden_size == 768
+
+
+def test_nearly_a_field_is_named(read, caplog):
+    values = {"model_type": "mobilebert", "bottleneck_size": 64, "my_own_key": 1}
+    config = read(values)
+    assert "no field 'bottleneck_size'" in caplog.text and "Did it mean 'intra_bottleneck_size'?" in caplog.text
+    assert "my_own_key" not in caplog.text
+    assert config.intra_bottleneck_size == 128 and config.bottleneck_size == 64
+    caplog.clear()
+    read({**values, "intra_bottleneck_size": 128})  # the field itself is there
+    assert not caplog.text
+
+
+def test_keys_of_the_users_own_may_be_assigned(read, tmp_path):
+    config = read({"model_type": "mobilebert", "my_own_key": 1})
+    config.my_own_key = 2
+    config.update({"my_own_key": config.my_own_key + 1})
+    copied = config.copy(my_own_key=4)
+    assert (config.my_own_key, copied.my_own_key) == (3, 4)
+    copied.save_pretrained(tmp_path / "saved")
+    again = MobileBertConfig.from_pretrained(tmp_path / "saved", my_own_key=5)
+    assert json.loads((tmp_path / "saved" / "config.json").read_text())["my_own_key"] == 4 and again.my_own_key == 5
+    with pytest.raises(ConfigError, match="has no field 'my_own_kex'"):
+        config.my_own_kex = 3
+    with pytest.raises(ConfigError, match="has no field 'my_own_kex'"):
+        config.update({"my_own_kex": 3})
