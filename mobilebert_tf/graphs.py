@@ -26,6 +26,10 @@ class RecordedGraphs:
         self._state: Hashable = None
         self._graphs: dict[Hashable, Callable[[Mapping[str, Any]], Any]] = {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the graphs, which belong to their process."""
+        return {**vars(self), "_graphs": {}, "_state": None}
+
     def __call__(self, arrays: Mapping[str, Any], state: Hashable = None) -> Any:
         """The function's result. When `state` is not that of the last call, the graphs recorded so far are dropped."""
         if keras.backend.backend() != "tensorflow":
