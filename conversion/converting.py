@@ -86,7 +86,7 @@ def convert(
         check_free(path, output_format, checkpoint, overwrite)
         described = checkpoint.config(config)
         file = checkpoint.weights(described)
-        chosen = natural_head(file, described) if head is None else _named_head(head)
+        chosen = _named_head(head) if head else natural_head(file, described)
         done = Conversion(checkpoint.path, checkpoint.description, path, output_format, described, chosen, dtype)
         done.notes += check_unchanged(checkpoint)
         model = _settle(done, file, dtype, drop, head is not None, say)
@@ -104,16 +104,16 @@ def convert(
         _read_back(staged, model, written)
         hashes = file_hashes(staged, checkpoint)
         if verifier is not None:
-            say("parity")
-            done.report = _held(verifier, path, checkpoint.path)
+            done.report = _held(verifier, path, checkpoint.path, say)
         say("publish")
         write_provenance(staged, done, checkpoint, hashes)
         done.files = settle(save, path, output_format, checkpoint, overwrite)
     return done
 
 
-def _held(verifier: Verifier, path: Path, source: Path) -> Report:
+def _held(verifier: Verifier, path: Path, source: Path, say: Callable[[str], None]) -> Report:
     """The measurement. Raises ParityError when something deviates too far, or nothing could be measured."""
+    say("parity")
     try:
         report = verifier.report()
     except ParityError as e:

@@ -24,15 +24,15 @@ class Watch:
     """
 
     def __init__(self, model: Any) -> None:
-        self._model = model
+        self.model = model
         self._seen: list[tuple[Any, int, Any, Any, list[tuple[Any, Any]]]] = []
         self._config: Any = None
 
     def look(self) -> None:
         """Remembers the model as it is now."""
-        self._config = (self._model.config, dict(vars(self._model.config)))
+        self._config = (self.model.config, dict(vars(self.model.config)))
         self._seen = []
-        for layer in self._model._flatten_layers():
+        for layer in self.model._flatten_layers():
             own = vars(layer)
             model = isinstance(layer, keras.Model)
             keys = {n for n in own.keys() - _OF_KERAS if not n.startswith("_self_")}  # TensorFlow's: of checkpoints
@@ -44,7 +44,7 @@ class Watch:
 
     def changed(self) -> bool:
         """True where `look` would find something else than it did, or has not been called."""
-        if not self._seen or self._config[0] is not self._model.config or self._config[1] != vars(self._config[0]):
+        if not self._seen or self._config[0] is not self.model.config or self._config[1] != vars(self._config[0]):
             return True
         try:
             for own, size, take, attributes, inside in self._seen:
@@ -77,6 +77,10 @@ class RecordedGraphs:
         self._watch = Watch(model)
         self._jit_compile = jit_compile
         self._graphs: dict[Hashable, Callable[[Mapping[str, Any]], Any]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the graphs, which belong to their process."""
+        return {**vars(self), "_graphs": {}, "_watch": Watch(self._watch.model)}
 
     def __call__(self, arrays: Mapping[str, Any]) -> Any:
         """The function's result."""

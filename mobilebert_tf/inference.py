@@ -40,10 +40,6 @@ class Runner:
         require_trained(head, path, info)
         return cls(model, device)
 
-    def __reduce__(self) -> Any:
-        """Pickles the model alone: a recorded graph belongs to its process."""
-        return type(self), (self.model,)
-
     def run(self, batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The outputs by name, in float32 where the model computes in less."""
         outputs = {n: keras.ops.convert_to_numpy(v) for n, v in self._graphs(batch).items()}

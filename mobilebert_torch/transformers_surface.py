@@ -7,7 +7,7 @@ mobilebert_tf/transformers_surface.py.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.errors import InputError
 from mobilebert_core.heads import OWN_HEAD, Head
-from mobilebert_core.hub.pushing import Saved, push_saved
+from mobilebert_core.hub.pushing import push_saved
 from mobilebert_core.inputs import DUMMY_IDS
 from mobilebert_core.virtual_bases import VirtualSubclass
 
@@ -208,7 +208,7 @@ class TransformersSurface(VirtualSubclass, nn.Module):
         `max_shard_size` and `safe_serialization` are those of `save_pretrained`.
         """
         tags = [*(self.model_tags or ()), *(kwargs.pop("tags", None) or ())]
-        return push_saved(cast(Saved, self), repo_id, tags=tags, **kwargs)
+        return push_saved(self, repo_id, tags=tags, **kwargs)
 
 
 def _require_gradients(module: nn.Module, inputs: Any, output: Tensor) -> None:
