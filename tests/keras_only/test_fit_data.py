@@ -181,10 +181,10 @@ def wrong_data():
         ),
         "fewer labels": ((x, labels[:5]), r"labels has shape \(5,\), wanted \(8,\) to match the logits \(8, 2\)"),
         "labels of another shape": ((rows((x, np.zeros((8, 3), int))).batch(8, True),), r"labels has shape \(8, 3\)"),
-        "floats": ((x, labels.astype(float)), "takes whole numbers (8,), one class per text"),
+        "floats": ((x, labels.astype(float)), "takes whole numbers .8,., one class per text"),
         "floats in a dataset": (
             (rows((x, labels.astype(float))).batch(8, True),),
-            "takes whole numbers (8,), one class",
+            "takes whole numbers .8,., one class",
         ),
         "a class too many": ((x, labels + 5), "labels must lie in 0..1"),
         "labels by another name": ((x, {"label": labels}), r"y has \['label'\], wanted \['labels'\]"),
