@@ -78,8 +78,7 @@ def convert(
         raise ConfigError("convert: wanted a place to write to, got an empty name. For this directory pass '.'.")
     path = Path(destination)
     output_format = output_format_for(path, to)
-    if dtype not in ("auto", *DTYPES):
-        raise ConfigError(f"dtype must be 'auto' or one of {', '.join(DTYPES)}, got {dtype!r}.")
+    _check_dtype(dtype)
     with ExitStack() as stack:
         verifier = None if parity == "none" else stack.enter_context(Verifier(parity))
         checkpoint = open_checkpoint(resolve(source, config=config is None, weights=True, tokenizer=True))
@@ -88,7 +87,7 @@ def convert(
         file = checkpoint.weights(described)
         chosen = _named_head(head) if head else natural_head(file, described)
         done = Conversion(checkpoint.path, checkpoint.description, path, output_format, described, chosen, dtype)
-        done.notes += check_unchanged(checkpoint)
+        done.notes.extend(check_unchanged(checkpoint))
         model = _settle(done, file, dtype, drop, head is not None, say)
         if verifier is not None:
             verifier.run_source(checkpoint.path, model, drop)
@@ -109,6 +108,11 @@ def convert(
         write_provenance(staged, done, checkpoint, hashes)
         done.files = settle(save, path, output_format, checkpoint, overwrite)
     return done
+
+
+def _check_dtype(dtype: str) -> None:
+    if dtype not in ("auto", *DTYPES):
+        raise ConfigError(f"dtype must be 'auto' or one of {', '.join(DTYPES)}, got {dtype!r}.")
 
 
 def _held(verifier: Verifier, path: Path, source: Path, say: Callable[[str], None]) -> Report:
