@@ -328,11 +328,19 @@ class TrainedByKeras(_Model):
     def export(self, filepath: Any, format: str = "tf_saved_model", input_signature: Any = None, **kwargs: Any) -> Any:
         """As `keras.Model.export`, with int32 input_ids, attention_mask and token_type_ids of any size.
 
-        LiteRT needs fixed sizes: there the default is (1, 128).
+        States and attentions, if the configuration asks for them, are outputs "hidden_states_0", "hidden_states_1" ...
         """
         if input_signature is None:
-            shape: tuple[int | None, ...] = (1, 128) if format == "litert" else (None, None)
-            if self.head.per_choice:
-                shape = (shape[0], 2 if format == "litert" else None, shape[1])
+            shape = (None,) * (3 if self.head.per_choice else 2)
             input_signature = [{n: keras.InputSpec(shape=shape, dtype="int32", name=n) for n in TEXT_INPUTS}]
+        if self.config.output_hidden_states or self.config.output_attentions:  # an exported graph has no tuples
+            whole = self.as_functional()
+            flat: dict[str, Any] = {}
+            for name, value in whole.output.items():
+                flat |= (
+                    {f"{name}_{i}": each for i, each in enumerate(value)} if isinstance(value, tuple) else {name: value}
+                )
+            return keras.Model(whole.input, flat).export(
+                filepath, format=format, input_signature=input_signature, **kwargs
+            )
         return super().export(filepath, format=format, input_signature=input_signature, **kwargs)

@@ -276,6 +276,38 @@ def test_remat_changes_no_gradient():
         np.testing.assert_allclose(tf.convert_to_tensor(one), tf.convert_to_tensor(other), rtol=1e-4, atol=1e-6)
 
 
+def test_an_export_has_states_as_outputs(tmp_path):
+    model = build("Model", output_hidden_states=True, output_attentions=True)
+    model.export(tmp_path / "saved", verbose=False)
+    x, _ = data("Model", batch=2)
+    saved = tf.saved_model.load(tmp_path / "saved")
+    found = saved.serve({n: tf.constant(v) for n, v in x.items()})
+    expected = model(x)
+    states = {f"hidden_states_{i}": state for i, state in enumerate(expected.hidden_states)}
+    states |= {f"attentions_{i}": probs for i, probs in enumerate(expected.attentions)}
+    assert set(found) == {"last_hidden_state", "pooler_output", *states}
+    for key, value in states.items():
+        np.testing.assert_allclose(found[key], value, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.filterwarnings(
+    "ignore:.*tf.lite.Interpreter is deprecated:UserWarning"
+)  # as its successor is no extra yet
+@pytest.mark.parametrize("name", ["QuestionAnswering", "MultipleChoice"])
+def test_litert_takes_any_size_without_operators_of_tensorflow(tmp_path, name):
+    model = build(name)
+    model.export(tmp_path / "model.tflite", format="litert", verbose=False)
+    interpreter = tf.lite.Interpreter(model_path=str(tmp_path / "model.tflite"))
+    assert not [each for each in interpreter._get_ops_details() if "Flex" in each["op_name"]]
+    run = interpreter.get_signature_runner()
+    for batch in (1, 3):
+        x, _ = data(name, batch=batch)
+        found, expected = run(**x), model(x)
+        assert set(found) == set(expected)
+        for key in expected:
+            np.testing.assert_allclose(found[key], expected[key], rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize("name", ["Model", "MultipleChoice"])
 def test_export_takes_any_size(tmp_path, name):
     model = build(name)
