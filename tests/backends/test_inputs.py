@@ -42,7 +42,7 @@ def model(backend):
         ),
         ({"input_ids": IDS, "attention_mask": (IDS - 1) - 1e4}, "attention_mask must hold 1"),
         ({"input_ids": IDS, "attention_mask": np.full((2, 5), np.nan)}, "attention_mask must hold 1"),
-        ({"input_ids": IDS, "attention_mask": np.ones((2, 2, 5, 5), np.float32)}, "added to the scores.*up to 1"),
+        ({"input_ids": IDS, "attention_mask": np.ones((2, 1, 5, 5), np.float32)}, "added to the scores.*up to 1"),
         ({"input_ids": IDS, "token_type_ids": IDS[:, :3]}, r"token_type_ids has shape .2, 3., wanted .2, 5."),
         ({"input_ids": IDS, "head_mask": np.ones(3, np.float32)}, r"head_mask has shape .3,., wanted .4,."),
         ({"input_ids": IDS, "labels": IDS * 4}, "labels must lie in 0..3, or be -100.*from 4 to 4"),
@@ -70,7 +70,7 @@ def test_choices_need_their_axis(backend):
 
 def test_integer_labels_of_several_classes_are_explained(backend):
     model = backend.build("SequenceClassification", tiny_config(num_labels=3))
-    with pytest.raises(InputError, match="problem_type='multi_label_classification'"):
+    with pytest.raises(InputError, match=r"'multi_label_classification' takes floats \(2, 3\)"):
         backend.call(model, {"input_ids": IDS, "labels": np.ones((2, 3), np.int32)})
 
 
