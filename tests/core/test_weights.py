@@ -87,7 +87,8 @@ def test_transformers_has_the_same_names_and_shapes(branch):
 OTHER_VALUES = {
     "hidden_act": "gelu", "normalization_type": "layer_norm", "problem_type": "regression", "pad_token_id": 1,
     "classifier_dropout": 0.5, "pruned_heads": {0: [1]}, "architectures": ["MobileBertForMaskedLM"],
-    "folding": "all", "kept_norms": ["encoder.layer.0.output"], "dtype": "float16", "name_or_path": "elsewhere", "attn_implementation": "eager",
+    "folding": "all", "kept_norms": ["encoder.layer.0.output"],
+    "dtype": "float16", "name_or_path": "elsewhere", "attn_implementation": "eager",
     "id2label": {0: "a", 1: "b", 2: "c"}, "label2id": {"a": 0, "b": 1, "c": 2},
 }  # fmt: skip
 
