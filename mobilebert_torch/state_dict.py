@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mobilebert_core.checkpoints.names.torch import without_inner_wrappers
 from mobilebert_core.checkpoints.tensor_info import TensorInfo
+from mobilebert_core.configuration.fields import DTYPES
 from mobilebert_core.errors import CheckpointError
 
 # What stands in the place of a weight, and what then is to be done.
@@ -53,9 +54,17 @@ class StateDict:
         self.stored = {n: TensorInfo(tuple(t.shape), str(t.dtype).removeprefix("torch.")) for n, t in tensors.items()}
 
     def check_complete(self, place: str, cls: str, names: Iterable[str]) -> None:
-        """Raises CheckpointError where a weight is absent, with what stands in its place."""
+        """Raises CheckpointError where a weight is absent, with what stands in its place, or no floating point."""
+        names = list(names)
         absent = [name for name in names if name not in self.stored]
         if not absent:
+            whole = [name for name in names if self.stored[name].dtype not in DTYPES]
+            if whole:
+                raise CheckpointError(
+                    f"{place}: wanted weights in floating point, got {len(whole)} others, the first {whole[0]} "
+                    f"({self.stored[whole[0]].dtype}); nothing was written. Save before weights are quantized, or pass "
+                    "the state dict with their values."
+                )
             return
         advice = "Gather the whole state dict first"
         for name in absent:

@@ -12,6 +12,7 @@ import torch
 import torch.multiprocessing as mp
 from torch.export import Dim
 
+from mobilebert_core.errors import CheckpointError
 from mobilebert_core.heads import HEADS
 from mobilebert_torch import MODEL_CLASSES
 from mobilebert_torch.attention import SelfAttention
@@ -213,3 +214,11 @@ def test_two_processes_train_as_one(tmp_path):
     found = np.load(tmp_path / "found.npz")
     for name, parameter in model.named_parameters():
         np.testing.assert_allclose(found[name], parameter.detach().numpy(), rtol=1e-4, atol=1e-6, err_msg=name)
+
+
+def test_whole_numbers_are_no_weights(tmp_path):
+    model = MODEL_CLASSES["Model"](tiny_config())
+    state = {name: (tensor * 100).to(torch.int8) for name, tensor in model.state_dict().items()}
+    with pytest.raises(CheckpointError, match=r"wanted weights in floating point, got \d+ others, the first .* .int8."):
+        model.save_pretrained(tmp_path / "saved", state_dict=state)
+    assert not (tmp_path / "saved").exists()
