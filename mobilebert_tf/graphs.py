@@ -5,6 +5,7 @@ TensorFlow is imported when it is needed, because Keras may run on another backe
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Hashable, Mapping
 from operator import itemgetter
 from typing import Any
@@ -16,22 +17,26 @@ KINDS = 16  # graphs that are kept at once: one for each combination of names, r
 # What Keras keeps in every layer, but for what decides how the layer computes. Weights and inner layers are attributes.
 _OF_KERAS = frozenset(vars(keras.layers.Layer(name="layer")))
 
+# Models may share layers, and whoever records one may build them: one thread at a time records.
+_RECORDING = threading.RLock()
+
 
 class Watch:
     """Says whether a model computes as it did: the same layers with the same attributes, by identity.
 
     Values of weights may change. Looking takes about as long as listing the weights.
+    Threads may ask while one looks.
     """
 
     def __init__(self, model: Any) -> None:
         self.model = model
-        self._seen: list[tuple[Any, int, Any, Any, list[tuple[Any, Any]]]] = []
-        self._config: Any = None
+        # The configuration, its fields, and the layers: replaced at once.
+        self._seen: tuple[Any, dict[str, Any], list[tuple[Any, int, Any, Any, list[tuple[Any, Any]]]]] | None = None
 
     def look(self) -> None:
         """Remembers the model as it is now."""
-        self._config = (self.model.config, dict(vars(self.model.config)))
-        self._seen = []
+        config, layers = self.model.config, []
+        fields = dict(vars(config))
         for layer in self.model._flatten_layers():
             own = vars(layer)
             model = isinstance(layer, keras.Model)
@@ -40,14 +45,18 @@ class Watch:
                 keys = {n for n in keys if isinstance(own[n], keras.layers.Layer)}
             take = itemgetter("_trainable", "_dtype_policy", *keys)  # two at least, or it would not be a tuple
             inside = [(own[n], own[n].copy()) for n in keys if isinstance(own[n], list | dict | set)]
-            self._seen.append((own, -1 if model else len(own), take, take(own), inside))
+            layers.append((own, -1 if model else len(own), take, take(own), inside))
+        self._seen = config, fields, layers
 
     def changed(self) -> bool:
         """True where `look` would find something else than it did, or has not been called."""
-        if not self._seen or self._config[0] is not self.model.config or self._config[1] != vars(self._config[0]):
+        if self._seen is None:
+            return True
+        config, fields, layers = self._seen
+        if config is not self.model.config or fields != vars(config):
             return True
         try:
-            for own, size, take, attributes, inside in self._seen:
+            for own, size, take, attributes, inside in layers:
                 if (size not in (-1, len(own))) or take(own) != attributes:
                     return True
                 for container, copy in inside:
@@ -88,17 +97,28 @@ class RecordedGraphs:
             return self._function(arrays)
         import tensorflow as tf
 
-        if self._graphs and self._watch.changed():
-            self._graphs = {}
+        graphs = {} if self._graphs and self._watch.changed() else self._graphs
         tensors = {name: tf.convert_to_tensor(array) for name, array in arrays.items()}
         kind = tuple(sorted((name, tensor.shape.rank, tensor.dtype.name) for name, tensor in tensors.items()))
-        graph = self._graphs.get(kind)
+        graph = graphs.get(kind)
+        if graph is None:
+            with _RECORDING:
+                graph = self._recorded(kind, tensors)
+        return graph(tensors)
+
+    def _recorded(self, kind: Hashable, tensors: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], Any]:
+        """The graph of a kind, which another thread may have recorded meanwhile."""
+        import tensorflow as tf
+
+        graphs = {} if self._graphs and self._watch.changed() else dict(self._graphs)
+        graph = graphs.get(kind)
         if graph is None:
             specs = {name: tf.TensorSpec([None] * tensor.shape.rank, tensor.dtype) for name, tensor in tensors.items()}
             recorded = tf.function(self._function, autograph=False, jit_compile=self._jit_compile)
             graph = recorded.get_concrete_function(specs)
-            if len(self._graphs) >= KINDS:
-                self._graphs.pop(next(iter(self._graphs)))
-            self._graphs[kind] = graph
+            if len(graphs) >= KINDS:
+                graphs.pop(next(iter(graphs)))
+            graphs[kind] = graph
             self._watch.look()  # after recording, which may build layers
-        return graph(tensors)
+            self._graphs = graphs
+        return graph

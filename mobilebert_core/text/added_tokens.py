@@ -35,6 +35,11 @@ class AddedToken:
     def __post_init__(self) -> None:
         if not isinstance(self.content, str):
             raise TokenizerError(f"AddedToken: wanted text, got {type(self.content).__name__} ({self.content!r}).")
+        for name in ("single_word", "lstrip", "rstrip", "normalized", "special"):
+            if not isinstance(getattr(self, name), bool | None if name == "normalized" else bool):
+                raise TokenizerError(
+                    f"AddedToken {self.content!r}: {name}: wanted True or False, got {getattr(self, name)!r}."
+                )
         if self.normalized is None:
             object.__setattr__(self, "normalized", not self.special)
 

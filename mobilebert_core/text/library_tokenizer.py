@@ -37,7 +37,13 @@ class LibraryTokenizer:
                 f"MobileBertTokenizerFast: wanted the package tokenizers, which is not installed ({error})."
                 " Install it, or use MobileBertTokenizer."
             ) from error
-        self.library = Tokenizer.from_str(tokenizer_json)
+        try:
+            self.library = Tokenizer.from_str(tokenizer_json)
+        except Exception as error:  # the library has no type of its own
+            raise TokenizerError(
+                f"MobileBertTokenizerFast: wanted settings that the package tokenizers takes, but it says: {error}."
+                " Correct the tokenizer's files or keywords, or use MobileBertTokenizer."
+            ) from error
         self._turns = Turns(LibrarySettings(), self._apply)
 
     def __reduce__(self) -> tuple[Any, ...]:

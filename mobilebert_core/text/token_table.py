@@ -1,11 +1,12 @@
 """Text and id of every token: the model's own vocabulary, and the tokens that users added to it."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from mobilebert_core.errors import TokenizerError
 from mobilebert_core.text.added_tokens import AddedToken
 from mobilebert_core.text.tokenizer_files import VocabularySource
+
+_IDS_OF_FEW = 1_000_000  # a vocab.txt has a line and a model has a row for each id up to the last
 
 
 class TokenTable:
@@ -15,15 +16,21 @@ class TokenTable:
     before words are split.
     """
 
-    def __init__(self, source: VocabularySource, added: Mapping[Any, Any]) -> None:
+    def __init__(self, source: VocabularySource, added: Mapping[int, AddedToken]) -> None:
         self.vocabulary: dict[str, int] = source.vocabulary
         self.texts: dict[int, str] = {index: token for token, index in source.vocabulary.items()}
-        self.added: dict[int, AddedToken] = {
-            **source.added,
-            **{int(index): AddedToken.of(token) for index, token in added.items()},
-        }
+        self.added: dict[int, AddedToken] = {**source.added, **added}
         self.added_ids: dict[str, int] = {token.content: index for index, token in self.added.items()}
+        self._check_last(source.path)
         self._check_added(source.path)
+
+    def _check_last(self, path: str) -> None:
+        last, most = self.next_id() - 1, max(_IDS_OF_FEW, 2 * len(self))
+        if last >= most:
+            raise TokenizerError(
+                f"{path}: wanted ids below {most} for {len(self)} tokens, got {self.text(last)!r} with the id {last}."
+                " Correct that id, which has no row in a model."
+            )
 
     def _check_added(self, path: str) -> None:
         for index, token in self.added.items():
@@ -66,7 +73,7 @@ class TokenTable:
 
     def next_id(self) -> int:
         """Id of the next token that is added."""
-        return max(len(self.vocabulary), max(self.added, default=-1) + 1, max(self.texts) + 1)
+        return max(len(self.vocabulary), max(self.added, default=-1) + 1, max(self.texts, default=-1) + 1)
 
     def enter(self, token: AddedToken) -> bool:
         """Lists an added token under its id, or the next one; False when it is listed like that already."""

@@ -59,7 +59,7 @@ class MobileBertTokenizer(TokenizerBase):
             {
                 "do_lower_case": do_lower_case,
                 "do_basic_tokenize": do_basic_tokenize,
-                "never_split": None if never_split is None else list(never_split),
+                "never_split": never_split,
                 "tokenize_chinese_chars": tokenize_chinese_chars,
                 "strip_accents": strip_accents,
             },

@@ -4,6 +4,7 @@ transformers 4 writes vocab.txt, tokenizer_config.json, special_tokens_map.json,
 tokenizers, tokenizer.json; transformers 5 writes tokenizer.json and tokenizer_config.json only.
 """
 
+import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 from mobilebert_core.errors import CheckpointError, CheckpointNotFoundError, TokenizerError
 from mobilebert_core.files import TOKENIZER_FILES, nearest, read_json
 from mobilebert_core.saves import current
+from mobilebert_core.text import tokenizer_values as values
 from mobilebert_core.text.added_tokens import ADDITIONAL, SPECIAL_TOKEN_NAMES, AddedToken
 from mobilebert_core.text.wordpiece import load_vocabulary
 
@@ -23,6 +25,14 @@ NORMALIZER_KEYS = {
     "handle_chinese_chars": "tokenize_chinese_chars",
     "strip_accents": "strip_accents",
     "lowercase": "do_lower_case",
+}
+
+
+# Keys of a tokenizer.json's model, the arguments that say the same, and what the library takes where they are missing.
+_MODEL_KEYS = {
+    "continuing_subword_prefix": ("wordpieces_prefix", "##"),
+    "max_input_chars_per_word": ("max_input_chars_per_word", 100),
+    "unk_token": ("unk_token", "[UNK]"),
 }
 
 
@@ -39,11 +49,15 @@ class VocabularySource:
 def read_tokenizer_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file of a tokenizer; `TokenizerError` when it is damaged."""
     try:
-        return read_json(path)
+        content = read_json(path)
+        json.dumps(content, ensure_ascii=False).encode()
     except CheckpointNotFoundError:
         raise
     except CheckpointError as error:
         raise TokenizerError(f"{error} Copy the file again.") from error
+    except UnicodeEncodeError as error:
+        raise TokenizerError(f"{path}: wanted text, got half a character ({error.object[error.start]!r}).") from None
+    return content
 
 
 def read_vocabulary(
@@ -65,20 +79,30 @@ def read_vocabulary(
 
 
 def _read_tokenizer_json(path: str | os.PathLike[str]) -> VocabularySource:
+    place = os.fspath(path)
     content = read_tokenizer_json(Path(path))
-    model, normalizer = content.get("model") or {}, content.get("normalizer") or {}
+    model, normalizer = (values.mapping_or_nothing(f"{place}: {n}", content.get(n)) for n in ("model", "normalizer"))
     kinds = (model.get("type", "WordPiece"), normalizer.get("type"))
-    if kinds != ("WordPiece", "BertNormalizer") or not isinstance(model.get("vocab"), dict):
+    if kinds != ("WordPiece", "BertNormalizer") or "vocab" not in model:
         raise TokenizerError(
-            f"{os.fspath(path)}: wanted a WordPiece model behind a BertNormalizer, got {kinds[0]} behind {kinds[1]}."
+            f"{place}: wanted a WordPiece model behind a BertNormalizer, got {kinds[0]} behind {kinds[1]}."
             " This is not a BERT tokenizer; use the one that belongs to MobileBERT."
         )
-    arguments = {ours: normalizer[theirs] for theirs, ours in NORMALIZER_KEYS.items() if theirs in normalizer}
-    arguments["wordpieces_prefix"] = model.get("continuing_subword_prefix", "##")
-    arguments["max_input_chars_per_word"] = model.get("max_input_chars_per_word", 100)
-    arguments["unk_token"] = model.get("unk_token", "[UNK]")
-    added = {int(token["id"]): AddedToken.of(token) for token in content.get("added_tokens") or ()}
-    return VocabularySource(model["vocab"], os.fspath(path), arguments, added)
+    normalizing = {ours: normalizer[theirs] for theirs, ours in NORMALIZER_KEYS.items() if theirs in normalizer}
+    splitting = {ours: model.get(theirs, default) for theirs, (ours, default) in _MODEL_KEYS.items()}
+    arguments = {
+        **values.read_values(f"{place}: normalizer", normalizing),
+        **values.read_values(f"{place}: model", splitting),
+    }
+    vocabulary = values.read_vocabulary_ids(f"{place}: model: vocab", model["vocab"])
+    return VocabularySource(vocabulary, place, arguments, _listed_tokens(f"{place}: added_tokens", content))
+
+
+def _listed_tokens(place: str, content: dict[str, Any]) -> dict[int, AddedToken]:
+    tokens = values.list_or_nothing(place, content.get("added_tokens"))
+    return values.numbered(
+        place, ((values.mapping_or_nothing(f"{place}[{n}]", token).get("id"), token) for n, token in enumerate(tokens))
+    )
 
 
 def _check_agreement(vocabulary: dict[str, int], path: str | os.PathLike[str], source: VocabularySource) -> None:
@@ -131,23 +155,26 @@ class TokenizerDirectory:
         file = current(Path(self.path, name))
         return read_tokenizer_json(file) if Path(self.path).is_dir() and file.is_file() else None
 
+    def _settings(self, name: str) -> dict[str, Any]:
+        file = str(Path(self.path, name))
+        return values.read_values(file, self._optional(name) or {})
+
     def arguments(self) -> dict[str, Any]:
         """Constructor arguments in the files besides the vocabulary, `added_tokens_decoder` among them."""
-        values = self._optional(CONFIG) or {}
-        special = self._optional(SPECIAL_MAP) or {}
-        if "added_tokens_decoder" in values:
-            decoder = {int(index): AddedToken.of(token) for index, token in values["added_tokens_decoder"].items()}
-        else:  # written before transformers 4.34: the other files name the added tokens
-            names = {str(values.get(name)) for name in SPECIAL_TOKEN_NAMES}
-            values.update(special)
-            decoder = {
-                int(index): AddedToken(token, special=token in names)
-                for token, index in (self._optional(ADDED) or {}).items()
-            }
+        found, special = self._settings(CONFIG), self._settings(SPECIAL_MAP)
+        if "added_tokens_decoder" not in found:  # written before transformers 4.34: the other files name them
+            names = {str(found.get(name)) for name in SPECIAL_TOKEN_NAMES}
+            found.update(special)
+            found["added_tokens_decoder"] = values.numbered(
+                str(Path(self.path, ADDED)),
+                (
+                    (index, AddedToken(token, special=token in names))
+                    for token, index in (self._optional(ADDED) or {}).items()
+                ),
+            )
         for name, value in special.items():
-            values.setdefault(name, value)
-        if values.get("extra_special_tokens"):  # the name in transformers 5
-            values.setdefault(ADDITIONAL, values["extra_special_tokens"])
-        values.pop("extra_special_tokens", None)
-        values["added_tokens_decoder"] = decoder
-        return values
+            found.setdefault(name, value)
+        if found.get("extra_special_tokens"):  # the name in transformers 5
+            found.setdefault(ADDITIONAL, found["extra_special_tokens"])
+        found.pop("extra_special_tokens", None)
+        return found

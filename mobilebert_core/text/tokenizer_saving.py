@@ -19,7 +19,7 @@ from mobilebert_core.text.tokenizer_settings import GENERAL_DEFAULTS, WORDPIECE_
 
 def tokenizer_json(table: TokenTable, special: SpecialTokens, splitting: Mapping[str, Any]) -> str:
     """A tokenizer.json as the `tokenizers` library writes it, with BERT's [CLS] A [SEP] B [SEP] around the texts."""
-    cls_token, sep_token = ((special.text(name), special.id(name)) for name in ("cls_token", "sep_token"))
+    cls_token, sep_token = (_around(special, name) for name in ("cls_token", "sep_token"))
     content = {
         "version": "1.0",
         "truncation": None,
@@ -43,10 +43,20 @@ def tokenizer_json(table: TokenTable, special: SpecialTokens, splitting: Mapping
     return json.dumps(content, indent=2, ensure_ascii=False)
 
 
-def _template(cls_token: tuple[str | None, int | None], sep_token: tuple[str | None, int | None]) -> dict[str, Any]:
+def _around(special: SpecialTokens, name: str) -> tuple[str, int]:
+    text, index = special.text(name), special.id(name)
+    if text is None or index is None:
+        raise TokenizerError(
+            f"{name}: wanted a token, which {TOKENIZER} puts around each text, got None. Name one, or use"
+            " MobileBertTokenizer."
+        )
+    return text, index
+
+
+def _template(cls_token: tuple[str, int], sep_token: tuple[str, int]) -> dict[str, Any]:
     """The entry of tokenizer.json that puts special tokens around the texts A and B."""
 
-    def special(token: tuple[str | None, int | None], type_id: int) -> dict[str, Any]:
+    def special(token: tuple[str, int], type_id: int) -> dict[str, Any]:
         return {"SpecialToken": {"id": token[0], "type_id": type_id}}
 
     def text(name: str, type_id: int) -> dict[str, Any]:
@@ -104,10 +114,11 @@ def write_tokenizer(
         got = "a file" if os.fspath(save_directory) else "an empty path"
         raise TokenizerError(f"{save_directory}: wanted a directory to save in, got {got}. Pass another path.")
     describable = not splitting.get("never_split") and splitting.get("do_basic_tokenize", True)
+    describable = describable and None not in (special.text("cls_token"), special.text("sep_token"))
     if legacy_format is False and not describable:
         raise TokenizerError(
-            f"{directory}: wanted a tokenizer that {TOKENIZER} can describe, got one with never_split or without"
-            " basic tokenization. Save it with legacy_format=None."
+            f"{directory}: wanted a tokenizer that {TOKENIZER} can describe, got one with never_split, or without"
+            " basic tokenization, cls_token or sep_token. Save it with legacy_format=None."
         )
     files = {
         CONFIG: _json_text(config),

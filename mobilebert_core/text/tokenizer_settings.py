@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from mobilebert_core.errors import TokenizerError
-from mobilebert_core.text.added_tokens import ADDITIONAL, SPECIAL_TOKEN_NAMES
+from mobilebert_core.text.added_tokens import ADDITIONAL, SPECIAL_TOKEN_NAMES, AddedToken
 from mobilebert_core.text.padding_truncation import NO_LIMIT
 from mobilebert_core.text.tokenizer_files import VocabularySource
+from mobilebert_core.text.tokenizer_values import read_values
 
 # How words become pieces; the constructors pass these on.
 WORDPIECE_DEFAULTS: dict[str, Any] = {"clean_text": True, "wordpieces_prefix": "##", "max_input_chars_per_word": 100}
@@ -35,7 +36,7 @@ class TokenizerSettings:
 
     named: Mapping[str, Any]
     additional: Any
-    added: Mapping[Any, Any]  # added tokens by id
+    added: Mapping[int, AddedToken]  # by id
     general: Mapping[str, Any]
     splitting: dict[str, Any]
     source: VocabularySource | None
@@ -50,7 +51,8 @@ class TokenizerSettings:
         keywords: Mapping[str, Any],
     ) -> Self:
         """The settings for a class called `tokenizer`. Raises `TokenizerError` for a keyword that it does not know."""
-        rest = dict(keywords)
+        rest = read_values(tokenizer, keywords)
+        special_tokens, splitting = read_values(tokenizer, special_tokens), read_values(tokenizer, splitting)
         if "max_len" in rest:  # the name before transformers 3
             rest.setdefault("model_max_length", rest.pop("max_len"))
         named = {"bos_token": None, "eos_token": None, **special_tokens}
@@ -65,10 +67,6 @@ class TokenizerSettings:
         general = {name: rest.pop(name, value) for name, value in GENERAL_DEFAULTS.items()}
         if general["model_max_length"] is None:
             general["model_max_length"] = NO_LIMIT
-        general["model_input_names"] = list(general["model_input_names"])
-        for name in ("padding_side", "truncation_side"):
-            if general[name] not in ("right", "left"):
-                raise TokenizerError(f"{name}: wanted 'right' or 'left', got {general[name]!r}.")
         if rest:
             raise _unknown(tokenizer, list(rest), (*GENERAL_DEFAULTS, *splitting, ADDITIONAL, *SPECIAL_TOKEN_NAMES))
         return cls(named, additional, added, general, splitting, source, extras)

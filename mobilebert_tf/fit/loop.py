@@ -286,8 +286,7 @@ class TrainedByKeras(_Model):
         """Lets Keras record its graphs anew where layers have changed since it did."""
         watch = self.__dict__.get("_graph_watch")
         if watch is None:
-            watch = Watch(self)
-            object.__setattr__(self, "_graph_watch", watch)  # Keras would track it
+            watch = self.__dict__.setdefault("_graph_watch", Watch(self))  # as an attribute Keras would track it
         elif watch.changed():
             self.test_function = self.predict_function = None
         yield

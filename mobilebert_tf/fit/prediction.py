@@ -16,7 +16,8 @@ def predict_arrays(model: Any, inputs: Mapping[str, Any], batch_size: int) -> An
     graphs = model.__dict__.get("_prediction_graphs")
     if graphs is None:
         graphs = RecordedGraphs(lambda batch: model(batch, training=False), model)
-        object.__setattr__(model, "_prediction_graphs", graphs)  # Keras would track it
+        # An attribute that Keras would track; of threads that come at once the first one's counts.
+        graphs = model.__dict__.setdefault("_prediction_graphs", graphs)
     rows = next(iter(inputs.values())).shape[0]
     parts = [
         graphs({name: value[i : i + batch_size] for name, value in inputs.items()}) for i in range(0, rows, batch_size)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import functools
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from operator import itemgetter
 
 import keras
 import numpy as np
@@ -165,3 +168,35 @@ def test_training_and_saving_leave_the_graphs(tmp_path, recorded):
     model.predict(x, verbose=0)
     model.predict(x, verbose=2)
     assert len(recorded) == counted
+
+
+@pytest.mark.parametrize("by", ["run", "predict"])
+def test_threads_that_come_at_once_record_a_graph_once(recorded, by):
+    model = build("SequenceClassification")
+    batch = data("SequenceClassification", 4)[0]
+    run = Runner(model).run if by == "run" else functools.partial(model.predict, verbose=0)
+    run = functools.partial(run, {"input_ids": batch["input_ids"]})
+    start = threading.Barrier(8)
+
+    def work(_):
+        start.wait()
+        return run()["logits"]
+
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(work, range(8)))
+    assert len(recorded) == 1
+    assert all(np.array_equal(run()["logits"], each) for each in found)
+
+
+def test_a_watch_answers_while_it_looks(monkeypatch):
+    watch = graphs.Watch(build("SequenceClassification"))
+    watch.look()
+    answers = []
+    monkeypatch.setattr(graphs, "itemgetter", lambda *names: answers.append(watch.changed()) or itemgetter(*names))
+    watch.look()
+    assert answers
+    assert not any(answers)
+    softmax_head(watch.model)
+    watch.look()
+    assert answers[-1]
+    assert not watch.changed()
