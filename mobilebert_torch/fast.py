@@ -99,8 +99,10 @@ def attend(
     """dropout(attention_probs, rate) @ value by PyTorch's fused kernel, where the probabilities are not returned.
 
     The kernel of the CPU has no dropout, and what PyTorch does instead costs more time and memory than
-    `dropped_product`.
+    `dropped_product`. Nor has it derivatives in forward mode, which the transforms of torch.func may ask for.
     """
+    if torch._C._functorch.is_functorch_wrapped_tensor(query) and not rate:
+        return torch.matmul(attention_probs(query, key, attention_bias, head_size).to(value.dtype), value)
     if 0 < rate < 1 and query.device.type == "cpu":
         return dropped_product(attention_probs(query, key, attention_bias, head_size).to(value.dtype), value, rate)
     bias = attention_bias

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import logging
-from collections.abc import Iterable, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from typing import Any
 
 from ..configuration.fields import ConfigFields
@@ -40,6 +40,7 @@ NEUTRAL: dict[str, tuple[tuple[Any, ...], str]] = {
     "quantization_config": ((None,), _NO_QUANTIZATION),
     "load_in_4bit": ((None, False), _NO_QUANTIZATION),
     "load_in_8bit": ((None, False), _NO_QUANTIZATION),
+    "push_to_hub": ((None, False), "nothing is uploaded by loading. Call push_to_hub of the loaded model"),
     "tp_plan": ((None,), _ONE_DEVICE),
     "tp_size": ((None, 1), _ONE_DEVICE),
     "device_mesh": ((None,), _ONE_DEVICE),
@@ -69,9 +70,19 @@ def take_neutral(call: str, keywords: MutableMapping[str, Any], neutral: Mapping
         )
 
 
-def check_fields(call: str, keywords: Iterable[str], known: Iterable[str] = _FIELDS) -> None:
-    """Raises ConfigError for a keyword that is neither of the call nor a field of the configuration."""
+def check_fields(
+    call: str,
+    keywords: Iterable[str],
+    known: Iterable[str] = _FIELDS,
+    own: Callable[[], Iterable[str]] = tuple,
+) -> None:
+    """Raises ConfigError for a keyword that is neither of the call nor a field of the configuration.
+
+    `own` gives the keys that the user's file has beside the fields; it is asked only where others are passed.
+    """
     known = list(known)
+    if any(name not in known for name in keywords):
+        known += own()
     if unknown := [name for name in keywords if name not in known]:
         close = difflib.get_close_matches(unknown[0], known, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else "."

@@ -14,7 +14,7 @@ from ..configuration.presets import PRESETS
 from ..errors import CheckpointError, CheckpointNotFoundError, ConfigError
 from ..files import CONFIG_FILE, read_json
 from ..heads import HEADS
-from ..saves import home
+from ..saves import current, home
 from ..weights import BASE_PREFIX, every_weight, weight_table
 from .names.google import google_config, google_names, is_quantized
 from .names.model_garden import model_garden_names
@@ -61,6 +61,17 @@ def configuration(passed: MobileBertConfig | str | Path, **overrides: Any) -> Mo
     if isinstance(passed, MobileBertConfig):
         return passed.copy(**overrides) if overrides else passed
     return MobileBertConfig.from_pretrained(passed, **overrides)
+
+
+def keys_beside(place: MobileBertConfig | str | os.PathLike[str]) -> set[str]:
+    """The keys that a user's configuration has, in a directory or file here, whatever they mean."""
+    if isinstance(place, MobileBertConfig):
+        return set(place.extra)
+    file = ConfigFile(current(Path(place, CONFIG_FILE) if os.path.isdir(place) else Path(place)))
+    try:
+        return set(file.values) if file.path.suffix == ".json" and file.exists else set()
+    except CheckpointError:  # whoever reads it for its values will hear of it
+        return set()
 
 
 def folder_config(file: WeightFile, found: ConfigFile, **overrides: Any) -> MobileBertConfig:

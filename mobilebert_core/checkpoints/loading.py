@@ -18,7 +18,7 @@ from ..hub.resolve import resolve, take_hub_keywords
 from ..saves import current
 from ..weights import every_weight
 from .call_keywords import check_fields, take_neutral
-from .configurations import ConfigFile, configuration
+from .configurations import ConfigFile, configuration, keys_beside
 from .names.torch import torch_names
 from .opening import open_checkpoint
 from .own_weights import OwnWeights, take_own_weights
@@ -77,7 +77,7 @@ def prepare_loading(
     call, overrides = f"{caller or head.class_name}.from_pretrained", dict(keywords)
     take_neutral(call, overrides)
     hub, passed = take_hub_keywords(overrides), name_or_path or ""
-    check_fields(call, overrides)
+    check_fields(call, overrides, own=partial(keys_beside, passed if config is None else config))
     path = resolve(passed, config=config is None, weights=state_dict is None, variant=variant, **hub)
     if not isinstance(config, MobileBertConfig):
         overrides = {"name_or_path": os.fspath(passed), **overrides}

@@ -244,6 +244,8 @@ class MobileBertConfig(VirtualSubclass, ConfigFields):
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         """The raw dict of a directory, a file or a name on the hub, and the keywords that are none of the hub's."""
         hub = take_hub_keywords(kwargs)
+        for name in ("trust_remote_code", "code_revision"):  # no code is fetched
+            kwargs.pop(name, None)
         path = resolve(pretrained_model_name_or_path, config=True, **hub)
         if path.is_file() and path.suffix != ".json":
             raise CheckpointNotFoundError(

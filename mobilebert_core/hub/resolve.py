@@ -79,6 +79,10 @@ def resolve(
         CheckpointError: when a repository names files outside of itself, or has several checkpoints of TensorFlow 1.
         BackendMissingError: when a name has to be looked up without huggingface_hub.
     """
+    if not isinstance(name_or_path, str | os.PathLike):
+        raise CheckpointNotFoundError(
+            f"wanted a path or a name on the Hugging Face hub, got {type(name_or_path).__name__} {name_or_path!r:.80}."
+        )
     here = os.path.exists(name_or_path) or os.path.exists(f"{name_or_path}.index")  # the prefix of a TF1 checkpoint
     if here or has_path_form(name_or_path) or not (config or weights or tokenizer):
         return Path(name_or_path, subfolder or "")

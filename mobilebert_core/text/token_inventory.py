@@ -163,6 +163,10 @@ class TokenInventory:
         tokens = [AddedToken.of(token, special=special_tokens or None) for token in new_tokens or ()]
         return self._add([self._as_added(token) for token in tokens])
 
+    def sanitize_special_tokens(self) -> int:
+        """Puts special tokens into the vocabulary that it lacks, and returns how many; there are none here."""
+        return 0
+
     def add_special_tokens(
         self, special_tokens_dict: Mapping[str, Any], replace_additional_special_tokens: bool = True
     ) -> int:

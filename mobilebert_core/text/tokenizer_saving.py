@@ -109,10 +109,11 @@ def write_tokenizer(
 
     Raises `TokenizerError` when tokenizer.json is wanted (`legacy_format=False`) but cannot describe the tokenizer.
     """
+    if not isinstance(save_directory, str | os.PathLike) or not os.fspath(save_directory):
+        raise TokenizerError(f"save_pretrained: wanted the path of a directory, got {save_directory!r}.")
     directory = Path(save_directory)
-    if not os.fspath(save_directory) or (directory.exists() and not directory.is_dir()):
-        got = "a file" if os.fspath(save_directory) else "an empty path"
-        raise TokenizerError(f"{save_directory}: wanted a directory to save in, got {got}. Pass another path.")
+    if directory.exists() and not directory.is_dir():
+        raise TokenizerError(f"{save_directory}: wanted a directory to save in, got a file. Pass another path.")
     describable = not splitting.get("never_split") and splitting.get("do_basic_tokenize", True)
     describable = describable and None not in (special.text("cls_token"), special.text("sep_token"))
     if legacy_format is False and not describable:
