@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mobilebert_core.text.batch_rows import Row
@@ -46,7 +46,7 @@ class Beginnings:
     def of(cls, count: Callable[[str], int], word: int, added: Iterable[str], places: bool) -> Beginnings:
         """For words of at most so many characters, and these added tokens as they are looked for.
 
-        With `places` every text that comes back is a beginning of the one that came; without, an endless word may be
+        With `places` every text that comes back is a beginning of the one passed; without, an endless word may be
         shorter: it is the unknown token at any length, unless an added token of letters alone can be found in it.
 
         A character gives three tokens at most (a syllable of Hangul, taken apart).
@@ -72,6 +72,8 @@ class Beginnings:
                 self._beginning(one, wanted, first) if _is_long(one, limit) else one,
                 self._beginning(other, wanted, first) if _is_long(other, limit) else other,
             )
+        if self.word_end:  # numbers of tokens are compared, for which endless words stay as they are
+            return replace(self, word_end=0)._row(row, wanted, first, limit, options)
         # Which text of a pair is longer decides which has the token that cannot be shared: that must stay so.
         if not _is_long(other, limit):
             return self._beginning(one, max(wanted, self.count(other) + 1), first), other
@@ -90,7 +92,6 @@ class Beginnings:
 
     def _total(self, text: str) -> int:
         """The number of tokens of a text, which is cut at spaces where no token has any: memory stays small."""
-        text = self._with_short_words(text, text)
         total = start = 0
         while start < len(text):
             end = text.rfind(" ", start + 1, start + _AT_ONCE) if self.at_spaces else -1

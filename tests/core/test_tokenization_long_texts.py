@@ -124,7 +124,7 @@ def test_only_the_beginning_is_tokenized(tokenizer, text, monkeypatch):
     monkeypatch.setattr(type(tokenizer), "_count", lambda self, *a, **k: seen.append(len(a[0])) or count(self, *a, **k))
     found = tokenizer(text, truncation=True, max_length=16)["input_ids"]
     assert len(found) == (4 if "x" * 9 in text else 16)
-    assert sum(seen) < 20_000
+    assert sum(seen) < 60_000
     assert [*itertools.islice(found, 3)] == tokenizer(text[:3000] if len(found) > 4 else text)["input_ids"][:3]
 
 
