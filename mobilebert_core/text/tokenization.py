@@ -12,6 +12,7 @@ from mobilebert_core.text.batch_rows import Row, check_rows, is_prepared
 from mobilebert_core.text.encoding import BatchEncoding
 from mobilebert_core.text.encoding_options import EncodingOptions
 from mobilebert_core.text.lazy_encodings import LazyEncodings
+from mobilebert_core.text.long_texts import same_places
 from mobilebert_core.text.padding_truncation import Cut
 from mobilebert_core.text.text_pieces import TextSplitter
 from mobilebert_core.text.tokenization_base import TokenizerBase
@@ -131,7 +132,7 @@ class MobileBertTokenizer(TokenizerBase):
     ) -> BatchEncoding:
         check_rows(rows, options)
         self._check_room(rows, options)
-        rows = self._beginnings(rows, options)
+        whole, rows = rows, self._beginnings(rows, options)
         of_text = options.is_split_into_words or not any(is_prepared(text) for row in rows for text in row)
         if options.return_offsets_mapping and not of_text:
             raise TokenizerError("return_offsets_mapping: wanted text, got tokens or ids. Pass the text itself.")
@@ -146,7 +147,7 @@ class MobileBertTokenizer(TokenizerBase):
             padded["length"] = [len(ids) for ids in padded[name]] if single else lengths
         encodings = LazyEncodings(
             self._splitter,
-            rows,
+            rows if same_places(rows, whole) else whole,
             cuts,
             [len(ids) for ids in padded[name]],
             options,

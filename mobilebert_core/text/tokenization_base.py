@@ -214,7 +214,10 @@ class TokenizerBase(VirtualSubclass, TokenInventory):
         )
 
     def _beginnings(self, rows: Sequence[Row], options: EncodingOptions) -> Sequence[Row]:
-        """The rows, of which texts that truncation would cut far shorter are cut before they are tokenized."""
+        """The rows, of which texts that truncation would cut far shorter are cut before they are tokenized.
+
+        Their tokens stay; see `same_places` for places.
+        """
         if (
             options.truncation == "do_not_truncate"
             or self.truncation_side == "left"
@@ -228,7 +231,8 @@ class TokenizerBase(VirtualSubclass, TokenInventory):
             text for token in self._table.added.values() for text in (token.content, self._normalize(token.content))
         ]
         count = partial(self._count, split_special_tokens=options.split_special_tokens)
-        return Beginnings.of(count, longest_word, added).rows(rows, options)
+        places = options.return_offsets_mapping or bool(self._splitting.get("never_split"))
+        return Beginnings.of(count, longest_word, added, places).rows(rows, options)
 
     def _check_room(self, rows: Sequence[Row], options: EncodingOptions) -> None:
         check_room(rows, options, self.num_special_tokens_to_add(), self.num_special_tokens_to_add(pair=True))

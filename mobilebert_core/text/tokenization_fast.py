@@ -11,6 +11,7 @@ from mobilebert_core.text.batch_rows import Row, check_rows
 from mobilebert_core.text.encoding import BatchEncoding
 from mobilebert_core.text.encoding_options import EncodingOptions
 from mobilebert_core.text.library_tokenizer import LibrarySettings, LibraryTokenizer
+from mobilebert_core.text.long_texts import same_places
 from mobilebert_core.text.tokenization_base import TokenizerBase
 from mobilebert_core.text.tokenizer_files import VocabularySource
 from mobilebert_core.text.tokenizer_saving import tokenizer_json
@@ -171,13 +172,14 @@ class MobileBertTokenizerFast(TokenizerBase):
             check_rows(rows, options)
             if not options.is_split_into_words:
                 return self._encode_prepared(rows, return_tensors, options)
-        rows = self._beginnings(rows, options)
+        whole, rows = rows, self._beginnings(rows, options)
+        placed = same_places(rows, whole)
         pairs = any(second is not None for _, second in rows)
-        inputs = [first if second is None else (first, second) for first, second in rows]
+        inputs = _inputs(rows)
         self._check_room(rows, options)
         settings = self._settings_for(options)
         # Places cost up to a fifth of the time and most batches never ask for them: those that do are encoded again.
-        now = single or options.is_split_into_words or options.return_offsets_mapping
+        now = placed and (single or options.is_split_into_words or options.return_offsets_mapping)
         encodings = self._tokenizer.encode(inputs, options, settings, now)
         samples: list[int] = []
         if options.return_overflowing_tokens:
@@ -188,7 +190,8 @@ class MobileBertTokenizerFast(TokenizerBase):
             columns["overflow_to_sample_mapping"] = samples
         longest = max(map(len, columns[self.model_input_names[0]]), default=0)
         self._length_warning.check(longest, self.model_max_length, options)
-        places = encodings if now else partial(self._encode_later, inputs, options, settings, self._generation)
+        later = inputs if placed else _inputs(whole)
+        places = encodings if now else partial(self._encode_later, later, options, settings, self._generation)
         return BatchEncoding(columns, places, return_tensors, n_sequences=1 + pairs, is_fast=True)
 
     def _columns(self, encodings: list[Any], options: EncodingOptions, pairs: bool) -> dict[str, list[Any]]:
@@ -233,6 +236,11 @@ class MobileBertTokenizerFast(TokenizerBase):
             )
         encodings = self._tokenizer.encode(inputs, options, settings)
         return _with_overflowing(encodings) if options.return_overflowing_tokens else encodings
+
+
+def _inputs(rows: Sequence[Row]) -> list[Any]:
+    """Rows as the library takes them."""
+    return [first if second is None else (first, second) for first, second in rows]
 
 
 def _with_overflowing(encodings: list[Any]) -> list[Any]:

@@ -72,14 +72,59 @@ def test_one_text_of_a_pair_is_cut(tokenizer, soon, strategy):
     assert found == tokenizer.build_inputs_with_special_tokens(a[cut.first], b[cut.second])
 
 
+LETTERS = [
+    "x" * 300, "xfox" * 90, "Ab1" * 120, "ж" * 250, "Éa" * 180, "x" * 150 + "\u0301" + "y" * 220, "x" * 203, "x" * 205,
+    "a" * 230 + "日" + "b" * 240, "q" * 200 + "-" + "q" * 300, "z" * 260 + "\u200d" + "z" * 250, "x" * 99, "x" * 101,
+    "new" + "t" * 280 + "new", "[" + "M" * 300 + "ASK]", "k\u0307" * 210, "İ" * 230, "the", "fox", "fox!", "!",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    "added", [[], ["fox"], ["t!t", AddedToken("fox!", normalized=False), AddedToken("x [", lstrip=True)]]
+)
+@pytest.mark.parametrize("made", CLASSES)
+def test_endless_words(made, tmp_path, soon, monkeypatch, seed, added):
+    tokenizer = made(write_vocabulary(tmp_path))
+    tokenizer.add_tokens(added)
+    rng = np.random.default_rng(seed)
+    for _ in range(3):
+        text, other = (
+            "".join(str(word) + " " * int(rng.integers(0, 2)) for word in rng.choice(LETTERS, 30)) for _ in range(2)
+        )
+        for length in (4, 11, 40):
+            with monkeypatch.context() as patch:
+                options = {"truncation": True, "max_length": length}
+                rows = {"text": [text, "the"], "text_pair": [other, text]}
+                found = tokenizer(text, **options), tokenizer(**rows, **options)
+                placed = tokenizer(text, **options, return_offsets_mapping=True)
+                patch.setattr(long_texts, "NEVER_LONG", 10**9)  # all of every text
+                plain = tokenizer(text, **options), tokenizer(**rows, **options)
+                assert placed == tokenizer(text, **options, return_offsets_mapping=True)
+            assert found == plain
+            for one, all_of in zip(found, plain, strict=True):
+                assert [each.offsets for each in one.encodings] == [each.offsets for each in all_of.encodings]
+
+
+@pytest.mark.parametrize("text", ["x" * 200_000 + " fox", "Ab1" * 70_000 + " fox", "fox " + "ж" * 300_000 + " fox"])
+@pytest.mark.parametrize("made", CLASSES)
+def test_little_of_an_endless_word_is_tokenized(made, tmp_path, text, monkeypatch):
+    tokenizer = made(write_vocabulary(tmp_path))
+    seen, count = [], made._count
+    monkeypatch.setattr(made, "_count", lambda self, *a, **k: seen.append(len(a[0])) or count(self, *a, **k))
+    found = tokenizer([text], truncation=True, max_length=16)
+    assert sum(seen) < 20_000
+    assert found.tokens()[1:-1] == [word if word == "fox" else "[UNK]" for word in text.split()]
+    assert found.token_to_chars(len(text.split())).end == len(text)
+
+
 @pytest.mark.parametrize("text", ["the fox " * 20_000, "x" * 200_000 + " fox", "日本" * 50_000, "[MASK]" * 20_000])
 def test_only_the_beginning_is_tokenized(tokenizer, text, monkeypatch):
     seen, count = [], type(tokenizer)._count
     monkeypatch.setattr(type(tokenizer), "_count", lambda self, *a, **k: seen.append(len(a[0])) or count(self, *a, **k))
     found = tokenizer(text, truncation=True, max_length=16)["input_ids"]
     assert len(found) == (4 if "x" * 9 in text else 16)
-    if "x" * 9 not in text:  # one endless word is looked at to its end
-        assert sum(seen) < 20_000
+    assert sum(seen) < 60_000
     assert [*itertools.islice(found, 3)] == tokenizer(text[:3000] if len(found) > 4 else text)["input_ids"][:3]
 
 
