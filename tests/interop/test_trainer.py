@@ -51,6 +51,8 @@ def test_trains_evaluates_and_predicts_as_transformers_own(checkpoint, tmp_path,
     assert ours.evaluate()["eval_loss"] == pytest.approx(theirs.evaluate()["eval_loss"], rel=1e-3)
     found, wanted = ours.predict(rows_for(head)), theirs.predict(rows_for(head))
     for one, other in zip(_arrays(found.predictions), _arrays(wanted.predictions), strict=True):
+        if head == "MultipleChoice":  # the loss does not depend on the bias: Adam makes steps of rounding errors there
+            one, other = (scores - scores.mean(axis=-1, keepdims=True) for scores in (one, other))
         np.testing.assert_allclose(one, other, rtol=0.01, atol=0.01 * np.abs(other).max())
 
 
