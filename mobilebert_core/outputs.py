@@ -225,11 +225,12 @@ def register_outputs(registry: str, register: Callable[[type[ModelOutput]], None
 
 
 def flatten_output(output: ModelOutput) -> tuple[tuple[Any, ...], tuple[str, ...]]:
-    """Children and keys in the order of the fields.
+    """Children and keys in the order of the fields, further ones after them.
 
     Exporters name the outputs of a graph by it: `output_names=["start_logits", "end_logits"]`.
     """
-    keys = tuple(name for name in field_names(type(output)) if name in output)
+    known = [name for name in field_names(type(output)) if name in output]
+    keys = (*known, *(name for name in output if name not in known))
     return tuple(output[key] for key in keys), keys
 
 

@@ -101,9 +101,10 @@ def open_checkpoint(
     def opened() -> Checkpoint:
         if not path.is_dir():
             return _opened(current(path))
-        if check is not None and (found := _config_file(path)).exists:
+        found = _config_file(path)
+        if check is not None and found.exists:
             check(found)
-        return _opened(_weights_of(path, variant))
+        return _opened(_weights_of(path, variant), found)
 
     try:
         return steady(path if path.is_dir() else path.parent, opened, _matters)
@@ -113,7 +114,8 @@ def open_checkpoint(
         raise CheckpointNotFoundError(f"{path!s:.200}: cannot be read ({e.strerror}).") from None
 
 
-def _opened(place: Path) -> Checkpoint:
+def _opened(place: Path, found: ConfigFile | None = None) -> Checkpoint:
+    """Opens a file; `found` is the configuration of the directory, if it was looked at already."""
     if is_index(place.name):
         sharded = ShardedFile(place, lambda shard: _container_of(shard).opens(shard))
         container, first = _container_of(sharded.shards[0]), sharded.first
@@ -126,6 +128,8 @@ def _opened(place: Path) -> Checkpoint:
     chosen = next(each for each in FORMATS if each.container is container and each.holds(first))
     folder = _folder_of(place)
     config_file = _config_file(folder)
+    if found is not None and found.path == config_file.path:
+        config_file = found
     if config_file.exists:
         with contextlib.suppress(CheckpointError):  # whoever needs it will hear of it
             _ = config_file.values

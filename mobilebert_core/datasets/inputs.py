@@ -130,7 +130,7 @@ class InputFiles:
     def _words(self, line: int, row: list[Any], name: str) -> InputRow:
         """An input that is a list of words by itself."""
         if self.reader is not TAGGED_WORDS:
-            raise BadRow(f"wanted a JSON object or text on the line, got a list {brief(row)}.")
+            raise BadRow(f"wanted a JSON object on the line, got list {brief(row)}.")
         words = list(words_of({name: row}, name))
         return InputRow(line, {name: words}, {name: " ".join(words)})
 

@@ -100,5 +100,7 @@ def push_after_saving(
     for name in _WITHOUT_EFFECT:
         keywords.pop(name, None)
     check_fields(call, keywords, PUSH_KEYWORDS)
+    if not push_to_hub:
+        return lambda: None
     repo_id = keywords.pop("repo_id", None) or Path(folder).absolute().name
-    return partial(push_folder, folder, repo_id, kind=kind, **keywords) if push_to_hub else lambda: None
+    return partial(push_folder, folder, repo_id, kind=kind, **keywords)

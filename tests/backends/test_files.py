@@ -233,7 +233,7 @@ def test_values_that_are_no_numbers(backend, checkpoint, value):
 
 
 def test_an_unknown_keyword(backend, checkpoint):
-    with pytest.raises(ConfigError, match="no field 'num_label' .did you mean 'num_labels'"):
+    with pytest.raises(ConfigError, match="no such keyword: 'num_label'; did you mean 'num_labels'"):
         backend.load("MaskedLM", checkpoint("MaskedLM"), num_label=3)
 
 

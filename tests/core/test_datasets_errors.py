@@ -123,7 +123,7 @@ BAD_FILES = [
     (TEXTS, "a.jsonl", [{"text": "a", "labels": [1.0, 0.0]}], {"label_names": ("x", "y", "z")},
      "wanted as many label_names as the labels of a row have numbers, 2, got 3"),
     (TEXTS, "a.csv.gz", b"text,label", {}, r"a.csv.gz: wanted a file packed by gzip, it is damaged"),
-    (TEXTS, "a.csv.gz", gzip.compress(b"text\na\n", mtime=0)[:-9], {}, r"a.csv.gz: wanted a file packed by gzip"),
+    (TEXTS, "a.csv.gz", gzip.compress(b"text,label\na,x\n", mtime=0)[:-9], {}, r"a.csv.gz: wanted a file packed"),
     (TEXTS, "a.parquet", b"PAR1 and more", {}, "a.parquet: wanted a Parquet file, it cannot be read as one"),
     (TEXTS, "a.arrow", b"ARROW1 and more", {}, "a.arrow: wanted an Arrow file, it cannot be read as one"),
     (WORDS, "a.conll", "1\t2\n3\t4\n", {}, "column 1 holds numbers alone, such as '1'. Name the column of the words"),

@@ -163,7 +163,7 @@ def test_scores_are_those_of_the_hidden_words(tokenizer, tmp_path, sparse):
 
 def test_text_files(tmp_path):
     (tmp_path / "a.txt").write_text("one\n\ntwo \n")
-    assert FillMaskTraining.read(tmp_path / "a.txt").items == ["one", "", "two", ""]
+    assert FillMaskTraining.read(tmp_path / "a.txt").items == ["one", "", "two"]
     (tmp_path / "a.tsv").write_text("one\t1\ntwo\t2\n")
     assert FillMaskTraining.read(tmp_path / "a.tsv", ReadOptions(text_column="1", header=False)).items == ["one", "two"]
 

@@ -121,7 +121,7 @@ def test_the_table_names_every_variable_of_every_branch_once(branch):
 
 
 @pytest.mark.parametrize("ffns", range(1, 7))
-@pytest.mark.parametrize("branch", BRANCHES)
+@pytest.mark.parametrize("branch", [name for name, changes in BRANCHES.items() if "folding" not in changes])
 def test_paths_are_one_to_one_and_complete(branch, ffns):
     config = tiny_config(**{**BRANCHES[branch], "num_feedforward_networks": ffns})
     for head in set(HEADS) - {"MultipleChoice"}:  # which Model Garden does not have

@@ -32,6 +32,7 @@ _CLASS_IN_LIST = {"layer": "TFMobileBertLayer", "ffn": "FeedForward"}
 # The variables of each kind of module in the order in which its Keras layer makes them.
 _VARIABLES = {
     "linear": ("kernel", "bias"),
+    "matrix": ("kernel",),
     "classifier": ("kernel", "bias"),
     "extra_output": ("kernel",),
     "no_norm": ("gamma", "beta"),
