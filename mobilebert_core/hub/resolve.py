@@ -79,10 +79,7 @@ def resolve(
         CheckpointError: when a repository names files outside of itself, or has several checkpoints of TensorFlow 1.
         BackendMissingError: when a name has to be looked up without huggingface_hub.
     """
-    if not isinstance(name_or_path, str | os.PathLike):
-        raise CheckpointNotFoundError(
-            f"wanted a path or a name on the Hugging Face hub, got {type(name_or_path).__name__} {name_or_path!r:.80}."
-        )
+    _check_kind(name_or_path)
     here = os.path.exists(name_or_path) or os.path.exists(f"{name_or_path}.index")  # the prefix of a TF1 checkpoint
     if here or has_path_form(name_or_path) or not (config or weights or tokenizer):
         return Path(name_or_path, subfolder or "")
@@ -151,6 +148,13 @@ def is_repository_name(name: str) -> bool:
     """True for what the hub allows as the name of a repository."""
     forbidden = "--" in name or ".." in name or name.endswith(".git")
     return _REPOSITORY.fullmatch(name) is not None and not forbidden
+
+
+def _check_kind(place: Any) -> None:
+    if not isinstance(place, str | os.PathLike):
+        raise CheckpointNotFoundError(
+            f"wanted a path or a name on the Hugging Face hub, got {type(place).__name__} {place!r:.80}."
+        )
 
 
 def take_hub_keywords(kwargs: MutableMapping[str, Any]) -> dict[str, Any]:
