@@ -101,7 +101,8 @@ def attend(
     The kernel of the CPU has no dropout, and what PyTorch does instead costs more time and memory than
     `dropped_product`. Nor has it derivatives in forward mode, which the transforms of torch.func may ask for.
     """
-    if torch._C._functorch.is_functorch_wrapped_tensor(query) and not rate:
+    compiling = torch.compiler.is_compiling()  # which cannot trace the question
+    if not compiling and not rate and torch._C._functorch.is_functorch_wrapped_tensor(query):
         return torch.matmul(attention_probs(query, key, attention_bias, head_size).to(value.dtype), value)
     if 0 < rate < 1 and query.device.type == "cpu":
         return dropped_product(attention_probs(query, key, attention_bias, head_size).to(value.dtype), value, rate)
