@@ -17,7 +17,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 TWINS = (
     "layers", "modeling", "heads", "losses", "inputs", "outputs", "pretrained", "resizing", "inference", "trainer",
-    "transformers_surface", "auto",
+    "transformers_surface", "auto", "calibration",
 )  # fmt: skip
 
 

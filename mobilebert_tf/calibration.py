@@ -1,0 +1,80 @@
+"""Observes a Keras model that reads texts. What is made of it stands in mobilebert_core/quantization.
+
+Twin: mobilebert_torch/calibration.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+import numpy as np
+from keras import ops
+
+from mobilebert_core.quantization.migration import STRENGTH, migrated
+from mobilebert_core.quantization.observation import Calibration, Observer, dense_places
+
+from .construction import array_to_write
+from .pretrained import TFMobileBertPreTrainedModel
+
+Model = TypeVar("Model", bound=TFMobileBertPreTrainedModel)
+
+
+def dense_layers(model: TFMobileBertPreTrainedModel) -> dict[str, Any]:
+    """The dense layers of a model by their full names, "mobilebert.encoder.layer.0.ffn.0.output.dense"."""
+    return {place: model._layer_of(weight) for place, weight in dense_places(model.weight_table()).items()}
+
+
+def calibrate(model: TFMobileBertPreTrainedModel, batches: Iterable[Mapping[str, np.ndarray]]) -> Calibration:
+    """What the model's dense layers and scores take for values on batches of inputs by name, (B, S) each.
+
+    The model is as it was trained or folded by "block", and runs without a graph.
+
+    Raises:
+        ConfigError: for a model folded by "all", or values that are not finite.
+    """
+    observer = Observer(model.config)
+
+    def watch(place: str, call: Any) -> Any:
+        def watched(x: Any, *arguments: Any, **options: Any) -> Any:
+            y = call(x, *arguments, **options)
+            observer.dense(place, *(np.asarray(ops.convert_to_numpy(each), np.float64) for each in (x, y)))
+            return y
+
+        return watched
+
+    layers = dense_layers(model)
+    try:
+        for place, layer in layers.items():
+            object.__setattr__(layer, "call", watch(place, layer.call))
+        for batch in batches:
+            observer.begin(batch)
+            model(batch, training=False)
+    finally:
+        for layer in layers.values():
+            vars(layer).pop("call", None)
+    return observer.calibration
+
+
+def migrate(model: Model, calibration: Calibration, strength: float = STRENGTH) -> Model:
+    """A copy of a model folded by "block", with the same outputs, whose scales are made even for integers.
+
+    Args:
+        calibration: of this model.
+
+    Raises:
+        ConfigError: for a model that is not folded by "block".
+    """
+    weights = {w.full_name: w for w in model.weight_table() if w.tied_to is None}
+
+    def read(full_name: str) -> np.ndarray:
+        return array_to_write(model, weights[full_name])
+
+    arrays = migrated(model.config, read, calibration, strength)
+    options = {"add_pooling_layer": model.mobilebert.pooler is not None} if model.head.bare else {}
+    new = type(model)(model.config, initializer="zeros", dtype=model.dtype_policy, **options)
+    new.set_weights(model.get_weights())
+    for full_name, array in arrays.items():
+        weight = weights[full_name]
+        new.variable_of(weight).assign(array.T if "keras" in weight.transposed else array)
+    return new
