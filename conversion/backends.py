@@ -8,9 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from mobilebert_core.errors import BackendMissingError, InputError
+
+from .exports.record import ExportRecord, is_exported
 
 
 @dataclass(frozen=True)
@@ -53,8 +56,12 @@ class Backend:
         Raises:
             BackendMissingError: when its framework is not installed.
         """
+        return self.require(f"{self.package}.{module}", caller)
+
+    def require(self, module: str, caller: str) -> Any:
+        """A module, by its full name, that its extra installs or that needs what it installs; as `load`."""
         try:
-            return import_module(f"{self.package}.{module}")
+            return import_module(module)
         except ImportError as e:
             raise BackendMissingError(
                 f"{caller}: backend {self.name!r} is not installed ({e}). Install it: "
@@ -67,6 +74,8 @@ BACKENDS: dict[str, Backend] = {
     for backend in (
         Backend("torch", "mobilebert_torch", "torch", extra="torch"),
         Backend("keras", "mobilebert_tf", "tensorflow", extra="tf"),
+        Backend("onnx", "conversion.exports.onnx", "onnxruntime", extra="onnx", models=False),
+        Backend("torch-export", "conversion.exports.torch_program", "torch", extra="torch", models=False),
     )
 }
 
@@ -75,7 +84,7 @@ FRAMEWORKS: dict[str, Backend] = {name: backend for name, backend in BACKENDS.it
 
 
 def backend_named(name: str, caller: str) -> Backend:
-    """The backend of a name.
+    """The backend of a name; see `backend_for` for a model without one.
 
     Raises:
         InputError: listing the names there are.
@@ -83,3 +92,21 @@ def backend_named(name: str, caller: str) -> Backend:
     if name not in BACKENDS:
         raise InputError(f"{caller}: backend must be one of {', '.join(BACKENDS)}, got {name!r}.")
     return BACKENDS[name]
+
+
+def backend_for(model: Any, name: str | None, caller: str) -> Backend:
+    """The backend of a name; without one that of a model: what runs an exported directory, else PyTorch.
+
+    Raises:
+        InputError: for another name, or one that does not run this model.
+    """
+    exported = is_exported(model)
+    if name is None:
+        name = ExportRecord.read(Path(model)).format if exported else "torch"
+    backend = backend_named(name, caller)
+    if exported and backend.models:
+        raise InputError(
+            f"{model}: is an export, which {ExportRecord.read(Path(model)).format} runs, got backend {name!r}. Leave "
+            "the backend out."
+        )
+    return backend

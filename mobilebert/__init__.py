@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from mobilebert_core.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from conversion.exports.export import export as export
     from mobilebert_core.configuration.auto_config import AutoConfig as AutoConfig
     from mobilebert_core.configuration.config import Config as Config
     from mobilebert_core.configuration.config import MobileBertConfig as MobileBertConfig
@@ -82,6 +83,7 @@ _EXPORTS = {
     "MobileBertTokenizer": "mobilebert_core.text.tokenization",
     "MobileBertTokenizerFast": "mobilebert_core.text.tokenization_fast",
     "Training": ".training",
+    "export": "conversion.exports.export",
     "pipeline": ".pipelines",
 }
 

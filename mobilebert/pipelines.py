@@ -16,7 +16,7 @@ from typing import Any, Self, TypedDict, Unpack
 import numpy as np
 from tqdm import tqdm
 
-from conversion.backends import backend_named
+from conversion.backends import backend_for
 from mobilebert_core.demo_model import DEMO_MODEL, DEMO_TASK
 from mobilebert_core.errors import InputError, TokenizerError
 from mobilebert_core.heads import HEADS
@@ -126,12 +126,13 @@ class MobileBertPipeline:
         task: str,
         path: str | Path,
         *,
-        backend: str = "torch",
+        backend: str | None = None,
         batch_size: int = 16,
         tokenizer: TokenizerBase | None = None,
         padding_invariant: bool | None = None,
         dtype: Any = None,
         device: str | None = None,
+        threads: int | None = None,
         progress: bool | None = None,
         **options: Any,
     ) -> Self:
@@ -139,12 +140,14 @@ class MobileBertPipeline:
 
         Args:
             task: a name of the table of tasks, such as "question-answering".
-            backend: "torch" or "keras"; answers are the same.
+            backend: "torch" or "keras", whose answers are the same; None is PyTorch, or what an exported directory
+                (`mobilebert export`) runs in.
             tokenizer: used in place of the directory's.
             padding_invariant: overrides the configuration's: True makes an answer independent of what else is in
                 its batch.
             dtype: of the model, such as "float32" (default) or "float64".
             device: where PyTorch computes (default: the GPU if there is one); Keras places its models itself.
+            threads: of the runtime of an exported directory, for one batch; None leaves it to the runtime.
             options: of the task, such as `top_k`; each call may change them. `revision`, `cache_dir` and the others
                 of `mobilebert_core.hub.resolve` say where the files are.
 
@@ -154,13 +157,20 @@ class MobileBertPipeline:
             TokenizerError, CheckpointError, ConfigError: for files that do not serve.
         """
         row = task_named(task)
-        runner_class = backend_named(backend, "MobileBertPipeline").runner("MobileBertPipeline")
+        chosen = backend_for(path, backend, "MobileBertPipeline")
+        runner_class = chosen.runner("MobileBertPipeline")
+        if threads is not None and chosen.models:
+            raise InputError(
+                f"{row.name}: threads is for exported models; {chosen.name} has one number of threads for the whole "
+                "process. Set it there, or by OMP_NUM_THREADS in the environment."
+            )
         config = {} if padding_invariant is None else {"padding_invariant": padding_invariant}
         hub = take_hub_keywords(options)
         if tokenizer is None:
             tokenizer = AutoTokenizer.from_pretrained(path, **hub)
+        session = {} if threads is None else {"threads": threads}
         runner = runner_class.from_pretrained(
-            row.head, path, dtype=dtype, device=device, **hub, **config, **dict(row.model_options)
+            row.head, path, **session, dtype=dtype, device=device, **hub, **config, **dict(row.model_options)
         )
         return cls(row, tokenizer, runner, batch_size=batch_size, progress=progress, **options)
 
@@ -264,12 +274,13 @@ def pipeline(
     task: str,
     model: str | Path | None = None,
     *,
-    backend: str = "torch",
+    backend: str | None = None,
     batch_size: int = 16,
     tokenizer: TokenizerBase | None = None,
     padding_invariant: bool | None = None,
     dtype: str | None = None,
     device: str | None = None,
+    threads: int | None = None,
     progress: bool | None = None,
     **options: Unpack[PipelineOptions],
 ) -> MobileBertPipeline:
@@ -293,5 +304,5 @@ def pipeline(
         model = DEMO_MODEL
     return MobileBertPipeline.from_pretrained(
         task, model, backend=backend, batch_size=batch_size, tokenizer=tokenizer, padding_invariant=padding_invariant,
-        dtype=dtype, device=device, progress=progress, **options,
+        dtype=dtype, device=device, threads=threads, progress=progress, **options,
     )  # fmt: skip

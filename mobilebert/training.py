@@ -17,6 +17,7 @@ from safetensors.numpy import load_file
 from tqdm import tqdm
 
 from conversion.backends import Backend, backend_named
+from mobilebert_core.card_text import name_of
 from mobilebert_core.checkpoints.digests import model_digests, tokenizer_digests
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.configuration.fields import MULTI_LABEL
@@ -40,7 +41,6 @@ from mobilebert_core.training.tasks.training_task import Features, TrainingTask
 from mobilebert_core.training.trainer import TrainerBase
 from mobilebert_core.weights import weight_table
 
-from .card_text import name_of
 from .evaluation import Evaluation
 from .recipe_choice import RecipeChoice
 from .training_report import draw_curves, write_card

@@ -8,14 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from mobilebert_core.card_text import code, escaped, name_of
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.files import replacing, write_text
 from mobilebert_core.training.recipe import Recipe
 from mobilebert_core.training.run_checks import read_curves
 from mobilebert_core.training.run_directory import CURVES_FILE, SCORES_FILE
 from mobilebert_core.training.tasks.training_task import TrainingTask
-
-from .card_text import code, escaped, name_of
 
 PICTURE_FILE = "curves.png"
 CARD_FILE = "README.md"

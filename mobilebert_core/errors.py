@@ -49,3 +49,7 @@ class BackendMissingError(MobileBertError, ImportError):
 
 class TrainingError(MobileBertError, RuntimeError):
     """A training that cannot go on: its loss is no longer a number."""
+
+
+class ExportError(MobileBertError, ValueError):
+    """A model that cannot be exported as asked, or an exported file that does not compute what its source does."""

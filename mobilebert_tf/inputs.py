@@ -82,11 +82,12 @@ def fold_choices(inputs: dict[str, Any]) -> tuple[dict[str, Any], Any]:
     return folded, main.shape[1] if main.shape[1] is not None else ops.shape(main)[1]
 
 
-def attention_bias(attention_mask: Any, dtype: str) -> Any:
+def attention_bias(attention_mask: Any, dtype: str, mask_value: float | None = None) -> Any:
     """What is added to the attention scores (B, 1 or N, S or 1, S): 0 keeps a token, the lowest number drops it.
 
     Takes (B, S), (B, S, S) or (B, 1 or N, S, S) of ones and zeros; a 4-D mask of floats is passed on as it is.
-    The lowest finite number in place of minus infinity keeps a row without any token finite and uniform.
+    The lowest finite number in place of minus infinity keeps a row without any token finite and uniform. `mask_value`
+    stands in its place in exported graphs: quantization spreads its steps over all values that occur.
     """
     kind = keras.backend.standardize_dtype(attention_mask.dtype)
     if len(attention_mask.shape) == 2:
@@ -97,7 +98,8 @@ def attention_bias(attention_mask: Any, dtype: str) -> Any:
     elif "float" in kind:
         return ops.maximum(ops.cast(attention_mask, dtype), float(np.finfo(dtype).min))
     keep = attention_mask if kind == "bool" else attention_mask >= 1
-    return ops.where(keep, ops.zeros((), dtype), ops.full((), float(np.finfo(dtype).min), dtype))
+    dropped = float(np.finfo(dtype).min) if mask_value is None else mask_value
+    return ops.where(keep, ops.zeros((), dtype), ops.full((), dropped, dtype))
 
 
 def head_masks(head_mask: Any, layers: int, dtype: str) -> list[Any]:

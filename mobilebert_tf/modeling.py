@@ -306,6 +306,7 @@ class TFMobileBertMainLayer(Brick):
         self, config: MobileBertConfig, add_pooling_layer: bool = True, *, initializer: Any = None, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
+        self.config = config  # of the model, whose `mask_value` may change
         initializer = initializer or weight_initializer(config.initializer_range)
         made = {"initializer": initializer, "dtype": self.dtype_policy}
         self.part("embeddings", TFMobileBertEmbeddings(config, name="embeddings", **made))
@@ -335,7 +336,7 @@ class TFMobileBertMainLayer(Brick):
         x = self.embeddings(input_ids, token_type_ids, position_ids, inputs_embeds, attention_mask, training=training)
         dtype = keras.backend.standardize_dtype(x.dtype)
         dtype = "float32" if dtype in ("float16", "bfloat16") else dtype
-        bias = None if attention_mask is None else attention_bias(attention_mask, dtype)
+        bias = None if attention_mask is None else attention_bias(attention_mask, dtype, self.config.mask_value)
         masks = None if head_mask is None else head_masks(head_mask, len(self.encoder.layer), x.dtype)
         x, states, attentions = self.encoder(
             x, bias, masks, keep_states=output_hidden_states, select=select, training=training

@@ -121,11 +121,12 @@ def fold_choices(inputs: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
     return folded, main.shape[1]
 
 
-def attention_bias(attention_mask: Tensor, dtype: torch.dtype) -> Tensor:
+def attention_bias(attention_mask: Tensor, dtype: torch.dtype, mask_value: float | None = None) -> Tensor:
     """What is added to the attention scores (B, 1 or N, S or 1, S): 0 keeps a token, the lowest number drops it.
 
     Takes (B, S), (B, S, S) or (B, 1 or N, S, S) of ones and zeros; a 4-D mask of floats is passed on as it is.
-    The lowest finite number in place of minus infinity keeps a row without any token finite and uniform.
+    The lowest finite number in place of minus infinity keeps a row without any token finite and uniform. `mask_value`
+    stands in its place in exported graphs: quantization spreads its steps over all values that occur.
     """
     if attention_mask.dim() == 2:
         attention_mask = attention_mask[:, None, None, :]
@@ -136,7 +137,8 @@ def attention_bias(attention_mask: Tensor, dtype: torch.dtype) -> Tensor:
     if attention_mask.dtype in _COUNTED_BY_FEW:
         attention_mask = attention_mask.long()
     keep = attention_mask if attention_mask.dtype == torch.bool else attention_mask >= 1
-    lowest = torch.full((), torch.finfo(dtype).min, dtype=dtype, device=keep.device)
+    dropped = torch.finfo(dtype).min if mask_value is None else mask_value
+    lowest = torch.full((), dropped, dtype=dtype, device=keep.device)
     return torch.where(keep, torch.zeros((), dtype=dtype, device=keep.device), lowest)
 
 

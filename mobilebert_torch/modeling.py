@@ -289,7 +289,7 @@ class MobileBertModel(MobileBertPreTrainedModel):
         """
         x = self.embeddings(input_ids, token_type_ids, position_ids, inputs_embeds, attention_mask)
         dtype = torch.float32 if x.element_size() < 4 else x.dtype
-        bias = None if attention_mask is None else attention_bias(attention_mask, dtype)
+        bias = None if attention_mask is None else attention_bias(attention_mask, dtype, self.config.mask_value)
         x, states, attentions = self.encoder(
             x,
             bias,

@@ -73,7 +73,9 @@ def _add_task(tasks: argparse._SubParsersAction[argparse.ArgumentParser], task: 
         + " (default: the demo model, 28 emotions)" * own,
     )  # fmt: skip
     parser.add_argument(
-        "--backend", choices=list(BACKENDS), default="torch", help="default torch; answers are the same"
+        "--backend",
+        choices=list(BACKENDS),
+        help="default torch, whose answers are those of keras; or what an export runs in",
     )
     formats = [ending.removeprefix(".") for ending in task.files.endings]
     parser.add_argument("--input", metavar="FILE", help=f"{', '.join(formats)}, also .gz; - is standard input")
@@ -88,6 +90,7 @@ def _add_task(tasks: argparse._SubParsersAction[argparse.ArgumentParser], task: 
     )
     parser.add_argument("--batch-size", type=int, default=16, metavar="N", help="rows at once (default 16)")
     parser.add_argument("--dtype", choices=DTYPES, default="float32", help="default float32")
+    parser.add_argument("--threads", type=int, metavar="N", help="of an export's runtime (default: all)")
     parser.add_argument("--device", help="where PyTorch computes, such as cpu or cuda:1 (default: the GPU, if any)")
     parser.add_argument(
         "--padding-invariant", action="store_true", default=None, help="keep answers free of what shares their batch"
@@ -148,7 +151,7 @@ def run_predict(options: argparse.Namespace) -> int:
     rows, bad = _rows(options, fields, texts, path)
     pipeline = MobileBertPipeline.from_pretrained(
         task.name, options.model, backend=options.backend, batch_size=options.batch_size, dtype=options.dtype,
-        device=options.device, padding_invariant=options.padding_invariant, **chosen,
+        device=options.device, threads=options.threads, padding_invariant=options.padding_invariant, **chosen,
     )  # fmt: skip
     answers = _answers(options, pipeline, with_inputs=path is not None or len(texts) > 1)
     bad.done = answers.done

@@ -44,6 +44,9 @@ def faults(values: Values, building: bool) -> list[str]:
     for name in ("initializer_range", "layer_norm_eps"):
         if not _is_number(values[name]) or values[name] < 0:
             wrong.append(f"{name} must be a number of at least 0, got {values[name]!r}")
+    mask_value = values["mask_value"]
+    if mask_value is not None and not (_is_number(mask_value) and -math.inf < mask_value < 0):
+        wrong.append(f"mask_value must be None or a finite number below 0, got {mask_value!r}")
     for name, choices in (
         ("hidden_act", tuple(ACTIVATIONS)),
         ("normalization_type", NORMALIZATION_TYPES),

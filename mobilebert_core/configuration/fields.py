@@ -102,6 +102,7 @@ class ConfigFields:
     folding: str | None = _field(None, ARCHITECTURE)  # "block" or "all" of a folded model; see mobilebert_core.folding
     kept_norms: list[str] = field(default_factory=list, metadata={ARCHITECTURE: True})  # of a folded model, by module
     padding_invariant: bool = False  # True keeps padding out of the trigram; ours, not in transformers
+    mask_value: float | None = None  # added to the scores of masked tokens (None: the lowest number); ours, for exports
     problem_type: str | None = None
     pruned_heads: dict[int, list[int]] = field(default_factory=dict, metadata={ARCHITECTURE: True})
     return_dict: bool = True

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from mobilebert.card_text import code, escaped, name_of
 from mobilebert.training_report import card
+from mobilebert_core.card_text import code, escaped, name_of
 from mobilebert_core.training.recipe import Recipe
 from mobilebert_core.training.tasks.table import TRAINING_TASKS
 from tests.tiny import tiny_config

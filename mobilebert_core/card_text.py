@@ -7,7 +7,7 @@ import re
 from html import escape
 from pathlib import Path
 
-from mobilebert_core.hub.resolve import has_path_form
+from .hub.resolve import has_path_form
 
 _PLAIN = re.compile(r"[\w./ -]*\w[\w./ -]*", re.ASCII)
 _MARKDOWN = re.compile(r"[\\`*_\[\]|~$#@]|:(?=//)|(?<=www)\.|(?<=\])\(", re.IGNORECASE)

@@ -1,0 +1,113 @@
+"""The one table of export formats: which backend writes each, what runs it, and in which precisions.
+
+Nothing here imports a framework. The runtimes are rows of `BACKENDS` in conversion/backends.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mobilebert_core.errors import ExportError
+from mobilebert_core.exports import PRECISIONS, ExportSpec
+
+from ..backends import BACKENDS, FRAMEWORKS, Backend
+
+# Writes the file of a model in evaluation mode: `writer(model, spec, path)`.
+Writer = Callable[[Any, ExportSpec, Path], None]
+
+
+@dataclass(frozen=True)
+class Precision:
+    """One precision of a format: the file's name in the directory, and the basis in which `fold="auto"` folds."""
+
+    file: str
+    folding: str | None = None
+
+
+@dataclass(frozen=True)
+class ExportFormat:
+    """One format.
+
+    Attributes:
+        name: as users call it; also the name of the runtime in `BACKENDS` that runs its files.
+        backend: name of the framework whose `export` module writes it.
+        writer: name of the function there.
+        about: in words, for the help of the command.
+        precisions: those it is written in.
+        tools: modules that writing needs, besides the runtime's.
+    """
+
+    name: str
+    backend: str
+    writer: str
+    about: str
+    precisions: dict[str, Precision]
+    tools: tuple[str, ...] = field(default=())
+
+    @property
+    def runtime(self) -> Backend:
+        return BACKENDS[self.name]
+
+    @property
+    def framework(self) -> Backend:
+        return FRAMEWORKS[self.backend]
+
+    def load_writer(self) -> Writer:
+        """The function that writes it.
+
+        Raises:
+            BackendMissingError: when the framework, the runtime or a tool is not installed.
+        """
+        for module in self.tools:
+            self.runtime.require(module, f"export --format {self.name}")
+        self.runtime.runner(f"export --format {self.name}")
+        writer: Writer = getattr(self.framework.load("export", f"export --format {self.name}"), self.writer)
+        return writer
+
+    def precision(self, name: str) -> Precision:
+        """Raises ExportError for a precision that the format is not written in."""
+        if name not in PRECISIONS:
+            raise ExportError(f"export: precision must be one of {', '.join(PRECISIONS)}, got {name!r}.")
+        if name not in self.precisions:
+            others = [each.name for each in EXPORT_FORMATS.values() if name in each.precisions]
+            hint = f" {name} is written by: {', '.join(others)}." if others else ""
+            raise ExportError(
+                f"export: {self.name} is written in {', '.join(self.precisions)}, got precision {name!r}.{hint}"
+            )
+        return self.precisions[name]
+
+
+EXPORT_FORMATS: dict[str, ExportFormat] = {
+    row.name: row
+    for row in (
+        ExportFormat(
+            "onnx",
+            "torch",
+            "write_onnx",
+            "ONNX, in the layout of transformers.js; runs in ONNX Runtime and OpenVINO",
+            {"fp32": Precision("onnx/model.onnx", "all")},
+            tools=("onnx", "onnxscript"),
+        ),
+        ExportFormat(
+            "torch-export",
+            "torch",
+            "write_torch_export",
+            "a program of torch.export (.pt2); runs in PyTorch without this package",
+            {"fp32": Precision("model.pt2", "all")},
+        ),
+    )
+}
+
+
+def export_format_named(name: str) -> ExportFormat:
+    """The format of a name.
+
+    Raises:
+        ExportError: listing the names there are.
+    """
+    if name not in EXPORT_FORMATS:
+        raise ExportError(f"export: format must be one of {', '.join(EXPORT_FORMATS)}, got {name!r}.")
+    return EXPORT_FORMATS[name]

@@ -1,0 +1,1 @@
+"""Runs exported ONNX files in ONNX Runtime."""

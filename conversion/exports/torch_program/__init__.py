@@ -1,0 +1,1 @@
+"""Runs exported programs of `torch.export` in PyTorch."""

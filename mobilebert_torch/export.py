@@ -1,0 +1,96 @@
+"""A PyTorch model as a file for other runtimes: ONNX, a torch.export program, an ExecuTorch program.
+
+Each writer takes a model in evaluation mode, folded and with its mask value set, and the facts of the file. What it
+wrote is not yet proved; conversion/exports does that. B batch, S sequence.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mobilebert_core.exports import STATE, ExportSpec
+from mobilebert_core.inputs import TEXT_INPUTS
+
+from .pretrained import MobileBertPreTrainedModel
+
+OPSET = 21  # the first with all that the quantized graphs need; ONNX Runtime reads it since 1.18
+
+
+class Exported(nn.Module):
+    """A model as its file sees it: three int32 arrays in, the outputs of the head as a tuple of float32 out."""
+
+    def __init__(self, model: MobileBertPreTrainedModel, spec: ExportSpec) -> None:
+        super().__init__()
+        self.model, self.spec = model, spec
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> tuple[Tensor, ...]:
+        outputs = self.model(
+            input_ids=input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids,
+            output_hidden_states=self.spec.with_states, output_attentions=False, return_dict=True,
+        )  # fmt: skip
+        states = outputs.get("hidden_states") or ()
+        named = {**outputs, **{f"{STATE}.{index}": state for index, state in enumerate(states)}}
+        return tuple(named[name].float() for name in self.spec.outputs)
+
+
+def write_onnx(model: MobileBertPreTrainedModel, spec: ExportSpec, path: Path) -> None:
+    """Writes an ONNX graph, weights inside."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _quiet(), torch.inference_mode():
+        program: Any = torch.onnx.export(
+            Exported(model, spec).eval(),
+            _example(spec),
+            input_names=list(spec.inputs.values()),
+            output_names=list(spec.outputs),
+            dynamic_shapes=_dynamic(spec),
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+        )
+        program.save(path, external_data=False)
+
+
+def write_torch_export(model: MobileBertPreTrainedModel, spec: ExportSpec, path: Path) -> None:
+    """Writes a program of `torch.export`, which PyTorch runs without this package."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _quiet(), torch.no_grad():
+        program = torch.export.export(Exported(model, spec).eval(), _example(spec), dynamic_shapes=_dynamic(spec))
+        torch.export.save(program, path)
+
+
+def _example(spec: ExportSpec) -> tuple[Tensor, ...]:
+    """Inputs to record a graph with. No size is 1 or that of another axis, which would be taken for fixed."""
+    example = spec.example()
+    return tuple(torch.from_numpy(example[name]) for name in TEXT_INPUTS)
+
+
+def _dynamic(spec: ExportSpec) -> Any:
+    """Which axes each call decides, for each input."""
+    axes = {
+        axis: torch.export.Dim.DYNAMIC for axis, size in enumerate(spec.shape) if size is None
+    }  # fmt: skip
+    return tuple(dict(axes) for _ in TEXT_INPUTS)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """What the exporters tell of their own insides stays there: their warnings and notes are not about the model."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [each.level for each in loggers]
+    for each in loggers:
+        each.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for each, level in zip(loggers, levels, strict=True):
+            each.setLevel(level)

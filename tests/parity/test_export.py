@@ -1,0 +1,241 @@
+"""Exported files: what lies in the directory, that it answers as its source, and what is refused.
+
+Recording a graph takes seconds, so a few exports are shared by all tests.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file, save_file
+
+import mobilebert
+from conversion.exports import formats
+from conversion.exports.export import export
+from conversion.exports.record import ExportRecord
+from conversion.exports.torch_program.inference import Runner as TorchProgramRunner
+from conversion.parity.sample import random_checkpoint
+from mobilebert_core.demo_model import DEMO_MODEL
+from mobilebert_core.errors import CheckpointError, ExportError, InputError, MobileBertError
+from mobilebert_core.exports import ExportSpec
+from mobilebert_core.heads import HEADS
+from mobilebert_torch.export import Exported
+from mobilebert_torch.inference import Runner as TorchRunner
+from tests.tiny import tiny_batch, tiny_config
+
+onnxruntime = pytest.importorskip("onnxruntime")
+ONE_BLOCK = {"num_hidden_layers": 1}
+TEXTS = ["What a lovely day!", "They never called back, and I am angry.", "ok"]
+
+
+def checkpoint(folder: Path, head: str, **overrides) -> Path:
+    return random_checkpoint(tiny_config(**ONE_BLOCK, **overrides), HEADS[head], folder)
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    """The demo model as ONNX, any batch and length."""
+    return export(DEMO_MODEL, tmp_path_factory.mktemp("demo") / "export", format="onnx").directory
+
+
+@pytest.fixture(scope="module")
+def fixed(tmp_path_factory):
+    """A model with choices as a program of fixed sizes."""
+    folder = tmp_path_factory.mktemp("fixed")
+    checkpoint(folder / "source", "MultipleChoice")
+    return export(folder / "source", folder / "out", format="torch-export", batch=2, length=16)
+
+
+def test_the_directory_holds_all_that_a_model_needs(demo):
+    names = {path.relative_to(demo).as_posix() for path in demo.rglob("*") if path.is_file()}
+    assert {
+        "onnx/model.onnx",
+        "config.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "vocab.txt",
+        "README.md",
+    } < names
+    record = json.loads((demo / "export.json").read_text())
+    assert record["source"]["sha256"].keys() == {"model.safetensors"}
+    assert record["proof"]["outputs"]["logits"]["deviation"] <= 1e-5
+    assert set(record["sha256"]) == names - {"export.json"}
+    assert json.loads((demo / "config.json").read_text())["id2label"]["0"] == "admiration"
+
+
+def test_inputs_and_outputs_are_named_and_dynamic(demo):
+    session = onnxruntime.InferenceSession(demo / "onnx/model.onnx", providers=["CPUExecutionProvider"])
+    assert [(each.name, each.type) for each in session.get_inputs()] == [
+        (name, "tensor(int32)") for name in ("input_ids", "attention_mask", "token_type_ids")
+    ]
+    assert [(each.name, each.type) for each in session.get_outputs()] == [("logits", "tensor(float)")]
+
+
+def test_an_export_answers_as_its_source(demo):
+    source = mobilebert.pipeline("text-classification", DEMO_MODEL)
+    exported = mobilebert.pipeline("text-classification", demo, threads=1)
+    assert type(exported.runner).__module__ == "conversion.exports.onnx.inference"
+    for one, other in zip(source(TEXTS, top_k=3), exported(TEXTS, top_k=3), strict=True):
+        assert [each["label"] for each in one] == [each["label"] for each in other]
+        np.testing.assert_allclose([e["score"] for e in one], [e["score"] for e in other], rtol=1e-4)
+
+
+def test_an_export_is_not_loaded_by_a_framework(demo):
+    with pytest.raises(InputError, match="is an export, which onnx runs, got backend 'torch'"):
+        mobilebert.pipeline("text-classification", demo, backend="torch")
+    with pytest.raises(InputError, match="precision of its export, got dtype 'float64'"):
+        mobilebert.pipeline("text-classification", demo, dtype="float64")
+    with pytest.raises(CheckpointError, match="wanted an exported MobileBertForTokenClassification"):
+        mobilebert.pipeline("token-classification", demo)
+    with pytest.raises(InputError, match="threads is for exported models"):
+        mobilebert.pipeline("text-classification", DEMO_MODEL, threads=1)
+
+
+def test_fixed_sizes_take_any_batch_and_shorter_rows(fixed):
+    runner = formats.EXPORT_FORMATS["torch-export"].runtime.runner("test")(fixed.directory)
+    source = TorchRunner.from_pretrained("MultipleChoice", fixed.directory.parent / "source", device="cpu")
+    for rows, length in ((1, 16), (5, 16)):
+        batch = tiny_batch(source.config, "MultipleChoice", rows, length, labels=False)
+        batch = {name: array[:, :3] for name, array in batch.items()}
+        np.testing.assert_allclose(runner.run(batch)["logits"], source.run(batch)["logits"], rtol=1e-4, atol=1e-6)
+    with pytest.raises(InputError, match="fixed length of 16 tokens, got rows of 20"):
+        runner.run(tiny_batch(source.config, "MultipleChoice", 2, 20, labels=False))
+    assert runner.config.max_position_embeddings == 16
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"format": "tflite"}, "format must be one of"),
+        ({"format": "torch-export", "precision": "int8"}, "torch-export is written in fp32"),
+        ({"format": "onnx", "length": 600}, "max_position_embeddings 128"),
+        ({"format": "onnx", "length": 0}, "length must be at least 1, got 0"),
+        ({"format": "onnx", "batch": "many"}, "batch must be a whole number or 'dynamic'"),
+        ({"format": "onnx", "fold": "half"}, "fold must be one of"),
+        ({"format": "onnx", "mlperf": True}, "length is 384, the model has"),
+        ({"format": "onnx", "head": "Nothing"}, "no head 'Nothing'"),
+        ({"format": "onnx", "head": "MultipleChoice"}, "missing"),
+        ({"format": "onnx", "calibrate": "three.txt"}, "wanted at least 16 texts to calibrate with, got 3"),
+        ({"format": "onnx", "calibrate": "none.txt"}, "there is none"),
+    ],
+)
+def test_what_cannot_be_exported_is_one_error_and_leaves_nothing(tmp_path, monkeypatch, options, message):
+    monkeypatch.chdir(tmp_path)
+    Path("three.txt").write_text("One.\nTwo.\nThree.\n")
+    with pytest.raises(MobileBertError, match=message):
+        export(DEMO_MODEL, tmp_path / "out", **options)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["three.txt"]
+
+
+def test_a_checkpoint_of_nan_is_refused_by_name(tmp_path):
+    source = checkpoint(tmp_path / "source", "SequenceClassification")
+    weights = load_file(source / "model.safetensors")
+    weights["mobilebert.encoder.layer.0.output.dense.weight"][0, 0] = np.nan
+    save_file(weights, source / "model.safetensors")
+    with pytest.raises(CheckpointError, match="encoder.layer.0.output.dense.weight .* holds 1 values that are NaN"):
+        export(source, tmp_path / "out", format="torch-export")
+    assert not (tmp_path / "out").exists()
+
+
+def test_places_that_are_taken_are_left(tmp_path, demo):
+    (tmp_path / "mine.txt").write_text("mine")
+    for place, message in (
+        (tmp_path, "holds files already"), (tmp_path / "mine.txt", "got a file"), (demo, "pass --overwrite"),
+    ):  # fmt: skip
+        with pytest.raises(CheckpointError, match=message):
+            export(DEMO_MODEL, place, format="onnx")
+    with pytest.raises(ExportError, match="is an export"):
+        export(demo, tmp_path / "out", format="onnx")
+
+
+class TestProof:
+    """A file that computes something else is found out.
+
+    Here a "file" is the pickled module, which takes no time to make, and spoiled before it is written.
+    """
+
+    @pytest.fixture
+    def refused(self, tmp_path, monkeypatch):
+        """Exports a model that `spoil` changes, and expects an error."""
+        source = random_checkpoint(tiny_config(), HEADS["TokenClassification"], tmp_path / "source")
+
+        def check(spoil, message, precision="fp32", source=source):
+            def write(model, spec, path):
+                torch.save(spoil(Exported(copy.deepcopy(model), spec)), path)
+
+            def open_file(self, path, threads):
+                self.module = torch.load(path, weights_only=False)
+
+            monkeypatch.setattr(formats.ExportFormat, "load_writer", lambda self: write)
+            monkeypatch.setattr(TorchProgramRunner, "open", open_file)
+            monkeypatch.setattr(formats.ExportFormat, "precision", lambda self, name: formats.Precision("model.pt2"))
+            with pytest.raises(ExportError, match=message):
+                export(source, tmp_path / "out", format="torch-export", precision=precision)
+            assert [path.name for path in tmp_path.iterdir()] == ["source"]
+
+        return check
+
+    def test_the_first_layer_that_differs_is_named(self, refused):
+        def spoil(module):
+            module.model.mobilebert.encoder.layer[1].output.dense.bias.data += 1e-2
+            return module
+
+        refused(spoil, r"logits deviates by .*; the first hidden state that diverges is block.1, by")
+
+    def test_a_file_of_nan_is_refused(self, refused):
+        def spoil(module):
+            module.model.classifier.bias.data += float("nan")
+            return module
+
+        message = "logits holds NaN or infinity; its hidden states agree, so it is the head"
+        refused(spoil, message)
+        refused(spoil, message, "int8")
+
+    def test_integers_are_not_taken_for_floats(self, refused):
+        refused(Rounded, "wanted the output logits as floats, got numbers of type int8")
+
+    def test_padding_that_is_seen_is_refused(self, refused):
+        """As where a mask of -10,000 takes all steps of 8 bits, so that no score differs from another."""
+
+        def spoil(module):
+            module.model.config.mask_value = -1.0
+            return module
+
+        refused(
+            spoil, "in rows that are mostly padding, by 0.0e.00 in rows without: the mask has lost", "int8", DEMO_MODEL
+        )
+
+
+class Rounded(torch.nn.Module):
+    """A model that returns 8 bits."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, *inputs):
+        return tuple(output.to(torch.int8) for output in self.inner(*inputs))
+
+
+def test_specs_know_their_inputs_and_outputs():
+    config = tiny_config(max_position_embeddings=384)
+    spec = ExportSpec(HEADS["QuestionAnswering"], config, batch=1, length=384, mlperf=True)
+    assert list(spec.inputs.values()) == ["input_ids", "input_mask", "segment_ids"]
+    assert spec.outputs == ("end_logits", "start_logits")
+    assert replace(spec, mlperf=False, with_states=True).outputs[:3] == (
+        "start_logits", "end_logits", "hidden_states.0",
+    )  # fmt: skip
+    with pytest.raises(ExportError, match="--calibrate FILE"):
+        replace(spec, precision="int8-static")
+
+
+def test_a_damaged_record_is_one_clear_error(tmp_path):
+    (tmp_path / "export.json").write_text('{"format": "onnx", "file": "../x"}')
+    with pytest.raises(CheckpointError, match="wanted the record of an export"):
+        ExportRecord.read(tmp_path)
