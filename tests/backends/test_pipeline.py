@@ -200,7 +200,7 @@ def test_a_head_without_training_gives_no_answers(model, backend):
 
 def test_what_cannot_be_loaded_says_so(model, monkeypatch, tmp_path):
     path = model("text-classification")
-    with pytest.raises(InputError, match="backend must be one of torch, keras, got 'jax'"):
+    with pytest.raises(InputError, match="backend must be one of torch, keras, .* got 'jax'"):
         load("text-classification", path, "jax")
     with pytest.raises(InputError, match="batch_size must be a whole number"):
         load("text-classification", path, NAMED_BACKENDS[0], batch_size=0)
