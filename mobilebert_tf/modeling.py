@@ -307,8 +307,7 @@ class TFMobileBertMainLayer(Brick):
     ) -> None:
         super().__init__(**kwargs)
         self.config = config  # of the model, whose `mask_value` may change
-        initializer = initializer or weight_initializer(config.initializer_range)
-        made = {"initializer": initializer, "dtype": self.dtype_policy}
+        made = {"initializer": initializer or weight_initializer(config.initializer_range), "dtype": self.dtype_policy}
         self.part("embeddings", TFMobileBertEmbeddings(config, name="embeddings", **made))
         self.part("encoder", TFMobileBertEncoder(config, name="encoder", **made))
         self.pooler = None

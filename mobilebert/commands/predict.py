@@ -88,6 +88,12 @@ def _add_task(tasks: argparse._SubParsersAction[argparse.ArgumentParser], task: 
         action="store_true",
         help="keep what --output holds and go on after it, with the same input, model and options",
     )
+    _add_computation(parser)
+    parser.set_defaults(run=run_predict, task=task)
+
+
+def _add_computation(parser: argparse.ArgumentParser) -> None:
+    """Adds what says how the model computes."""
     parser.add_argument("--batch-size", type=int, default=16, metavar="N", help="rows at once (default 16)")
     parser.add_argument("--dtype", choices=DTYPES, default="float32", help="default float32")
     parser.add_argument("--threads", type=int, metavar="N", help="of an export's runtime (default: all)")
@@ -95,7 +101,6 @@ def _add_task(tasks: argparse._SubParsersAction[argparse.ArgumentParser], task: 
     parser.add_argument(
         "--padding-invariant", action="store_true", default=None, help="keep answers free of what shares their batch"
     )
-    parser.set_defaults(run=run_predict, task=task)
 
 
 def _input_help(task: TextTask) -> str:
