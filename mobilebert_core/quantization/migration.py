@@ -26,7 +26,7 @@ from ..configuration.config import MobileBertConfig
 from ..errors import ConfigError
 from .observation import Calibration
 
-STRENGTH = 0.5
+STRENGTH = 0.8  # of 0.5, 0.8 and none the most equal decisions, dynamic and static
 _LARGEST_EXPONENT = 12  # of a scale against the others of its stream
 
 Read = Callable[[str], np.ndarray]
