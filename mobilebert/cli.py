@@ -11,6 +11,7 @@ from mobilebert_core.errors import MobileBertError
 
 from . import __version__
 from .commands.convert import add_convert
+from .commands.distill import add_distill
 from .commands.export import add_export
 from .commands.inspect import add_inspect
 from .commands.parity import add_parity
@@ -29,7 +30,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "mobilebert") -> in
     parser = argparse.ArgumentParser(prog=prog, description="MobileBERT in PyTorch and Keras 3.")
     parser.add_argument("--version", action="version", version=f"mobilebert {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for add in (add_predict, add_train, add_parity, add_convert, add_export, add_inspect, add_vocab):
+    for add in (add_predict, add_train, add_distill, add_parity, add_convert, add_export, add_inspect, add_vocab):
         add(commands)
     options = parser.parse_args(arguments)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow greets on stderr otherwise

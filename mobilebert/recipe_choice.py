@@ -85,7 +85,10 @@ class RecipeChoice:
 
     def settings(self) -> dict[str, Any]:
         """As they stand among the settings of a training."""
-        return {"recipe": asdict(self.recipe), "sweep": self.sweep}
+        recipe = asdict(self.recipe)
+        if recipe["optimizer"] == Recipe.optimizer:  # so that trainings of earlier versions go on
+            del recipe["optimizer"]
+        return {"recipe": recipe, "sweep": self.sweep}
 
     def said(self) -> list[str]:
         """Notes for the user and the card."""

@@ -16,11 +16,12 @@ from torch import Tensor
 
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.training.recipe import Recipe
-from mobilebert_core.training.state import FIRST, GENERATOR, SECOND, STEPS
+from mobilebert_core.training.state import AGE, EXTRA, FIRST, GENERATOR, SECOND, STEPS
 from mobilebert_core.training.trainer import Objective, TrainerBase
 
 from .heads import MODEL_CLASSES
 from .inference import Runner, device_of
+from .lamb import Lamb
 
 
 def own_loss(model: Any, batch: Mapping[str, Tensor]) -> Tensor:
@@ -29,10 +30,11 @@ def own_loss(model: Any, batch: Mapping[str, Tensor]) -> Tensor:
 
 
 class Trainer(TrainerBase):
-    """A model, its AdamW and its random numbers. Global random numbers and their seeds are left alone.
+    """A model, its optimizer and its random numbers. Global random numbers and their seeds are left alone.
 
     Args:
-        objective: model and batch of tensors -> the scalar that is minimized. The model is in training mode.
+        objective: model and batch of tensors -> the scalar that is minimized, or scalars by name whose sum is. The
+            model is in training mode.
     """
 
     def __init__(
@@ -56,15 +58,12 @@ class Trainer(TrainerBase):
         self.autocast = getattr(torch, precision) if precision in ("float16", "bfloat16") else None
         self.scaler = torch.amp.GradScaler(device.type, enabled=precision == "float16")
         self.parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
-        decaying = [p for p in self.parameters.values() if p.dim() > 1]
-        others = [p for p in self.parameters.values() if p.dim() < 2]
-        self.optimizer = torch.optim.AdamW(
-            [{"params": decaying, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}],
-            lr=recipe.learning_rate,
-            betas=(recipe.beta_1, recipe.beta_2),
-            fused=True,
-        )
         self.steps = 0
+        self.terms: dict[str, float] = {}
+        self._factors = dict.fromkeys(self.parameters, 1.0)
+        self._begun: dict[str, int] = {}
+        self._extra: dict[str, torch.nn.Parameter] = {}
+        self.optimizer = self._make_optimizer()
         self._forward = torch.compile(self.model) if compile else self.model
         self._runner = Runner(self.model, device)
         with torch.random.fork_rng(devices=self._cuda()):
@@ -86,26 +85,45 @@ class Trainer(TrainerBase):
     def step(self, batches: Sequence[Mapping[str, np.ndarray]], learning_rate: float) -> float:
         """One update from the mean gradient of batches that hold labels; returns the mean loss."""
         self.model.train()
-        loss = torch.zeros((), device=self.device)
+        loss, terms = torch.zeros((), device=self.device), dict[str, Tensor]()
         with self._own_random_numbers():
             for batch in batches:
                 with self._autocast():
-                    part = self.objective(self._forward, self._tensors(batch)) / len(batches)
+                    result = self.objective(self._forward, self._tensors(batch))
+                    parts = result if isinstance(result, dict) else {}
+                    part: Any = (sum(parts.values()) if parts else result) / len(batches)
                 self.scaler.scale(part).backward()
                 loss = loss + part.detach()
+                terms |= {n: terms.get(n, 0) + value.detach() / len(batches) for n, value in parts.items()}
         self.scaler.unscale_(self.optimizer)
         if self.recipe.clip_norm is not None:
             self._clip(self.recipe.clip_norm)
-        # Keras adds its epsilon before the second moment is freed of its bias, PyTorch after it: made the same here.
-        epsilon = self.recipe.epsilon / (1 - self.recipe.beta_2 ** (self.steps + 1)) ** 0.5
         for group in self.optimizer.param_groups:
-            group["lr"], group["eps"] = learning_rate, epsilon
+            group["lr"], group["eps"] = learning_rate * group["factor"], self._epsilon(group["begun"])
         scale = self.scaler.get_scale()
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.steps += self.scaler.get_scale() >= scale  # falls where float16 overflowed: no step was taken
         self.optimizer.zero_grad()
+        self.terms = {name: float(value) for name, value in terms.items()}
         return float(loss)
+
+    def begin_stage(self, objective: Objective, factors: Mapping[str, float], restart: bool = False) -> None:
+        self.objective = objective
+        before = (
+            {} if restart else {n: self.optimizer.state[p] for n, p in self._trained() if p in self.optimizer.state}
+        )
+        opened = [n for n, factor in factors.items() if factor and (restart or not self._factors.get(n))]
+        self._extra = dict(getattr(objective, "weights", {}))
+        self._factors = {n: factors.get(n, 0.0) for n in self.parameters} | dict.fromkeys(self._extra, 1.0)
+        self._begun |= dict.fromkeys([*opened, *self._extra], self.steps)
+        for name, parameter in self.parameters.items():
+            parameter.requires_grad_(self._factors[name] != 0)
+            parameter.grad = None
+        self.optimizer = self._make_optimizer()
+        for name, parameter in self._trained():
+            if name in before and name not in opened:
+                self.optimizer.state[parameter] = before[name]
 
     def run(self, batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The outputs by name, without dropout; with the loss, when the batch holds labels."""
@@ -128,10 +146,13 @@ class Trainer(TrainerBase):
     def state(self) -> dict[str, np.ndarray]:
         """All that a training needs to go on exactly, but the weights: moments by weight, random numbers, steps."""
         found: dict[str, np.ndarray] = {STEPS: np.array([self.steps])}
-        for name, parameter in self.parameters.items():
+        for name, parameter in self._trained():
             if moments := self.optimizer.state.get(parameter):
                 found[FIRST + name] = moments["exp_avg"].cpu().numpy().copy()
                 found[SECOND + name] = moments["exp_avg_sq"].cpu().numpy().copy()
+            if begun := self._begun.get(name, 0):
+                found[AGE + name] = np.array([self.steps - begun])
+        found |= {EXTRA + name: p.detach().cpu().numpy().copy() for name, p in self._extra.items()}
         for place, value in enumerate(self._random):
             found[f"{GENERATOR}torch.{place}"] = value.numpy()
         if scale := self.scaler.state_dict():
@@ -141,10 +162,16 @@ class Trainer(TrainerBase):
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """Goes on from what `state` returned; random numbers only if they were this framework's."""
         self.steps = int(state[STEPS][0])
-        for name, parameter in self.parameters.items():
+        ages = {name: int(state.get(AGE + name, state[STEPS])[0]) for name, _ in self._trained()}
+        self._begun = {name: self.steps - age for name, age in ages.items()}
+        self.optimizer = self._make_optimizer()
+        with torch.no_grad():
+            for name, parameter in self._extra.items():
+                parameter.copy_(torch.as_tensor(state[EXTRA + name]))
+        for name, parameter in self._trained():
             if FIRST + name in state:
                 self.optimizer.state[parameter] = {
-                    "step": torch.tensor(float(self.steps), device=self.device),
+                    "step": torch.tensor(float(ages[name]), device=self.device),
                     # Copies in the order of the axes, which is that of the bytes that the fused update reads.
                     "exp_avg": torch.from_numpy(np.array(state[FIRST + name], order="C")).to(parameter),
                     "exp_avg_sq": torch.from_numpy(np.array(state[SECOND + name], order="C")).to(parameter),
@@ -158,6 +185,36 @@ class Trainer(TrainerBase):
 
     # ------------------------------------------------------------------------------------------ inside
 
+    def _trained(self) -> list[tuple[str, Any]]:
+        """The weights that are trained now, by name, those of the objective last."""
+        return [(n, p) for n, p in [*self.parameters.items(), *self._extra.items()] if self._factors[n]]
+
+    def _make_optimizer(self) -> Any:
+        """A new optimizer, in which matrices come first. What differs in factor or age is a group of its own."""
+        groups: dict[tuple[bool, float, int], list[Any]] = {}
+        for matrices in (True, False):
+            for name, parameter in self._trained():
+                if (parameter.dim() > 1) == matrices:
+                    key = matrices, self._factors[name], self._begun.get(name, 0)
+                    groups.setdefault(key, []).append(parameter)
+        decay, lamb = self.recipe.weight_decay, self.recipe.optimizer == "lamb"
+        settings: dict[str, Any] = {
+            "lr": self.recipe.learning_rate, "betas": (self.recipe.beta_1, self.recipe.beta_2),
+            "eps": self.recipe.epsilon,
+        }  # fmt: skip
+        passed = [
+            {"params": found, "weight_decay": decay if matrices else 0.0, "factor": factor, "begun": begun}
+            | ({"rescaled": matrices} if lamb else {})
+            for (matrices, factor, begun), found in groups.items()
+        ]
+        return Lamb(passed, **settings) if lamb else torch.optim.AdamW(passed, **settings, fused=True)
+
+    def _epsilon(self, begun: int) -> float:
+        """Keras's Adam adds it before the second moment is freed of its bias, PyTorch's after it: made the same."""
+        if self.recipe.optimizer == "lamb":
+            return self.recipe.epsilon
+        return self.recipe.epsilon / (1 - self.recipe.beta_2 ** (self.steps - begun + 1)) ** 0.5
+
     def _tensors(self, batch: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
         return {name: torch.from_numpy(array).to(self.device) for name, array in batch.items()}
 
@@ -165,7 +222,7 @@ class Trainer(TrainerBase):
         return nullcontext() if self.autocast is None else torch.autocast(self.device.type, self.autocast)
 
     def _clip(self, limit: float) -> None:
-        gradients = [p.grad for p in self.parameters.values() if p.grad is not None]
+        gradients = [p.grad for _, p in self._trained() if p.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients)
         torch._foreach_mul_(gradients, limit / norm.clamp(min=limit))
 

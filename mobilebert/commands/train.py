@@ -143,7 +143,7 @@ def run_train(options: argparse.Namespace) -> int:
         tokenizer=options.tokenizer,
         changes=changes,
         read=read_options(options, options.skip_bad_rows),
-        fields=dict(_field(text) for text in options.fields),
+        fields=dict(config_field(text) for text in options.fields),
         options={n.removeprefix("option_"): v for n, v in vars(options).items() if n.startswith("option_")},
         max_length=options.max_length,
         precision=options.precision,
@@ -153,11 +153,11 @@ def run_train(options: argparse.Namespace) -> int:
         save_every=options.save_every,
         resume=options.resume,
     )
-    _report(training.output, training.run())
+    report(training.output, training.run())
     return 0
 
 
-def _field(text: str) -> tuple[str, Any]:
+def config_field(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals:
         raise ConfigError(f"train: --set wants FIELD=VALUE, got {text!r}.")
@@ -167,7 +167,7 @@ def _field(text: str) -> tuple[str, Any]:
         return name, value
 
 
-def _report(output: Path, results: dict[str, Any]) -> None:
+def report(output: Path, results: dict[str, Any]) -> None:
     for message in results["skipped"][:5]:
         print(f"left out  {message}")
     if len(results["skipped"]) > 5:

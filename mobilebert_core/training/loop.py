@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from tqdm import tqdm
@@ -18,6 +18,28 @@ from .run_directory import RunDirectory
 from .trainer import TrainerBase
 
 EVALUATION = 1_000_003  # in place of an epoch, where masks for an evaluation are drawn
+
+
+class Course(Protocol):
+    """What changes in the middle of a training: objective, trained weights and learning rate, in stages."""
+
+    @property
+    def name(self) -> str:
+        """Of the current stage."""
+
+    def begin(self, step: int) -> None:
+        """Makes the trainer ready for a step, counted from 0."""
+
+    def learning_rate_at(self, step: int) -> float: ...
+
+    def ends(self, done: int) -> bool:
+        """Whether a stage ends behind so many steps."""
+
+    def chooses(self, done: int) -> bool:
+        """Whether a model behind so many steps may be the best: those of earlier stages do not count."""
+
+    def cells(self) -> Mapping[str, float]:
+        """What the curves say of the last step beside its loss."""
 
 
 @dataclass
@@ -32,6 +54,7 @@ class TrainingLoop:
         keep: writes the model to the output directory, as the best so far.
         save_every: steps between two saved states; a kill loses at most so many.
         progress: True draws a bar on stderr, False none; None where stderr is a terminal.
+        course: stages, in place of one objective and the recipe's learning rates.
     """
 
     trainer: TrainerBase
@@ -45,6 +68,7 @@ class TrainingLoop:
     lower_is_better: bool = True
     save_every: int = 500
     progress: bool | None = None
+    course: Course | None = None
     best: dict[str, float] = field(default_factory=dict)
 
     def run(self) -> dict[str, float]:
@@ -80,6 +104,8 @@ class TrainingLoop:
                 f"{progress['step']:,} and {', '.join(best) or 'none'}: it is the state of another training, or "
                 "damaged. Train anew into another directory."
             )
+        if self.course is not None and progress["step"]:
+            self.course.begin(progress["step"] - 1)  # the stage that was saved
         self.trainer.restore(state)
         # Of the start: a saved state has every weight.
         self.trainer.newly_initialized = tuple(progress.get("newly_initialized", ()))
@@ -94,7 +120,7 @@ class TrainingLoop:
         for place in range(at, min(each, steps - epoch * each)):
             group = batches[place * self.recipe.accumulate : (place + 1) * self.recipe.accumulate]
             rng = np.random.default_rng([self.recipe.seed, epoch, place])
-            rate = self.recipe.learning_rate_at(done, steps)
+            rate = self._begin_step(done, steps, bar)
             loss = self.trainer.step([self.batch([self.rows[i] for i in rows], rng) for rows in group], rate)
             done += 1
             if not math.isfinite(loss):
@@ -103,21 +129,38 @@ class TrainingLoop:
                     f"{self.run_directory.output}: the loss of step {done} is {loss}, wanted a finite one; {saved}. "
                     f"Lower the learning rate ({self.recipe.learning_rate:g}), or use float32."
                 )
-            self.run_directory.line(done, done / each, rate, loss)
-            bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
-            bar.update()
-            if done == steps or place + 1 == each:
+            cells = {} if self.course is None else self.course.cells()
+            self.run_directory.line(done, done / each, rate, loss, cells)
+            self._show(bar, loss, rate, cells)
+            ends = done == steps or place + 1 == each or (self.course is not None and self.course.ends(done))
+            if ends:
                 self._evaluate(done, done / each)
-            if done % self.save_every == 0 or done == steps or place + 1 == each:
+            if ends or done % self.save_every == 0:
                 progress = {"step": done, "best": self.best, "newly_initialized": list(self.trainer.newly_initialized)}
                 self.run_directory.save(self.trainer, progress)
         return done
+
+    def _begin_step(self, done: int, steps: int, bar: Any) -> float:
+        """The learning rate of the next step; where a stage begins, the trainer is made ready for it."""
+        if self.course is None:
+            return self.recipe.learning_rate_at(done, steps)
+        self.course.begin(done)
+        bar.set_description(self.course.name, refresh=False)
+        return self.course.learning_rate_at(done)
+
+    def _show(self, bar: Any, loss: float, rate: float, cells: Mapping[str, float]) -> None:
+        terms = {name: f"{value:.3g}" for name, value in cells.items() if name != "stage"}
+        rates = {} if self.course is None else {"rate": f"{rate:.2g}"}
+        bar.set_postfix({"loss": f"{loss:.4f}", **terms, **rates}, refresh=False)
+        bar.update()
 
     def _evaluate(self, step: int, epoch: float) -> None:
         if self.evaluate is None:
             return
         scores = self.evaluate()
         self.run_directory.scored(step, epoch, scores)
+        if self.course is not None and not self.course.chooses(step):
+            return
         name = self.best_metric
         sign = -1 if self.lower_is_better else 1
         if not self.best or sign * scores[name] > sign * self.best[name]:

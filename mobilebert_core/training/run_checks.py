@@ -101,13 +101,16 @@ def read_curves(path: Path) -> list[dict[str, Any]]:
     return [row for row in rows if row["step"].isascii() and row["step"].isdigit()]
 
 
-def check_curve(path: Path, rows: list[dict[str, Any]], columns: tuple[str, ...], steps: int) -> None:
+def check_curve(
+    path: Path, rows: list[dict[str, Any]], columns: tuple[str, ...], steps: int, may_be_empty: tuple[str, ...] = ()
+) -> None:
     """Raises CheckpointError unless the rows are the steps from 1 to `steps`, each once, with numbers."""
     for number in range(1, steps + 1):
         row = rows[number - 1] if number <= len(rows) else {}
         if row.get("step") != str(number):
             damaged(path, f"a line for each step from 1 to {steps:,}", f"none for step {number:,} in its place")
-        if {*row} != {*columns} or not all(map(_is_number, row.values())):
+        numbers = [value for name, value in row.items() if value or name not in may_be_empty]
+        if {*row} != {*columns, *may_be_empty} or not all(map(_is_number, numbers)):
             damaged(path, f"the columns {', '.join(columns)} with numbers", f"{', '.join(row.values())[:80]}")
 
 

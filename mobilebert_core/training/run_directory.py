@@ -1,7 +1,7 @@
 """What a training leaves on disk while it runs, so that one that is killed goes on where it last saved.
 
 OUTPUT/training.json     the settings, and in the end the scores
-OUTPUT/curves.csv        a line a step: step, epoch, learning_rate, loss
+OUTPUT/curves.csv        a line a step: step, epoch, learning_rate, loss, and what a training in stages adds
 OUTPUT/scores.csv        a line an evaluation
 OUTPUT/resume/           the last saved state; gone when the training has ended
 OUTPUT/.lock             keeps other processes out while one trains
@@ -14,7 +14,7 @@ import csv
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -45,14 +45,16 @@ class RunDirectory:
     Args:
         settings: all that decides the numbers; a training only goes on under equal ones.
         resume: go on with what is there; else the directory must hold no training.
+        columns: of the curves, beside those that every training has; a line may leave them empty.
 
     Raises:
         ConfigError: when there is a training already, or one with other settings, or another process trains there.
         CheckpointError: when what is to be gone on with is damaged.
     """
 
-    def __init__(self, output: Path, settings: Mapping[str, Any], resume: bool) -> None:
+    def __init__(self, output: Path, settings: Mapping[str, Any], resume: bool, columns: Sequence[str] = ()) -> None:
         self.output = output
+        self.columns = (*_CURVES, *columns)
         self.settings = json.loads(json.dumps(dict(settings)))
         self._curves: TextIO | None = None
         self.finished = False
@@ -166,7 +168,7 @@ class RunDirectory:
             self._lock.release()
             raise refuse(self.output)
         self.note()
-        _write_csv(self.output / CURVES_FILE, _CURVES, kept)
+        _write_csv(self.output / CURVES_FILE, self.columns, kept)
         if (self.output / SCORES_FILE).exists():
             _write_csv(self.output / SCORES_FILE, tuple(scores[0]) if scores else (), scores)
         self._curves = (self.output / CURVES_FILE).open("a", encoding="utf-8", newline="")
@@ -183,7 +185,7 @@ class RunDirectory:
             [row for row in read_curves(self.output / name) if int(row["step"]) <= step]
             for name in (CURVES_FILE, SCORES_FILE)
         )
-        check_curve(self.output / CURVES_FILE, curve, _CURVES, step)
+        check_curve(self.output / CURVES_FILE, curve, _CURVES, step, self.columns[len(_CURVES) :])
         check_scores(self.output / SCORES_FILE, scores)
         return curve, scores
 
@@ -192,10 +194,14 @@ class RunDirectory:
         places = (self.output / SETTINGS_FILE, self.output / RESUME / _PROGRESS_FILE)
         return [path.read_bytes() if path.is_file() else b"" for path in places]
 
-    def line(self, step: int, epoch: float, learning_rate: float, loss: float) -> None:
+    def line(
+        self, step: int, epoch: float, learning_rate: float, loss: float, more: Mapping[str, float] | None = None
+    ) -> None:
+        """Adds a line to the curves; `more` are values of `columns`."""
         assert self._curves is not None
+        cells = [repr(more[name]) if more and name in more else "" for name in self.columns[len(_CURVES) :]]
         csv.writer(self._curves, lineterminator="\n").writerow(
-            (step, f"{epoch:.6g}", f"{learning_rate:.9g}", repr(loss))
+            (step, f"{epoch:.6g}", f"{learning_rate:.9g}", repr(loss), *cells)
         )
 
     def scored(self, step: int, epoch: float, scores: Mapping[str, float]) -> None:

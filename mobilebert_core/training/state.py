@@ -11,6 +11,8 @@ from ..errors import ConfigError
 STEPS = "steps"  # optimizer steps taken
 FIRST = "first_moment."  # Adam's running mean of the gradient, and then of its square, by weight
 SECOND = "second_moment."
+AGE = "age."  # steps since a weight's moments began, where that was later than the training
+EXTRA = "objective."  # weights of the objective itself, which no model has
 GENERATOR = "generator."  # random numbers and loss scale, which mean something to one framework alone
 
 PRECISIONS = ("float32", "bfloat16", "float16", "float64")

@@ -16,7 +16,8 @@ from .initialization import initial_arrays, newly_initialized_names
 from .recipe import Recipe
 from .state import check_precision
 
-# What is minimized: model and batch -> a scalar of the framework. The batch holds inputs and labels by name.
+# What is minimized: model and batch -> a scalar of the framework, or scalars by name whose sum is minimized. The batch
+# holds inputs and labels by name. `weights` of the objective, if it has any, are trained with the model.
 Objective = Callable[[Any, Mapping[str, Any]], Any]
 
 
@@ -27,11 +28,13 @@ class TrainerBase(ABC):
         model: the model that is trained.
         config: its configuration.
         newly_initialized: names of the weights that no checkpoint had.
+        terms: what the objective returned by name at the last step, the mean of its batches.
     """
 
     model: Any
     config: MobileBertConfig
     newly_initialized: Sequence[str]
+    terms: dict[str, float]
 
     @classmethod
     def start(
@@ -118,6 +121,15 @@ class TrainerBase(ABC):
     @abstractmethod
     def step(self, batches: Sequence[Mapping[str, np.ndarray]], learning_rate: float) -> float:
         """One update from the mean gradient of batches that hold labels; returns the mean loss."""
+
+    @abstractmethod
+    def begin_stage(self, objective: Objective, factors: Mapping[str, float], restart: bool = False) -> None:
+        """From the next step on minimizes `objective`, and trains each weight at its own factor of the learning rate.
+
+        A weight without a factor, or with 0, stays as it is bit for bit: it has no gradient, no moments and no decay,
+        and no part in the norm that is clipped. A weight that stayed so before, and with `restart` every weight, has
+        new moments, whose bias is counted from here.
+        """
 
     @abstractmethod
     def run(self, batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -17,7 +17,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 TWINS = (
     "layers", "modeling", "heads", "losses", "inputs", "outputs", "pretrained", "resizing", "inference", "trainer",
-    "transformers_surface", "auto", "calibration",
+    "transformers_surface", "auto", "calibration", "knowledge_transfer",
 )  # fmt: skip
 
 

@@ -1,0 +1,137 @@
+"""`mobilebert distill`: text and a teacher in, a student out."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from conversion.backends import FRAMEWORKS
+from mobilebert_core.configuration.presets import PRESETS
+from mobilebert_core.errors import ConfigError
+from mobilebert_core.training.knowledge_transfer import STRATEGIES, TransferSettings
+from mobilebert_core.training.recipe import OPTIMIZERS
+from mobilebert_core.training.state import PRECISIONS
+from mobilebert_core.training.tasks.masked_language import FillMaskTraining
+
+from .arguments import output_path
+from .train import config_field, report
+
+# Of the recipe: fields with their help.
+_RECIPE = {
+    "learning_rate": "the highest, of the last stage",
+    "batch_size": "rows of a batch",
+    "accumulate": "batches of a step",
+    "epochs": "how often the text is read, over all stages",
+    "max_steps": "of all stages together",
+    "warmup": "share of the steps of each stage during which the learning rate rises",
+    "weight_decay": "of matrices and embeddings",
+    "clip_norm": "largest norm of all gradients together, of what a stage trains",
+    "seed": "of random weights, order and masks",
+}
+# Of the transfer: fields with their help.
+_TRANSFER = {
+    "block_share": "share of the steps for the stages of blocks",
+    "earlier": "learning rate of the blocks below the current one, as a share; 0 freezes them",
+    "block_rate": "learning rate of the stages of blocks, as a share of the other",
+    "feature": "weight of the difference of normalized states",
+    "mean": "weight of the difference of their means",
+    "variance": "weight of the difference of their variances",
+    "attention": "weight of the difference of attention",
+    "hard_share": "of the text in the loss of masked words; with 1 the teacher's scores are not used",
+    "temperature": "by which scores of words are divided (default 1, for distilbert 2)",
+    "relation_heads": "of minilm (default: as many as have 8 features)",
+}
+_WHOLE = ("batch_size", "accumulate", "epochs", "max_steps", "seed", "relation_heads")
+
+
+def add_distill(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds the command."""
+    parser = commands.add_parser(
+        "distill",
+        help="train a student from text and a teacher, in either framework",
+        usage="mobilebert distill --teacher DIR --student PRESET|DIR --data FILES --output DIR [options]",
+        description="Transfers the knowledge of a teacher to a student in stages. The student goes to the output "
+        "directory, with its curves, scores and a model card. What was interrupted goes on with --resume.",
+    )
+    students = [name for name, preset in PRESETS.items() if preset.teacher is not None]
+    parser.add_argument("--teacher", required=True, metavar="DIR",
+                        help="a checkpoint with a masked-language head and its tokenizer")  # fmt: skip
+    parser.add_argument("--student", required=True, metavar="PRESET|DIR",
+                        help=f"a checkpoint, a config.json, or a preset such as {', '.join(students)}")  # fmt: skip
+    parser.add_argument("--data", type=Path, nargs="+", required=True, metavar="FILE|DIR",
+                        help="text: a sentence on each line, a blank line between documents")  # fmt: skip
+    parser.add_argument("--dev", type=Path, metavar="FILE", help="text to evaluate on at the end of each stage")
+    parser.add_argument("--output", type=output_path, required=True, metavar="DIR", help="a new directory")
+    parser.add_argument("--task", choices=("pretraining", "fill-mask"), default="pretraining",
+                        help="fill-mask takes each line as a text and leaves the next sentence out")  # fmt: skip
+    parser.add_argument("--resume", action="store_true", help="go on with what is in the output directory")
+    parser.add_argument("--backend", choices=list(FRAMEWORKS), default="torch", help="default torch")
+    group = parser.add_argument_group("transfer")
+    group.add_argument("--strategy", choices=list(STRATEGIES), default="progressive",
+                       help="; ".join(f"{name}: {about}" for name, about in STRATEGIES.items()))  # fmt: skip
+    group.add_argument("--stages", type=int, nargs="+", metavar="N", help="steps of each stage, in place of shares")
+    group.add_argument("--blocks", type=int, nargs="+", metavar="N",
+                       help="the teacher's block that each block of the student follows, from 1")  # fmt: skip
+    group.add_argument("--copy", action=argparse.BooleanOptionalAction, default=True,
+                       help="start with the teacher's embeddings and heads where shapes are equal")  # fmt: skip
+    _add_numbers(group, "transfer", _TRANSFER, TransferSettings())
+    group = parser.add_argument_group("recipe")
+    group.add_argument("--optimizer", choices=OPTIMIZERS, default="adamw", help="default adamw; lamb for large batches")
+    _add_numbers(group, "recipe", _RECIPE, FillMaskTraining.recipe)
+    group.add_argument("--max-length", type=int, metavar="N", help="tokens of a row (default: all the student has)")
+    group.add_argument("--mask-share", type=float, metavar="X", help="share of the words to predict (default 0.15)")
+    group.add_argument("--set", nargs="+", action="extend", default=[], metavar="FIELD=VALUE", dest="fields",
+                       help="fields of the student's configuration")  # fmt: skip
+    group.add_argument("--precision", choices=PRECISIONS, default="float32", help="default float32")
+    group.add_argument("--device", help="where PyTorch computes (default: the GPU, if any)")
+    group.add_argument("--save-every", type=int, default=500, metavar="N", help="steps between states to resume from")
+    parser.set_defaults(run=run_distill, after_interruption="; the same command with --resume goes on")
+
+
+def _add_numbers(group: argparse._ArgumentGroup, prefix: str, names: dict[str, str], defaults: object) -> None:
+    for name, about in names.items():
+        default, whole = getattr(defaults, name), name in _WHOLE
+        shown = "" if default is None else f" (default {default:.3g})"
+        group.add_argument("--" + name.replace("_", "-"), dest=f"{prefix}_{name}", type=int if whole else float,
+                           metavar="N" if whole else "X", help=about + shown)  # fmt: skip
+
+
+def run_distill(options: argparse.Namespace) -> int:
+    """Transfers; returns 0.
+
+    Raises:
+        MobileBertError: as `Distillation.run`.
+    """
+    from ..distillation import Distillation
+
+    if options.save_every < 1:
+        raise ConfigError(f"distill: --save-every must be at least 1, got {options.save_every}.")
+    chosen = {name: getattr(options, f"transfer_{name}") for name in _TRANSFER}
+    settings = TransferSettings(
+        strategy=options.strategy,
+        stage_steps=None if options.stages is None else tuple(options.stages),
+        blocks=None if options.blocks is None else tuple(block - 1 for block in options.blocks),
+        **{name: value for name, value in chosen.items() if value is not None},
+    )
+    changes = {name: getattr(options, f"recipe_{name}") for name in _RECIPE} | {"optimizer": options.optimizer}
+    distillation = Distillation(
+        teacher=options.teacher,
+        student=options.student,
+        data=options.data,
+        output=options.output,
+        dev=options.dev,
+        task=options.task,
+        settings=settings,
+        changes=changes,
+        fields=dict(config_field(text) for text in options.fields),
+        options={} if options.mask_share is None else {"mask_share": options.mask_share},
+        max_length=options.max_length,
+        copy=options.copy,
+        backend=options.backend,
+        precision=options.precision,
+        device=options.device,
+        save_every=options.save_every,
+        resume=options.resume,
+    )
+    report(distillation.output, distillation.run())
+    return 0

@@ -1,0 +1,369 @@
+"""One knowledge transfer from text and a teacher to a student: the parts of core and one backend put together."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from conversion.backends import Backend, backend_named
+from mobilebert_core.checkpoints.digests import model_digests, tokenizer_digests
+from mobilebert_core.checkpoints.opening import Checkpoint, open_checkpoint
+from mobilebert_core.configuration.config import MobileBertConfig
+from mobilebert_core.configuration.presets import PRESETS
+from mobilebert_core.datasets.examples import Examples, ReadOptions
+from mobilebert_core.datasets.reading import splits
+from mobilebert_core.errors import CheckpointError, ConfigError
+from mobilebert_core.files import sha256
+from mobilebert_core.heads import HEADS
+from mobilebert_core.hub.resolve import resolve
+from mobilebert_core.processes import check_one_process
+from mobilebert_core.tasks.trained_head import require_trained
+from mobilebert_core.text.auto_tokenizer import AutoTokenizer
+from mobilebert_core.text.padding_truncation import NO_LIMIT
+from mobilebert_core.training.defaults import curve_notes
+from mobilebert_core.training.knowledge_transfer import Schedule, TransferSettings, schedule
+from mobilebert_core.training.knowledge_transfer_course import TransferCourse
+from mobilebert_core.training.knowledge_transfer_start import CopyReport, Pair, copied_from
+from mobilebert_core.training.loop import TrainingLoop
+from mobilebert_core.training.recipe import Recipe
+from mobilebert_core.training.run_checks import read_curves
+from mobilebert_core.training.run_directory import CURVES_FILE, DIGESTS, RunDirectory
+from mobilebert_core.training.tasks.masked_language import FillMaskTraining
+from mobilebert_core.training.tasks.table import training_task_named
+from mobilebert_core.training.tasks.training_task import Features, TrainingTask
+from mobilebert_core.training.trainer import TrainerBase
+from mobilebert_core.weights import every_weight, weight_table
+
+from .card_text import name_of
+from .distillation_report import draw_terms, write_transfer_card
+from .evaluation import Evaluation
+
+# Like the released code: nothing is dropped while a student looks at its teacher.
+_NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+# What the student's embeddings share with the teacher's, and its tokenizer with both.
+_OF_THE_TEACHER = ("vocab_size", "max_position_embeddings", "type_vocab_size", "pad_token_id")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distillation:
+    """Which student learns what from which teacher. Paths are kept as passed.
+
+    Attributes:
+        teacher: a checkpoint of a MobileBERT or IB-BERT with a masked-language head, and its tokenizer.
+        student: a preset's name or the path of a configuration for random weights, or a checkpoint to go on from.
+        data: files of text, or directories with train.*, and dev.* if there is.
+        output: a new directory for the student, its curves and its card.
+        dev: a file to evaluate on at the end of every stage.
+        task: "pretraining" (pairs of sentences) or "fill-mask".
+        settings: strategy and weights of the transfer.
+        recipe: of the last stage; its warm-up is that of every stage. The task's where there is none.
+        changes: fields of the recipe in place of its own.
+        fields: of the student's configuration.
+        copy: whether a student of random weights starts with the teacher's embeddings and heads.
+    """
+
+    teacher: str
+    student: str
+    data: Sequence[Path]
+    output: Path
+    dev: Path | None = None
+    task: str = "pretraining"
+    settings: TransferSettings = field(default_factory=TransferSettings)
+    recipe: Recipe | None = None
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    read: ReadOptions = field(default_factory=ReadOptions)
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    max_length: int | None = None
+    copy: bool = True
+    backend: str = "torch"
+    precision: str = "float32"
+    device: str | None = None
+    save_every: int = 500
+    resume: bool = False
+    progress: bool | None = None
+
+    def run(self) -> dict[str, Any]:
+        """Trains, and returns what training.json then holds: settings, stages, rows, notes and scores.
+
+        Everything is read and checked before the first file is written.
+
+        Raises:
+            DataError: for text that cannot be learned from.
+            CheckpointError, ConfigError, TokenizerError: for a model, tokenizer or option that does not fit.
+            TrainingError: when the loss is no longer finite.
+        """
+        check_one_process("distill")
+        kind = training_task_named(self.task)
+        if not issubclass(kind, FillMaskTraining):
+            raise ConfigError(f"distill: the task must be pretraining or fill-mask, got {self.task!r}.")
+        backend = backend_named(self.backend, "distill")
+        places = self._places(kind)
+        examples = {name: self._examples(kind, paths) for name, paths in places.items()}
+        recipe = (self.recipe or kind.recipe).replace(**self.changes)
+        sentences = kind.head == "PreTraining"
+        columns = ("stage", *self.settings.terms(sentences))
+        run_directory = RunDirectory(self.output, self._settings(recipe, places), self.resume, columns)
+        if not run_directory.finished:
+            with closing(run_directory):
+                self._train(kind, backend, recipe, examples, run_directory)
+        return run_directory.results()
+
+    # ------------------------------------------------------------------------------------------ parts
+
+    def _train(
+        self,
+        kind: type[TrainingTask],
+        backend: Backend,
+        recipe: Recipe,
+        examples: Mapping[str, Examples],
+        run_directory: RunDirectory,
+    ) -> None:
+        checkpoint = open_checkpoint(resolve(self.teacher, config=True, weights=True))
+        teacher_config = checkpoint.config()
+        config = self._student_config(teacher_config)
+        tokenizer = self._tokenizer(config)
+        task = kind(tokenizer, config, self.max_length, seed=recipe.seed, **self.options)
+        features = {name: task.features(found) for name, found in examples.items()}
+        stages = schedule(
+            self.settings, config.num_hidden_layers, self._steps(recipe, features["train"]), recipe,
+            kind.head == "PreTraining",
+        )  # fmt: skip
+        each = recipe.steps_per_epoch(len(features["train"].rows))
+        recipe = recipe.replace(max_steps=stages.steps, epochs=max(recipe.epochs, -(-stages.steps // each)))
+        pair = Pair.of(self.settings, stages, teacher_config, config)
+        trainer, report = self._trainer(kind, backend, recipe, config, checkpoint, run_directory.saved)
+        teacher = self._teacher(kind, backend, stages)
+        course = TransferCourse(
+            trainer,
+            pair,
+            self._objective_maker(backend, trainer),
+            teacher,
+            () if report is None else report.random,
+            recipe.seed,
+            "float64" if self.precision == "float64" else "float32",
+        )
+        dev = None
+        if "dev" in features:
+            dev = Evaluation(trainer, task, examples["dev"], features["dev"], recipe.seed, False)
+        notes = self._notes(report, stages, pair, backend, teacher, dev)
+        for note in notes:
+            tqdm.write(f"mobilebert: {note}", file=sys.stderr)
+        loop = self._loop(trainer, task, recipe, features["train"], run_directory, tokenizer, dev, course)
+        best = loop.run()
+        self._end(run_directory, recipe, pair, examples, features, notes, best)
+
+    def _end(
+        self, run_directory: RunDirectory, recipe: Recipe, pair: Pair, examples: Mapping[str, Examples],
+        features: Mapping[str, Features], notes: list[str], best: Mapping[str, float],
+    ) -> None:  # fmt: skip
+        number = f"{len(pair.schedule.stages):.1f}"
+        last = [float(row["loss"]) for row in read_curves(self.output / CURVES_FILE) if row["stage"] == number]
+        notes = [*notes, *(f"{n}: {note}" for n, found in features.items() for note in found.notes)]
+        results = {
+            "stages": [
+                {"name": s.name, "steps": s.steps, "weights": dict(s.weights)} for s in pair.schedule.stages
+            ],
+            "rows": {name: len(found.rows) for name, found in features.items()},
+            "notes": [*notes, *curve_notes(last)],
+            "skipped": [message for found in examples.values() for message in found.skipped],
+            "dev": dict(best),
+        }  # fmt: skip
+        draw_terms(self.output, [stage.name for stage in pair.schedule.stages])
+        write_transfer_card(self, recipe, pair, results)
+        run_directory.end(**results)
+
+    def _loop(
+        self, trainer: TrainerBase, task: TrainingTask, recipe: Recipe, features: Features,
+        run_directory: RunDirectory, tokenizer: Any, dev: Evaluation | None, course: TransferCourse,
+    ) -> TrainingLoop:  # fmt: skip
+        kept = trainer.config.copy(sparse_prediction=False, **self._own_dropout())
+
+        def keep() -> None:
+            trainer.save(self.output, config=kept)
+            tokenizer.save_pretrained(self.output)
+
+        return TrainingLoop(
+            trainer,
+            features.rows,
+            task.batch,
+            recipe,
+            run_directory,
+            keep,
+            evaluate=dev,
+            best_metric=task.best_metric,
+            lower_is_better=task.lower_is_better,
+            save_every=self.save_every,
+            progress=self.progress,
+            course=course,
+        )
+
+    def _notes(
+        self, report: CopyReport | None, stages: Schedule, pair: Pair, backend: Backend, teacher: Any,
+        dev: Evaluation | None,
+    ) -> list[str]:  # fmt: skip
+        notes = [] if report is None else report.said()
+        if any(stage.blocks for stage in stages.stages) and pair.follows != tuple(
+            range(pair.teacher.num_hidden_layers)
+        ):
+            follows = " ".join(str(block + 1) for block in pair.follows)
+            notes.append(
+                f"the student's blocks follow these of the teacher's {pair.teacher.num_hidden_layers}: {follows}"
+            )
+        if dev is not None and teacher is not None:
+            runner = backend.runner("distill")(teacher, *([self.device] if self.device else []))
+            scores = Evaluation(runner, dev.task, dev.examples, dev.features, dev.seed, False).plain()
+            notes.append("the teacher on the dev rows: " + ", ".join(f"{n} {v:.4g}" for n, v in scores.items()))
+        if find_spec("matplotlib") is None:
+            notes.append("no picture of the curves, which needs matplotlib: pip install 'mobilebert[plot]'.")
+        return notes
+
+    # ------------------------------------------------------------------------------------------ models
+
+    def _trainer(
+        self, kind: type[TrainingTask], backend: Backend, recipe: Recipe, config: MobileBertConfig,
+        checkpoint: Checkpoint, saved: Path | None,
+    ) -> tuple[TrainerBase, CopyReport | None]:  # fmt: skip
+        """The student, and what was copied; None for a student that has weights of its own."""
+        trainer_class = backend.trainer("distill")
+        common = {"precision": self.precision, "device": self.device}
+        config = config.copy(sparse_prediction=True, **{**_NO_DROPOUT, **self._chosen_dropout()})
+        arrays: dict[str, Any] = {}
+        report = None
+        if self._from_config_alone() and self.copy:
+            theirs = checkpoint.weights(checkpoint.config())
+            known = [w for w in every_weight(checkpoint.config()) if w.full_name in theirs.stored]
+            full = (dataclasses.replace(weight, name=weight.full_name) for weight in known)
+            arrays, report = copied_from(full, weight_table(config, HEADS[kind.head]), theirs.read)
+        if saved is not None:
+            return trainer_class.start(kind.head, saved, recipe, **common), report
+        if self._from_config_alone():
+            trainer = trainer_class.start(kind.head, None, recipe, config=config, **common)
+            trainer.assign({name: array.astype(trainer.array(name).dtype) for name, array in arrays.items()})
+            return trainer, report
+        fields = {**self.fields, "sparse_prediction": True, **_NO_DROPOUT, **self._chosen_dropout()}
+        return trainer_class.start(kind.head, self.student, recipe, **common, **fields), None
+
+    def _teacher(self, kind: type[TrainingTask], backend: Backend, stages: Schedule) -> Any:
+        """The teacher's model; None where no stage needs one. It needs no head for next sentences.
+
+        Raises:
+            CheckpointError: for a teacher without trained weights for masked words, where they are compared.
+        """
+        if not any(stage.needs_teacher for stage in stages.stages):
+            return None
+        load = backend.trainer("distill").load
+        model, info = load(kind.head, self.teacher, self.precision)
+        if info["missing_keys"] and kind.head != "MaskedLM":
+            model, info = load("MaskedLM", self.teacher, self.precision)
+        if any("soft" in stage.weights for stage in stages.stages):
+            require_trained("MaskedLM", self.teacher, info)
+        elif names := [name for name in info["missing_keys"] if not name.startswith("cls.")]:
+            raise CheckpointError(f"{self.teacher}: the teacher lacks {names[0]}. Take a whole checkpoint.")
+        return model
+
+    def _objective_maker(self, backend: Backend, trainer: TrainerBase) -> Any:
+        transfer = backend.load("knowledge_transfer", "distill").KnowledgeTransfer
+        device = getattr(trainer, "device", None)
+        return lambda teacher, comparison, start: transfer(teacher, comparison, start, device)
+
+    def _student_config(self, teacher: MobileBertConfig) -> MobileBertConfig:
+        """The student's configuration. Random weights take the sizes of their embeddings from the teacher."""
+        if not self._from_config_alone():
+            return MobileBertConfig.from_pretrained(self.student, **self.fields)
+        shared = {name: getattr(teacher, name) for name in _OF_THE_TEACHER}
+        if self.student in PRESETS:
+            return MobileBertConfig.from_preset(self.student, **{**shared, **self.fields})
+        return MobileBertConfig.from_pretrained(self.student, **{**shared, **self.fields})
+
+    def _own_dropout(self) -> dict[str, float]:
+        """The dropout that the saved student says, whatever it learned with."""
+        if self.student in PRESETS:
+            config = MobileBertConfig.from_preset(self.student, **self.fields)
+        else:
+            config = MobileBertConfig.from_pretrained(self.student, **self.fields)
+        return {name: getattr(config, name) for name in _NO_DROPOUT}
+
+    def _chosen_dropout(self) -> dict[str, Any]:
+        return {name: value for name, value in self.fields.items() if name in _NO_DROPOUT}
+
+    def _tokenizer(self, config: MobileBertConfig) -> Any:
+        """The teacher's, which a student with a tokenizer of its own must share.
+
+        Raises:
+            ConfigError: for a student with other words.
+        """
+        tokenizer = AutoTokenizer.from_pretrained(self.teacher)
+        if not self._from_config_alone():
+            own = AutoTokenizer.from_pretrained(self.student)
+            if own.get_vocab() != tokenizer.get_vocab():
+                raise ConfigError(
+                    f"distill: {self.student} has other words than the teacher, so that their scores cannot be "
+                    "compared. Take a student with the teacher's vocabulary, or a preset."
+                )
+        if len(tokenizer) > config.vocab_size:
+            raise ConfigError(
+                f"distill: the tokenizer of {self.teacher} has {len(tokenizer)} words, the student {config.vocab_size}."
+            )
+        if tokenizer.model_max_length >= NO_LIMIT:
+            tokenizer.model_max_length = config.max_position_embeddings
+        return tokenizer
+
+    def _from_config_alone(self) -> bool:
+        place = Path(self.student)
+        return self.student in PRESETS or (place.is_file() and place.suffix == ".json")
+
+    # ------------------------------------------------------------------------------------------ data
+
+    def _steps(self, recipe: Recipe, features: Features) -> int:
+        chosen = self.settings.stage_steps
+        return sum(chosen) if chosen else recipe.steps(len(features.rows))
+
+    def _places(self, kind: type[TrainingTask]) -> dict[str, list[Path]]:
+        found: dict[str, list[Path]] = {}
+        for place in self.data:
+            for name, path in splits(place, kind.reader.endings).items():
+                if name != "test":
+                    found.setdefault(name, []).append(path)
+        return found if self.dev is None else {**found, "dev": [self.dev]}
+
+    def _examples(self, kind: type[TrainingTask], paths: list[Path]) -> Examples:
+        """The texts of several files as those of one; a document ends where a file ends."""
+        each = [kind.read(path, self.read) for path in paths]
+        items = [text for found in each for text in (*found.items, "")]
+        return Examples(items, [message for found in each for message in found.skipped], paths[0], self.read)
+
+    def _settings(self, recipe: Recipe, places: Mapping[str, list[Path]]) -> dict[str, Any]:
+        """All that decides the numbers, in plain values."""
+        student: dict[str, str] = {}
+        if self.student not in PRESETS:
+            place = Path(self.student)
+            student = {place.name: sha256(place)} if self._from_config_alone() else model_digests(self.student)
+        return {
+            "task": self.task,
+            "teacher": name_of(self.teacher),
+            "student": name_of(self.student),
+            DIGESTS: {
+                "teacher": model_digests(self.teacher),
+                "student": student,
+                "tokenizer": tokenizer_digests(self.teacher),
+            },
+            "transfer": dataclasses.asdict(self.settings),
+            "backend": self.backend,
+            "precision": self.precision,
+            "data": {n: [{"file": p.name, "sha256": sha256(p)} for p in paths] for n, paths in places.items()},
+            "read": dataclasses.asdict(self.read),
+            "recipe": dataclasses.asdict(recipe),
+            "fields": dict(self.fields),
+            "options": dict(self.options),
+            "max_length": self.max_length,
+            "copy": self.copy,
+        }

@@ -1,0 +1,149 @@
+"""`mobilebert distill`: from text and a teacher to a student that fills masks."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from mobilebert import pipeline
+from mobilebert.cli import main
+from mobilebert.distillation import Distillation
+from mobilebert_core import ConfigError, MobileBertConfig, MobileBertTokenizerFast
+from mobilebert_core.demo_model import DEMO_VOCABULARY
+from mobilebert_core.training.knowledge_transfer import TransferSettings
+from mobilebert_core.training.loop import TrainingLoop
+from mobilebert_core.training.run_checks import read_curves
+from tests.tiny import BRANCHES, TINY
+
+SIZES = {**TINY, "vocab_size": 8000, "max_position_embeddings": 37, "num_feedforward_networks": 1}
+SENTENCES = [
+    "The bees were kept by Mary.", "She sold honey at the market.", "It rained all day.", "Nobody came to buy any.",
+    "The old house stood on a hill.", "Its windows looked over the sea.", "Ships passed in the night.",
+    "Their lights went slowly by.",
+]  # fmt: skip
+
+
+@pytest.fixture
+def places(checkpoint, tmp_path):
+    """A teacher of random weights with its tokenizer, a student's configuration, and text in two files."""
+    teacher = {**SIZES, **BRANCHES["teacher"], "num_hidden_layers": 4}
+    path = checkpoint("PreTraining", name="teacher", **teacher)
+    MobileBertTokenizerFast(str(DEMO_VOCABULARY)).save_pretrained(path)
+    student = tmp_path / "student.json"
+    MobileBertConfig(**{**SIZES, "classifier_activation": True}).to_json_file(student)
+    for name, turns in (("one", 3), ("two", 2), ("dev", 1)):
+        lines = "\n\n".join("\n".join(SENTENCES[i : i + 4]) for i in (0, 4)) + "\n\n"
+        (tmp_path / f"{name}.txt").write_text(lines * turns)
+    return {"teacher": str(path), "student": str(student), "data": [tmp_path / "one.txt", tmp_path / "two.txt"]}
+
+
+def made(places, output, **changes):
+    return Distillation(
+        **{**places, "output": output, "changes": {"batch_size": 4, "max_steps": 9, "epochs": 9}, **changes}
+    )
+
+
+def test_the_command(places, tmp_path, capsys):
+    output = tmp_path / "out"
+    words = [
+        "--teacher", places["teacher"], "--student", places["student"], "--data", *map(str, places["data"]),
+        "--dev", str(tmp_path / "dev.txt"), "--output", str(output), "--batch-size", "4", "--stages", "2", "3", "4",
+        "--max-length", "24",
+    ]  # fmt: skip
+    assert main(["distill", *words]) == 0
+    said = capsys.readouterr()
+    assert "dev       loss" in said.out and "follow these of the teacher's 4: 2 4" in said.err
+    curves = read_curves(output / "curves.csv")
+    assert [row["stage"] for row in curves] == ["1.0"] * 2 + ["2.0"] * 3 + ["3.0"] * 4
+    assert (
+        [bool(row["attention"]) for row in curves]
+        == [bool(row["feature"]) for row in curves]
+        == [True] * 5 + [False] * 4
+    )
+    assert (
+        [bool(row["soft"]) for row in curves]
+        == [bool(row["next_sentence"]) for row in curves]
+        == [False] * 5 + [True] * 4
+    )
+    total = [
+        sum(float(v) for n, v in row.items() if v and n not in ("step", "epoch", "learning_rate", "loss", "stage"))
+        for row in curves
+    ]
+    assert total == pytest.approx([float(row["loss"]) for row in curves], rel=1e-5)
+    assert [int(row["step"]) for row in read_curves(output / "scores.csv")][:2] == [2, 5]
+    results = json.loads((output / "training.json").read_text())
+    assert results["finished"] and [s["steps"] for s in results["stages"]] == [2, 3, 4] and results["dev"]["step"] > 5
+    card = (output / "README.md").read_text()
+    assert "progressive: block by block" in card and "| block 2 of 2 | 3 |" in card
+    saved = MobileBertConfig.from_pretrained(output)
+    assert saved.attention_probs_dropout_prob == 0.1 and not saved.sparse_prediction
+    assert len(pipeline("fill-mask", str(output))("the [MASK] were kept.")) == 5
+
+
+@pytest.mark.parametrize("strategy", ["auxiliary", "distilbert", "minilm"])
+def test_other_strategies_end(places, tmp_path, strategy):
+    results = made(places, tmp_path / "out", settings=TransferSettings(strategy=strategy), task="fill-mask").run()
+    assert results["finished"] and sum(stage["steps"] for stage in results["stages"]) == 9
+
+
+@pytest.mark.parametrize(
+    ("backend", "strategy", "stages", "stops"),
+    [
+        ("torch", "progressive", (3, 3, 3), (4, 5, 8)),  # behind the end of a stage, and in the middle of two
+        ("torch", "tinybert", (5, 4), (4,)),  # with weights of the objective itself
+        pytest.param("keras", "progressive", (3, 3), (6,), marks=pytest.mark.slow),
+    ],
+)
+def test_a_transfer_goes_on_where_it_was_killed(places, tmp_path, monkeypatch, backend, strategy, stages, stops):
+    """Curves and weights are those of a training that was not killed."""
+    settings = TransferSettings(strategy=strategy, stage_steps=stages)
+    common = {"backend": backend, "save_every": 2, "settings": settings}
+    whole = tmp_path / "whole"
+    made(places, whole, **common).run()
+    cut, original = tmp_path / "cut", TrainingLoop._show
+    for stop in stops:
+
+        def show(self, bar, loss, rate, cells, stop=stop):
+            original(self, bar, loss, rate, cells)
+            if len(read_curves_of(self)) == stop:
+                raise KeyboardInterrupt
+
+        monkeypatch.setattr(TrainingLoop, "_show", show)
+        with pytest.raises(KeyboardInterrupt):
+            made(places, cut, **common, resume=cut.exists()).run()
+    monkeypatch.setattr(TrainingLoop, "_show", original)
+    made(places, cut, **common, resume=True).run()
+    assert (cut / "curves.csv").read_text() == (whole / "curves.csv").read_text()
+    assert (cut / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+
+
+def read_curves_of(loop):
+    loop.run_directory._curves.flush()
+    return read_curves(loop.run_directory.output / "curves.csv")
+
+
+def test_a_student_of_another_vocabulary(places, tmp_path, checkpoint):
+    student = checkpoint("PreTraining", name="student", **{**SIZES, "vocab_size": 97})
+    (tmp_path / "words.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "honey"]))
+    MobileBertTokenizerFast(str(tmp_path / "words.txt")).save_pretrained(student)
+    with pytest.raises(ConfigError, match="has other words than the teacher"):
+        made({**places, "student": str(student)}, tmp_path / "out").run()
+    assert not (tmp_path / "out").exists()
+
+
+def test_other_settings_are_not_gone_on_with(places, tmp_path):
+    made(places, tmp_path / "out", changes={"batch_size": 4, "max_steps": 6}).run()
+    with pytest.raises(ConfigError, match="transfer was"):
+        made(places, tmp_path / "out", changes={"batch_size": 4, "max_steps": 6}, resume=True,
+             settings=TransferSettings(earlier=0.0)).run()  # fmt: skip
+
+
+def test_masked_words_alone_take_no_look_at_the_teacher(places, tmp_path, monkeypatch):
+    from mobilebert_torch import knowledge_transfer
+
+    seen = []
+    original = knowledge_transfer.watch
+    monkeypatch.setattr(knowledge_transfer, "watch", lambda model, *rest: seen.append(model) or original(model, *rest))
+    made(places, tmp_path / "out", settings=TransferSettings(strategy="none", hard_share=1.0)).run()
+    assert len({id(model) for model in seen}) == 1
