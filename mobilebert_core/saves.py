@@ -169,9 +169,11 @@ def _let_go(lock: int | None) -> None:
 
 def _publish(save: Save) -> None:
     folder, stage = save.folder, save.stage
-    names = sorted(entry.name for entry in os.scandir(stage))
+    names = _names(stage)
     if taken := [name for name in names if (folder / name).is_dir()]:
         raise CheckpointError(f"{folder}: {taken[0]} is a directory where a file is to be. Choose another place.")
+    if files := [part for name in names for part in _inside(folder, name) if part.is_file()]:
+        raise CheckpointError(f"{files[0]}: is a file where a directory is to be. Choose another place.")
     for name in names:
         _sync(stage / name)
     if not folder.exists():
@@ -187,13 +189,28 @@ def _publish(save: Save) -> None:
     with _locked(folder):
         _finish(folder)
         changed = [name for name in names if not _equal(stage / name, folder / name)]
-        there = {name for name in os.listdir(folder) for gone in save.stale if gone.fullmatch(name)}
+        nested = any("/" in gone.pattern for gone in save.stale)
+        there = {
+            name for name in (_names(folder) if nested else os.listdir(folder))
+            for gone in save.stale if gone.fullmatch(name)
+        }  # fmt: skip
         stale = sorted(there.difference(names))
         if stale or len(changed) > 1:
             _decide(save, names, stale)
         elif changed:
+            (folder / changed[0]).parent.mkdir(parents=True, exist_ok=True)
             os.replace(stage / changed[0], folder / changed[0])
             _sync(folder)
+
+
+def _names(folder: Path) -> list[str]:
+    """The files in a folder and in the folders in it, as paths relative to it."""
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir())
+
+
+def _inside(folder: Path, name: str) -> list[Path]:
+    """The folders between a folder and a file in it."""
+    return [folder / parent for parent in Path(name).parents[:-1]]
 
 
 def _equal(new: Path, old: Path) -> bool:
@@ -248,6 +265,7 @@ def _place(source: Path, target: Path) -> None:
     """Gives a file a second name, which takes the place of whatever had it."""
     if target.exists() and os.path.samefile(source, target):
         return
+    target.parent.mkdir(parents=True, exist_ok=True)
     beside = source.with_name(f"{source.name}.link")
     beside.unlink(missing_ok=True)
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -205,6 +206,34 @@ def test_an_equal_text_is_left_alone(tmp_path, monkeypatch):
     monkeypatch.setattr("os.replace", lambda *paths: (replaced.append(paths[1].name), replace(*paths)))
     several(tmp_path, "same")
     assert replaced == ["b"] and (tmp_path / "a.json").stat() == before
+
+
+def save_tree(folder, text, *names, stale=()):
+    with saving(folder) as save:
+        for name in names:
+            (save.stage / name).parent.mkdir(parents=True, exist_ok=True)
+            (save.stage / name).write_text(text)
+        save.stale |= {re.compile(re.escape(name)) for name in stale}
+
+
+def tree(folder):
+    return {p.relative_to(folder).as_posix(): p.read_text() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_files_in_folders_take_their_places_and_the_stale_ones_go(tmp_path):
+    save_tree(tmp_path, "old", "a/model", "a/b/part", "config.json")  # the folder is there already, and empty
+    assert tree(tmp_path) == dict.fromkeys(("a/model", "a/b/part", "config.json"), "old")
+    save_tree(tmp_path, "new", "a/model", "c/model", "config.json", stale=("a/model", "a/b/part"))
+    assert tree(tmp_path) == dict.fromkeys(("a/model", "c/model", "config.json"), "new")
+    save_tree(tmp_path, "alone", "d/model")
+    assert tree(tmp_path)["d/model"] == "alone"
+
+
+def test_a_file_where_a_folder_is_to_be_is_left(tmp_path):
+    (tmp_path / "a").write_text("mine")
+    with pytest.raises(CheckpointError, match="a: is a file where a directory is to be"):
+        save_tree(tmp_path, "new", "a/model", "b")
+    assert tree(tmp_path) == {"a": "mine"}
 
 
 def test_the_stage_of_a_living_writer_stays_and_that_of_a_dead_one_goes(tmp_path):
