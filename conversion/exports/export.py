@@ -33,7 +33,7 @@ from mobilebert_core.text.tokenization_fast import MobileBertTokenizerFast
 
 from .card import card
 from .formats import ExportFormat, export_format_named
-from .proof import Proof, compare_outputs, run_all
+from .proof import Proof, compare_outputs, run_all, with_rounding
 from .record import EXPORT_FILE, ExportRecord, is_exported
 from .scores import TaskFile
 from .states import diverging_layer
@@ -147,10 +147,7 @@ class _Job:
         self.row, self.opened, self.stage, self.say = row, opened, stage, say
         self.writer = row.load_writer()
         self.notes: list[str] = [] if opened.own_tokenizer else ["the source has no tokenizer, nor has the export"]
-        self.reference = row.framework.runner("export").from_pretrained(
-            opened.head.name, opened.checkpoint.folder if opened.checkpoint.folder.is_dir() else opened.checkpoint.path,
-            config=opened.config, dtype="float32", **_cpu(row),
-        )  # fmt: skip
+        self.reference = self._source("float32")
         self.batches = sample_batches(opened.tokenizer, opened.config, opened.head, spec.length)
         say("run the source")
         self.expected = run_all(self.reference, self.batches)
@@ -163,6 +160,14 @@ class _Job:
         say("prove")
         self.runner = row.runtime.runner("export").from_pretrained(opened.head.name, stage)
         self.proof = self._proof()
+
+    def _source(self, dtype: str) -> Any:
+        """The runner of the source in its framework."""
+        checkpoint = self.opened.checkpoint
+        place = checkpoint.path
+        return self.row.framework.runner("export").from_pretrained(
+            self.opened.head.name, place, config=self.opened.config, dtype=dtype, **_cpu(self.row)
+        )
 
     def _prepared(self, spec: ExportSpec, fold: str) -> tuple[Any, ExportSpec]:
         """The model as it is written, and the facts of it."""
@@ -216,6 +221,10 @@ class _Job:
         proof = compare_outputs(
             opened.config, opened.head, self.spec.precision, names, self.batches, self.expected, found
         )
+        if self.spec.precision == "fp32" and proof.first_divergence is not None:
+            self.say("run the source in float64")
+            exact = self._source("float64")
+            proof = with_rounding(proof, run_all(exact, self.batches), self.expected)
         if (worst := proof.first_divergence) is None:
             return proof
         self.say("look for the layer")
