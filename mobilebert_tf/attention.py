@@ -40,10 +40,7 @@ class SelfAttention(Brick):
         self.num_attention_heads = num_heads
         self.attention_head_size = head_size
         for name, size in (("query", query_size), ("key", query_size), ("value", value_size)):
-            dense = keras.layers.Dense(
-                num_heads * head_size, kernel_initializer=initializer, dtype=self.dtype_policy, name=name
-            )
-            self.part(name, dense, size)
+            self.dense_part(name, size, num_heads * head_size, initializer)
         self.dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy)
 
     def call(
@@ -101,15 +98,20 @@ class Attention(Brick):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        sizes = (query_size, value_size, num_heads, head_size, attention_dropout)
+        output_sizes = (num_heads * head_size, width, normalization_type, eps, hidden_dropout)
+        self._set_parts(SelfAttention, sizes, output_sizes, initializer)
+
+    def _set_parts(
+        self,
+        self_attention: type[SelfAttention],
+        sizes: tuple[Any, ...],
+        output_sizes: tuple[Any, ...],
+        initializer: Any,
+    ) -> None:
         made = {"initializer": initializer, "dtype": self.dtype_policy}
-        self.part(
-            "self",
-            SelfAttention(query_size, value_size, num_heads, head_size, attention_dropout, name="self", **made),
-        )
-        self.part(
-            "output_",
-            DenseNorm(num_heads * head_size, width, normalization_type, eps, hidden_dropout, name="output", **made),
-        )
+        self.part("self", self_attention(*sizes, name="self", **made))
+        self.part("output_", DenseNorm(*output_sizes, name="output", **made))
 
     def call(
         self,
@@ -144,10 +146,7 @@ class JointSelfAttention(SelfAttention):
         self.num_attention_heads = num_heads
         self.attention_head_size = head_size
         self.sizes = [residual_size, *[num_heads * head_size] * 3]
-        dense = keras.layers.Dense(
-            sum(self.sizes), kernel_initializer=initializer, dtype=self.dtype_policy, name="projection"
-        )
-        self.part("projection", dense, hidden_size)
+        self.dense_part("projection", hidden_size, sum(self.sizes), initializer)
         self.dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy)
 
     def call(  # type: ignore[override]
@@ -159,7 +158,7 @@ class JointSelfAttention(SelfAttention):
 
 
 @serializable
-class JointAttention(Brick):
+class JointAttention(Attention):
     """Self-attention and its output projection where all norms are folded: (T, H) -> (T, W)."""
 
     def __init__(
@@ -177,17 +176,13 @@ class JointAttention(Brick):
         initializer: Any,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
-        made = {"initializer": initializer, "dtype": self.dtype_policy}
+        Brick.__init__(self, **kwargs)
         sizes = (hidden_size, width if use_bottleneck else 0, num_heads, head_size, attention_dropout)
-        self.part("self", JointSelfAttention(*sizes, name="self", **made))
-        self.part(
-            "output_",
-            DenseNorm(num_heads * head_size, width, normalization_type, eps, hidden_dropout, name="output", **made),
-        )
+        output_sizes = (num_heads * head_size, width, normalization_type, eps, hidden_dropout)
+        self._set_parts(JointSelfAttention, sizes, output_sizes, initializer)
         self.use_bottleneck = use_bottleneck
 
-    def call(
+    def call(  # type: ignore[override]
         self, x: Any, attention_bias: Any = None, head_mask: Any = None, length: Any = -1, training: bool = False
     ) -> Any:
         context, probs, residual = self.self(x, attention_bias, head_mask, length=length, training=training)

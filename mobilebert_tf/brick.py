@@ -41,6 +41,13 @@ class Brick(keras.layers.Layer):
             self._part_sizes[attribute] = in_size
         setattr(self, attribute, layer)
 
+    def dense_part(self, name: str, in_size: int, out_size: int, initializer: Any, use_bias: bool = True) -> None:
+        """Sets a part that is a dense layer."""
+        dense = keras.layers.Dense(
+            out_size, use_bias=use_bias, kernel_initializer=initializer, dtype=self.dtype_policy, name=name
+        )
+        self.part(name, dense, in_size)
+
     def build(self, input_shape: Any = None) -> None:
         for attribute, in_size in self._part_sizes.items():
             layer = getattr(self, attribute)

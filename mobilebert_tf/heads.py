@@ -128,10 +128,7 @@ class PreTrainingHeads(Brick):
             )
             self.part("predictions", predictions)
         if "seq_relationship" in modules:
-            relationship = keras.layers.Dense(
-                2, kernel_initializer=initializer, dtype=self.dtype_policy, name="seq_relationship"
-            )
-            self.part("seq_relationship", relationship, config.hidden_size)
+            self.dense_part("seq_relationship", config.hidden_size, 2, initializer)
 
 
 @serializable

@@ -89,10 +89,7 @@ class DenseNorm(Brick):
     ) -> None:
         super().__init__(**kwargs)
         bias = not joins or normalization_type in NORMALIZATION_TYPES
-        dense = keras.layers.Dense(
-            out_size, use_bias=bias, kernel_initializer=initializer, dtype=self.dtype_policy, name="dense"
-        )
-        self.part("dense", dense, in_size)
+        self.dense_part("dense", in_size, out_size, initializer, bias)
         self.part("LayerNorm", make_norm(normalization_type, eps, self.dtype_policy), out_size)
         self.dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy)
 
@@ -108,10 +105,7 @@ class Intermediate(Brick):
 
     def __init__(self, width: int, intermediate_size: int, activation: str, *, initializer: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        dense = keras.layers.Dense(
-            intermediate_size, kernel_initializer=initializer, dtype=self.dtype_policy, name="dense"
-        )
-        self.part("dense", dense, width)
+        self.dense_part("dense", width, intermediate_size, initializer)
         self.activation = ACTIVATIONS[activation]
 
     def call(self, x: Any) -> Any:
@@ -217,10 +211,7 @@ class Pooler(Brick):
     def __init__(self, hidden_size: int, activate: bool, *, initializer: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if activate:
-            dense = keras.layers.Dense(
-                hidden_size, kernel_initializer=initializer, dtype=self.dtype_policy, name="dense"
-            )
-            self.part("dense", dense, hidden_size)
+            self.dense_part("dense", hidden_size, hidden_size, initializer)
 
     def call(self, x: Any) -> Any:
         first = x[:, 0]
@@ -233,8 +224,7 @@ class PredictionTransform(Brick):
 
     def __init__(self, hidden_size: int, activation: str, eps: float, *, initializer: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        dense = keras.layers.Dense(hidden_size, kernel_initializer=initializer, dtype=self.dtype_policy, name="dense")
-        self.part("dense", dense, hidden_size)
+        self.dense_part("dense", hidden_size, hidden_size, initializer)
         self.activation = ACTIVATIONS[activation]
         self.part("LayerNorm", make_norm("layer_norm", eps, self.dtype_policy), hidden_size)
 
@@ -268,10 +258,7 @@ class LMPredictionHead(Brick):
         self.vocab_size = vocab_size
         self.embedding_size = embedding_size
         self.part("transform", PredictionTransform(hidden_size, activation, eps, name="transform", **made))
-        dense = keras.layers.Dense(
-            vocab_size, use_bias=False, kernel_initializer=initializer, dtype=self.dtype_policy, name="dense"
-        )
-        self.part("dense", dense, hidden_size - embedding_size)
+        self.dense_part("dense", hidden_size - embedding_size, vocab_size, initializer, use_bias=False)
         if decoder is None:
             decoder = keras.layers.Embedding(
                 vocab_size, embedding_size, embeddings_initializer=initializer, dtype=self.dtype_policy, name="decoder"

@@ -56,10 +56,7 @@ class TFMobileBertEmbeddings(Brick):
             start = padded_initializer(initializer, self.pad_token_id) if name == "word_embeddings" else initializer
             table = keras.layers.Embedding(rows, size, embeddings_initializer=start, dtype=self.dtype_policy, name=name)
             self.part(name, table, size)
-        transformation = keras.layers.Dense(
-            config.hidden_size, kernel_initializer=initializer, dtype=self.dtype_policy, name="embedding_transformation"
-        )
-        self.part("embedding_transformation", transformation, width)
+        self.dense_part("embedding_transformation", width, config.hidden_size, initializer)
         norm = make_norm(config.norm_at("embeddings"), config.layer_norm_eps, self.dtype_policy)
         self.part("LayerNorm", norm, config.hidden_size)
         self.dropout = keras.layers.Dropout(config.hidden_dropout_prob, dtype=self.dtype_policy)

@@ -24,7 +24,8 @@ from mobilebert_core.hub.pushing import push_after_saving
 from mobilebert_core.resizing import resized_vocabulary, surviving_features
 from mobilebert_core.weights import Weight, weight_table
 
-from . import lora, memory, policies, quantization, resizing
+from . import memory, policies, quantization, resizing
+from .adapting import AdaptedByKeras
 from .brick import changed_layers, restore_trainable, split_changed_layers
 from .calling import CallForms
 from .construction import mapped_device, model_to_write, own_variables, own_weights
@@ -35,7 +36,7 @@ from .transformers_surface import TransformersSurface
 from .variables import variable_array
 
 
-class TFMobileBertPreTrainedModel(CallForms, TrainedByKeras, WholeKerasFiles, TransformersSurface):
+class TFMobileBertPreTrainedModel(CallForms, TrainedByKeras, AdaptedByKeras, WholeKerasFiles, TransformersSurface):
     """What the eight models share. Not used by itself, but as the base of a model with a head of its own: a class with
     `call` and, in `build_parts`, `self.mobilebert = TFMobileBertMainLayer(config, True, ...)` and built layers.
 
@@ -171,56 +172,6 @@ class TFMobileBertPreTrainedModel(CallForms, TrainedByKeras, WholeKerasFiles, Tr
     def _configure(self, **fields: Any) -> None:
         """Gives the model a configuration of its own: another model may have been built from the same one."""
         self.config = self.config.copy(**fields)
-
-    def _without_adapters(self, method: str) -> None:
-        if self.lora is not None:
-            raise ConfigError(
-                f"{type(self).__name__}.{method}: the model has low-rank adapters, which fit its weights as they are. "
-                "Merge them first: save_pretrained, then from_pretrained."
-            )
-
-    def _in_floating_point(self, method: str) -> None:
-        quantization.refuse_quantized(f"{type(self).__name__}.{method}", self, "quantized weights cannot be changed")
-
-    # ---------------------------------------------------------------------------------------- training
-
-    def enable_lora(self, rank: int, targets: Any = lora.DEFAULT_TARGETS, alpha: float | None = None) -> None:
-        """Freezes the encoder but for low-rank adapters (LoRA) beside some of its matrices; a head trains whole.
-
-        `targets` are ends of names in the table of weights: "query", "ffn.0.intermediate.dense", "word_embeddings", of
-        which a tied decoder reads the adapted table too. Products of the factors are scaled by `alpha / rank`; default
-        alpha is rank. `save_pretrained` writes merged weights; a .keras file keeps the adapters apart. A compiled model
-        is compiled again, with a new optimizer.
-
-        Raises:
-            ConfigError: for adapters a second time, a target that no layer has, or a quantized layer.
-        """
-        caller = f"{type(self).__name__}.enable_lora"
-        if self.lora is not None:
-            raise ConfigError(f"{caller}: the model has adapters of rank {self.lora['rank']} already.")
-        targets = (targets,) if isinstance(targets, str) else tuple(targets)
-        matrices = [w for w in self.weight_table() if w.full_name.endswith(".weight") and w.keras and len(w.shape) == 2]
-        names = {w.full_name.removesuffix(".weight"): w for w in matrices if w.full_name.startswith("mobilebert.")}
-        layers = {name: self._layer_of(weight) for name, weight in names.items()}
-        adapted = list(lora.targeted(caller, layers, rank, targets).values())
-        self.trainable = True
-        adapters = lora.add_adapters(self.mobilebert, adapted, rank, alpha)
-        self._tracker.unlock()
-        self.low_rank_adapters = adapters
-        self._tracker.lock()
-        self.lora = {"rank": rank, "targets": list(targets), "alpha": alpha}
-        self._start_over()
-
-    def quantize(self, *args: Any, **kwargs: Any) -> None:
-        """As `keras.Model.quantize`; not with low-rank adapters, which a quantized file would lose.
-
-        A .keras file keeps the integers; `save_pretrained` writes the weights as they act, in floating point. A
-        compiled model is compiled again, with a new optimizer.
-        """
-        self._without_adapters("quantize")
-        with quantization.one_collection():
-            super().quantize(*args, **kwargs)
-        self._start_over()
 
     # ------------------------------------------------------------------------------------------- files
 
