@@ -67,6 +67,7 @@ class TFMobileBertPreTrainedModel(CallForms, TrainedByKeras, AdaptedByKeras, Who
             initializer = weight_initializer(config.initializer_range)
         self.build_parts(config, initializer=initializer, dtype=self.dtype_policy)
         self.build()
+        memory.forget_operations()
         if kwargs.get("dtype") is not None:
             policies.check_used(self)
 

@@ -13,12 +13,13 @@ from tqdm import tqdm
 from conversion.parity.deviation import Report, compare
 from conversion.parity.report import figures, plot, table
 from conversion.parity.sample import SENTENCES, batch_of, random_checkpoint
+from mobilebert_core.checkpoints.formats import ENDINGS
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.configuration.fields import DTYPES
 from mobilebert_core.configuration.presets import PRESETS
 from mobilebert_core.demo_model import DEMO_MODEL
 from mobilebert_core.errors import BackendMissingError, ConfigError
-from mobilebert_core.files import TOKENIZER_FILES, write_text
+from mobilebert_core.files import CONFIG_FILE, PROVENANCE_FILE, TOKENIZER_FILES, is_index, same_file, write_text
 from mobilebert_core.heads import HEADS, Head, heads_named
 from mobilebert_core.hub.resolve import resolve
 from mobilebert_core.processes import check_one_process
@@ -68,6 +69,7 @@ def run_parity(options: argparse.Namespace) -> int:
     check_one_process("parity")
     if options.plot and options.plot.suffix not in PICTURES:
         raise ConfigError(f"--plot {options.plot}: wanted a file that ends in {', '.join(PICTURES)}.")
+    _check_outputs(options)
     if options.plot:
         figures()  # that it can be drawn is known before anything is computed
     torch_classes, keras_classes = _backends()
@@ -90,6 +92,24 @@ def run_parity(options: argparse.Namespace) -> int:
     if options.plot:
         plot(reports, options.plot)
     return 0 if all(report.ok for report in reports) else 1
+
+
+def _check_outputs(options: argparse.Namespace) -> None:
+    """Raises a ConfigError for an output in the place of a file of the checkpoint, or of the other output."""
+    checkpoint = Path(options.checkpoint or DEMO_MODEL)
+    read = [path for path in checkpoint.iterdir() if _is_read(path.name)] if checkpoint.is_dir() else [checkpoint]
+    for option, place in (("--json", options.json), ("--plot", options.plot)):
+        if place is not None and (place.is_dir() or any(same_file(place, each) for each in read)):
+            what = "a directory, wanted a file" if place.is_dir() else "a file of the checkpoint"
+            raise ConfigError(f"parity: {option} {place} is {what}. Choose another file; nothing was written.")
+    if options.json and options.plot and options.json.resolve() == options.plot.resolve():
+        raise ConfigError(f"parity: --json and --plot are both {options.json}. Choose two files; nothing was written.")
+
+
+def _is_read(name: str) -> bool:
+    """Whether a file of a checkpoint is part of it, by its name; a report of an earlier run may be replaced."""
+    known = (CONFIG_FILE, PROVENANCE_FILE, *TOKENIZER_FILES)
+    return name in known or name.endswith(ENDINGS) or ".data-" in name or is_index(name)
 
 
 def _measure(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from mobilebert_core.text.batch_rows import Row
@@ -72,8 +72,6 @@ class Beginnings:
                 self._beginning(one, wanted, first) if _is_long(one, limit) else one,
                 self._beginning(other, wanted, first) if _is_long(other, limit) else other,
             )
-        if self.word_end:  # numbers of tokens are compared, for which endless words stay as they are
-            return replace(self, word_end=0)._row(row, wanted, first, limit, options)
         # Which text of a pair is longer decides which has the token that cannot be shared: that must stay so.
         if not _is_long(other, limit):
             return self._beginning(one, max(wanted, self.count(other) + 1), first), other
@@ -86,7 +84,9 @@ class Beginnings:
             return row
         short = int(counts[0] > counts[1])
         texts = [one, other]
-        texts[short] = self._beginning(texts[short], wanted, first)
+        beginning = self._beginning(texts[short], wanted, first)
+        if self.count(beginning) <= counts[short]:  # the pieces of a word that is cut may be more than the rest has
+            texts[short] = beginning
         texts[1 - short] = self._beginning(texts[1 - short], max(wanted, self.count(texts[short]) + 1), first)
         return texts[0], texts[1]
 

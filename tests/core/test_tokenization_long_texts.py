@@ -62,6 +62,18 @@ def test_pairs(tokenizer, soon, seed, length, monkeypatch):
     assert found == plain
 
 
+def test_a_cut_word_does_not_make_the_shorter_text_the_longer_one(tokenizer, soon, monkeypatch):
+    """Cut in the middle, a word that is one unknown token has many pieces."""
+    second = "fox " * 100 + " " * 3000
+    for spaces in range(1900, 2400, 45):  # so that one of the cuts falls in the word
+        first = " " * spaces + "the " * 60 + "q" * 200
+        for pair in ((first, second), (second, first)):
+            found = tokenizer(*pair, truncation=True, max_length=4)["input_ids"]
+            with monkeypatch.context() as patch:
+                patch.setattr(long_texts, "NEVER_LONG", 10**9)  # all of every text
+                assert found == tokenizer(*pair, truncation=True, max_length=4)["input_ids"]
+
+
 @pytest.mark.parametrize("strategy", ["only_first", "only_second"])
 def test_one_text_of_a_pair_is_cut(tokenizer, soon, strategy):
     long, short = made_of(1, 300), "the fox"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gc
 import multiprocessing
+import os
 import pickle
 import weakref
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -14,7 +16,7 @@ import tensorflow as tf
 
 from mobilebert import pipeline
 from mobilebert_core.errors import ConfigError
-from mobilebert_tf import TFMobileBertLayer, TFMobileBertMainLayer, memory
+from mobilebert_tf import TFMobileBertLayer, TFMobileBertMainLayer, TFMobileBertModel, memory
 from mobilebert_tf.layer_paths import layers_by_path, trainable_flags
 from mobilebert_tf.variables import variable_array
 from tests.keras_only.fitting import SMALL, build, data, plain, weights_of
@@ -304,3 +306,16 @@ def test_a_pipeline_goes_to_another_process():
     assert answer(pickle.loads(pickle.dumps(ours))) == expected
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         assert pool.apply(answer, (ours,)) == expected
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads the memory of the process from /proc")
+def test_models_that_are_gone_leave_no_memory():
+    def resident_after(count):
+        for _ in range(count):
+            TFMobileBertModel(config)
+        gc.collect()
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+    config = tiny_config(num_hidden_layers=2, num_feedforward_networks=4)
+    before = resident_after(2)
+    assert resident_after(8) - before < 15  # MB; 30 where TensorFlow keeps what it made for each variable

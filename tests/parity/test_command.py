@@ -53,6 +53,23 @@ def test_a_picture_without_matplotlib_is_refused_first(tmp_path, capsys, monkeyp
     assert "pip install 'mobilebert[plot]'" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "link.json"])
+def test_a_report_over_a_file_of_the_checkpoint_is_refused(checkpoint, tmp_path, capsys, name):
+    path = checkpoint("Model", num_hidden_layers=1)
+    (tmp_path / "link.json").symlink_to(path / "config.json")
+    place = tmp_path / name if name == "link.json" else path / name
+    before = place.read_bytes()
+    assert main(["parity", str(path), "--json", str(place)]) == 2
+    assert "--json" in (said := capsys.readouterr().err) and "a file of the checkpoint" in said
+    assert place.read_bytes() == before
+
+
+def test_the_two_reports_are_two_files(tmp_path, capsys):
+    place = str(tmp_path / "p.png")
+    assert main(["parity", "--json", place, "--plot", place]) == 2
+    assert "Choose two files" in capsys.readouterr().err
+
+
 def test_no_checkpoint_there(tmp_path, capsys):
     assert main(["parity", str(tmp_path / "nowhere")]) == 2
     assert "config.json: file not found" in capsys.readouterr().err
