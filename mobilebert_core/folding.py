@@ -10,32 +10,50 @@ are a scale and an offset for each feature.
     dense and norm  g * (W z + b) + e       = (g * W) z + (g * b + e)
 
 So behind a sum nothing is left but the sum, and the bias of a writer is gone too. A block starts its inner stream in
-true units, because the norm behind its bottleneck folds into the bottleneck. Two bases:
+true units, because the norm behind its bottleneck folds into the bottleneck. Three bases:
 
 - "block" keeps the norm at the end of every block, one multiplication and addition of H features, so that the stream
   between blocks stays in true units. The weights of a block then hold a product of at most F + 1 gains, and
   quantization has half the error of the model as it was trained.
 - "all" keeps none. The stream between blocks is scaled by the product of the gains of all blocks before; `state` of
   each block gives a state its units back where one is returned. Residual, query, key and value become one dense layer.
+- "half" is for float16 and bfloat16. A released MobileBERT has states of 2.5e7, beyond float16, and weights that carry
+  gains reach from 1e-12 to 1e7. So nothing is carried: every array that is stored (states, inner states, values, the
+  middle of a feed-forward network behind relu) is divided by 2**k, a power of its own for each feature, which a
+  calibration batch chooses (`_powers`). Powers of two round nothing. The norm behind a sum goes into the writer and a
+  gain of the residual, one multiply-add, so that the sum is stored in the units of what comes out alone:
+
+    g * (W z + b + h) + e = s' * (diag(g / s') W z + (g * b + e) / s' + (g * s / s') * x)    with s' = 2**k
+
+  `state` of the embeddings and of each block holds k and gives a state its units back, in float32. Heads compute in
+  float32 and read the last state in units of their own, `state` of the encoder, so that their weights fit as well.
+  Queries and keys share out a power, so that their scores, computed in float32, need none.
 
 A stream cannot carry a gain that is zero or close to it: where a feature would fall below `SMALLEST_SCALE` of the
-largest, the norm is kept and the stream starts again in true units. Layer norm is not affine and does not fold.
+largest, the norm is kept and the stream starts again in true units. Layer norm is not affine: such a model stays as it
+is. Behind other activations than relu the middle of a feed-forward network stays in true units.
 
 Paper, section 3.4.3 (NoNorm). H hidden, W width inside a block, F feed-forward networks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from .configuration.config import MobileBertConfig
-from .configuration.fields import FOLDINGS
+from .configuration.fields import ACTIVATIONS, FOLDINGS
 from .errors import ConfigError
+from .heads import Head
+from .ranges import Range, feature_ranges
+from .weights import weight_table
 
 SMALLEST_SCALE = 1e-6  # of the largest scale of a stream
+# Exponents of two in the basis "half". float16 ends at 2**16 and has all its digits down to 2**-14.
+PEAK = 11  # no value of the calibration batch is stored above: room for 32 times as much in other texts
+USUAL = -6  # where a usual value lies at most, so that weights that lead from large features to small ones keep digits
 
 Read = Callable[[str], np.ndarray]
 
@@ -65,6 +83,10 @@ class _Stream:
     def in_true_units(cls, size: int) -> _Stream:
         return cls(np.ones(size), np.zeros(size))
 
+    @classmethod
+    def in_powers(cls, exponent: np.ndarray) -> _Stream:
+        return cls(np.exp2(exponent), np.zeros(len(exponent)))
+
 
 @dataclass
 class _Dense:
@@ -76,6 +98,10 @@ class _Dense:
     def reading(self, stream: _Stream) -> _Dense:
         """The same of what the stream stores."""
         return _Dense(self.weight * stream.scale, self.bias + self.weight @ stream.offset)
+
+    def writing(self, stream: _Stream) -> _Dense:
+        """The same with an output that the stream stores; the stream has no offset."""
+        return _Dense(self.weight / stream.scale[:, None], self.bias / stream.scale)
 
     def after(self, first: _Dense) -> _Dense:
         """Both in a row as one."""
@@ -92,6 +118,12 @@ class _Folder:
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
     replaced: set[str] = field(default_factory=set)
     kept: list[str] = field(default_factory=list)
+    powers: Mapping[str, np.ndarray] = field(default_factory=dict)  # of the basis "half", by place
+
+    def units(self, place: str, size: int) -> _Stream:
+        """What a stream or an array starts with at a place, which is a name of `feature_ranges`."""
+        power = self.powers.get(place)
+        return _Stream.in_true_units(size) if power is None else _Stream.in_powers(power)
 
     def table(self, name: str, gain: np.ndarray) -> None:
         """Writes a table of embeddings with its features scaled."""
@@ -113,16 +145,21 @@ class _Folder:
         self._put(f"{name}.weight", dense.weight)
         self._put(f"{name}.bias", dense.bias)
 
-    def join(self, name: str, stream: _Stream, source: _Stream | None = None, always_kept: bool = False) -> _Stream:
-        """Writes the dense layer that joins a stream, and its norm if it is kept; returns the stream behind it.
+    def join(self, name: str, stream: _Stream, source: _Stream, ends_block: bool = False) -> _Stream:
+        """Writes the dense layer that joins a stream, and its norm or gain; returns the stream behind it.
 
-        `source` is the stream that the dense layer reads, if it reads one.
+        `source` is the stream that the dense layer reads.
         """
-        dense, (gain, shift) = self.dense(f"{name}.dense"), self.norm(name)
-        dense = dense if source is None else dense.reading(source)
+        dense, (gain, shift) = self.dense(f"{name}.dense").reading(source), self.norm(name)
         scale, offset = gain * stream.scale, gain * (dense.bias + stream.offset) + shift
+        if self.basis == "half":
+            behind = self.units(name, len(scale))
+            self.write(f"{name}.dense", _Dense(gain[:, None] * dense.weight, offset).writing(behind))
+            self._put(f"{name}.LayerNorm.weight", scale / behind.scale)
+            return behind
         self._put(f"{name}.dense.weight", dense.weight / stream.scale[:, None])
         size = np.abs(scale)
+        always_kept = self.basis == "block" and ends_block
         if not always_kept and size.min() > SMALLEST_SCALE * size.max():
             return _Stream(scale, offset)
         if not always_kept:
@@ -131,9 +168,22 @@ class _Folder:
         self._put(f"{name}.LayerNorm.bias", offset)
         return _Stream.in_true_units(len(scale))
 
-    def write_state(self, block: str, stream: _Stream) -> None:
-        self._put(f"{block}.state.weight", stream.scale)
-        self._put(f"{block}.state.bias", stream.offset)
+    def write_state(self, place: str, stream: _Stream) -> None:
+        """Writes what gives the states at a place their units back, where something must."""
+        if self.basis == "half":
+            self._put(f"{place}.state.exponent", np.log2(stream.scale))
+        elif self.basis == "all" and place != "embeddings":
+            self._put(f"{place}.state.weight", stream.scale)
+            self._put(f"{place}.state.bias", stream.offset)
+
+    def heads(self, full_names: Sequence[str], stream: _Stream) -> None:
+        """Writes the matrices of a head that read the stream, their largest weights between 1 and 2."""
+        matrices = {name: self.read(name).astype(np.float64) for name in full_names}
+        largest = np.max([np.abs(m).max(axis=0) for m in matrices.values()], axis=0) if matrices else stream.offset
+        power = np.exp2(np.where(largest > 0, np.floor(np.log2(np.where(largest > 0, largest, 1.0))), 0.0))
+        self.replaced.update(matrices)
+        self.arrays |= {name: matrix / power for name, matrix in matrices.items()}
+        self.write_state("encoder", _Stream(stream.scale * power, stream.offset))
 
     def _array(self, name: str) -> np.ndarray:
         self.replaced.add(f"mobilebert.{name}")
@@ -143,42 +193,84 @@ class _Folder:
         self.arrays[f"mobilebert.{name}"] = array
 
 
-def fold(config: MobileBertConfig, read: Read, basis: str = "block") -> Folded:
+def fold(
+    config: MobileBertConfig,
+    read: Read,
+    basis: str = "block",
+    calibration: Mapping[str, np.ndarray] | None = None,
+    head: Head | None = None,
+    pooler: bool | None = None,
+) -> Folded:
     """The folded model of a trained one; its outputs, hidden states included, are those of the trained model.
 
-    Fold after training: dropout is not carried over, and a folded model has fewer weights to train.
+    Fold after training: dropout is not carried over, and a folded model has fewer weights to train. A model with layer
+    norm comes back as it is.
 
     Args:
-        config: of the trained model, with normalization_type "no_norm".
+        config: of the trained model.
         read: gives an array of the trained model by its full name ("mobilebert.encoder.layer.0...").
-        basis: "block" or "all".
+        basis: "block", "all" or "half".
+        calibration: for "half", inputs as in `feature_ranges`. Some tens of texts of the model's task do.
+        head: for "half", whose matrices are among the arrays, too.
+        pooler: whether there is one, as in `weight_table`.
 
     Raises:
-        ConfigError: for layer norm, a model that is folded already, a basis that does not exist, or weights that are
-            not finite.
+        ConfigError: for a model that is folded already, a basis that does not exist, "half" without calibration, or
+            weights or states that are not finite.
     """
     if basis not in FOLDINGS:
         raise ConfigError(f"fold: basis must be one of {', '.join(map(repr, FOLDINGS))}, got {basis!r}.")
     if config.folding is not None:
         raise ConfigError(f"fold: wanted a model as it was trained, got one folded by {config.folding!r}.")
-    if config.normalization_type != "no_norm":
-        raise ConfigError(
-            f"fold: wanted normalization_type 'no_norm', got {config.normalization_type!r}, which depends on the "
-            "values of each token and is part of no weight. Use the model as it is."
+    if (calibration is None) == (basis == "half"):
+        wanted = (
+            "no calibration, which is of 'half'" if basis != "half" else "calibration, such as a tokenizer's output"
         )
-    folder = _Folder(config, basis, read)
+        raise ConfigError(f"fold: wanted {wanted}, for basis {basis!r}.")
+    if config.normalization_type != "no_norm":
+        return Folded(config.copy(), {}, frozenset())
+    powers = {} if calibration is None else _powers(config, feature_ranges(config, read, calibration))
+    folder = _Folder(config, basis, read, powers=powers)
     with np.errstate(all="ignore"):  # what is not finite is named below
-        if config.transforms_embeddings:
-            _fold_embeddings(folder)
-        stream = _Stream.in_true_units(config.hidden_size)
+        stream = folder.units("embeddings", config.hidden_size)
+        _fold_embeddings(folder, stream)
         for layer in range(config.num_hidden_layers):
             stream = _fold_block(folder, f"encoder.layer.{layer}", stream)
+        if basis == "half":
+            folder.heads([] if head is None else list(_heads_readers(config, head, pooler)), stream)
     for name, array in folder.arrays.items():
         if not np.isfinite(array).all():
             raise ConfigError(
                 f"fold: {name} would not be finite; the model has weights that are NaN, infinite or huge."
             )
     return Folded(config.copy(folding=basis, kept_norms=folder.kept), folder.arrays, frozenset(folder.replaced))
+
+
+def _powers(config: MobileBertConfig, ranges: Mapping[str, Range]) -> dict[str, np.ndarray]:
+    """The exponents k of what is stored, by place; never negative but for keys, so that nothing small is enlarged."""
+    powers = {}
+    for place, found in ranges.items():
+        name = place.rpartition(".")[2]
+        if name in ("query", "key") or (name == "intermediate" and ACTIVATIONS[config.hidden_act] != "relu"):
+            continue
+        usual = np.where(np.isnan(found.usual), -np.inf, np.ceil(found.usual) - USUAL)
+        powers[place] = np.maximum(0, np.maximum(found.peak - PEAK, usual))
+    for layer in range(config.num_hidden_layers):
+        query, key = (f"encoder.layer.{layer}.attention.self.{name}" for name in ("query", "key"))
+        peaks = ranges[query].peak, ranges[key].peak
+        shared = np.where(np.maximum(*peaks) > PEAK, np.round((peaks[0] - peaks[1]) / 2), 0.0)
+        # Where neither can take more, scores reach 2**26 and are noise in float32 too: finite is all there is to keep.
+        powers[query], powers[key] = np.maximum(shared, peaks[0] - 15), np.maximum(-shared, peaks[1] - 15)
+    return powers
+
+
+def _heads_readers(config: MobileBertConfig, head: Head, pooler: bool | None) -> Iterator[str]:
+    """The matrices of the pooler and the head that read the last state, by full name."""
+    behind_tanh = config.classifier_activation and head.pooled
+    for weight in weight_table(config, head, pooler):
+        matrix = weight.group is not None and weight.full_name.endswith(".weight")
+        if matrix and (weight.kind == "linear" or (weight.kind == "classifier" and not behind_tanh)):
+            yield weight.full_name
 
 
 def check_plain(model: str, foreign: Sequence[str]) -> None:
@@ -190,32 +282,46 @@ def check_plain(model: str, foreign: Sequence[str]) -> None:
         )
 
 
-def _fold_embeddings(folder: _Folder) -> None:
-    gain, shift = folder.norm("embeddings")
-    words = folder.dense("embeddings.embedding_transformation")
-    folder.write("embeddings.embedding_transformation", _Dense(gain[:, None] * words.weight, gain * words.bias + shift))
-    for table in ("position_embeddings", "token_type_embeddings"):
-        folder.table(f"embeddings.{table}", gain)
+def _fold_embeddings(folder: _Folder, stream: _Stream) -> None:
+    """Folds the norm of the embeddings, which begin the stream."""
+    (gain, shift), transforms = folder.norm("embeddings"), folder.config.transforms_embeddings
+    if transforms:
+        words = folder.dense("embeddings.embedding_transformation")
+        norm = _Dense(gain[:, None] * words.weight, gain * words.bias + shift)
+        folder.write("embeddings.embedding_transformation", norm.writing(stream))
+        for table in ("position_embeddings", "token_type_embeddings"):
+            folder.table(f"embeddings.{table}", gain / stream.scale)
+    else:
+        folder.write("embeddings.LayerNorm", _Dense(gain / stream.scale, shift / stream.scale))
+    folder.write_state("embeddings", stream)
 
 
 def _fold_block(folder: _Folder, block: str, stream: _Stream) -> _Stream:
     """Folds a block that reads the stream; returns the stream behind it."""
-    config, ends_kept = folder.config, folder.basis == "block"
-    inner = _Stream.in_true_units(config.true_hidden_size) if config.use_bottleneck else stream
-    _fold_sources(folder, block, stream)
-    inner = folder.join(f"{block}.attention.output", inner)
-    for network in _networks(config, block):
-        folder.write(f"{network}.intermediate.dense", folder.dense(f"{network}.intermediate.dense").reading(inner))
-        inner = folder.join(f"{network}.output", inner)
-    folder.write(f"{block}.intermediate.dense", folder.dense(f"{block}.intermediate.dense").reading(inner))
-    inner = folder.join(f"{block}.output", inner, always_kept=ends_kept and not config.use_bottleneck)
+    config = folder.config
+    inner = stream
     if config.use_bottleneck:
-        stream = folder.join(f"{block}.output.bottleneck", stream, source=inner, always_kept=ends_kept)
+        inner = folder.units(f"{block}.bottleneck.input", config.true_hidden_size)
+    context = _fold_sources(folder, block, stream, inner)
+    inner = folder.join(f"{block}.attention.output", inner, context)
+    for network in _networks(config, block):
+        middle = _fold_reader(folder, f"{network}.intermediate", inner)
+        inner = folder.join(f"{network}.output", inner, middle)
+    middle = _fold_reader(folder, f"{block}.intermediate", inner)
+    inner = folder.join(f"{block}.output", inner, middle, ends_block=not config.use_bottleneck)
+    if config.use_bottleneck:
+        stream = folder.join(f"{block}.output.bottleneck", stream, inner, ends_block=True)
     else:
         stream = inner
-    if folder.basis == "all":
-        folder.write_state(block, stream)
+    folder.write_state(block, stream)
     return stream
+
+
+def _fold_reader(folder: _Folder, name: str, stream: _Stream) -> _Stream:
+    """Folds the dense layer into the middle of a feed-forward network; returns the units of the middle."""
+    middle = folder.units(name, folder.config.intermediate_size)
+    folder.write(f"{name}.dense", folder.dense(f"{name}.dense").reading(stream).writing(middle))
+    return middle
 
 
 def _networks(config: MobileBertConfig, block: str) -> Iterator[str]:
@@ -223,31 +329,36 @@ def _networks(config: MobileBertConfig, block: str) -> Iterator[str]:
     return (f"{block}.ffn.{i}" for i in range(config.num_feedforward_networks - 1))
 
 
-def _fold_sources(folder: _Folder, block: str, stream: _Stream) -> None:
-    """What the attention of a block reads: apart, or in the basis "all" as one dense layer.
+def _fold_sources(folder: _Folder, block: str, stream: _Stream, inner: _Stream) -> _Stream:
+    """What the attention of a block reads: apart, or in the basis "all" as one dense layer; returns the values' units.
 
     Its outputs then lie in the order residual (with a bottleneck), query, key, value.
     """
     config, attention = folder.config, f"{block}.attention.self"
-    bottlenecks = {}
+    bottlenecks, units = {}, {"input": inner}
     if config.use_bottleneck:
         names = ("input", "attention") if config.key_query_shared_bottleneck else ("input",)
         bottlenecks = {name: folder.dense_norm(f"{block}.bottleneck.{name}").reading(stream) for name in names}
-    sources: dict[str, _Dense | None] = dict.fromkeys(("query", "key", "value"))  # None: the stream itself
+    if "attention" in bottlenecks:
+        units["attention"] = folder.units(f"{block}.bottleneck.attention", config.true_hidden_size)
+    sources: dict[str, str | None] = dict.fromkeys(("query", "key", "value"))  # None: the stream itself
     if config.use_bottleneck and config.use_bottleneck_attention:
-        sources = dict.fromkeys(sources, bottlenecks["input"])
+        sources = dict.fromkeys(sources, "input")
     elif config.use_bottleneck and config.key_query_shared_bottleneck:
-        sources |= {"query": bottlenecks["attention"], "key": bottlenecks["attention"]}
+        sources |= {"query": "attention", "key": "attention"}
     readers = {name: folder.dense(f"{attention}.{name}") for name in sources}
-    if folder.basis == "block":
-        for name, bottleneck in bottlenecks.items():
-            folder.write(f"{block}.bottleneck.{name}.dense", bottleneck)
+    if folder.basis == "all":
+        parts = [bottlenecks["input"]] if config.use_bottleneck else []
         for name, reader in readers.items():
-            folder.write(f"{attention}.{name}", reader if sources[name] else reader.reading(stream))
-        return
-    parts = [bottlenecks["input"]] if config.use_bottleneck else []
-    for name, reader in readers.items():
-        source = sources[name]
-        parts.append(reader.reading(stream) if source is None else reader.after(source))
-    joint = _Dense(np.concatenate([p.weight for p in parts]), np.concatenate([p.bias for p in parts]))
-    folder.write(f"{attention}.projection", joint)
+            source = sources[name]
+            parts.append(reader.reading(stream) if source is None else reader.after(bottlenecks[source]))
+        joint = _Dense(np.concatenate([p.weight for p in parts]), np.concatenate([p.bias for p in parts]))
+        folder.write(f"{attention}.projection", joint)
+    else:
+        for name, bottleneck in bottlenecks.items():
+            folder.write(f"{block}.bottleneck.{name}.dense", bottleneck.writing(units[name]))
+        for name, reader in readers.items():
+            source = sources[name]
+            read = reader.reading(stream if source is None else units[source])
+            folder.write(f"{attention}.{name}", read.writing(folder.units(f"{attention}.{name}", len(reader.bias))))
+    return folder.units(f"{attention}.value", len(readers["value"].bias))

@@ -74,7 +74,11 @@ _KINDS: dict[str, tuple[Leaf, ...]] = {
     ),
     "word_table": (_leaf("weight", "embeddings", "weight", "", "embeddings", (0, 1)),),
     "table": (_leaf("weight", "embeddings", "embeddings", "", "embeddings", (0, 1)),),
+    # What a residual is multiplied by before a dense layer's output is added.
+    "gain": (_leaf("weight", "gamma", "weight", "gamma", "gamma", (0,)),),
     "vector": (_leaf("", "", "", "", "", (0,)),),
+    # Powers of two by which what is stored is smaller than the states of the trained model.
+    "exponents": (_leaf("exponent", "exponent", "exponent", "exponent", "exponent", (0,)),),
     # The part of the output matrix that the word embeddings do not supply: (H - E, V), used as it lies.
     "extra_output": (_leaf("weight", "kernel", "weight", "", "", (0, 1), "tf1", "tf2"),),
     "decoder": (
@@ -93,10 +97,10 @@ class Row:
     """One module. Names may hold `{layer}` and `{ffn}`; `tf1` and `tf2` are None where that code does not store it.
 
     `kind` "norm" stands for what `normalization_type` says; the TF1 scope of a norm is FakeLayerNorm for
-    no_norm and LayerNorm for layer_norm, written `{norm}`. A folded model has only the norms it keeps.
+    no_norm and LayerNorm for layer_norm, written `{norm}`. A folded model has only the norms it keeps, or gains.
 
-    `kind` "joined" is a dense layer whose output joins a residual: "linear", or "matrix" in a folded model, where the
-    norm behind it or the next reader has taken its bias.
+    `kind` "joined" is a dense layer whose output joins a residual: "linear", or "matrix" in a model folded by "block"
+    or "all", where the norm behind it or the next reader has taken its bias.
 
     `tf2` is a path through the objects of a Model Garden checkpoint, from one of its parts on ("encoder",
     "masked_lm", ...). `{block}` counts what the encoder stacks on the embeddings: layers from 1, then the pooler.
@@ -116,6 +120,11 @@ class Row:
 def joint_projection(config: MobileBertConfig) -> bool:
     """True where one dense layer reads the block's input for residual, query, key and value: all norms folded."""
     return config.folding == "all"
+
+
+def scaled_by_powers(config: MobileBertConfig) -> bool:
+    """True where states are stored divided by powers of two, which half precision holds."""
+    return config.folding == "half"
 
 
 def _separate(config: MobileBertConfig) -> bool:
@@ -160,6 +169,12 @@ EMBEDDING_ROWS = (
         f"{_H5E}embedding_transformation", f"{_TF1E}embedding_transformation", f"{_TF2E}word_embedding_proj",
     ),
     Row(f"{_E}LayerNorm", "norm", ("H",), f"{_H5E}LayerNorm", f"{_TF1E}{{norm}}", f"{_TF2E}layer_norm"),
+    # In the same scaling, what gives states their units back, here and in each layer; the encoder's is for heads.
+    Row(f"{_E}state", "exponents", ("H",), f"{_H5E}state", f"{_TF1E}state", None, scaled_by_powers),
+    Row(
+        "mobilebert.encoder.state", "exponents", ("H",),
+        "mobilebert/encoder/state", "bert/encoder/state", None, scaled_by_powers,
+    ),
 )  # fmt: skip
 
 # Inside a layer the h5, TF1 and TF2 names are relative to the prefixes below.
@@ -223,6 +238,7 @@ _LAYER = (
     ),
     # Where the stream between the blocks is scaled: what gives a state its units back.
     ("state", "no_norm", ("H",), "state", "state", None, joint_projection),
+    ("state", "exponents", ("H",), "state", "state", None, scaled_by_powers),
 )  # fmt: skip
 _FFN = (
     (
@@ -488,7 +504,7 @@ def _weights_of(
 def _kind(row: Row, config: MobileBertConfig, name: str) -> str:
     """What the kind of a row is under a configuration; FOLDED for a norm that is not there."""
     if row.kind == "joined":
-        return "linear" if config.folding is None else "matrix"
+        return "matrix" if config.folding in ("block", "all") else "linear"
     if row.kind != "norm":
         return row.kind
     kind = config.norm_at(name.removeprefix(BASE_PREFIX).removesuffix(".LayerNorm"))

@@ -5,13 +5,16 @@ Twin: mobilebert_torch/folding.py.
 
 from __future__ import annotations
 
-from typing import TypeVar
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 import numpy as np
 
 from mobilebert_core import folding
+from mobilebert_core.inputs import TEXT_INPUTS, check_inputs
 
 from .construction import array_to_write, own_variables
+from .inputs import PROBE
 from .pretrained import TFMobileBertPreTrainedModel
 from .quantization import refuse_quantized
 from .variables import variable_array
@@ -21,27 +24,40 @@ AUTO = "all"  # the fastest basis here; see tests/benchmarks/bench_forward.py
 Model = TypeVar("Model", bound=TFMobileBertPreTrainedModel)
 
 
-def fold(model: Model, basis: str = "auto") -> Model:
+def fold(model: Model, basis: str = "auto", calibration: Mapping[str, Any] | None = None, dtype: Any = None) -> Model:
     """A new model of the same class, not compiled, that gives the same outputs with fewer operations.
 
     Hidden states, attentions and the scores of every head keep their values and units. It is saved, loaded and
-    converted like every model; `config.folding` says what it is. Low-rank adapters are merged.
+    converted like every model; `config.folding` says what it is. Low-rank adapters are merged. A model with layer norm
+    comes back as it is.
+
+    For half precision: `fold(model, "half", batch, "mixed_float16")`, with what a tokenizer gives for some tens of
+    texts. A saved model may also be loaded in another policy. Scores and hidden states are float32.
 
     Args:
-        basis: "all", "block" (see `mobilebert_core.folding`), or "auto" for the fastest in Keras.
+        basis: "all", "block" or "half" (see `mobilebert_core.folding`), or "auto" for the fastest in Keras.
+        calibration: for "half", a batch of inputs: input_ids and, if there is padding, attention_mask, and
+            token_type_ids. From it powers of two are chosen; values 32 times as large still fit.
+        dtype: the policy of the new model; default that of the model.
 
     Raises:
-        ConfigError: for a model with layer norm, a folded one, a quantized one, or weights that are not finite.
+        ConfigError: for a folded model, a quantized one, weights that are not finite, or "half" without calibration.
+        InputError: for a calibration batch that the model does not take.
     """
     refuse_quantized("fold", model, "integers cannot be folded")
     weights = {weight.full_name: weight for weight in model.weight_table()}
+    batch = None
+    if calibration is not None:
+        batch = {name: np.asarray(calibration[name]) for name in TEXT_INPUTS if name in calibration}
+        check_inputs(model.config, model.head, batch, PROBE)
 
     def read(full_name: str) -> np.ndarray:
         return array_to_write(model, weights[full_name])
 
-    folded = folding.fold(model.config, read, AUTO if basis == "auto" else basis)
+    basis = AUTO if basis == "auto" else basis
+    folded = folding.fold(model.config, read, basis, batch, model.head, model._has_pooler)
     options = {"add_pooling_layer": model.mobilebert.pooler is not None} if model.head.bare else {}
-    new = type(model)(folded.config, initializer="zeros", dtype=model.dtype_policy, **options)
+    new = type(model)(folded.config, initializer="zeros", dtype=dtype or model.dtype_policy, **options)
     for weight in new.weight_table():
         if weight.tied_to is None:
             found = folded.arrays.get(weight.full_name)

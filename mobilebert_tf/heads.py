@@ -17,6 +17,7 @@ from mobilebert_core.heads import HEADS, Head
 from mobilebert_core.inputs import check_labels
 from mobilebert_core.outputs import BaseModelOutputWithPooling, output_options, returned
 
+from . import policies
 from .brick import Brick, serializable
 from .inputs import PROBE, fold_choices, input_dict
 from .layers import LMPredictionHead
@@ -32,7 +33,7 @@ class TFTaskModel(TFMobileBertPreTrainedModel):
         self.mobilebert = TFMobileBertMainLayer(
             config, self.head.pooled, initializer=initializer, dtype=dtype, name="mobilebert"
         )
-        self.build_head(config, initializer=initializer, dtype=dtype)
+        self.build_head(config, initializer=initializer, dtype=policies.of_heads(config, dtype))
 
     def build_head(self, config: MobileBertConfig, *, initializer: Any, dtype: Any) -> None:
         raise TypeError(f"{type(self).__name__} has no head of its own; use one of the TFMobileBertFor... classes.")
@@ -62,7 +63,7 @@ class TFTaskModel(TFMobileBertPreTrainedModel):
         labelled, labels = labelled_tokens(self.config, self.head, inputs, labels)
         select = labelled if not self.head.pooled else first_token if self.head.words is None else None
         inputs |= output_options(self.config, output_attentions, output_hidden_states)
-        encoded = self.mobilebert(**inputs, select=select, training=training)
+        encoded = self.mobilebert(**inputs, select=select, in_units=False, training=training)
         if labelled is not None and self.head.pooled:  # pretraining reads the first token as well
             states = ops.reshape(encoded.last_hidden_state, (-1, self.config.hidden_size))  # (T, H)
             encoded = BaseModelOutputWithPooling(encoded, last_hidden_state=labelled(states, None))

@@ -44,5 +44,5 @@ def start_weight(variable: Any, weight: Weight, initializer: Any, pad_token_id: 
     if len(weight.shape) > 1:
         initializer = padded_initializer(initializer, pad_token_id) if weight.kind == "word_table" else initializer
         variable.assign(initializer(variable.shape, dtype=variable.dtype))
-    elif weight.kind.endswith("norm") and weight.name.endswith("weight"):
+    elif weight.kind.endswith(("norm", "gain")) and weight.name.endswith("weight"):
         variable.assign(ops.ones(variable.shape, variable.dtype))

@@ -20,7 +20,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from mobilebert_core.configuration.fields import FOLDED, NORMALIZATION_TYPES
+from mobilebert_core.configuration.fields import FOLDED, GAIN, KEPT
 
 from .brick import Brick, serializable
 
@@ -59,20 +59,54 @@ class NoNorm(keras.layers.Layer):
         return super().get_config()  # Keras takes no other layer for one that it can make again
 
 
+@serializable
+class Gain(keras.layers.Layer):
+    """Adds a residual times a gain for each feature: (..., width) twice -> (..., width)."""
+
+    def build(self, input_shape: Any) -> None:
+        self.gamma = self.add_weight(name="gamma", shape=(input_shape[-1],), initializer="ones")
+
+    def call(self, x: Any, residual: Any) -> Any:
+        return x + residual * self.gamma
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config()  # as in NoNorm
+
+
 def make_norm(normalization_type: str, eps: float, dtype: Any, name: str = "LayerNorm") -> keras.layers.Layer | None:
     """What `MobileBertConfig.norm_at` says; only a layer norm has an epsilon, and a folded norm is None."""
     if normalization_type == FOLDED:
         return None
+    if normalization_type == GAIN:
+        return Gain(dtype=dtype, name=name)
     if normalization_type == "layer_norm":
         return keras.layers.LayerNormalization(epsilon=eps, dtype=dtype, name=name)
     return NoNorm(dtype=dtype, name=name)
 
 
 @serializable
+class Powers(keras.layers.Layer):
+    """States in the units of the trained model, of those that are kept smaller: x * 2**exponent, (..., width).
+
+    Made with a policy of float32 at least.
+    """
+
+    def build(self, input_shape: Any) -> None:
+        self.exponent = self.add_weight(name="exponent", shape=(input_shape[-1],), initializer="zeros", trainable=False)
+
+    def call(self, x: Any) -> Any:
+        return x * ops.power(ops.cast(2.0, x.dtype), ops.cast(self.exponent, x.dtype))
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config()  # as in NoNorm
+
+
+@serializable
 class DenseNorm(Brick):
     """norm(dropout(dense(x)) + residual): how every branch of a block joins its residual.
 
-    In a folded model a dense layer that joins a residual has no bias, and the norm may be gone.
+    In a folded model a dense layer that joins a residual has no bias, and the norm may be gone; or the norm is in the
+    dense layer and a gain of the residual.
     """
 
     def __init__(
@@ -88,13 +122,15 @@ class DenseNorm(Brick):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        bias = not joins or normalization_type in NORMALIZATION_TYPES
+        bias = not joins or normalization_type not in (FOLDED, KEPT)
         self.dense_part("dense", in_size, out_size, initializer, bias)
         self.part("LayerNorm", make_norm(normalization_type, eps, self.dtype_policy), out_size)
         self.dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy)
 
     def call(self, x: Any, residual: Any = None, training: bool = False) -> Any:
         x = self.dropout(self.dense(x), training=training)
+        if type(self.LayerNorm) is Gain:
+            return self.LayerNorm(x, residual)
         x = x if residual is None else x + residual
         return x if self.LayerNorm is None else self.LayerNorm(x)
 

@@ -17,15 +17,16 @@ from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.configuration.fields import ACTIVATIONS
 from mobilebert_core.heads import HEADS
 from mobilebert_core.outputs import BaseModelOutputWithPooling, output_options, returned
-from mobilebert_core.weights import joint_projection, query_reads_hidden
+from mobilebert_core.weights import joint_projection, query_reads_hidden, scaled_by_powers
 
+from . import policies
 from .attention import Attention, JointAttention
 from .brick import Brick, serializable
 from .initializers import padded_initializer, weight_initializer
 from .inputs import as_indices, attention_bias, head_masks, input_dict
-from .layers import BlockOutput, Bottleneck, FeedForward, Intermediate, NoNorm, Pooler, make_norm
+from .layers import BlockOutput, Bottleneck, FeedForward, Intermediate, NoNorm, Pooler, Powers, make_norm
 from .pretrained import TFMobileBertPreTrainedModel
-from .variables import seed_generators
+from .rematerialization import rematerialized
 
 # Selects the tokens whose outputs the head needs: (T, size) and the length S -> (tokens, size).
 TokenSelection = Callable[[Any, Any], Any]
@@ -47,7 +48,6 @@ class TFMobileBertEmbeddings(Brick):
         self.padding_invariant = config.padding_invariant
         self.pad_token_id = None if config.pad_token_id is None else config.pad_token_id % config.vocab_size
         self.transforms = config.transforms_embeddings
-        width = config.embedding_size * (3 if config.trigram_input else 1)
         for name, rows, size in (
             ("word_embeddings", config.vocab_size, config.embedding_size),
             ("position_embeddings", config.max_position_embeddings, config.hidden_size),
@@ -56,10 +56,13 @@ class TFMobileBertEmbeddings(Brick):
             start = padded_initializer(initializer, self.pad_token_id) if name == "word_embeddings" else initializer
             table = keras.layers.Embedding(rows, size, embeddings_initializer=start, dtype=self.dtype_policy, name=name)
             self.part(name, table, size)
+        width = config.embedding_size * (3 if config.trigram_input else 1)
         self.dense_part("embedding_transformation", width, config.hidden_size, initializer)
         norm = make_norm(config.norm_at("embeddings"), config.layer_norm_eps, self.dtype_policy)
         self.part("LayerNorm", norm, config.hidden_size)
         self.dropout = keras.layers.Dropout(config.hidden_dropout_prob, dtype=self.dtype_policy)
+        if scaled_by_powers(config):
+            self.part("state", Powers(dtype=policies.wide(self.dtype_policy), name="state"), config.hidden_size)
 
     def call(
         self,
@@ -95,6 +98,10 @@ class TFMobileBertEmbeddings(Brick):
             token_type_ids = as_indices(token_type_ids, self.token_type_embeddings.input_dim)
         x = x + ops.cast(self.token_type_embeddings(token_type_ids), x.dtype)
         return self.dropout(x if self.LayerNorm is None else self.LayerNorm(x), training=training)
+
+    def in_units(self, x: Any) -> Any:
+        """What `call` returns in the units of the trained model."""
+        return self.state(x) if hasattr(self, "state") else x
 
 
 @serializable
@@ -143,6 +150,8 @@ class TFMobileBertLayer(Brick):
             shared = config.key_query_shared_bottleneck
             bottleneck = Bottleneck(hidden, width, shared, norm_at("bottleneck.input"), eps, name="bottleneck", **made)
             self.part("bottleneck", bottleneck)
+        if scaled_by_powers(config):
+            self.part("state", Powers(dtype=policies.wide(self.dtype_policy), name="state"), hidden)
         self.ffn = [
             FeedForward(
                 width, config.intermediate_size, activation, norm_at(f"ffn.{i}.output"), eps, name=f"ffn_{i}", **made
@@ -189,7 +198,7 @@ class TFMobileBertLayer(Brick):
 
     def in_units(self, x: Any) -> Any:
         """The state behind this block in the units of the trained model; what `call` returns may be scaled."""
-        return self.state(x) if self.joint else x
+        return self.state(x) if hasattr(self, "state") else x
 
     def _sources(self, x: Any) -> tuple[Any, Any, Any]:
         """The inputs of query and key, of value, and the residual, for each combination of bottlenecks."""
@@ -221,6 +230,7 @@ def _attention(
 class TFMobileBertEncoder(Brick):
     """L blocks in a row: (B, S, H) -> (B, S, H). Inside, all tokens lie in one axis, T = B * S.
 
+    All states are in the units of the trained model, but the last one as it is stored where powers of two scale it.
     With `select` the last state is (tokens, H). The last block computes only these, unless all states are kept.
     """
 
@@ -233,9 +243,12 @@ class TFMobileBertEncoder(Brick):
             TFMobileBertLayer(config, i, initializer=initializer, dtype=self.dtype_policy, name=f"layer_{i}")
             for i in range(config.num_hidden_layers)
         ]
+        if scaled_by_powers(config):  # of the last state, as heads read it
+            self.part("state", Powers(dtype=policies.wide(self.dtype_policy), name="state"), config.hidden_size)
         self.gradient_checkpointing = config.gradient_checkpointing
 
     def build(self, input_shape: Any = None) -> None:
+        super().build()
         for layer in self.layer:
             layer.build()
 
@@ -258,41 +271,19 @@ class TFMobileBertEncoder(Brick):
         for layer, layer_head_mask, selection in zip(self.layer, head_mask, selections, strict=True):
             options = {"length": length, "select": selection, "training": training}
             if self.gradient_checkpointing and training:
-                x, probs = _rematerialized(layer, options, x, attention_bias, layer_head_mask)
+                x, probs = rematerialized(layer, options, x, attention_bias, layer_head_mask)
             else:
                 x, probs = layer(x, attention_bias, layer_head_mask, **options)
             attentions.append(probs)
             if keep_states:
                 states.append(ops.reshape(layer.in_units(x), (-1, length, hidden)))
-        if self.layer and not keep_states:
-            x = self.layer[-1].in_units(x)
+        if self.layer and self.layer[-1].joint:
+            x = ops.reshape(states[-1], (-1, hidden)) if keep_states else self.layer[-1].in_units(x)
         if select is None:
-            x = states[-1] if keep_states else ops.reshape(x, (-1, length, hidden))
+            x = ops.reshape(x, (-1, length, hidden))
         elif keep_states or not self.layer:
-            x = select(ops.reshape(states[-1], (-1, hidden)), length)
+            x = select(x, length)
         return x, tuple(states), tuple(attentions)
-
-
-def _rematerialized(layer: TFMobileBertLayer, options: dict[str, Any], x: Any, *optional: Any) -> Any:
-    """The layer in training, through `keras.remat`, which takes nothing but arrays.
-
-    The block runs twice, forward and again for its gradient: both must have the same dropout, so both start
-    from the random states read here.
-    """
-    present = [value is not None for value in optional]
-    seeds = seed_generators(layer)
-    states = [(seed.state, ops.copy(seed.state)) for seed in seeds]
-
-    def run(x: Any, *passed: Any) -> Any:
-        values = iter(passed)
-        arguments = [next(values) if here else None for here in present]
-        with keras.StatelessScope(state_mapping=states):
-            return layer(x, *arguments, **options)
-
-    result = keras.remat(run)(x, *(value for value in optional if value is not None))
-    for seed in seeds:
-        seed.next()
-    return result
 
 
 @serializable
@@ -309,6 +300,7 @@ class TFMobileBertMainLayer(Brick):
         self.part("encoder", TFMobileBertEncoder(config, name="encoder", **made))
         self.pooler = None
         if add_pooling_layer:
+            made |= {"dtype": policies.of_heads(config, self.dtype_policy)}
             self.part("pooler", Pooler(config.hidden_size, config.classifier_activation, name="pooler", **made))
 
     def call(
@@ -322,25 +314,32 @@ class TFMobileBertMainLayer(Brick):
         output_attentions: bool = False,
         output_hidden_states: bool = False,
         select: TokenSelection | None = None,
+        in_units: bool = True,
         training: bool = False,
     ) -> BaseModelOutputWithPooling:
         """The forward pass on checked inputs.
 
         `select` selects the tokens whose outputs the head needs, for a pooler the first of each text. Then
-        last_hidden_state is (tokens, H).
+        last_hidden_state is (tokens, H). Without `in_units` it, and a pooled state without a dense layer, are in the
+        units in which the heads of a model folded by "half" read.
         """
         x = self.embeddings(input_ids, token_type_ids, position_ids, inputs_embeds, attention_mask, training=training)
-        dtype = keras.backend.standardize_dtype(x.dtype)
-        dtype = "float32" if dtype in ("float16", "bfloat16") else dtype
+        dtype = "float64" if keras.backend.standardize_dtype(x.dtype) == "float64" else "float32"
         bias = None if attention_mask is None else attention_bias(attention_mask, dtype, self.config.mask_value)
         masks = None if head_mask is None else head_masks(head_mask, len(self.encoder.layer), x.dtype)
         x, states, attentions = self.encoder(
             x, bias, masks, keep_states=output_hidden_states, select=select, training=training
         )
+        pooled_from = x
+        if hasattr(self.encoder, "state"):
+            for_heads = self.encoder.state(x)
+            x = [self.embeddings, *self.encoder.layer][-1].in_units(x) if in_units else for_heads
+            pooled_from = for_heads if hasattr(self.pooler, "dense") else x
+        pooled_from = pooled_from if select is None else pooled_from[:, None]
         return BaseModelOutputWithPooling(
             last_hidden_state=x,
-            pooler_output=None if self.pooler is None else self.pooler(x if select is None else x[:, None]),
-            hidden_states=states if output_hidden_states else None,
+            pooler_output=None if self.pooler is None else self.pooler(pooled_from),
+            hidden_states=(self.embeddings.in_units(states[0]), *states[1:]) if output_hidden_states else None,
             attentions=attentions if output_attentions else None,
         )
 
@@ -380,6 +379,8 @@ class TFMobileBertModel(TFMobileBertPreTrainedModel):
         training: bool = False,
     ) -> Any:
         """Returns last_hidden_state (B, S, H), pooler_output (B, H) and, when asked, states and attentions.
+
+        States are float32 where "half" folded a model in half precision, whose range may not hold them.
 
         Args:
             input_ids: (B, S) whole numbers below vocab_size; or else `inputs_embeds` (B, S, E).

@@ -12,8 +12,10 @@ from typing import Any
 
 import keras
 
+from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.configuration.fields import DTYPES
 from mobilebert_core.errors import ConfigError
+from mobilebert_core.weights import scaled_by_powers
 
 from .layer_paths import layers_by_path
 
@@ -25,6 +27,21 @@ def from_argument(dtype: Any, of_file: str | None) -> Any:
     if isinstance(dtype, str) and not dtype.startswith("mixed_") and dtype not in DTYPES:
         raise ConfigError(f"dtype must be 'auto', a Keras policy or one of {', '.join(DTYPES)}, got {dtype!r}.")
     return dtype
+
+
+def wide(policy: Any) -> Any:
+    """The policy, or float32 in place of one that computes in half precision; a map says itself what each layer is.
+
+    For layers whose outputs are beyond the range of half precision.
+    """
+    half = keras.dtype_policies.get(policy).compute_dtype in ("float16", "bfloat16")
+    is_map = isinstance(policy, keras.dtype_policies.DTypePolicyMap)
+    return keras.dtype_policies.DTypePolicy("float32") if half and not is_map else policy
+
+
+def of_heads(config: MobileBertConfig, policy: Any) -> Any:
+    """The policy of pooler and head in a model with a policy: they read what powers of two scale in float32."""
+    return wide(policy) if scaled_by_powers(config) else policy
 
 
 def apply_map(model: Any, parts: Collection[str]) -> None:

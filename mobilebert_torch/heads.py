@@ -25,12 +25,14 @@ from mobilebert_core.outputs import (
     output_options,
     returned,
 )
+from mobilebert_core.weights import scaled_by_powers
 
 from .inputs import PROBE, check_tensors, checked_inputs, checking, fold_choices, input_dict
 from .layers import LMPredictionHead
 from .losses import head_loss
 from .modeling import MobileBertModel, TokenSelection
 from .pretrained import MobileBertPreTrainedModel
+from .wide import make_dense
 
 Tuple = tuple[Any, ...]
 
@@ -69,7 +71,7 @@ class TaskModel(MobileBertPreTrainedModel):
         labelled, labels = labelled_tokens(self.config, self.head, inputs, labels)
         select = labelled if not self.head.pooled else first_token if self.head.words is None else None
         options = output_options(self.config, output_attentions, output_hidden_states)
-        encoded = self.mobilebert.encode(**inputs, **options, select=select)
+        encoded = self.mobilebert.encode(**inputs, **options, select=select, in_units=False)
         if labelled is not None and self.head.pooled:  # pretraining reads the first token as well
             encoded = BaseModelOutputWithPooling(encoded, last_hidden_state=labelled(encoded.last_hidden_state))
         scores = self.logits(encoded)
@@ -120,9 +122,10 @@ class PreTrainingHeads(nn.Module):
                 config.hidden_size,
                 ACTIVATIONS[config.hidden_act],
                 config.layer_norm_eps,
+                scaled_by_powers(config),
             )
         if "seq_relationship" in modules:
-            self.seq_relationship = nn.Linear(config.hidden_size, 2)
+            self.seq_relationship = make_dense(config.hidden_size, 2, scaled_by_powers(config))
 
 
 class MobileBertForPreTraining(TaskModel):
@@ -235,7 +238,7 @@ class MobileBertForSequenceClassification(TaskModel):
     def build_head(self, config: MobileBertConfig) -> None:
         self.num_labels = config.num_labels
         self.dropout = nn.Dropout(config.head_dropout_prob)
-        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+        self.classifier = make_dense(config.hidden_size, config.num_labels, scaled_by_powers(config))
 
     def logits(self, encoded: BaseModelOutputWithPooling) -> dict[str, Tensor]:
         return {"logits": self.classifier(self.dropout(encoded.pooler_output))}  # (B, C)
@@ -268,7 +271,7 @@ class MobileBertForQuestionAnswering(TaskModel):
 
     def build_head(self, config: MobileBertConfig) -> None:
         self.num_labels = config.num_labels
-        self.qa_outputs = nn.Linear(config.hidden_size, config.num_labels)
+        self.qa_outputs = make_dense(config.hidden_size, config.num_labels, scaled_by_powers(config))
 
     def logits(self, encoded: BaseModelOutputWithPooling) -> dict[str, Tensor]:
         scores = self.qa_outputs(encoded.last_hidden_state)  # (B, S, 2)
@@ -301,7 +304,7 @@ class MobileBertForMultipleChoice(TaskModel):
 
     def build_head(self, config: MobileBertConfig) -> None:
         self.dropout = nn.Dropout(config.head_dropout_prob)
-        self.classifier = nn.Linear(config.hidden_size, 1)
+        self.classifier = make_dense(config.hidden_size, 1, scaled_by_powers(config))
 
     def logits(self, encoded: BaseModelOutputWithPooling) -> dict[str, Tensor]:
         return {"logits": self.classifier(self.dropout(encoded.pooler_output))}  # (B * choices, 1)
@@ -332,7 +335,7 @@ class MobileBertForTokenClassification(TaskModel):
     def build_head(self, config: MobileBertConfig) -> None:
         self.num_labels = config.num_labels
         self.dropout = nn.Dropout(config.head_dropout_prob)
-        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+        self.classifier = make_dense(config.hidden_size, config.num_labels, scaled_by_powers(config))
 
     def logits(self, encoded: BaseModelOutputWithPooling) -> dict[str, Tensor]:
         return {"logits": self.classifier(self.dropout(encoded.last_hidden_state))}  # (B, S, C)

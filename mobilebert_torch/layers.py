@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mobilebert_core.configuration.fields import FOLDED, NORMALIZATION_TYPES
+from mobilebert_core.configuration.fields import FOLDED, GAIN, KEPT
 
 from . import fast
+from .wide import WideLayerNorm, make_dense, no_autocast, widened
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,
@@ -43,17 +44,46 @@ class NoNorm(nn.Module):
         return torch.addcmul(self.bias, x, self.weight)
 
 
-def make_norm(normalization_type: str, width: int, eps: float) -> NoNorm | nn.LayerNorm | None:
+class Gain(nn.Module):
+    """Adds a residual times a gain for each feature: (..., width) twice -> (..., width)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+
+    def forward(self, x: Tensor, residual: Tensor) -> Tensor:
+        return torch.addcmul(x, residual, self.weight)
+
+
+def make_norm(normalization_type: str, width: int, eps: float) -> NoNorm | Gain | nn.LayerNorm | None:
     """What `MobileBertConfig.norm_at` says; only a layer norm has an epsilon, and a folded norm is None."""
     if normalization_type == FOLDED:
         return None
+    if normalization_type == GAIN:
+        return Gain(width)
     return nn.LayerNorm(width, eps=eps) if normalization_type == "layer_norm" else NoNorm(width)
+
+
+class Powers(nn.Module):
+    """States in the units of the trained model, of those that are kept smaller: x * 2**exponent, (..., width).
+
+    In float32 at least.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.exponent = nn.Parameter(torch.zeros(width), requires_grad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = widened(x)
+        return torch.ldexp(x, self.exponent.to(x.dtype))
 
 
 class DenseNorm(nn.Module):
     """norm(dropout(dense(x)) + residual): how every branch of a block joins its residual.
 
-    In a folded model a dense layer that joins a residual has no bias, and the norm may be gone.
+    In a folded model a dense layer that joins a residual has no bias, and the norm may be gone; or the norm is in the
+    dense layer and a gain of the residual.
     """
 
     def __init__(
@@ -66,7 +96,7 @@ class DenseNorm(nn.Module):
         joins: bool = True,
     ) -> None:
         super().__init__()
-        self.dense = nn.Linear(in_size, out_size, bias=not joins or normalization_type in NORMALIZATION_TYPES)
+        self.dense = nn.Linear(in_size, out_size, bias=not joins or normalization_type not in (FOLDED, KEPT))
         self.LayerNorm = make_norm(normalization_type, out_size, eps)
         self.dropout = nn.Dropout(dropout)
 
@@ -78,6 +108,8 @@ class DenseNorm(nn.Module):
         y = None if residual is None else fast.accumulate(self.dense, self.dropout, x, residual)
         if y is None:
             y = self.dropout(self.dense(x))
+            if type(self.LayerNorm) is Gain:
+                return self.LayerNorm(y, residual)
             y = y if residual is None else y + residual
         return y if self.LayerNorm is None else self.LayerNorm(y)
 
@@ -146,12 +178,12 @@ class Bottleneck(nn.Module):
 
 
 class Pooler(nn.Module):
-    """The first token's state (B, H), through a dense layer and tanh if `activate`."""
+    """The first token's state (B, H), through a dense layer and tanh if `activate`; `wide` in float32 at least."""
 
-    def __init__(self, hidden_size: int, activate: bool) -> None:
+    def __init__(self, hidden_size: int, activate: bool, wide: bool = False) -> None:
         super().__init__()
         if activate:
-            self.dense = nn.Linear(hidden_size, hidden_size)
+            self.dense = make_dense(hidden_size, hidden_size, wide)
 
     def forward(self, x: Tensor) -> Tensor:
         first = x[:, 0]
@@ -161,11 +193,11 @@ class Pooler(nn.Module):
 class PredictionTransform(nn.Module):
     """layer_norm(act(dense(x))): always a true layer norm, whatever the blocks use."""
 
-    def __init__(self, hidden_size: int, activation: str, eps: float) -> None:
+    def __init__(self, hidden_size: int, activation: str, eps: float, wide: bool = False) -> None:
         super().__init__()
-        self.dense = nn.Linear(hidden_size, hidden_size)
+        self.dense = make_dense(hidden_size, hidden_size, wide)
         self.activation = ACTIVATIONS[activation]
-        self.LayerNorm = nn.LayerNorm(hidden_size, eps=eps)
+        self.LayerNorm = WideLayerNorm(hidden_size, eps=eps) if wide else nn.LayerNorm(hidden_size, eps=eps)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.LayerNorm(self.activation(self.dense(x)))
@@ -192,13 +224,16 @@ class LMPredictionHead(nn.Module):
     """Scores for every word: (..., H) -> (..., V).
 
     The output matrix is the word embeddings (V, E) beside `dense` (H - E, V). Each multiplies its own part of the
-    features, so that the two are never joined in memory.
+    features, so that the two are never joined in memory. `wide` computes in float32 at least.
     """
 
-    def __init__(self, vocab_size: int, embedding_size: int, hidden_size: int, activation: str, eps: float) -> None:
+    def __init__(
+        self, vocab_size: int, embedding_size: int, hidden_size: int, activation: str, eps: float, wide: bool = False
+    ) -> None:
         super().__init__()
+        self.wide = wide
         self.bias = nn.Parameter(torch.zeros(vocab_size))
-        self.transform = PredictionTransform(hidden_size, activation, eps)
+        self.transform = PredictionTransform(hidden_size, activation, eps, wide)
         self.dense = ExtraOutput(hidden_size - embedding_size, vocab_size)
         self.decoder = nn.Linear(embedding_size, vocab_size)
         self.decoder.bias = self.bias
@@ -207,5 +242,10 @@ class LMPredictionHead(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         features = self.transform(x).flatten(0, -2)  # (T, H)
         own, rest = features[:, : self.embedding_size], features[:, self.embedding_size :]
-        logits = self.dense(rest, F.linear(own, self.decoder.weight, self.decoder.bias))
+        if self.wide:
+            weight, bias = self.decoder.weight.to(own.dtype), self.decoder.bias.to(own.dtype)
+            with no_autocast(own):
+                logits = self.dense(rest, F.linear(own, weight, bias))
+        else:
+            logits = self.dense(rest, F.linear(own, self.decoder.weight, self.decoder.bias))
         return logits.view(*x.shape[:-1], logits.shape[-1])

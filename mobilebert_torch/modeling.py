@@ -20,11 +20,11 @@ from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.configuration.fields import ACTIVATIONS
 from mobilebert_core.heads import HEADS
 from mobilebert_core.outputs import BaseModelOutputWithPooling, output_options, returned
-from mobilebert_core.weights import joint_projection, query_reads_hidden
+from mobilebert_core.weights import joint_projection, query_reads_hidden, scaled_by_powers
 
 from .attention import Attention, JointAttention
 from .inputs import as_indices, attention_bias, checked_inputs, head_masks, input_dict
-from .layers import BlockOutput, Bottleneck, FeedForward, Intermediate, NoNorm, Pooler, make_norm
+from .layers import BlockOutput, Bottleneck, FeedForward, Intermediate, NoNorm, Pooler, Powers, make_norm
 from .pretrained import MobileBertPreTrainedModel
 
 # Selects the tokens whose outputs the head needs: (B, S, size) -> (tokens, size).
@@ -50,6 +50,8 @@ class MobileBertEmbeddings(nn.Module):
         self.embedding_transformation = nn.Linear(width, config.hidden_size)
         self.LayerNorm = make_norm(config.norm_at("embeddings"), config.hidden_size, config.layer_norm_eps)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        if scaled_by_powers(config):
+            self.state = Powers(config.hidden_size)
 
     def forward(
         self,
@@ -81,6 +83,10 @@ class MobileBertEmbeddings(nn.Module):
             x = x + self.token_type_embeddings(as_indices(token_type_ids, self.token_type_embeddings.num_embeddings))
         return self.dropout(x if self.LayerNorm is None else self.LayerNorm(x))
 
+    def in_units(self, x: Tensor) -> Tensor:
+        """What `forward` returns in the units of the trained model."""
+        return self.state(x) if hasattr(self, "state") else x
+
 
 class MobileBertLayer(nn.Module):
     """One block: into the bottleneck, attention, stacked feed-forward networks, and out again.
@@ -110,11 +116,14 @@ class MobileBertLayer(nn.Module):
             config.hidden_dropout_prob,
         )
         self.joint = joint_projection(config)
+        self.state: NoNorm | Powers
         if self.joint:
             self.state = NoNorm(hidden)
         elif config.use_bottleneck:
             shared = config.key_query_shared_bottleneck
             self.bottleneck = Bottleneck(hidden, width, shared, norm_at("bottleneck.input"), eps)
+        if scaled_by_powers(config):
+            self.state = Powers(hidden)
         self.ffn = nn.ModuleList(
             FeedForward(width, config.intermediate_size, activation, norm_at(f"ffn.{i}.output"), eps)
             for i in range(config.num_feedforward_networks - 1)
@@ -151,7 +160,7 @@ class MobileBertLayer(nn.Module):
 
     def in_units(self, x: Tensor) -> Tensor:
         """The state behind this block in the units of the trained model; what `forward` returns may be scaled."""
-        return self.state(x) if self.joint else x
+        return self.state(x) if hasattr(self, "state") else x
 
     def _sources(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The inputs of query and key, of value, and the residual, for each combination of bottlenecks."""
@@ -179,12 +188,15 @@ def _attention(config: MobileBertConfig, num_heads: int, normalization_type: str
 class MobileBertEncoder(nn.Module):
     """L blocks in a row.
 
+    All states are in the units of the trained model, but the last one as it is stored where powers of two scale it.
     With `select` the last state is (tokens, H). The last block computes only these, unless all states are kept.
     """
 
     def __init__(self, config: MobileBertConfig) -> None:
         super().__init__()
         self.layer = nn.ModuleList(MobileBertLayer(config, index) for index in range(config.num_hidden_layers))
+        if scaled_by_powers(config):
+            self.state = Powers(config.hidden_size)  # of the last state, as heads read it
         self.gradient_checkpointing = config.gradient_checkpointing
         self.checkpoint_options: dict[str, Any] = {"use_reentrant": False}
         self.checkpoint_every, self.checkpoint_offload = 1, False
@@ -214,7 +226,7 @@ class MobileBertEncoder(nn.Module):
                 states.append(cast(MobileBertLayer, layer).in_units(x))
             if probs is not None:
                 attentions.append(probs)
-        if self.layer:
+        if self.layer and cast(MobileBertLayer, layer).joint:
             x = states[-1] if keep_states else cast(MobileBertLayer, layer).in_units(x)
         return x if select is None else select(x), tuple(states), tuple(attentions)
 
@@ -237,7 +249,8 @@ class MobileBertModel(MobileBertPreTrainedModel):
         super().__init__(config)
         self.embeddings = MobileBertEmbeddings(config)
         self.encoder = MobileBertEncoder(config)
-        self.pooler = Pooler(config.hidden_size, config.classifier_activation) if add_pooling_layer else None
+        wide = scaled_by_powers(config)
+        self.pooler = Pooler(config.hidden_size, config.classifier_activation, wide) if add_pooling_layer else None
         self.post_init()
 
     def forward(
@@ -253,6 +266,8 @@ class MobileBertModel(MobileBertPreTrainedModel):
         return_dict: bool | None = None,
     ) -> BaseModelOutputWithPooling | tuple[Any, ...]:
         """Returns last_hidden_state (B, S, H), pooler_output (B, H) and, when asked, states and attentions.
+
+        States are float32 where "half" folded a model in half precision, whose range may not hold them.
 
         Args:
             input_ids: (B, S) whole numbers below vocab_size; or else `inputs_embeds` (B, S, E).
@@ -281,11 +296,13 @@ class MobileBertModel(MobileBertPreTrainedModel):
         output_attentions: bool,
         output_hidden_states: bool,
         select: TokenSelection | None = None,
+        in_units: bool = True,
     ) -> BaseModelOutputWithPooling:
         """The forward pass on checked inputs.
 
         `select` selects the tokens whose outputs the head needs, for a pooler the first of each text. Then
-        last_hidden_state is (tokens, H).
+        last_hidden_state is (tokens, H). Without `in_units` it, and a pooled state without a dense layer, are in the
+        units in which the heads of a model folded by "half" read.
         """
         x = self.embeddings(input_ids, token_type_ids, position_ids, inputs_embeds, attention_mask)
         dtype = torch.float32 if x.element_size() < 4 else x.dtype
@@ -298,9 +315,15 @@ class MobileBertModel(MobileBertPreTrainedModel):
             keep_states=output_hidden_states,
             select=select,
         )
+        pooled_from = x
+        if hasattr(self.encoder, "state"):
+            for_heads = self.encoder.state(x)
+            x = cast(MobileBertLayer, [self.embeddings, *self.encoder.layer][-1]).in_units(x) if in_units else for_heads
+            pooled_from = for_heads if hasattr(self.pooler, "dense") else x
+        pooled_from = pooled_from if select is None else pooled_from[:, None]
         return BaseModelOutputWithPooling(
             last_hidden_state=x,
-            pooler_output=None if self.pooler is None else self.pooler(x if select is None else x[:, None]),
-            hidden_states=states if output_hidden_states else None,
+            pooler_output=None if self.pooler is None else self.pooler(pooled_from),
+            hidden_states=(self.embeddings.in_units(states[0]), *states[1:]) if output_hidden_states else None,
             attentions=attentions if output_attentions else None,
         )

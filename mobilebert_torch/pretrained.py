@@ -28,7 +28,7 @@ from mobilebert_core.weights import Weight, weight_table
 from . import resizing
 from .construction import Unfilled, check_values, constructor_names, mapped_device
 from .construction import torch_dtype as as_dtype
-from .layers import LMPredictionHead, NoNorm, truncated_normal_
+from .layers import Gain, LMPredictionHead, NoNorm, truncated_normal_
 from .state_dict import StateDict
 from .transformers_surface import TransformersSurface
 
@@ -88,9 +88,9 @@ class MobileBertPreTrainedModel(TransformersSurface):
             self._init_parameter(module, name, parameter)
 
     def _init_parameter(self, module: nn.Module, name: str, parameter: Tensor) -> None:
-        if name == "bias":
+        if name in ("bias", "exponent"):
             nn.init.zeros_(parameter)
-        elif isinstance(module, NoNorm | nn.LayerNorm):
+        elif isinstance(module, NoNorm | Gain | nn.LayerNorm):
             nn.init.ones_(parameter)
         else:
             truncated_normal_(parameter, self.config.initializer_range)

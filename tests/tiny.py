@@ -52,6 +52,7 @@ BRANCHES: dict[str, dict[str, Any]] = {
     "no_layers": {"num_hidden_layers": 0},
     "folded_block": {"folding": "block", "kept_norms": ["encoder.layer.1.attention.output"]},
     "folded_all": {"folding": "all", "kept_norms": ["encoder.layer.0.ffn.0.output", "encoder.layer.0.output"]},
+    "folded_half": {"folding": "half"},
     "folded_no_bottleneck": {"folding": "all", "use_bottleneck": False, "pruned_heads": {0: [1]}},
 }
 

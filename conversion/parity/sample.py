@@ -55,7 +55,9 @@ def _random_weights(
     for weight in weight_table(config, head):
         if weight.tied_to is not None:
             continue
-        if weight.name.endswith("weight") and len(weight.shape) == 2:
+        if weight.kind == "exponents":
+            array = rng.integers(-3, 4, weight.shape).astype(np.float32)
+        elif weight.name.endswith("weight") and len(weight.shape) == 2:
             fan_in = weight.shape[0] if weight.kind == "extra_output" else weight.shape[1]
             gain = 1.0 if weight.kind.endswith("table") else _DENSE_GAIN / math.sqrt(max(1, fan_in))
             array = rng.standard_normal(weight.shape, np.float32) * gain

@@ -85,6 +85,8 @@ def _folding_conflicts(values: Values) -> list[str]:
         return [f"kept_norms must be a list of names such as 'encoder.layer.0.ffn.1.output', got {kept!r}"]
     if values["folding"] is None:
         return [f"kept_norms is of folded models, got {kept!r} without folding"] if kept else []
+    if kept and values["folding"] == "half":
+        return [f"kept_norms is of the foldings 'block' and 'all', got {kept!r} with 'half', which keeps them all"]
     if values["normalization_type"] != "no_norm":
         return [f"folding needs normalization_type 'no_norm', got {values['normalization_type']!r}"]
     places = {"attention.output", "output", *(f"ffn.{i}.output" for i in range(values["num_feedforward_networks"] - 1))}

@@ -49,9 +49,9 @@ ACTIVATIONS = {name: activation.meaning for activation in ACTIVATION_TABLE for n
 WRITTEN_ACTIVATIONS = {each.meaning: each.written for each in ACTIVATION_TABLE if each.written is not None}
 
 NORMALIZATION_TYPES = ("no_norm", "layer_norm")
-# What may stand at the place of a norm in a folded model: nothing, or a NoNorm that is kept.
-FOLDED, KEPT = "folded", "kept"
-FOLDINGS = ("block", "all")
+# What may stand at the place of a norm in a folded model: nothing, a NoNorm that is kept, or a gain of the residual.
+FOLDED, KEPT, GAIN = "folded", "kept", "gain"
+FOLDINGS = ("block", "all", "half")
 REGRESSION, SINGLE_LABEL, MULTI_LABEL = "regression", "single_label_classification", "multi_label_classification"
 PROBLEM_TYPES = (REGRESSION, SINGLE_LABEL, MULTI_LABEL)
 ATTENTION_IMPLEMENTATIONS = ("sdpa", "eager")
@@ -99,7 +99,7 @@ class ConfigFields:
     classifier_activation: bool = _field(True, ARCHITECTURE, ALWAYS_WRITTEN)
     classifier_dropout: float | None = _field(None, ALWAYS_WRITTEN)
     tie_word_embeddings: bool = _field(True, ARCHITECTURE)
-    folding: str | None = _field(None, ARCHITECTURE)  # "block" or "all" of a folded model; see mobilebert_core.folding
+    folding: str | None = _field(None, ARCHITECTURE)  # "block", "all" or "half": mobilebert_core.folding
     kept_norms: list[str] = field(default_factory=list, metadata={ARCHITECTURE: True})  # of a folded model, by module
     padding_invariant: bool = False  # True keeps padding out of the trigram; ours, not in transformers
     mask_value: float | None = None  # added to the scores of masked tokens (None: the lowest number); ours, for exports
@@ -144,15 +144,18 @@ class ConfigFields:
         return self.trigram_input or self.embedding_size != self.hidden_size
 
     def norm_at(self, module: str) -> str:
-        """What stands at the norm of a module: `normalization_type`, or in a folded model FOLDED or KEPT.
+        """What stands at the norm of a module: `normalization_type`, or in a folded model FOLDED, KEPT or GAIN.
 
         `module` is the PyTorch name inside the bare model: "embeddings", "encoder.layer.3.ffn.0.output". A norm behind
-        a sum is kept where `kept_norms` says so, and with "block" at the end of every block.
+        a sum is kept where `kept_norms` says so, and with "block" at the end of every block; with "half" a gain of the
+        residual stands there.
         """
         if self.folding is None:
             return self.normalization_type
         if module == "embeddings":
             return FOLDED if self.transforms_embeddings else KEPT
+        if self.folding == "half":
+            return FOLDED if module.split(".")[-2] == "bottleneck" else GAIN
         end = "output.bottleneck" if self.use_bottleneck else "output"
         block_end = re.fullmatch(rf"encoder\.layer\.\d+\.{re.escape(end)}", module)
         return KEPT if module in self.kept_norms or (self.folding == "block" and block_end) else FOLDED

@@ -31,6 +31,12 @@ class TorchBackend:
 
         return torch.as_tensor(np.asarray(value)) if isinstance(value, np.ndarray | list | int | float) else value
 
+    def dtype(self, name: str) -> Any:
+        """What stands for a dtype in the arguments of a function of this framework."""
+        import torch
+
+        return getattr(torch, name)
+
     def call(self, model: Any, batch: Mapping[str, Any], **options: Any) -> Any:
         """Runs the model on numpy arrays; outputs are still tensors."""
         return model(**{n: self.array(v) for n, v in batch.items()}, **options)
@@ -72,6 +78,10 @@ class KerasBackend:
 
     def array(self, value: Any) -> Any:
         return value
+
+    def dtype(self, name: str) -> Any:
+        """As in PyTorch; here it is a policy."""
+        return name
 
     def call(self, model: Any, batch: Mapping[str, Any], **options: Any) -> Any:
         """Runs the model on numpy arrays; outputs are still tensors."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mobilebert_core.errors import ConfigError
+from mobilebert_core.errors import ConfigError, InputError
 from mobilebert_core.heads import HEADS
 from tests.tiny import BRANCHES, tiny_batch, tiny_config
 
@@ -15,14 +15,17 @@ FOLDABLE = [
     if changes.get("normalization_type") != "layer_norm" and "folding" not in changes
 ]
 BASES = ("block", "all")
+# Where the third basis, "half", differs from them.
+HALF = ("released", "bottleneck_attention", "unshared", "no_bottleneck", "gelu", "embedding_is_hidden", "pruned")
 
 
-def fold(backend, model, basis="auto"):
+def fold(backend, model, basis="auto", dtype=None):
     if backend.name == "torch":
         from mobilebert_torch import fold as fold_model
     else:
         from mobilebert_tf import fold as fold_model
-    return fold_model(model, basis)
+    calibration = tiny_batch(model.config, model.head, labels=False, seed=1) if basis == "half" else None
+    return fold_model(model, basis, calibration, dtype if dtype is None else backend.dtype(dtype))
 
 
 def flat(backend, outputs):
@@ -46,8 +49,9 @@ def worst(backend, model, folded, head, **options):
 STATES = {"output_hidden_states": True, "output_attentions": True}
 
 
-@pytest.mark.parametrize("basis", BASES)
-@pytest.mark.parametrize("branch", FOLDABLE)
+@pytest.mark.parametrize(
+    ("branch", "basis"), [(b, basis) for basis in BASES for b in FOLDABLE] + [(b, "half") for b in HALF]
+)
 def test_every_branch(backend, checkpoint, branch, basis):
     path = checkpoint("PreTraining", hidden_scale=1e8, **BRANCHES[branch])
     model = backend.load("PreTraining", path, dtype="float64")
@@ -57,17 +61,22 @@ def test_every_branch(backend, checkpoint, branch, basis):
     assert worst(backend, model, folded, "PreTraining") < 1e-12
 
 
-@pytest.mark.parametrize("head", HEADS)
-def test_every_head(backend, checkpoint, head):
+@pytest.mark.parametrize(
+    ("head", "basis"),
+    [(head, "auto") for head in HEADS]
+    + [(head, "half") for head in ("MaskedLM", "QuestionAnswering", "MultipleChoice")],
+)
+def test_every_head(backend, checkpoint, head, basis):
     model = backend.load(head, checkpoint(head, hidden_scale=1e4), dtype="float64")
-    folded = fold(backend, model)
+    folded = fold(backend, model, basis)
     assert type(folded) is type(model)
     assert worst(backend, model, folded, head) < 1e-12
 
 
-def test_a_pooler_that_was_left_out_stays_out(backend, checkpoint):
+@pytest.mark.parametrize("basis", ["auto", "half"])
+def test_a_pooler_that_was_left_out_stays_out(backend, checkpoint, basis):
     model = backend.load("Model", checkpoint("Model"), dtype="float64", add_pooling_layer=False)
-    folded = fold(backend, model)
+    folded = fold(backend, model, basis)
     assert backend.call(folded, tiny_batch(model.config, "Model"), return_dict=True).get("pooler_output") is None
     assert worst(backend, model, folded, "Model") < 1e-12
 
@@ -88,12 +97,18 @@ def test_a_gain_near_zero_keeps_its_norm(backend, checkpoint, basis, gain):
 
 def set_gain(backend, model, full_name, gain):
     (weight,) = [w for w in model.weight_table() if w.full_name == full_name]
+    set_array(backend, model, weight, lambda array: np.where(np.arange(len(array)) == 2, gain, array))
+
+
+def set_array(backend, model, weight, changed):
+    """Sets a weight to a function of itself, in PyTorch's orientation."""
     if backend.name == "torch":
-        model.get_parameter(weight.name).data[2] = gain
+        parameter = model.get_parameter(weight.name)
+        parameter.data.copy_(backend.array(np.asarray(changed(parameter.detach().numpy()))))
     else:
-        array = backend.parameters(model)[weight.name]
-        array[2] = gain
-        model.variable_of(weight).assign(array)
+        variable = model.variable_of(weight)
+        array = changed(variable.numpy().T if "keras" in weight.transposed else variable.numpy())
+        variable.assign(array.T if "keras" in weight.transposed else array)
 
 
 @pytest.mark.parametrize("basis", BASES)
@@ -116,27 +131,108 @@ def test_the_model_it_was_made_from_stays_as_it_was(backend, checkpoint):
     assert before.keys() == after.keys() and all(np.array_equal(before[name], after[name]) for name in before)
 
 
+def scaled_inside(backend, model):
+    """Makes large what blocks store and what heads compute, the features of the last state unequal; not attention."""
+    rng = np.random.default_rng(0)
+    for weight in model.weight_table():
+        place = weight.full_name.removeprefix("mobilebert.encoder.layer.")
+        factor = {
+            "0.attention.self.value.weight": 1e5,
+            "0.attention.output.dense.weight": 1e-5,
+            "1.attention.self.query.weight": 1e6,
+            "1.attention.self.key.weight": 1e-6,
+            "0.ffn.0.intermediate.dense.weight": 1e6,
+            "0.ffn.0.output.dense.weight": 1e-6,
+            "1.bottleneck.input.LayerNorm.weight": 1e6,
+            "1.output.bottleneck.LayerNorm.weight": 10.0 ** rng.uniform(-2, 5, 48),
+            "cls.predictions.transform.dense.weight": 1e9,
+            "cls.seq_relationship.weight": 1e9,
+        }.get(place)
+        if factor is not None:
+            set_array(backend, model, weight, lambda array, factor=factor: array * factor)
+
+
+def deviations(backend, model, exact, head):
+    """Of each output and state: the largest difference as a share of the largest value."""
+    batch = tiny_batch(model.config, head, labels=False, batch=6)
+    pairs = [flat(backend, backend.call(each, batch, return_dict=True, **STATES)) for each in (exact, model)]
+    return {
+        name: np.abs(got - wanted).max() / np.abs(wanted).max() for (name, wanted), (_, got) in zip(*pairs, strict=True)
+    }
+
+
+def test_half_precision_is_finite_and_as_exact_as_rounding_allows(backend, checkpoint):
+    """float32 rounds by 2**13 times less than float16, by 2**16 times less than bfloat16."""
+    head = "PreTraining"
+    path = checkpoint(head, hidden_scale=3e7, classifier_activation=False)
+    exact, model = (backend.load(head, path, dtype=dtype) for dtype in ("float64", "float32"))
+    for each in (exact, model):
+        scaled_inside(backend, each)
+    single = deviations(backend, model, exact, head)
+    half = "float16" if backend.name == "torch" else "mixed_float16"
+    for dtype, rounding in ((half, 2**13), ("bfloat16", 2**16)):
+        folded = fold(backend, model, "half", dtype)
+        found = deviations(backend, folded, exact, head)
+        assert found.keys() == single.keys()
+        assert all(np.isfinite(found[name]) and found[name] < 2 * rounding * single[name] + 1e-30 for name in found)
+    plain = fold(backend, model, "block", half)
+    assert not all(np.isfinite(value) for value in deviations(backend, plain, exact, head).values())
+
+
+def test_states_and_scores_of_the_half_basis_are_float32(backend, checkpoint):
+    model = backend.load("SequenceClassification", checkpoint("SequenceClassification", hidden_scale=1e7))
+    folded = fold(backend, model, "half", "float16")
+    outputs = backend.call(folded, tiny_batch(model.config, folded.head), return_dict=True, output_hidden_states=True)
+    for value in (outputs["loss"], outputs["logits"], *outputs["hidden_states"]):
+        assert str(value.dtype).removeprefix("torch.").replace("<dtype: '", "").rstrip("'>") == "float32"
+
+
+def test_a_model_of_the_half_basis_is_loaded_in_half_precision(backend, checkpoint, tmp_path):
+    model = backend.load("MultipleChoice", checkpoint("MultipleChoice", hidden_scale=1e7))
+    folded = fold(backend, model, "half")
+    folded.save_pretrained(tmp_path / "single")
+    fold(backend, model, "half", "float16").save_pretrained(tmp_path / "half")
+    for name in ("single", "half"):
+        again = backend.load("MultipleChoice", tmp_path / name, dtype="float16")
+        assert worst(backend, model, again, "MultipleChoice") < 5e-3
+
+
+def test_a_model_with_layer_norm_stays_as_it_is(backend, checkpoint):
+    model = backend.load("Model", checkpoint("Model", normalization_type="layer_norm"))
+    folded = fold(backend, model, "half")
+    assert folded is not model and folded.config.folding is None
+    assert worst(backend, model, folded, "Model") == 0
+
+
 def test_what_cannot_be_folded(backend, checkpoint):
     model = backend.load("Model", checkpoint("Model"))
-    with pytest.raises(ConfigError, match="basis must be one of 'block', 'all', got 'half'"):
-        fold(backend, model, "half")
+    with pytest.raises(ConfigError, match="basis must be one of 'block', 'all', 'half', got 'int8'"):
+        fold(backend, model, "int8")
+    module = __import__(f"mobilebert_{'torch' if backend.name == 'torch' else 'tf'}")
+    batch = tiny_batch(model.config, "Model", labels=False)
+    with pytest.raises(ConfigError, match="wanted calibration, such as a tokenizer's output, for basis 'half'"):
+        module.fold(model, "half")
+    with pytest.raises(ConfigError, match="wanted no calibration, which is of 'half', for basis 'all'"):
+        module.fold(model, "all", batch)
+    with pytest.raises(InputError, match="input_ids must lie in 0..96"):
+        module.fold(model, "half", {**batch, "input_ids": batch["input_ids"] + 90})
     folded = fold(backend, model)
     with pytest.raises(ConfigError, match="wanted a model as it was trained, got one folded by"):
         fold(backend, folded)
     with pytest.raises(ConfigError, match="Prune first and fold the result"):
         folded.prune_heads({0: [1]})
-    layer_norm = backend.load("Model", checkpoint("Model", name="other", normalization_type="layer_norm"))
-    with pytest.raises(ConfigError, match="wanted normalization_type 'no_norm', got 'layer_norm'"):
-        fold(backend, layer_norm)
     set_gain(backend, model, "mobilebert.encoder.layer.0.attention.output.LayerNorm.weight", np.nan)
     with pytest.raises(ConfigError, match=r"encoder\.layer\.0\..* would not be finite"):
         fold(backend, model)
+    with pytest.raises(ConfigError, match="wanted a calibration batch with finite states"):
+        fold(backend, model, "half")
 
 
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"folding": "some"}, "folding must be one of None, 'block', 'all', got 'some'"),
+        ({"folding": "some"}, "folding must be one of None, 'block', 'all', 'half', got 'some'"),
+        ({"folding": "half", "kept_norms": ["encoder.layer.0.output"]}, "with 'half', which keeps them all"),
         ({"folding": "all", "normalization_type": "layer_norm"}, "folding needs normalization_type 'no_norm'"),
         ({"kept_norms": ["encoder.layer.0.output"]}, "kept_norms is of folded models"),
         ({"folding": "all", "kept_norms": ["encoder.layer.2.output"]}, "names 'encoder.layer.2.output'"),

@@ -36,8 +36,8 @@ DIFFERENCES = (
         "A Keras layer builds its weights from sizes and an initializer; a PyTorch model initializes all modules at "
         "the end of its constructor.",
         torch=(
-            "truncated_normal_*", "NoNorm.__init__*", "make_norm(width)", "TaskModel.__init__*", "*.post_init",
-            "*.init_weights",
+            "truncated_normal_*", "NoNorm.__init__*", "Powers.__init__*", "Gain.__init__*", "make_norm(width)",
+            "TaskModel.__init__*", "*.post_init", "*.init_weights",
         ),
         keras=(
             "*(initializer)", "*.__init__(kwargs)", "*(made)", "*.build_head(dtype)", "make_norm(dtype)",
@@ -70,7 +70,7 @@ DIFFERENCES = (
     ),
     Difference(
         "A PyTorch model has one dtype and one device; Keras has policies and places its models itself.",
-        torch=("*PreTrainedModel.dtype", "*PreTrainedModel.device", "device_of*"),
+        torch=("*(wide)", "*PreTrainedModel.dtype", "*PreTrainedModel.device", "device_of*"),
     ),
     Difference(
         "PyTorch finds weights by state dicts, which distributed runs gather.",

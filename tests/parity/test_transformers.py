@@ -25,7 +25,9 @@ NOT_IN_TRANSFORMERS = {
     "teacher": "as unshared",
     "pruned": "pruning was removed in transformers 5",
     "padding_invariant": "is ours",
-    **dict.fromkeys(("folded_block", "folded_all", "folded_no_bottleneck"), "a folded model has fewer norms"),
+    **dict.fromkeys(
+        ("folded_block", "folded_all", "folded_half", "folded_no_bottleneck"), "a folded model has fewer norms"
+    ),
     "no_layers": "no hidden states are returned without blocks",
     "layer_norm_large_epsilon": "two norms ignore layer_norm_eps there and use 1e-5",
 }

@@ -36,6 +36,8 @@ _VARIABLES = {
     "classifier": ("kernel", "bias"),
     "extra_output": ("kernel",),
     "no_norm": ("gamma", "beta"),
+    "gain": ("gamma",),
+    "exponents": ("exponent",),
     "layer_norm": ("gamma", "beta"),
     "word_table": ("embeddings",),
     "table": ("embeddings",),

@@ -1,0 +1,164 @@
+"""How large each feature of a model's states becomes on a batch: its forward pass in numpy, which keeps only that.
+
+Scales for number formats of small range are chosen from it, the same ones in every framework. Numbers of float32 are
+exact enough for that; so is tanh's gelu for the other one.
+
+B batch, S sequence, T tokens (B * S), N heads, D head size.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .configuration.config import MobileBertConfig
+from .configuration.fields import ACTIVATIONS
+from .errors import ConfigError
+
+Read = Callable[[str], np.ndarray]
+
+
+def _gelu(x: np.ndarray) -> np.ndarray:
+    return 0.5 * x * (1.0 + np.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * x**3)))
+
+
+_FUNCTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "relu": lambda x: np.maximum(x, 0.0),
+    "relu6": lambda x: np.clip(x, 0.0, 6.0),
+    "gelu": _gelu,
+    "gelu_tanh": _gelu,
+    "silu": lambda x: x / (1.0 + np.exp(-x)),
+    "tanh": np.tanh,
+}
+
+
+@dataclass
+class Range:
+    """The range of one array on a batch, for each feature, as exponents of two.
+
+    Attributes:
+        peak: every value lies below 2**peak, and where a residual is added, what is added to it as well.
+        usual: the mean over the values that are not 0; NaN where there is none.
+    """
+
+    peak: np.ndarray
+    usual: np.ndarray
+
+
+@dataclass
+class _Pass:
+    """Reads the weights of a trained model and collects the ranges, by place: the PyTorch name of a module."""
+
+    config: MobileBertConfig
+    read: Read
+    ranges: dict[str, Range] = field(default_factory=dict)
+
+    def array(self, name: str) -> np.ndarray:
+        return self.read(f"mobilebert.{name}").astype(np.float32)
+
+    def dense(self, name: str, x: np.ndarray) -> np.ndarray:
+        return x @ self.array(f"{name}.weight").T + self.array(f"{name}.bias")
+
+    def norm(self, name: str, x: np.ndarray) -> np.ndarray:
+        return x * self.array(f"{name}.LayerNorm.weight") + self.array(f"{name}.LayerNorm.bias")
+
+    def saw(self, place: str, x: np.ndarray) -> np.ndarray:
+        exponents = np.frexp(x)[1]
+        present = x != 0
+        count = present.sum(axis=0)
+        usual = np.where(count, (exponents * present).sum(axis=0) / np.maximum(count, 1), np.nan)
+        self.ranges[place] = Range(_peak(x), usual)
+        return x
+
+    def join(self, name: str, z: np.ndarray, residual: np.ndarray) -> np.ndarray:
+        """The norm of a sum."""
+        added = self.norm(name, self.dense(f"{name}.dense", z))
+        total = self.saw(name, added + residual * self.array(f"{name}.LayerNorm.weight"))
+        self.ranges[name].peak = np.maximum(self.ranges[name].peak, _peak(added))
+        return total
+
+
+def _peak(x: np.ndarray) -> np.ndarray:
+    return np.frexp(np.abs(x).max(axis=0))[1]
+
+
+def feature_ranges(config: MobileBertConfig, read: Read, batch: Mapping[str, np.ndarray]) -> dict[str, Range]:
+    """The range of every array that a block stores, by place.
+
+    Places are the PyTorch names of modules inside the bare model: "embeddings", "encoder.layer.0.bottleneck.input",
+    "encoder.layer.0.attention.self.query", "encoder.layer.0.ffn.0.intermediate", "encoder.layer.0.output.bottleneck".
+
+    Args:
+        config: of a trained model with normalization_type "no_norm".
+        read: gives its arrays by full name.
+        batch: input_ids (..., S), and attention_mask and token_type_ids of the same shape if wanted.
+
+    Raises:
+        ConfigError: where a value is not finite.
+    """
+    ids = batch["input_ids"].reshape(-1, batch["input_ids"].shape[-1])  # choices are texts
+    mask = batch.get("attention_mask")
+    mask = np.ones(ids.shape, bool) if mask is None else np.asarray(mask).reshape(ids.shape) >= 1
+    types = batch.get("token_type_ids")
+    types = np.zeros_like(ids) if types is None else np.asarray(types).reshape(ids.shape)
+    run = _Pass(config, read)
+    with np.errstate(all="ignore"):  # what is not finite is named below
+        x = _embeddings(run, ids, mask, types)
+        for layer in range(config.num_hidden_layers):
+            x = _block(run, layer, x, mask)
+    if not np.isfinite(x).all():
+        raise ConfigError("fold: wanted a calibration batch with finite states, got NaN or infinity on it.")
+    return run.ranges
+
+
+def _embeddings(run: _Pass, ids: np.ndarray, mask: np.ndarray, types: np.ndarray) -> np.ndarray:
+    config, name = run.config, "embeddings"
+    x = run.array(f"{name}.word_embeddings.weight")[ids]  # (B, S, E)
+    if config.trigram_input:
+        neighbours = x * mask[..., None] if config.padding_invariant else x
+        padded = np.pad(neighbours, ((0, 0), (1, 1), (0, 0)))
+        x = np.concatenate((padded[:, 2:], x, padded[:, :-2]), axis=-1)
+    if config.transforms_embeddings:
+        x = run.dense(f"{name}.embedding_transformation", x)
+    x = x + run.array(f"{name}.position_embeddings.weight")[: ids.shape[1]]
+    x = x + run.array(f"{name}.token_type_embeddings.weight")[types]
+    return run.saw(name, run.norm(name, x).reshape(-1, config.hidden_size))
+
+
+def _block(run: _Pass, layer: int, x: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The state behind a block: (T, H) -> (T, H)."""
+    config, block = run.config, f"encoder.layer.{layer}"
+    activation = _FUNCTIONS[ACTIVATIONS[config.hidden_act]]
+    query, value, y = x, x, x
+    if config.use_bottleneck:
+        place = f"{block}.bottleneck.input"
+        y = run.saw(place, run.norm(place, run.dense(f"{place}.dense", x)))
+        if config.use_bottleneck_attention:
+            query = value = y
+        elif config.key_query_shared_bottleneck:
+            place = f"{block}.bottleneck.attention"
+            query = run.saw(place, run.norm(place, run.dense(f"{place}.dense", x)))
+    context = _attention(run, f"{block}.attention.self", query, value, mask, config.heads_of_layer(layer))
+    y = run.join(f"{block}.attention.output", context, y)
+    for name in (*(f"{block}.ffn.{i}." for i in range(config.num_feedforward_networks - 1)), f"{block}."):
+        middle = run.saw(f"{name}intermediate", activation(run.dense(f"{name}intermediate.dense", y)))
+        y = run.join(f"{name}output", middle, y)
+    return run.join(f"{block}.output.bottleneck", y, x) if config.use_bottleneck else y
+
+
+def _attention(run: _Pass, name: str, query: np.ndarray, value: np.ndarray, mask: np.ndarray, heads: int) -> np.ndarray:
+    """The context, (T, N * D)."""
+    q, k, v = (
+        run.saw(f"{name}.{part}", run.dense(f"{name}.{part}", x))
+        .reshape(*mask.shape, heads, run.config.head_size)
+        .transpose(0, 2, 1, 3)
+        for part, x in (("query", query), ("key", query), ("value", value))
+    )
+    scores = q @ k.transpose(0, 1, 3, 2) / np.float32(math.sqrt(run.config.head_size))  # (B, N, S, S)
+    scores = np.where(mask[:, None, None, :], scores, np.finfo(np.float32).min)
+    weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    weights /= weights.sum(axis=-1, keepdims=True)
+    return (weights @ v).transpose(0, 2, 1, 3).reshape(-1, heads * run.config.head_size)
