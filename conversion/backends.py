@@ -76,6 +76,8 @@ BACKENDS: dict[str, Backend] = {
         Backend("keras", "mobilebert_tf", "tensorflow", extra="tf"),
         Backend("onnx", "conversion.exports.onnx", "onnxruntime", extra="onnx", models=False),
         Backend("torch-export", "conversion.exports.torch_program", "torch", extra="torch", models=False),
+        Backend("litert", "conversion.exports.litert", "ai_edge_litert", extra="litert", models=False),
+        Backend("saved-model", "conversion.exports.saved_model", "tensorflow", extra="tf", models=False),
     )
 }
 

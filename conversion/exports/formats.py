@@ -98,6 +98,25 @@ EXPORT_FORMATS: dict[str, ExportFormat] = {
             "a program of torch.export (.pt2); runs in PyTorch without this package",
             {"fp32": Precision("model.pt2", "all")},
         ),
+        ExportFormat(
+            "litert",
+            "keras",
+            "write_litert",
+            "LiteRT (TensorFlow Lite), for phones, browsers and CPUs",
+            {
+                "fp32": Precision("model.tflite"),
+                "fp16": Precision("model_fp16.tflite"),
+                "int8": Precision("model_int8.tflite", "block"),
+            },
+            tools=("ai_edge_quantizer",),
+        ),
+        ExportFormat(
+            "saved-model",
+            "keras",
+            "write_saved_model",
+            "a SavedModel; runs in TensorFlow and TensorFlow Serving without this package",
+            {"fp32": Precision("saved_model", "all")},
+        ),
     )
 }
 

@@ -1,0 +1,1 @@
+"""Runs exported LiteRT files in LiteRT's interpreter."""

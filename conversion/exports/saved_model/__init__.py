@@ -1,0 +1,1 @@
+"""Runs exported SavedModels in TensorFlow."""
