@@ -36,6 +36,7 @@ from mobilebert_core.training.loop import TrainingLoop
 from mobilebert_core.training.recipe import Recipe
 from mobilebert_core.training.run_checks import read_curves
 from mobilebert_core.training.run_directory import CURVES_FILE, DIGESTS, RunDirectory
+from mobilebert_core.training.tasks.labelled_task import LabelledTask
 from mobilebert_core.training.tasks.table import training_task_named
 from mobilebert_core.training.tasks.training_task import Features, TrainingTask
 from mobilebert_core.training.trainer import TrainerBase
@@ -43,6 +44,7 @@ from mobilebert_core.weights import weight_table
 
 from .evaluation import Evaluation
 from .recipe_choice import RecipeChoice
+from .teaching import Lesson, Teaching
 from .training_report import draw_curves, write_card
 
 _CLASSIFIER_BIAS = "classifier.bias"
@@ -65,6 +67,7 @@ class Training:
         options: of the task, such as `doc_stride`.
         tune_thresholds: for several labels: find on the dev rows the threshold of each label whose F1 is best, and
             move the classifier's bias so that it lies at 0, a probability of 0.5.
+        teaching: a teacher whose scores are learned beside the labels.
         save_every: steps between two states to go on from.
     """
 
@@ -85,6 +88,7 @@ class Training:
     device: str | None = None
     compile: bool = False
     tune_thresholds: bool = False
+    teaching: Teaching | None = None
     save_every: int = 500
     resume: bool = False
     progress: bool | None = None
@@ -102,6 +106,8 @@ class Training:
         """
         check_one_process("train")
         kind = training_task_named(self.task)
+        if self.teaching is not None:
+            self.teaching.check(kind)
         backend = backend_named(self.backend, "train")
         places = self._places(kind)
         examples = {name: kind.read(path, self.read) for name, path in places.items()}
@@ -135,18 +141,23 @@ class Training:
         task = kind(tokenizer, trainer.config, self.max_length, seed=recipe.seed, **self.options)
         features = {name: task.features(found) for name, found in examples.items()}
         _check_segments(trainer.config, features)
+        lesson = self._lesson(task, examples, features, backend)
+        trainer.objective = lesson.objective or trainer.objective
         if choice.sweep == {} and saved is None:
 
             def start() -> TrainerBase:
-                return self._trainer(kind, backend, recipe, fields, words, None)
+                begun = self._trainer(kind, backend, recipe, fields, words, None)
+                begun.objective = lesson.objective or begun.objective
+                return begun
 
-            choice.choose(swept_losses(start, features["train"].rows, task.batch, recipe))
+            choice.choose(swept_losses(start, lesson.rows, lesson.batch, recipe))
             run_directory.settings |= choice.settings()
             recipe, trainer = choice.recipe, start()
         evaluations, missing = self._evaluations(trainer, task, examples, features, recipe)
-        best = self._loop(trainer, task, recipe, features["train"], run_directory, tokenizer, evaluations).run()
+        best = self._loop(trainer, task, recipe, lesson, run_directory, tokenizer, evaluations).run()
         losses = [float(row["loss"]) for row in read_curves(self.output / CURVES_FILE)]
-        results = _results(examples, features, [*choice.said(), *missing, *curve_notes(losses)]) | {
+        notes = [*choice.said(), *lesson.notes, *missing, *curve_notes(losses)]
+        results = _results(examples, features, notes) | {
             "newly_initialized": list(trainer.newly_initialized),
             "best_metric": task.best_metric,
             "dev": best,
@@ -157,6 +168,18 @@ class Training:
         draw_curves(self.output)
         write_card(self, kind, recipe, trainer.config, results)
         run_directory.end(**results)
+
+    def _lesson(
+        self,
+        task: TrainingTask,
+        examples: Mapping[str, Examples],
+        features: Mapping[str, Features],
+        backend: Backend,
+    ) -> Lesson:
+        """What is learned from: the train rows and their labels, or those with the teacher's."""
+        if self.teaching is None or not isinstance(task, LabelledTask):
+            return Lesson(features["train"].rows, task.batch)
+        return self.teaching.lesson(task, examples, features, backend, self.device, self.read, self.options)
 
     def _evaluations(
         self,
@@ -195,7 +218,7 @@ class Training:
         trainer: TrainerBase,
         task: TrainingTask,
         recipe: Recipe,
-        features: Features,
+        lesson: Lesson,
         run_directory: RunDirectory,
         tokenizer: Any,
         evaluations: Mapping[str, Evaluation],
@@ -203,8 +226,8 @@ class Training:
         dev = evaluations.get("dev")
         return TrainingLoop(
             trainer,
-            features.rows,
-            task.batch,
+            lesson.rows,
+            lesson.batch,
             recipe,
             run_directory,
             lambda: self._keep(trainer, tokenizer, dev),
@@ -325,6 +348,7 @@ class Training:
             "options": dict(self.options),
             "max_length": self.max_length,
             "tune_thresholds": self.tune_thresholds,
+            **({} if self.teaching is None else {"teacher": self.teaching.settings()}),
         }
 
 

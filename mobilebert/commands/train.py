@@ -11,9 +11,11 @@ from conversion.backends import FRAMEWORKS
 from mobilebert_core.configuration.presets import PRESETS
 from mobilebert_core.errors import ConfigError
 from mobilebert_core.training.defaults import SWEEP
+from mobilebert_core.training.soft_labels import SoftLabels
 from mobilebert_core.training.state import PRECISIONS
 from mobilebert_core.training.tasks.labelled_task import LabelledTask
 from mobilebert_core.training.tasks.table import TRAINING_TASKS
+from mobilebert_core.training.tasks.text_classification import TextClassificationTraining
 from mobilebert_core.training.tasks.training_task import TrainingTask
 
 from .arguments import output_path
@@ -61,6 +63,8 @@ def _add_task(tasks: argparse._SubParsersAction[argparse.ArgumentParser], task: 
                         help="default torch; the same seed gives the same curve but for dropout")  # fmt: skip
     _add_data(parser, task)
     _add_recipe(parser, task)
+    if issubclass(task, LabelledTask):
+        _add_teacher(parser, task)
     parser.set_defaults(run=run_train, task=task, after_interruption="; the same command with --resume goes on")
 
 
@@ -122,6 +126,33 @@ def _add_recipe(parser: argparse.ArgumentParser, task: type[TrainingTask]) -> No
     group.add_argument("--save-every", type=int, default=500, metavar="N", help="steps between states to resume from")
 
 
+def _add_teacher(parser: argparse.ArgumentParser, task: type[TrainingTask]) -> None:
+    group = parser.add_argument_group("teacher")
+    other = ", or one that transformers runs, such as a BERT" if task is TextClassificationTraining else ""
+    group.add_argument("--teacher", metavar="DIR",
+                       help=f"whose scores are learned too: a checkpoint for the same labels{other}")  # fmt: skip
+    group.add_argument("--hard-share", type=float, metavar="X",
+                       help=f"of the labels of the file in the loss (default {SoftLabels.hard_share:g})")  # fmt: skip
+    group.add_argument("--temperature", type=float, metavar="X",
+                       help=f"divides the scores of both sides (default {SoftLabels.temperature:g})")  # fmt: skip
+    if task is TextClassificationTraining:
+        group.add_argument("--unlabelled", type=Path, metavar="FILE", help="texts without labels, for the teacher")
+
+
+def _teaching(options: argparse.Namespace) -> Any:
+    """What the options say of a teacher; None without one."""
+    passed = {n: getattr(options, n, None) for n in ("hard_share", "temperature", "unlabelled")}
+    if getattr(options, "teacher", None) is None:
+        if names := [name for name, value in passed.items() if value is not None]:
+            raise ConfigError(f"train: --{names[0].replace('_', '-')} is for a teacher, there is none. Add --teacher.")
+        return None
+    from ..teaching import Teaching
+
+    unlabelled = passed.pop("unlabelled")
+    soft_labels = SoftLabels(**{name: value for name, value in passed.items() if value is not None})
+    return Teaching(teacher=options.teacher, soft_labels=soft_labels, unlabelled=unlabelled)
+
+
 def run_train(options: argparse.Namespace) -> int:
     """Trains; returns 0.
 
@@ -150,6 +181,7 @@ def run_train(options: argparse.Namespace) -> int:
         device=options.device,
         compile=options.compile,
         tune_thresholds=getattr(options, "tune_thresholds", False),
+        teaching=_teaching(options),
         save_every=options.save_every,
         resume=options.resume,
     )

@@ -28,6 +28,7 @@ class TrainerBase(ABC):
         model: the model that is trained.
         config: its configuration.
         newly_initialized: names of the weights that no checkpoint had.
+        objective: what is minimized; it may be replaced before the first step.
         terms: what the objective returned by name at the last step, the mean of its batches.
     """
 
@@ -35,6 +36,7 @@ class TrainerBase(ABC):
     config: MobileBertConfig
     newly_initialized: Sequence[str]
     terms: dict[str, float]
+    objective: Objective
 
     @classmethod
     def start(

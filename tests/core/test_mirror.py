@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[2]
 TWINS = (
     "layers", "modeling", "heads", "losses", "inputs", "outputs", "pretrained", "resizing", "inference", "trainer",
     "transformers_surface", "auto", "calibration", "knowledge_transfer",
+    "task_distillation",
 )  # fmt: skip
 
 
