@@ -14,6 +14,7 @@ from typing import Any
 from tqdm import tqdm
 
 from conversion.backends import Backend, backend_named
+from mobilebert_core.card_text import name_of
 from mobilebert_core.checkpoints.digests import model_digests, tokenizer_digests
 from mobilebert_core.checkpoints.opening import Checkpoint, open_checkpoint
 from mobilebert_core.configuration.config import MobileBertConfig
@@ -42,7 +43,6 @@ from mobilebert_core.training.tasks.training_task import Features, TrainingTask
 from mobilebert_core.training.trainer import TrainerBase
 from mobilebert_core.weights import every_weight, weight_table
 
-from .card_text import name_of
 from .distillation_report import draw_terms, write_transfer_card
 from .evaluation import Evaluation
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mobilebert_core.card_text import code, escaped, name_of
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.configuration.presets import PRESETS
 from mobilebert_core.files import replacing, write_text
@@ -16,7 +17,6 @@ from mobilebert_core.training.recipe import Recipe
 from mobilebert_core.training.run_checks import read_curves
 from mobilebert_core.training.run_directory import CURVES_FILE, SCORES_FILE
 
-from .card_text import code, escaped, name_of
 from .training_report import CARD_FILE, PICTURE_FILE
 
 

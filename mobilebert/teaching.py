@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from conversion.backends import Backend
+from mobilebert_core.card_text import name_of
 from mobilebert_core.checkpoints.digests import model_digests
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.configuration.fields import MULTI_LABEL, REGRESSION
@@ -26,8 +27,6 @@ from mobilebert_core.training.soft_labels import SoftLabels, TaughtRow, in_order
 from mobilebert_core.training.tasks.labelled_task import FeatureRow, LabelledTask
 from mobilebert_core.training.tasks.text_classification import TextClassificationTraining
 from mobilebert_core.training.tasks.training_task import Features, TrainingTask
-
-from .card_text import name_of
 
 TEACHING_BATCH = 64  # rows; nothing is kept for gradients
 
