@@ -78,6 +78,7 @@ BACKENDS: dict[str, Backend] = {
         Backend("torch-export", "conversion.exports.torch_program", "torch", extra="torch", models=False),
         Backend("litert", "conversion.exports.litert", "ai_edge_litert", extra="litert", models=False),
         Backend("saved-model", "conversion.exports.saved_model", "tensorflow", extra="tf", models=False),
+        Backend("executorch", "conversion.exports.executorch_program", "executorch", extra="executorch", models=False),
     )
 }
 

@@ -66,17 +66,32 @@ def write_torch_export(model: MobileBertPreTrainedModel, spec: ExportSpec, path:
         torch.export.save(program, path)
 
 
+def write_executorch(model: MobileBertPreTrainedModel, spec: ExportSpec, path: Path) -> None:
+    """Writes an ExecuTorch program whose layers XNNPACK computes. Its memory is planned for the longest row."""
+    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+    from executorch.exir import to_edge_transform_and_lower
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _quiet(), torch.no_grad():
+        longest = spec.config.max_position_embeddings
+        program = torch.export.export(
+            Exported(model, spec).eval(), _example(spec), dynamic_shapes=_dynamic(spec, longest)
+        )
+        lowered = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()]).to_executorch()
+        path.write_bytes(lowered.buffer)
+
+
 def _example(spec: ExportSpec) -> tuple[Tensor, ...]:
     """Inputs to record a graph with. No size is 1 or that of another axis, which would be taken for fixed."""
     example = spec.example()
     return tuple(torch.from_numpy(example[name]) for name in TEXT_INPUTS)
 
 
-def _dynamic(spec: ExportSpec) -> Any:
-    """Which axes each call decides, for each input."""
-    axes = {
-        axis: torch.export.Dim.DYNAMIC for axis, size in enumerate(spec.shape) if size is None
-    }  # fmt: skip
+def _dynamic(spec: ExportSpec, largest: int | None = None) -> Any:
+    """Which axes each call decides, for each input; up to `largest`, where the runtime wants to know."""
+    kind: Any = torch.export.Dim.DYNAMIC
+    kind = kind if largest is None else kind(min=1, max=largest)
+    axes = {axis: kind for axis, size in enumerate(spec.shape) if size is None}
     return tuple(dict(axes) for _ in TEXT_INPUTS)
 
 

@@ -116,7 +116,7 @@ def export(
     if fold not in FOLDS:
         raise ExportError(f"export: fold must be one of {', '.join(FOLDS)}, got {fold!r}.")
     path = _free(directory, overwrite)
-    sizes = _sizes(batch, length, mlperf)
+    sizes = _sizes(row, batch, length, mlperf)
     say("open")
     opened = _opened(source, head)
     spec = ExportSpec(opened.head, opened.config, "fp32", *sizes, mlperf=mlperf)
@@ -302,13 +302,21 @@ def _free(directory: str | Path, overwrite: bool) -> Path:
     return path
 
 
-def _sizes(batch: int | str | None, length: int | str | None, mlperf: bool) -> tuple[int | None, int | None]:
-    """Batch and length as numbers, or None where each call decides."""
-    usual: tuple[Any, Any] = (1, MLPERF_LENGTH) if mlperf else (DYNAMIC, DYNAMIC)
-    return (
+def _sizes(
+    row: ExportFormat, batch: int | str | None, length: int | str | None, mlperf: bool
+) -> tuple[int | None, int | None]:
+    """Batch and length as numbers, or None where each call decides; raises ExportError."""
+    usual: tuple[Any, Any] = (1, MLPERF_LENGTH) if mlperf else (row.batch or DYNAMIC, DYNAMIC)
+    sizes = (
         size_of("batch", usual[0] if batch is None else batch),
         size_of("length", usual[1] if length is None else length),
     )
+    if row.batch is not None and sizes[0] is None:
+        raise ExportError(
+            f"export: {row.name} plans its memory for a fixed batch, got {DYNAMIC!r}. Leave the batch out for "
+            f"{row.batch}, or pass a number; its runner splits and fills batches."
+        )
+    return sizes
 
 
 def _stale(path: Path) -> set[re.Pattern[str]]:

@@ -38,6 +38,7 @@ class ExportFormat:
         about: in words, for the help of the command.
         precisions: those it is written in.
         tools: modules that writing needs, besides the runtime's.
+        batch: rows at once where nobody asks for a number; None for any, which not every runtime can.
     """
 
     name: str
@@ -46,6 +47,7 @@ class ExportFormat:
     about: str
     precisions: dict[str, Precision]
     tools: tuple[str, ...] = field(default=())
+    batch: int | None = None
 
     @property
     def runtime(self) -> Backend:
@@ -116,6 +118,14 @@ EXPORT_FORMATS: dict[str, ExportFormat] = {
             "write_saved_model",
             "a SavedModel; runs in TensorFlow and TensorFlow Serving without this package",
             {"fp32": Precision("saved_model", "all")},
+        ),
+        ExportFormat(
+            "executorch",
+            "torch",
+            "write_executorch",
+            "an ExecuTorch program (.pte) for XNNPACK, batch 1 unless another is asked for",
+            {"fp32": Precision("model.pte", "all")},
+            batch=1,
         ),
     )
 }

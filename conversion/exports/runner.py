@@ -112,7 +112,7 @@ class ExportedRunner(ABC):
         if not ids.size:
             raise InputError(f"run: wanted at least one row and token, got input_ids {ids.shape}.")
         rows, length = ids.shape[0], ids.shape[-1]
-        inputs = self._of_fixed_length(inputs, length)
+        inputs = self.at_length(inputs)
         size = self.record.batch or rows
         parts = [self._computed(inputs, start, size) for start in range(0, rows, size)]
         choices = ids.shape[1] if ids.ndim == 3 else 1
@@ -120,8 +120,13 @@ class ExportedRunner(ABC):
         found = {name: np.concatenate([part[name] for part in parts])[: count[name]] for name in parts[0]}
         return {name: self._of_length(name, array, length) for name, array in found.items()}
 
-    def _of_fixed_length(self, inputs: dict[str, np.ndarray], length: int) -> dict[str, np.ndarray]:
-        fixed = self.record.length
+    def at_length(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Inputs at the file's fixed length, if it has one: padded, or cut where there is nothing but padding.
+
+        Raises:
+            InputError: for a longer row.
+        """
+        fixed, length = self.record.length, inputs["input_ids"].shape[-1]
         if fixed is None or fixed == length:
             return inputs
         if length > fixed:

@@ -10,6 +10,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from conversion.exports.parity import compare_exported
+from conversion.exports.record import EXPORT_FILE, ExportRecord, is_exported
 from conversion.parity.deviation import Report, compare
 from conversion.parity.report import figures, plot, table
 from conversion.parity.sample import SENTENCES, batch_of, random_checkpoint
@@ -41,9 +43,12 @@ def add_parity(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument(
         "checkpoint", nargs="?", metavar="CHECKPOINT",
-        help="directory of config.json and weights, a name on the Hugging Face hub, or a preset such as mobilebert for "
-        "seeded random weights (default: the demo model that ships with the package)",
+        help="directory of config.json and weights, a name on the Hugging Face hub, an exported directory, or a preset "
+        "such as mobilebert for seeded random weights (default: the demo model that ships with the package)",
     )  # fmt: skip
+    parser.add_argument(
+        "--source", metavar="MODEL", help="of an exported directory: the checkpoint that it was made from"
+    )
     parser.add_argument("--text", nargs="+", metavar="TEXT", help="texts to run on (default: four sentences)")
     parser.add_argument("--head", choices=list(HEADS), help="model class (default: what the checkpoint holds)")
     parser.add_argument("--dtype", nargs="+", choices=DTYPES, default=["float32"], help="default float32")
@@ -72,8 +77,14 @@ def run_parity(options: argparse.Namespace) -> int:
     _check_outputs(options)
     if options.plot:
         figures()  # that it can be drawn is known before anything is computed
-    torch_classes, keras_classes = _backends()
     reports: list[Report] = []
+    if is_exported(options.checkpoint):
+        reports.append(_measure_export(options))
+        print(table(reports[0]))
+        return _finished(options, reports)
+    if options.source is not None:
+        raise ConfigError(f"--source is for an exported directory, got {options.checkpoint or 'the demo model'}.")
+    torch_classes, keras_classes = _backends()
     with tempfile.TemporaryDirectory() as scratch:
         checkpoint, config, head = _checkpoint(options, Path(scratch))
         batch = batch_of(_tokenizer(checkpoint), options.text or SENTENCES, config, head, options.seed)
@@ -87,6 +98,10 @@ def run_parity(options: argparse.Namespace) -> int:
             for dtype in options.dtype:
                 reports.append(_measure(options, checkpoint, head, batch, dtype, torch_classes, keras_classes, bar))
                 tqdm.write(table(reports[-1]) + "\n", file=sys.stdout)
+    return _finished(options, reports)
+
+
+def _finished(options: argparse.Namespace, reports: list[Report]) -> int:
     if options.json:
         _save_json(reports, options.json)
     if options.plot:
@@ -108,8 +123,24 @@ def _check_outputs(options: argparse.Namespace) -> None:
 
 def _is_read(name: str) -> bool:
     """Whether a file of a checkpoint is part of it, by its name; a report of an earlier run may be replaced."""
-    known = (CONFIG_FILE, PROVENANCE_FILE, *TOKENIZER_FILES)
+    known = (CONFIG_FILE, EXPORT_FILE, PROVENANCE_FILE, *TOKENIZER_FILES)
     return name in known or name.endswith(ENDINGS) or ".data-" in name or is_index(name)
+
+
+def _measure_export(options: argparse.Namespace) -> Report:
+    """An exported directory against its source."""
+    directory = Path(options.checkpoint)
+    record = ExportRecord.read(directory)
+    if options.source is None:
+        raise ConfigError(
+            f"{directory}: wanted what it was made from as well ({record.source.get('name')}). Pass it: --source."
+        )
+    config = MobileBertConfig.from_pretrained(directory)
+    limit = record.length or config.max_position_embeddings
+    batch = batch_of(
+        _tokenizer(directory), options.text or SENTENCES, config.copy(max_position_embeddings=limit), record.head_row
+    )
+    return compare_exported(directory, options.source, batch, options.tolerance)
 
 
 def _measure(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from conversion.exports.export import export
 from conversion.exports.record import ExportRecord
 from conversion.exports.torch_program.inference import Runner as TorchProgramRunner
 from conversion.parity.sample import random_checkpoint
+from mobilebert.cli import main
+from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.demo_model import DEMO_MODEL
 from mobilebert_core.errors import CheckpointError, ExportError, InputError, MobileBertError
 from mobilebert_core.exports import ExportSpec
@@ -39,9 +42,20 @@ def checkpoint(folder: Path, head: str, **overrides) -> Path:
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory):
-    """The demo model as ONNX, any batch and length."""
-    return export(DEMO_MODEL, tmp_path_factory.mktemp("demo") / "export", format="onnx").directory
+def source(tmp_path_factory):
+    """A small model with the tokenizer and the labels of the demo model."""
+    folder = tmp_path_factory.mktemp("source") / "small"
+    labels = MobileBertConfig.from_pretrained(DEMO_MODEL).id2label
+    checkpoint(folder, "SequenceClassification", vocab_size=8000, max_position_embeddings=128, id2label=labels)
+    for name in ("vocab.txt", "tokenizer_config.json"):
+        shutil.copy(DEMO_MODEL / name, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def exported(source):
+    """That model as ONNX, any batch and length."""
+    return export(source, source.parent / "export", format="onnx").directory
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +66,8 @@ def fixed(tmp_path_factory):
     return export(folder / "source", folder / "out", format="torch-export", batch=2, length=16)
 
 
-def test_the_directory_holds_all_that_a_model_needs(demo):
-    names = {path.relative_to(demo).as_posix() for path in demo.rglob("*") if path.is_file()}
+def test_the_directory_holds_all_that_a_model_needs(exported):
+    names = {path.relative_to(exported).as_posix() for path in exported.rglob("*") if path.is_file()}
     assert {
         "onnx/model.onnx",
         "config.json",
@@ -62,39 +76,61 @@ def test_the_directory_holds_all_that_a_model_needs(demo):
         "vocab.txt",
         "README.md",
     } < names
-    record = json.loads((demo / "export.json").read_text())
+    record = json.loads((exported / "export.json").read_text())
     assert record["source"]["sha256"].keys() == {"model.safetensors"}
     assert record["proof"]["outputs"]["logits"]["deviation"] <= 1e-5
     assert set(record["sha256"]) == names - {"export.json"}
-    assert json.loads((demo / "config.json").read_text())["id2label"]["0"] == "admiration"
+    assert json.loads((exported / "config.json").read_text())["id2label"]["0"] == "admiration"
 
 
-def test_inputs_and_outputs_are_named_and_dynamic(demo):
-    session = onnxruntime.InferenceSession(demo / "onnx/model.onnx", providers=["CPUExecutionProvider"])
+def test_inputs_and_outputs_are_named_and_dynamic(exported):
+    session = onnxruntime.InferenceSession(exported / "onnx/model.onnx", providers=["CPUExecutionProvider"])
     assert [(each.name, each.type) for each in session.get_inputs()] == [
         (name, "tensor(int32)") for name in ("input_ids", "attention_mask", "token_type_ids")
     ]
     assert [(each.name, each.type) for each in session.get_outputs()] == [("logits", "tensor(float)")]
 
 
-def test_an_export_answers_as_its_source(demo):
-    source = mobilebert.pipeline("text-classification", DEMO_MODEL)
-    exported = mobilebert.pipeline("text-classification", demo, threads=1)
-    assert type(exported.runner).__module__ == "conversion.exports.onnx.inference"
-    for one, other in zip(source(TEXTS, top_k=3), exported(TEXTS, top_k=3), strict=True):
+def test_an_export_answers_as_its_source(exported, source):
+    one_by_framework = mobilebert.pipeline("text-classification", source)
+    other_by_runtime = mobilebert.pipeline("text-classification", exported, threads=1)
+    assert type(other_by_runtime.runner).__module__ == "conversion.exports.onnx.inference"
+    for one, other in zip(one_by_framework(TEXTS, top_k=3), other_by_runtime(TEXTS, top_k=3), strict=True):
         assert [each["label"] for each in one] == [each["label"] for each in other]
         np.testing.assert_allclose([e["score"] for e in one], [e["score"] for e in other], rtol=1e-4)
 
 
-def test_an_export_is_not_loaded_by_a_framework(demo):
+def test_an_export_is_not_loaded_by_a_framework(exported, source):
     with pytest.raises(InputError, match="is an export, which onnx runs, got backend 'torch'"):
-        mobilebert.pipeline("text-classification", demo, backend="torch")
+        mobilebert.pipeline("text-classification", exported, backend="torch")
     with pytest.raises(InputError, match="precision of its export, got dtype 'float64'"):
-        mobilebert.pipeline("text-classification", demo, dtype="float64")
+        mobilebert.pipeline("text-classification", exported, dtype="float64")
     with pytest.raises(CheckpointError, match="wanted an exported MobileBertForTokenClassification"):
-        mobilebert.pipeline("token-classification", demo)
+        mobilebert.pipeline("token-classification", exported)
     with pytest.raises(InputError, match="threads is for exported models"):
         mobilebert.pipeline("text-classification", DEMO_MODEL, threads=1)
+
+
+def test_parity_runs_an_export_beside_its_source(exported, source, fixed, capsys, tmp_path):
+    assert main(["parity", str(exported), "--source", str(source), "--json", str(tmp_path / "report.json")]) == 0
+    assert "onnx fp32 against torch small" in capsys.readouterr().out
+    assert json.loads((tmp_path / "report.json").read_text())["rows"][0]["name"] == "scores.logits"
+    assert main(["parity", str(exported), "--source", str(source), "--tolerance", "1e-30"]) == 1
+    capsys.readouterr()
+    assert main(["parity", str(exported), "--source", str(fixed.directory.parent / "source")]) == 2
+    assert "is not what" in capsys.readouterr().err
+    assert main(["parity", str(exported)]) == 2
+    assert "Pass it: --source" in capsys.readouterr().err
+
+
+def test_predict_finds_the_runtime_by_itself(exported, source, capsys):
+    answers = []
+    for model, more in ((exported, ["--threads", "1"]), (source, [])):
+        command = ["predict", "text-classification", "What a lovely day!", "--model", str(model), *more]
+        assert main(command) == 0
+        answers.append(json.loads(capsys.readouterr().out)["result"])
+    assert answers[0]["label"] == answers[1]["label"]
+    assert answers[0]["score"] == pytest.approx(answers[1]["score"], rel=1e-4)
 
 
 def test_fixed_sizes_take_any_batch_and_shorter_rows(fixed):
@@ -143,15 +179,15 @@ def test_a_checkpoint_of_nan_is_refused_by_name(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_places_that_are_taken_are_left(tmp_path, demo):
+def test_places_that_are_taken_are_left(tmp_path, exported):
     (tmp_path / "mine.txt").write_text("mine")
     for place, message in (
-        (tmp_path, "holds files already"), (tmp_path / "mine.txt", "got a file"), (demo, "pass --overwrite"),
+        (tmp_path, "holds files already"), (tmp_path / "mine.txt", "got a file"), (exported, "pass --overwrite"),
     ):  # fmt: skip
         with pytest.raises(CheckpointError, match=message):
             export(DEMO_MODEL, place, format="onnx")
     with pytest.raises(ExportError, match="is an export"):
-        export(demo, tmp_path / "out", format="onnx")
+        export(exported, tmp_path / "out", format="onnx")
 
 
 class TestProof:

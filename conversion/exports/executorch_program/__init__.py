@@ -1,0 +1,1 @@
+"""Runs exported ExecuTorch programs in ExecuTorch's Python runtime."""
