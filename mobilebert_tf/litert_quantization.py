@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from mobilebert_core.errors import ExportError
 from mobilebert_core.exports import ExportSpec
 from mobilebert_core.inputs import TEXT_INPUTS
 from mobilebert_core.quantization.histograms import Histogram
@@ -36,7 +37,11 @@ _ACTIVATION_BITS = {"int8-static": 8, "int8x16": 16}
 
 
 def quantized_file(plain: bytes, spec: ExportSpec) -> bytes:
-    """The file of the spec's precision, of the one in float32."""
+    """The file of the spec's precision, of the one in float32.
+
+    Raises:
+        ExportError: in fp16, for weights that do not fit.
+    """
     if spec.precision == "fp32":
         return plain
     from ai_edge_quantizer import quantizer
@@ -44,10 +49,15 @@ def quantized_file(plain: bytes, spec: ExportSpec) -> bytes:
     ranges = None
     if bits := _ACTIVATION_BITS.get(spec.precision):
         ranges = activation_ranges(plain, spec, bits)
-    with _quiet():
-        made = quantizer.Quantizer(bytearray(plain), _recipe(plain, spec.precision)).quantize(
-            ranges, enable_progress_bar=False, enable_progress_report=False
-        )
+    made = quantizer.Quantizer(bytearray(plain), _recipe(plain, spec.precision))
+    try:
+        with _quiet(), np.errstate(over="raise"):
+            made = made.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
+    except FloatingPointError:
+        raise ExportError(
+            f"export: {spec.precision}: weights are beyond {np.finfo(np.float16).max:.0f}, the largest number of "
+            "float16. Fold with 'half', as fold='auto' does, or choose fp32 or int8."
+        ) from None
     return bytes(made.quantized_model)
 
 

@@ -25,6 +25,7 @@ from mobilebert_core.exports import DYNAMIC, MLPERF_LENGTH, ExportSpec, size_of
 from mobilebert_core.files import TOKENIZER_FILES, sha256, write_text
 from mobilebert_core.heads import HEADS, Head
 from mobilebert_core.hub.resolve import resolve
+from mobilebert_core.inputs import TEXT_INPUTS
 from mobilebert_core.saves import current, saving
 from mobilebert_core.tasks.runner import Runner
 from mobilebert_core.text.tokenization_base import TokenizerBase
@@ -176,7 +177,7 @@ class _Job:
             self.say("fold")
             folding = self.row.framework.load("folding", "export")
             try:
-                model = folding.fold(model, basis)
+                model = folding.fold(model, basis, self._one_batch(spec) if basis == "half" else None)
                 if model.config.folding is None:
                     self.notes.append("not folded: layer norm depends on each token and is part of no weight")
                 basis = model.config.folding
@@ -186,6 +187,16 @@ class _Job:
                 self.notes.append(f"not folded: {e}")
                 basis = None
         return model, replace(spec, folding=basis)
+
+    def _one_batch(self, spec: ExportSpec) -> dict[str, np.ndarray]:
+        """The texts of calibration, or those of the proof, as one batch, from which powers of two are chosen."""
+        batches = spec.calibration or self.batches
+        length = max(batch[TEXT_INPUTS[0]].shape[-1] for batch in batches)
+
+        def filled(array: np.ndarray) -> np.ndarray:
+            return np.pad(array, [(0, 0)] * (array.ndim - 1) + [(0, length - array.shape[-1])])
+
+        return {name: np.concatenate([filled(batch[name]) for batch in batches]) for name in TEXT_INPUTS}
 
     def _check_finite(self) -> None:
         """Raises ExportError for a source that gives NaN, as one does whose states overflow; its weights are finite."""

@@ -107,7 +107,7 @@ EXPORT_FORMATS: dict[str, ExportFormat] = {
             "LiteRT (TensorFlow Lite), for phones, browsers and CPUs",
             {
                 "fp32": Precision("model.tflite"),
-                "fp16": Precision("model_fp16.tflite"),
+                "fp16": Precision("model_fp16.tflite", "half"),
                 "int8": Precision("model_int8.tflite", "block"),
             },
             tools=("ai_edge_quantizer",),

@@ -108,6 +108,17 @@ def test_the_file_of_mlperf_mobile_has_its_shape_its_names_and_their_order(tmp_p
         np.testing.assert_allclose(found[name], want[:, :20], atol=1e-5 * np.abs(want).max())
 
 
+def test_half_precision_holds_a_model_whose_states_do_not_fit(tmp_path):
+    """Weights that write states of 1e6 have no place in float16, but where each feature has a power of two."""
+    config = tiny_config(num_hidden_layers=1)
+    source = random_checkpoint(config, HEADS["TokenClassification"], tmp_path / "source", hidden_scale=1e6)
+    with pytest.raises(ExportError, match="fp16: weights are beyond 65504"):
+        export(source, tmp_path / "out", format="litert", precision="fp16", fold="none")
+    made = export(source, tmp_path / "out", format="litert", precision="fp16")
+    assert made.record.folding == "half"
+    assert made.record.proof["outputs"]["logits"]["deviation"] < 5e-2
+
+
 class TestProof:
     """Files of the real converter that compute something else."""
 
