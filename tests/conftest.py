@@ -3,6 +3,7 @@ and cannot be imported fails its tests."""
 
 from __future__ import annotations
 
+import gc
 import os
 import tempfile
 from collections.abc import Iterator
@@ -12,6 +13,9 @@ import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+# Models of a few numbers: threads would wait for each other longer than they compute, and most beside another worker.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test asks the real hub
 os.environ["HF_HOME"] = os.path.join(tempfile.gettempdir(), "mobilebert-tests")  # nor finds a user's token
 
@@ -22,6 +26,18 @@ from tests.hub_stand_in import HubStandIn
 from tests.tiny import tiny_config
 
 NAMED_BACKENDS = os.environ.get("MOBILEBERT_TEST_BACKENDS", "torch,keras").split(",")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The slow tests first: at the end of a run one process would wait for another."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays: the garbage collector need not look through the frameworks again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 @pytest.fixture(params=NAMED_BACKENDS)
