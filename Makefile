@@ -15,7 +15,7 @@ parity: $(VENV)/.installed
 	$(BIN)/mobilebert parity --dtype float64 float32
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest -q -n $(JOBS)
+	$(BIN)/python -m pytest -q -n $(JOBS) --dist loadgroup
 
 # The tools around PyTorch's models, in an environment of their own: they are large.
 INTEROP_VENV ?= .venv-interop

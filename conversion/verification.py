@@ -17,7 +17,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -141,8 +141,8 @@ def seeded_batch(config: MobileBertConfig, head: Head, size: int = 2, length: in
     return {**inputs, **labels_for(config, head, shape)}
 
 
-def _answer(request: dict[str, Any]) -> Report:
-    """What the process does: one model is in memory at a time."""
+def measure(request: dict[str, Any], next_request: Callable[[], dict[str, Any]]) -> Report:
+    """What the process does: one model is in memory at a time; the destination is asked for when the source has run."""
     head, config = HEADS[request["head"]], MobileBertConfig.from_dict(request["config"])
     batch = seeded_batch(config, head)
     options = {"dtype": request["dtype"]}
@@ -151,7 +151,7 @@ def _answer(request: dict[str, Any]) -> Report:
     first, second = request["frameworks"]
     source = Path(request["source"])
     reference = _traced(first, head, batch, source, config=config, allow_unknown=request["drop"], **options)
-    then = json.loads(sys.stdin.readline())
+    then = next_request()
     found = _traced(second, head, batch, Path(then["destination"]), **options)
     return compare_traces(reference, found, then["tolerance"])
 
@@ -167,7 +167,7 @@ def _main(frameworks: Sequence[str]) -> None:
     for framework in frameworks:
         FRAMEWORKS[framework].model_classes("parity")
     try:
-        answer = _answer(json.loads(sys.stdin.readline())).to_json()
+        answer = measure(json.loads(sys.stdin.readline()), lambda: json.loads(sys.stdin.readline())).to_json()
     except MobileBertError as e:
         answer = json.dumps({"error": str(e)})
     output.write(answer)

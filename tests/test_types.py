@@ -33,11 +33,13 @@ def run(arguments: list[str], folder: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def found_by_mypy(tmp_path_factory):
+def found_by_mypy(request, tmp_path_factory):
     """The lines with errors, by the name of the file, and what mypy says about them."""
     folder = tmp_path_factory.mktemp("mypy")
+    kept = getattr(request.config, "cache", None)  # not with `-p no:cacheprovider`
+    cache = kept.mkdir("mypy") if kept else folder / "cache"  # what it knows of the frameworks
     # As in an installed package, errors inside ours and in the frameworks are not the user's.
-    said = run(["mypy", "--strict", "--follow-imports=silent", "--cache-dir=cache", *map(str, FILES)], folder)
+    said = run(["mypy", "--strict", "--follow-imports=silent", f"--cache-dir={cache}", *map(str, FILES)], folder)
     lines: dict[str, list[int]] = {path.name: [] for path in FILES}
     for name, number in re.findall(r"^.*?(\w+\.py):(\d+): error", said, flags=re.M):
         lines[name].append(int(number))
@@ -45,6 +47,7 @@ def found_by_mypy(tmp_path_factory):
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("mypy")
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_mypy_sees_types_and_finds_the_mistakes_alone(found_by_mypy, path):
     lines, said = found_by_mypy

@@ -56,6 +56,9 @@ BRANCHES: dict[str, dict[str, Any]] = {
     "folded_no_bottleneck": {"folding": "all", "use_bottleneck": False, "pruned_heads": {0: [1]}},
 }
 
+# Those that differ in more than a function of single numbers: for what tokens are computed, and how weights are stored.
+STRUCTURES = [name for name, changes in BRANCHES.items() if changes.keys() != {"hidden_act"}]
+
 
 def tiny_config(**overrides: Any) -> MobileBertConfig:
     return MobileBertConfig(**{**TINY, **overrides})

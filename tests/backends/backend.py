@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from mobilebert_core.configuration.config import MobileBertConfig
+from tests.tiny import tiny_config
 
 
 class TorchBackend:
@@ -115,3 +116,13 @@ class KerasBackend:
 
 Backend = TorchBackend | KerasBackend
 BACKENDS = {"torch": TorchBackend, "keras": KerasBackend}
+BUILT: dict[tuple[str, str, str], Any] = {}
+
+
+def built(backend: Backend, head: str = "TokenClassification", **fields: Any) -> Any:
+    """A model of one small block, built once in a process, for tests that call it and change nothing."""
+    key = (backend.name, head, repr(fields))
+    if key not in BUILT:
+        small = {"num_hidden_layers": 1, "num_feedforward_networks": 1, "initializer_range": 0.3}
+        BUILT[key] = backend.build(head, tiny_config(**{**small, **fields}))
+    return BUILT[key]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mobilebert_core.errors import InputError
-from tests.tiny import tiny_config
+from tests.backends.backend import built
 
 LAST = 96  # the last word of 97
 IDS = np.array([[5, 7, LAST, 1, 3], [2, 4, 6, 8, 9]], np.int32)
@@ -14,18 +14,6 @@ SEGMENTS, PLACES = IDS % 3, np.array([[0, 1, 2, 3, 4], [4, 3, 2, 1, 0]], np.int3
 MASK = np.array([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]], np.int32)
 INTEGERS = ("int8", "int16", "int64", "uint8", "uint16", "uint64")
 NAN, INF = np.nan, np.inf
-
-
-BUILT = {}
-
-
-def built(backend, head="TokenClassification", **fields):
-    """A small model, built once for all tests here."""
-    key = (backend.name, head, repr(fields))
-    if key not in BUILT:
-        small = {"num_hidden_layers": 1, "num_feedforward_networks": 1, "initializer_range": 0.3}
-        BUILT[key] = backend.build(head, tiny_config(**{**small, **fields}))
-    return BUILT[key]
 
 
 @pytest.fixture

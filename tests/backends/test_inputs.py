@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mobilebert_core.errors import CheckpointError, CheckpointNotFoundError, ConfigError, InputError
+from tests.backends.backend import built
 from tests.tiny import tiny_batch, tiny_config
 
 IDS = np.ones((2, 5), np.int32)
@@ -13,7 +14,7 @@ IDS = np.ones((2, 5), np.int32)
 
 @pytest.fixture
 def model(backend):
-    return backend.build("TokenClassification", tiny_config(num_labels=4))
+    return built(backend, num_labels=4)
 
 
 @pytest.mark.parametrize(
@@ -63,25 +64,25 @@ def test_unknown_arguments_are_errors(backend, model):
 
 
 def test_choices_need_their_axis(backend):
-    model = backend.build("MultipleChoice", tiny_config())
+    model = built(backend, "MultipleChoice")
     with pytest.raises(InputError, match=r"input_ids must be .batch, choices, sequence."):
         backend.call(model, {"input_ids": IDS})
 
 
 def test_integer_labels_of_several_classes_are_explained(backend):
-    model = backend.build("SequenceClassification", tiny_config(num_labels=3))
+    model = built(backend, "SequenceClassification", num_labels=3)
     with pytest.raises(InputError, match=r"'multi_label_classification' takes floats \(2, 3\)"):
         backend.call(model, {"input_ids": IDS, "labels": np.ones((2, 3), np.int32)})
 
 
 def test_padding_invariance_needs_to_know_the_padding(backend):
-    model = backend.build("MaskedLM", tiny_config(padding_invariant=True))
+    model = built(backend, "MaskedLM", padding_invariant=True)
     with pytest.raises(InputError, match="padding_invariant needs a .batch, sequence. attention_mask"):
         backend.call(model, {"input_ids": IDS, "attention_mask": np.ones((2, 5, 5), np.int32)})
 
 
 def test_head_mask_after_pruning_is_refused(backend):
-    model = backend.build("MaskedLM", tiny_config(pruned_heads={0: [1]}))
+    model = built(backend, "MaskedLM", pruned_heads={0: [1]})
     with pytest.raises(InputError, match="head_mask cannot be used after pruning"):
         backend.call(model, {"input_ids": IDS, "head_mask": np.ones(4, np.float32)})
 
@@ -132,8 +133,8 @@ TEXTS = (["good", "bad"], ("good", "bad"), np.array(["good", "bad"]), np.array([
 
 @pytest.mark.parametrize("labels", TEXTS, ids=["list", "tuple", "array", "objects"])
 def test_labels_of_text_are_refused_with_the_way_to_numbers(backend, labels):
-    named = backend.build("SequenceClassification", tiny_config(label2id={"bad": 0, "good": 1}))
-    plain = backend.build("SequenceClassification", tiny_config(num_labels=4))
+    named = built(backend, "SequenceClassification", label2id={"bad": 0, "good": 1})
+    plain = built(backend, "SequenceClassification", num_labels=4)
     ids = backend.array(IDS)
     with pytest.raises(
         InputError,
@@ -152,6 +153,6 @@ def test_labels_of_text_are_refused_with_the_way_to_numbers(backend, labels):
     ("QuestionAnswering", "end_positions", "Pass the number of the right token"),
 ])  # fmt: skip
 def test_labels_of_text_of_other_heads(backend, head, label, hint):
-    model = backend.build(head, tiny_config())
+    model = built(backend, head)
     with pytest.raises(InputError, match=f"must be numbers, got text such as 'B-PER'. {hint}"):
         model(backend.array(IDS), **{label: [["B-PER", "O"], ["O", "O"]]})

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mobilebert_core.heads import HEADS
+from tests.backends.backend import built
 from tests.tiny import TINY, tiny_config
 
 # Of PreTrainedModel, TFPreTrainedModel and their mixins, without what only MobileBERT's own classes call.
@@ -49,14 +50,14 @@ LEFT_OUT = {
 
 @pytest.mark.parametrize("head", HEADS)
 def test_every_name_is_there_or_left_out(backend, head):
-    model = backend.build(head, tiny_config(num_hidden_layers=1))
+    model = built(backend, head)
     assert [name for name in (*BOTH, *ONE[backend.name]) if not hasattr(model, name)] == []
     assert [name for name in LEFT_OUT if hasattr(type(model), name)] == []
 
 
 @pytest.mark.parametrize("head", HEADS)
 def test_dummy_inputs_run(backend, head):
-    model = backend.build(head, tiny_config(num_hidden_layers=1))
+    model = built(backend, head)
     output = model(**model.dummy_inputs) if backend.name == "torch" else model(model.dummy_inputs)
     assert len(output.to_tuple()) >= 1
 

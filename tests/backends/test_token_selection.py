@@ -9,7 +9,7 @@ import pytest
 
 from mobilebert_core.errors import ConfigError, InputError
 from mobilebert_core.heads import HEADS
-from tests.tiny import BRANCHES, tiny_batch, tiny_config
+from tests.tiny import BRANCHES, STRUCTURES, tiny_batch, tiny_config
 
 WORDS = {"MaskedLM": "logits", "PreTraining": "prediction_logits"}
 NO_DROPOUT = {"attention_probs_dropout_prob": 0.0}
@@ -51,7 +51,7 @@ def both(backend, checkpoint, head, dtype="float64", **overrides):
 
 
 @pytest.mark.parametrize(
-    ("head", "branch"), [*(("MaskedLM", branch) for branch in BRANCHES), ("PreTraining", "released")]
+    ("head", "branch"), [*(("MaskedLM", branch) for branch in STRUCTURES), ("PreTraining", "released")]
 )
 def test_scores_loss_and_gradients_of_labelled_tokens(backend, checkpoint, head, branch):
     dense, sparse = both(backend, checkpoint, head, **BRANCHES[branch])
@@ -153,7 +153,7 @@ def test_the_field_is_saved_and_checked(backend, checkpoint, tmp_path):
 @pytest.mark.parametrize(
     ("head", "branch"),
     [
-        *(("SequenceClassification", branch) for branch in BRANCHES),
+        *(("SequenceClassification", branch) for branch in STRUCTURES),
         ("NextSentencePrediction", "pooler"),
         ("MultipleChoice", "released"),
     ],

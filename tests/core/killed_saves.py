@@ -30,13 +30,14 @@ from mobilebert_core.saves import SAVED, STAGE
 from tests.tiny import tiny_config
 
 CALLS = ("replace", "rename", "unlink", "remove", "link", "mkdir", "rmdir", "fsync")
+SHARD = 40_000  # bytes: a few shards, since every file more is calls more
 # What is saved over what: format and size of shards of the old one and of the new.
 CASES = {
     **{name: (name, None, name, None) for name in OUTPUT_FORMATS},
-    "shards": ("pytorch", 15000, "pytorch", 15000),
-    "h5-shards": ("tensorflow", 15000, "tensorflow", 15000),
-    "shards-over-file": ("pytorch", None, "pytorch", 15000),
-    "file-over-shards": ("pytorch", 15000, "pytorch", None),
+    "shards": ("pytorch", SHARD, "pytorch", SHARD),
+    "h5-shards": ("tensorflow", SHARD, "tensorflow", SHARD),
+    "shards-over-file": ("pytorch", None, "pytorch", SHARD),
+    "file-over-shards": ("pytorch", SHARD, "pytorch", None),
     "bin-over-safetensors": ("pytorch", None, "pytorch-bin", None),
     "safetensors-over-h5": ("tensorflow", None, "pytorch", None),
     "new": (None, None, "pytorch", None),
@@ -103,14 +104,16 @@ def calls_of(act: Callable[[], None], die_at: int | None) -> int | None:
 def outcomes(case: str, work: Path) -> dict[str, int]:
     """What is found after a kill at each call, and after the save that follows."""
     before, before_size, after, size = CASES[case]
-    place = work / "model"
+    place, old = work / "model", work.with_name("old")
     ending = OUTPUT_FORMATS[after].written.ending
+    if before:
+        save(old, OLD, before, before_size)
 
     def begin() -> None:
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir(parents=True)
         if before:
-            save(place, OLD, before, before_size)
+            shutil.copytree(old, place)
 
     def act() -> None:
         save(place, NEW, after, size)
@@ -122,8 +125,8 @@ def outcomes(case: str, work: Path) -> dict[str, int]:
     for number in range(total):
         begin()
         assert calls_of(act, number) is None
-        seen[found(place / f"m{ending}" if ending else place)] += 1
-        seen[found(place)] += 1
+        for path in {place, place / f"m{ending}" if ending else place}:
+            seen[found(path)] += 1
         act()
         left = [p.name for p in (*work.iterdir(), *place.iterdir()) if p.name.startswith((STAGE, SAVED))]
         seen["left"] += len(left)

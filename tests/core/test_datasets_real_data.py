@@ -14,7 +14,8 @@ from mobilebert_core.datasets.reading import splits
 from mobilebert_core.training.tasks import metrics
 from mobilebert_core.training.tasks.table import TRAINING_TASKS
 from tests.core.data_files import ENDINGS, QUESTIONS, TEXTS, WORDS
-from tests.core.test_datasets_scores import perfect, reference
+from tests.core.test_datasets_outputs import perfect
+from tests.core.test_datasets_scores import reference
 from tests.core.tokenizers import real_data
 
 

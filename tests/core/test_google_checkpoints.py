@@ -43,16 +43,17 @@ class Listed:
         raise AssertionError("nothing is to be read")
 
 
+def drawn(config, head, directory):
+    """Random weights of a model: under our names, and as TF1 stores them."""
+    file = open_checkpoint(random_checkpoint(config, HEADS[head], directory)).weights(config)
+    table = weight_table(config, HEADS[head])
+    ours = {weight.name: file.read(weight.full_name) for weight in table if weight.tied_to is None}
+    stored = [(weight, file.read(weight.full_name)) for weight in table if weight.tf1 is not None]
+    return ours, {weight.tf1: array.T if "tf1" in weight.transposed else array for weight, array in stored}
+
+
 def arrays_of(config, head="PreTraining", directory=None):
-    """Random weights of a model as TF1 stores them."""
-    source = open_checkpoint(random_checkpoint(config, HEADS[head], directory))
-    file = source.weights(config)
-    found = {}
-    for weight in weight_table(config, HEADS[head]):
-        if weight.tf1 is not None:
-            array = file.read(weight.full_name)
-            found[weight.tf1] = array.T if "tf1" in weight.transposed else array
-    return found
+    return drawn(config, head, directory)[1]
 
 
 @needs_facts
@@ -88,7 +89,7 @@ def test_a_published_architecture_needs_no_json(tmp_path):
                                     "six_ffn", "no_bottleneck", "no_trigram"])  # fmt: skip
 def test_every_layout_loads(backend, tmp_path, head, branch):
     config = tiny_config(**{"num_labels": 5, **BRANCHES[branch]} if head[0] == "S" else BRANCHES[branch])
-    arrays = arrays_of(config, head, tmp_path / "ours")
+    ours, arrays = drawn(config, head, tmp_path / "ours")
     extras = {
         "global_step": np.int64(7),
         "bert/encoder/layer_0/output/dense/kernel/adam_m": np.zeros((3, 2), np.float32),
@@ -101,11 +102,13 @@ def test_every_layout_loads(backend, tmp_path, head, branch):
     for field in ("model_type", "true_hidden_size", "id2label", "label2id", "layer_norm_eps", "tie_word_embeddings"):
         values.pop(field, None)
     (tmp_path / "theirs/uncased.json").write_text(json.dumps(values))
-    for path in (tmp_path / "theirs", tmp_path / "theirs/model.ckpt-7", tmp_path / "theirs/model.ckpt-7.index"):
-        found, expected = backend.load(head, path), backend.load(head, tmp_path / "ours")
-        assert found.config.num_labels == config.num_labels
-        ours, theirs = backend.parameters(expected), backend.parameters(found)
-        assert ours.keys() == theirs.keys() and all(np.array_equal(ours[n], theirs[n]) for n in ours)
+    found = backend.load(head, tmp_path / "theirs")
+    assert found.config.num_labels == config.num_labels
+    theirs = backend.parameters(found)
+    assert ours.keys() == theirs.keys() and all(np.array_equal(ours[n], theirs[n]) for n in ours)
+    for name in ("model.ckpt-7", "model.ckpt-7.index"):  # both are the checkpoint that the directory is
+        one, other = open_checkpoint(tmp_path / "theirs"), open_checkpoint(tmp_path / "theirs" / name)
+        assert one.file.path == other.file.path and one.config() == other.config()
 
 
 def test_every_extra_is_named_with_its_reason(tmp_path):

@@ -28,10 +28,20 @@ def recorded(name: str, kind: str) -> dict[str, np.ndarray]:
         return {n.removeprefix(f"{kind}."): arrays[n] for n in arrays if n.startswith(f"{kind}.")}
 
 
+LOADED = {}  # several cases are calls of one model
+
+
+def loaded(backend, head: str, path: Path, dtype: str, overrides: dict):
+    key = (backend.name, head, path, dtype, json.dumps(overrides, sort_keys=True))
+    if key not in LOADED:
+        LOADED[key] = backend.load(head, path, dtype=dtype, **overrides)
+    return LOADED[key]
+
+
 def computed(backend, name: str, dtype: str, checkpoints: Path = HERE / "checkpoints") -> dict[str, np.ndarray]:
     """Our outputs for a case, by field name; those of every layer have their number behind the name."""
     case = CASES[name]
-    model = backend.load(case["head"], checkpoints / case["checkpoint"], dtype=dtype, **case["overrides"])
+    model = loaded(backend, case["head"], checkpoints / case["checkpoint"], dtype, case["overrides"])
     batch = {n: a.astype(dtype) if a.dtype == np.float64 else a for n, a in recorded(name, "input").items()}
     found = {}
     for field, value in backend.call(model, batch, **case["options"]).items():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import importlib.util
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -17,65 +16,31 @@ import tensorflow as tf
 from mobilebert_core.errors import CheckpointError, ConfigError
 from mobilebert_tf import ResumeTraining
 from tests.keras_only.fitting import build, data, plain, weights_of
-
-SCRIPT = """
-import sys, time
-import keras, numpy as np
-from mobilebert_tf import ResumeTraining
-from tests.keras_only.fitting import build, data, plain, weights_of
-
-directory, kind, frequency, dropout, out, kill_at = sys.argv[1:]
-frequency = frequency if frequency == "epoch" else int(frequency)
-x, y = data("SequenceClassification", batch=24)
-model = build("SequenceClassification", hidden_dropout_prob=float(dropout), classifier_dropout=float(dropout))
-model.compile(keras.optimizers.AdamW(1e-3, global_clipnorm=1.0), metrics=["accuracy"])
-steps = 0
-
-class Killed(keras.callbacks.Callback):
-    def on_train_batch_end(self, batch, logs=None):
-        global steps
-        steps += 1
-        if steps == int(kill_at):
-            print("ready", flush=True)
-            time.sleep(600)
-
-backups = {"none": [], "ours": [ResumeTraining(directory, save_freq=frequency)]}
-if kind == "keras":
-    backups["keras"] = [keras.callbacks.BackupAndRestore(directory, save_freq=frequency)]
-history = model.fit(x, plain(y), batch_size=4, epochs=3, shuffle=False, verbose=0,
-                    callbacks=[*backups[kind], Killed()]).history
-np.savez(out, *weights_of(model), loss=history["loss"], steps=int(model.optimizer.iterations))
-"""
+from tests.keras_only.killed_fits import CASES
 
 
-def run(tmp_path, kind, frequency, dropout, name, kill_at=0):
-    """Runs the script; with `kill_at`, until that many batches were trained, then it is killed."""
-    out = tmp_path / f"{name}.npz"
-    arguments = [str(tmp_path / kind), kind, str(frequency), str(dropout), str(out), str(kill_at)]
-    process = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, *arguments], cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, text=True
-    )
-    if kill_at:
-        assert process.stdout.readline().strip() == "ready"
-        process.send_signal(signal.SIGKILL)
-    process.stdout.close()
-    assert process.wait() == (-signal.SIGKILL if kill_at else 0)
-    return None if kill_at else np.load(out)
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """The folder in which every case was run whole, killed and resumed."""
+    folder = tmp_path_factory.mktemp("killed")
+    command = [sys.executable, "-m", "tests.keras_only.killed_fits", str(folder)]
+    done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return folder
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kind", "frequency", "dropout"), [("ours", 2, 0.0), ("ours", 1, 0.2), ("keras", "epoch", 0)])
-def test_a_killed_run_goes_on_to_the_same_weights(tmp_path, kind, frequency, dropout):
+@pytest.mark.xdist_group("killed_fits")
+@pytest.mark.parametrize("case", CASES)
+def test_a_killed_run_goes_on_to_the_same_weights(runs, case):
     """6 batches an epoch, killed after the third or fourth of the second; with dropout too, which ours restores."""
-    whole = run(tmp_path, "none", frequency, dropout, "whole")
-    run(tmp_path, kind, frequency, dropout, "killed", kill_at=9 + frequency % 2 if frequency != "epoch" else 9)
-    resumed = run(tmp_path, kind, frequency, dropout, "resumed")
-    assert whole["steps"] == resumed["steps"] == 18
+    whole, resumed = np.load(runs / f"whole-{CASES[case][2]}.npz"), np.load(runs / f"resumed-{case}.npz")
+    assert whole["steps"] == resumed["steps"] == 18 and whole.files == resumed.files
     for key in whole.files:
         if key.startswith("arr"):
             assert np.array_equal(whole[key], resumed[key])
     np.testing.assert_allclose(whole["loss"][1:], resumed["loss"], rtol=1e-6)  # of the epochs that the second run ends
-    assert not (tmp_path / kind).exists()
+    assert not (runs / case).exists() and not (runs / "killed.npz").exists()
 
 
 class Interrupted(Exception):

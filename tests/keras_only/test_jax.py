@@ -1,4 +1,4 @@
-"""The Keras models on JAX: forward parity, fit and saving, in a process of its own."""
+"""The Keras models on JAX: forward parity, fit, saving and `sparse_prediction`, in a process of its own."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import keras, numpy as np
 from mobilebert_core.heads import HEADS
 from mobilebert_tf import MODEL_CLASSES
 from conversion.parity.deviation import compare
-from tests.tiny import tiny_batch
+from tests.tiny import tiny_batch, tiny_config
 import mobilebert_torch
 
 assert keras.backend.backend() == "jax"
@@ -38,6 +38,22 @@ assert np.array_equal(np.asarray(loaded(batch)[0]), np.asarray(model(batch)[0]))
 model.save_pretrained(path)
 again = MODEL_CLASSES[name].from_pretrained(path)
 assert np.array_equal(np.asarray(again(batch)[0]), np.asarray(model(batch)[0]))
+
+# On JAX every token is scored: shapes do not depend on labels there.
+name, losses = "PreTraining", []
+for sparse in (False, True):
+    keras.utils.set_random_seed(0)
+    config = tiny_config(num_hidden_layers=1, attention_probs_dropout_prob=0.0, sparse_prediction=sparse)
+    model = MODEL_CLASSES[name](config)
+    batch = tiny_batch(config, name, batch=8)
+    output = model(batch)
+    assert output[1].shape == (8, 11, 97)
+    labels = {n: batch.pop(n) for n in model.head.label_names}
+    model.compile(keras.optimizers.SGD(0.1), metrics=["accuracy"])
+    history = model.fit(batch, labels, epochs=2, verbose=0, batch_size=8).history
+    losses.append([float(output.loss), *history["loss"], model.evaluate(batch, labels, verbose=0)[0]])
+np.testing.assert_allclose(losses[1], losses[0], rtol=1e-5)
+assert losses[0][-1] < losses[0][0]
 print("done")
 """
 

@@ -1,11 +1,6 @@
-"""`fit` and `evaluate` with `sparse_prediction`: labels and weights in every form, precision, quantization, JAX."""
+"""`fit` and `evaluate` with `sparse_prediction`: labels and weights in every form, precision, quantization."""
 
 from __future__ import annotations
-
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -171,37 +166,3 @@ def test_the_output_matrix_is_not_joined():
         op.type for op in graph.get_operations() for out in op.outputs if (out.shape.num_elements() or 0) >= 3001 * 20
     }
     assert large == {"ReadVariableOp", "Transpose"}  # the transpose is folded into the product when the graph is run
-
-
-ON_JAX = """
-import keras, numpy as np
-from mobilebert_tf import MODEL_CLASSES
-from tests.tiny import tiny_batch, tiny_config
-
-assert keras.backend.backend() == "jax"
-name, losses = "PreTraining", []
-for sparse in (False, True):
-    keras.utils.set_random_seed(0)
-    config = tiny_config(num_hidden_layers=1, attention_probs_dropout_prob=0.0, sparse_prediction=sparse)
-    model = MODEL_CLASSES[name](config)
-    batch = tiny_batch(config, name, batch=8)
-    output = model(batch)
-    assert output[1].shape == (8, 11, 97)
-    labels = {n: batch.pop(n) for n in model.head.label_names}
-    model.compile(keras.optimizers.SGD(0.1), metrics=["accuracy"])
-    history = model.fit(batch, labels, epochs=2, verbose=0, batch_size=8).history
-    losses.append([float(output.loss), *history["loss"], model.evaluate(batch, labels, verbose=0)[0]])
-np.testing.assert_allclose(losses[1], losses[0], rtol=1e-5)
-assert losses[0][-1] < losses[0][0]
-print("done")
-"""
-
-
-@pytest.mark.jax
-@pytest.mark.slow
-def test_on_jax_every_token_is_scored():
-    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
-    done = subprocess.run(
-        [sys.executable, "-c", ON_JAX], capture_output=True, text=True, env=environment, cwd=Path(__file__).parents[2]
-    )
-    assert done.returncode == 0 and done.stdout.strip().endswith("done"), done.stderr[-3000:]

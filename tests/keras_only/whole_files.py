@@ -1,4 +1,4 @@
-"""Keras's own saves on a disk that is full, or killed, in a process of their own: `KIND DIRECTORY`."""
+"""Keras's own saves on a disk that is full, or killed, in a process of their own: `DIRECTORY`."""
 
 from __future__ import annotations
 
@@ -51,4 +51,4 @@ def outcomes(kind: str, place: Path) -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(outcomes(sys.argv[1], Path(sys.argv[2]))))
+    print(json.dumps({kind: outcomes(kind, Path(sys.argv[1]) / kind) for kind in (".keras", ".weights.h5")}))

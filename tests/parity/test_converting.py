@@ -19,10 +19,16 @@ from mobilebert_core.checkpoints.formats import OUTPUT_FORMATS
 from mobilebert_core.checkpoints.opening import open_checkpoint
 from mobilebert_core.errors import CheckpointError, ConfigError
 from mobilebert_core.heads import HEADS
+from tests.parity.verifying_here import VerifierHere
 from tests.tiny import BRANCHES
 
 WORDS = "mobilebert.embeddings.word_embeddings.weight"
 DECODER = "cls.predictions.decoder.weight"
+
+
+@pytest.fixture(autouse=True)
+def measured_here(monkeypatch):
+    monkeypatch.setattr("conversion.converting.Verifier", VerifierHere)
 
 
 def place(folder: Path, target: str) -> Path:
@@ -47,7 +53,7 @@ def edit(path: Path, change) -> None:
 @pytest.mark.parametrize("head", HEADS)
 def test_every_head_into_every_format(checkpoint, tmp_path, head, target):
     source = checkpoint(head)
-    measured = target == "tensorflow"  # each measurement starts a process; what is stored is compared for all
+    measured = target == "tensorflow"  # what is stored is compared for all
     done = convert(source, place(tmp_path, target), to=target, parity="same" if measured else "none")
     assert not done.dropped and (not measured or done.report.worst.deviation == 0)
     again = convert(done.destination, tmp_path / "again", parity="none")
@@ -255,16 +261,20 @@ def test_the_command(checkpoint, tmp_path, capsys):
 
 def test_converting_and_inspecting_load_no_framework(checkpoint, tmp_path):
     source = checkpoint("MaskedLM")
+    code = (
+        "import sys; from mobilebert.cli import main\n"
+        "loaded = lambda: [name for name in ('torch', 'tensorflow', 'keras', 'jax') if name in sys.modules]\n"
+    )
     for target in OUTPUT_FORMATS:
-        code = (
-            "import sys; from mobilebert.cli import main\n"
+        code += (
             f"code = main(['convert', {str(source)!r}, {str(place(tmp_path, target))!r}, '--to', {target!r}, "
             "'--parity', 'none'])\n"
             f"code += main(['inspect', {str(place(tmp_path, target))!r}])\n"
-            "print(code, *(m for m in ('torch', 'tensorflow', 'keras', 'jax') if m in sys.modules))"
+            f"print('end', {target!r}, code, *loaded())\n"
         )
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-        assert done.stdout.splitlines()[-1] == "0", (target, done.stdout)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    ends = [line for line in done.stdout.splitlines() if line.startswith("end ")]
+    assert ends == [f"end {target} 0" for target in OUTPUT_FORMATS], done.stdout
 
 
 @pytest.mark.parametrize("target", OUTPUT_FORMATS)

@@ -18,34 +18,9 @@ import pytest
 from mobilebert import pipelines
 from mobilebert.cli import main
 from mobilebert.commands.answer_tables import VIEWS, table
-from mobilebert_core import MobileBertTokenizerFast
 from mobilebert_core.tasks.table import TASKS
-from tests.core.test_tasks import VOCABULARY
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def model(checkpoint, tmp_path):
-    def write(task: str, **config):
-        path = checkpoint(TASKS[task].head, **config)
-        (tmp_path / "vocab.txt").write_text("".join(f"{token}\n" for token in VOCABULARY), encoding="utf-8")
-        MobileBertTokenizerFast(tmp_path / "vocab.txt").save_pretrained(path)
-        return str(path)
-
-    return write
-
-
-@pytest.fixture
-def predict(capsys):
-    """Runs the command in this process: exit code, records, what was said on stderr."""
-
-    def run(*arguments):
-        code = main(["predict", *map(str, arguments)])
-        captured = capsys.readouterr()
-        return code, [json.loads(line) for line in captured.out.splitlines()], captured.err
-
-    return run
 
 
 def test_texts_as_arguments(model, predict):

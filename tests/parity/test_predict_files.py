@@ -19,28 +19,6 @@ from mobilebert_core.datasets.examples import BadRows, ReadOptions
 from mobilebert_core.datasets.sources import Source
 from mobilebert_core.tasks.table import TASKS
 from tests.core.data_files import written
-from tests.core.test_tasks import VOCABULARY
-
-
-@pytest.fixture
-def model(checkpoint, tmp_path):
-    def write(task: str, **config):
-        path = checkpoint(TASKS[task].head, **config)
-        (tmp_path / "vocab.txt").write_text("".join(f"{token}\n" for token in VOCABULARY), encoding="utf-8")
-        MobileBertTokenizerFast(tmp_path / "vocab.txt").save_pretrained(path)
-        return str(path)
-
-    return write
-
-
-@pytest.fixture
-def predict(capsys):
-    def run(*arguments):
-        code = main(["predict", *map(str, arguments)])
-        captured = capsys.readouterr()
-        return code, [json.loads(line) for line in captured.out.splitlines()], captured.err
-
-    return run
 
 
 def rows_of(folder, task, name, content, passed=(), **options):

@@ -27,8 +27,11 @@ def curve(trainer_class, head, config, recipe, precision="float64", accumulate=1
     return np.array(losses), trainer
 
 
-@pytest.mark.parametrize("precision", TOLERANCE)
-@pytest.mark.parametrize("head", TRAINED)
+# In float64 the arithmetic of every head shows; in float32 rounding, of one loss and of two.
+@pytest.mark.parametrize(
+    ("head", "precision"),
+    [*((head, "float64") for head in TRAINED), ("SequenceClassification", "float32"), ("PreTraining", "float32")],
+)
 def test_equal_seeds_give_equal_curves(head, precision):
     config = tiny_config(**NO_DROPOUT)
     recipe = Recipe(learning_rate=3e-3, seed=7)
