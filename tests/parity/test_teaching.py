@@ -18,7 +18,7 @@ from mobilebert_core.datasets.examples import ReadOptions
 from mobilebert_core.heads import HEADS
 from mobilebert_core.training.soft_labels import TEACHER, SoftLabels
 from mobilebert_core.training.tasks.table import training_task_named
-from tests.parity.test_train_command import curve, here, train, write_task  # noqa: F401  (a fixture)
+from tests.parity.train_tasks import curve, train, write_task
 
 LABELS = {"text-classification": ["bad", "good"], "token-classification": ["B-X", "O"]}
 
@@ -45,7 +45,7 @@ def lesson(place, name, teacher, **options):
 
 
 @pytest.mark.parametrize("name", ["token-classification", "question-answering", "multiple-choice"])
-def test_the_scores_are_those_of_the_teacher(here, name):  # noqa: F811
+def test_the_scores_are_those_of_the_teacher(here, name):
     """In every batch, whatever its rows, and with the labels in the student's order."""
     head = training_task_named(name).head
     reordered = LABELS[name][::-1] if name in LABELS else None
@@ -65,7 +65,7 @@ def test_the_scores_are_those_of_the_teacher(here, name):  # noqa: F811
         assert np.abs(batch[TEACHER + task.logits][real] - scores[real]).max() < 1e-4 * np.abs(scores[real]).max()
 
 
-def test_a_bert_by_transformers_teaches(here):  # noqa: F811
+def test_a_bert_by_transformers_teaches(here):
     """With a vocabulary of its own; its labels have another order."""
     transformers, torch = pytest.importorskip("transformers"), pytest.importorskip("torch")
     place = here / "bert"
@@ -90,7 +90,7 @@ def test_a_bert_by_transformers_teaches(here):  # noqa: F811
 
 
 @pytest.mark.parametrize("backend", ["torch", pytest.param("keras", marks=pytest.mark.slow)])
-def test_a_student_learns_from_scores_alone(here, backend, capsys):  # noqa: F811
+def test_a_student_learns_from_scores_alone(here, backend, capsys):
     """Also from those of texts that have no labels."""
     teacher = random_teacher(here, "SequenceClassification", LABELS["text-classification"])
     (here / "more.txt").write_text("a lovely day\nnothing awful\n")
@@ -104,7 +104,7 @@ def test_a_student_learns_from_scores_alone(here, backend, capsys):  # noqa: F81
     assert settings["hard_share"] == 0 and settings["unlabelled"]["file"] == "more.txt"
 
 
-def test_teachers_that_are_refused(here, capsys):  # noqa: F811
+def test_teachers_that_are_refused(here, capsys):
     teacher = random_teacher(here, "SequenceClassification", ["up", "down"])
     assert train(here, "text-classification", "out", "--teacher", str(teacher)) == 2
     assert "with the labels of the data (bad, good), got up, down" in capsys.readouterr().err
@@ -121,7 +121,7 @@ def test_teachers_that_are_refused(here, capsys):  # noqa: F811
         main(["train", "fill-mask", "--teacher", "x"])
 
 
-def test_a_teacher_of_tokens_needs_the_students_words(here):  # noqa: F811
+def test_a_teacher_of_tokens_needs_the_students_words(here):
     teacher = random_teacher(here, "TokenClassification", ["B-X", "O"])
     lines = (teacher / "vocab.txt").read_text().splitlines()
     moved = [line for line in lines if line not in ("awful", "lovely")] + ["[unused1]", "[unused2]"]
