@@ -65,6 +65,7 @@ class Training:
         changes: fields of the recipe, in place of its own; the learning rate may be "sweep", which tries several.
         fields: of the configuration, in place of the model's.
         options: of the task, such as `doc_stride`.
+        quantize: "int8" rounds inputs and matrices of dense layers in training as static int8 does.
         tune_thresholds: for several labels: find on the dev rows the threshold of each label whose F1 is best, and
             move the classifier's bias so that it lies at 0, a probability of 0.5.
         teaching: a teacher whose scores are learned beside the labels.
@@ -85,6 +86,7 @@ class Training:
     options: Mapping[str, Any] = field(default_factory=dict)
     max_length: int | None = None
     precision: str = "float32"
+    quantize: str | None = None
     device: str | None = None
     compile: bool = False
     tune_thresholds: bool = False
@@ -294,7 +296,12 @@ class Training:
         saved: Path | None,
     ) -> TrainerBase:
         trainer_class = backend.trainer("train")
-        common = {"precision": self.precision, "device": self.device, "compile": self.compile}
+        common = {
+            "precision": self.precision,
+            "device": self.device,
+            "compile": self.compile,
+            "quantize": self.quantize,
+        }
         if kind.classifies:
             fields.setdefault("classifier_dropout", recipe.classifier_dropout)
         if saved is not None:
@@ -341,6 +348,7 @@ class Training:
             DIGESTS: {"model": self._model_digests(), "tokenizer": tokenizer_digests(self._tokenizer_place())},
             "backend": self.backend,
             "precision": self.precision,
+            **({} if self.quantize is None else {"quantize": self.quantize}),
             "data": {name: {"file": path.name, "sha256": sha256(path)} for name, path in places.items()},
             "read": dataclasses.asdict(self.read),
             **choice.settings(),

@@ -6,7 +6,7 @@ B batch, S sequence, C choices. Every input is int32, every output float32, what
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -43,6 +43,7 @@ class ExportSpec:
         folding: basis in which the model is folded, or None; see `mobilebert_core.folding`.
         mask_value: what is added to the scores of tokens that are not seen; None for the lowest number, as in training.
         calibration: batches of model inputs, (B, S) int32 by our names, from which ranges are taken.
+        ranges: of the inputs of dense layers by place, left by quantization-aware training; in place of calibration.
         mlperf: names and order of inputs and outputs as in MLPerf Mobile.
         pooler: False for a bare model without a pooler.
         with_states: also returns the hidden states, which tell where a deviation begins.
@@ -56,6 +57,7 @@ class ExportSpec:
     folding: str | None = None
     mask_value: float | None = None
     calibration: tuple[Inputs, ...] = ()
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     mlperf: bool = False
     pooler: bool = True
     with_states: bool = False
@@ -76,7 +78,7 @@ class ExportSpec:
             )
         if self.precision not in PRECISIONS:
             raise ExportError(f"export: precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}.")
-        if self.precision in CALIBRATED and not self.calibration:
+        if self.precision in CALIBRATED and not (self.calibration or self.ranges):
             raise ExportError(
                 f"export: {self.precision} takes the ranges of activations from texts. Pass a file: --calibrate FILE."
             )

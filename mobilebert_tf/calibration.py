@@ -25,6 +25,12 @@ def dense_layers(model: TFMobileBertPreTrainedModel) -> dict[str, Any]:
     return {place: model._layer_of(weight) for place, weight in dense_places(model.weight_table()).items()}
 
 
+def dense_matrices(model: TFMobileBertPreTrainedModel) -> dict[str, np.ndarray]:
+    """The matrices of the dense layers by their full names, (out, in) in float32."""
+    places = dense_places(model.weight_table())
+    return {place: array_to_write(model, weight).astype(np.float32) for place, weight in places.items()}
+
+
 def calibrate(model: TFMobileBertPreTrainedModel, batches: Iterable[Mapping[str, np.ndarray]]) -> Calibration:
     """What the model's dense layers and scores take for values on batches of inputs by name, (B, S) each.
 
@@ -56,6 +62,14 @@ def calibrate(model: TFMobileBertPreTrainedModel, batches: Iterable[Mapping[str,
     return observer.calibration
 
 
+def copy_of(model: Model) -> Model:
+    """A model of its own with the same weights, not compiled."""
+    options = {"add_pooling_layer": model.mobilebert.pooler is not None} if model.head.bare else {}
+    new = type(model)(model.config.copy(), initializer="zeros", dtype=model.dtype_policy, **options)
+    new.set_weights(model.get_weights())
+    return new
+
+
 def migrate(model: Model, calibration: Calibration, strength: float = STRENGTH) -> Model:
     """A copy of a model folded by "block", with the same outputs, whose scales are made even for integers.
 
@@ -71,9 +85,7 @@ def migrate(model: Model, calibration: Calibration, strength: float = STRENGTH) 
         return array_to_write(model, weights[full_name])
 
     arrays = migrated(model.config, read, calibration, strength)
-    options = {"add_pooling_layer": model.mobilebert.pooler is not None} if model.head.bare else {}
-    new = type(model)(model.config, initializer="zeros", dtype=model.dtype_policy, **options)
-    new.set_weights(model.get_weights())
+    new = copy_of(model)
     for full_name, array in arrays.items():
         weight = weights[full_name]
         new.variable_of(weight).assign(array.T if "keras" in weight.transposed else array)

@@ -15,10 +15,12 @@ import numpy as np
 
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.errors import BackendMissingError, InputError
+from mobilebert_core.quantization.training import check_quantize
 from mobilebert_core.training.recipe import Recipe
 from mobilebert_core.training.state import AGE, EXTRA, FIRST, GENERATOR, SECOND, STEPS
 from mobilebert_core.training.trainer import Objective, TrainerBase
 
+from .fake_quantization import FakeQuantization
 from .graphs import RecordedGraphs
 from .heads import MODEL_CLASSES
 from .inference import Runner
@@ -43,7 +45,7 @@ class Trainer(TrainerBase):
 
     Raises:
         BackendMissingError: when Keras does not run on TensorFlow.
-        ConfigError: for a model with quantized layers.
+        ConfigError: for a model with quantized layers, or a `quantize` that does not fit.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class Trainer(TrainerBase):
         compile: bool = False,
         objective: Objective | None = None,
         newly_initialized: Sequence[str] = (),
+        quantize: str | None = None,
     ) -> None:
         if keras.backend.backend() != "tensorflow":
             raise BackendMissingError(
@@ -64,6 +67,7 @@ class Trainer(TrainerBase):
             )
         if device is not None:
             raise InputError(f"Trainer: device is for PyTorch; Keras places its models itself, got {device!r}.")
+        check_quantize(quantize, precision, model.config)
         refuse_quantized("Trainer", model, "integers do not train")
         self.model = model
         self.config = model.config
@@ -73,6 +77,7 @@ class Trainer(TrainerBase):
         self.steps = 0
         self.terms: dict[str, float] = {}
         self._weights = {w.name: w for w in model.weight_table() if w.tied_to is None}
+        self.quantization = None if quantize is None else FakeQuantization(model)
         self._extra: dict[str, Any] = {}
         self._factors: dict[str, float] | None = None
         self._begun: dict[str, int] = {}
@@ -154,11 +159,12 @@ class Trainer(TrainerBase):
             found[f"{GENERATOR}scale"] = np.array(
                 [float(self.scaler.dynamic_scale.value), float(self.scaler.step_counter.value)]
             )
-        return found
+        return found | self.range_state()
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """Goes on from what `state` returned; random numbers only if they were this framework's."""
         self.steps = int(state[STEPS][0])
+        self.restore_ranges(state)
         if self._factors is not None:
             ages = {name: int(state.get(AGE + name, state[STEPS])[0]) for name, _ in self._trained()}
             self._begun = {name: self.steps - age for name, age in ages.items()}
@@ -225,7 +231,7 @@ class Trainer(TrainerBase):
         import tensorflow as tf
 
         variables = [v.value for v in self._variables()]
-        with tf.GradientTape(watch_accessed_variables=self._factors is None) as tape:
+        with tf.GradientTape(watch_accessed_variables=self._factors is None) as tape, self.moving_ranges():
             tape.watch(variables)
             result = self.objective(self.model, batch)
             parts = result if isinstance(result, dict) else {}

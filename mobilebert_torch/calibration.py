@@ -27,6 +27,11 @@ def dense_layers(model: MobileBertPreTrainedModel) -> dict[str, Any]:
     return {place: model.get_submodule(weight.name.removesuffix(".weight")) for place, weight in places.items()}
 
 
+def dense_matrices(model: MobileBertPreTrainedModel) -> dict[str, np.ndarray]:
+    """The matrices of the dense layers by their full names, (out, in) in float32."""
+    return {place: layer.weight.detach().float().cpu().numpy() for place, layer in dense_layers(model).items()}
+
+
 def calibrate(model: MobileBertPreTrainedModel, batches: Iterable[Mapping[str, np.ndarray]]) -> Calibration:
     """What the model's dense layers and scores take for values on batches of inputs by name, (B, S) each.
 
@@ -55,6 +60,11 @@ def calibrate(model: MobileBertPreTrainedModel, batches: Iterable[Mapping[str, n
     return observer.calibration
 
 
+def copy_of(model: Model) -> Model:
+    """A model of its own with the same weights."""
+    return copy.deepcopy(model)
+
+
 def migrate(model: Model, calibration: Calibration, strength: float = STRENGTH) -> Model:
     """A copy of a model folded by "block", with the same outputs, whose scales are made even for integers.
 
@@ -67,7 +77,7 @@ def migrate(model: Model, calibration: Calibration, strength: float = STRENGTH) 
     names = {w.full_name: w.name for w in model.weight_table() if w.tied_to is None}
     state = model.state_dict()
     arrays = migrated(model.config, lambda name: state[names[name]].double().cpu().numpy(), calibration, strength)
-    new = copy.deepcopy(model)
+    new = copy_of(model)
     with torch.no_grad():
         for full_name, array in arrays.items():
             new.get_parameter(names[full_name]).copy_(torch.as_tensor(array))

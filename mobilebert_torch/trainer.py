@@ -15,10 +15,12 @@ import torch
 from torch import Tensor
 
 from mobilebert_core.configuration.config import MobileBertConfig
+from mobilebert_core.quantization.training import check_quantize
 from mobilebert_core.training.recipe import Recipe
 from mobilebert_core.training.state import AGE, EXTRA, FIRST, GENERATOR, SECOND, STEPS
 from mobilebert_core.training.trainer import Objective, TrainerBase
 
+from .fake_quantization import FakeQuantization
 from .heads import MODEL_CLASSES
 from .inference import Runner, device_of
 from .lamb import Lamb
@@ -47,7 +49,9 @@ class Trainer(TrainerBase):
         compile: bool = False,
         objective: Objective | None = None,
         newly_initialized: Sequence[str] = (),
+        quantize: str | None = None,
     ) -> None:
+        check_quantize(quantize, precision, model.config)
         device = device_of(device)
         self.model = model.to(device)
         self.config = model.config
@@ -64,6 +68,7 @@ class Trainer(TrainerBase):
         self._begun: dict[str, int] = {}
         self._extra: dict[str, torch.nn.Parameter] = {}
         self.optimizer = self._make_optimizer()
+        self.quantization = None if quantize is None else FakeQuantization(self.model)
         self._forward = torch.compile(self.model) if compile else self.model
         self._runner = Runner(self.model, device)
         with torch.random.fork_rng(devices=self._cuda()):
@@ -86,7 +91,7 @@ class Trainer(TrainerBase):
         """One update from the mean gradient of batches that hold labels; returns the mean loss."""
         self.model.train()
         loss, terms = torch.zeros((), device=self.device), dict[str, Tensor]()
-        with self._own_random_numbers():
+        with self._own_random_numbers(), self.moving_ranges():
             for batch in batches:
                 with self._autocast():
                     result = self.objective(self._forward, self._tensors(batch))
@@ -157,11 +162,12 @@ class Trainer(TrainerBase):
             found[f"{GENERATOR}torch.{place}"] = value.numpy()
         if scale := self.scaler.state_dict():
             found[f"{GENERATOR}scale"] = np.array([scale["scale"], scale["_growth_tracker"]])
-        return found
+        return found | self.range_state()
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """Goes on from what `state` returned; random numbers only if they were this framework's."""
         self.steps = int(state[STEPS][0])
+        self.restore_ranges(state)
         ages = {name: int(state.get(AGE + name, state[STEPS])[0]) for name, _ in self._trained()}
         self._begun = {name: self.steps - age for name, age in ages.items()}
         self.optimizer = self._make_optimizer()

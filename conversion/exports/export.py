@@ -26,6 +26,7 @@ from mobilebert_core.files import TOKENIZER_FILES, sha256, write_text
 from mobilebert_core.heads import HEADS, Head
 from mobilebert_core.hub.resolve import resolve
 from mobilebert_core.inputs import TEXT_INPUTS
+from mobilebert_core.quantization.training import ranges_in
 from mobilebert_core.saves import current, saving
 from mobilebert_core.tasks.runner import Runner
 from mobilebert_core.text.tokenization_base import TokenizerBase
@@ -99,7 +100,8 @@ def export(
         precision: one of PRECISIONS.
         head: key of HEADS; by default the one the checkpoint was saved from.
         length, batch: a number, or "dynamic" (default).
-        calibrate: a file of texts like those of use, from which ranges of activations are taken.
+        calibrate: a file of texts like those of use, from which ranges of activations are taken. A model trained with
+            `quantize` has learned its own, which are taken without a file.
         evaluate: a file of labelled examples, on which source and export are scored.
         fold: basis in which norms are folded into the weights; "auto" takes the best of format and precision.
         mlperf: the file that MLPerf Mobile's app runs: 1 x 384, its names of inputs, end and start scores.
@@ -125,7 +127,12 @@ def export(
     batches = () if calibrate is None else calibration_batches(
         Path(calibrate), opened.tokenizer, opened.config, opened.head, limit
     )  # fmt: skip
-    spec = replace(spec, precision=precision, calibration=batches)
+    spec = replace(
+        spec,
+        precision=precision,
+        calibration=batches,
+        ranges={} if batches else _learned(row, precision, opened.config),
+    )
     task_file = (
         None if evaluate is None else TaskFile(Path(evaluate), opened.tokenizer, opened.config, opened.head, limit)
     )
@@ -152,6 +159,7 @@ class _Job:
         say("run the source")
         self.expected = run_all(self.reference, self.batches)
         self._check_finite()
+        self.with_own_states: Any = None
         self.model, self.spec = self._prepared(spec, fold)
         say("write")
         self.file = row.precision(spec.precision).file
@@ -172,7 +180,8 @@ class _Job:
     def _prepared(self, spec: ExportSpec, fold: str) -> tuple[Any, ExportSpec]:
         """The model as it is written, and the facts of it."""
         model = self.reference.model
-        basis = self.row.precision(spec.precision).folding if fold == "auto" else None if fold == "none" else fold
+        usual = None if spec.ranges else self.row.precision(spec.precision).folding  # they are of the unfolded model
+        basis = usual if fold == "auto" else None if fold == "none" else fold
         if basis is not None:
             self.say("fold")
             folding = self.row.framework.load("folding", "export")
@@ -186,7 +195,25 @@ class _Job:
                     raise
                 self.notes.append(f"not folded: {e}")
                 basis = None
-        return model, replace(spec, folding=basis)
+        spec = replace(spec, folding=basis)
+        return (
+            self._calibrated(model, spec) if spec.precision.startswith("int8") and spec.calibration else (model, spec)
+        )
+
+    def _calibrated(self, model: Any, spec: ExportSpec) -> tuple[Any, ExportSpec]:
+        """The model with a mask value of the size of its scores, and scales that suit integers where its basis allows.
+
+        The scales change the states between its blocks, so a copy with those of the source is kept.
+        """
+        self.say("calibrate")
+        tools = self.row.framework.load("calibration", "export")
+        seen = tools.calibrate(self.reference.model if spec.folding == "all" else model, spec.calibration)
+        spec = replace(spec, mask_value=seen.mask_constant)
+        self.with_own_states = tools.copy_of(model)
+        model = tools.migrate(model, seen) if spec.folding == "block" else tools.copy_of(model)
+        for each in (model, self.with_own_states):
+            each.config.mask_value = spec.mask_value
+        return model, spec
 
     def _one_batch(self, spec: ExportSpec) -> dict[str, np.ndarray]:
         """The texts of calibration, or those of the proof, as one batch, from which powers of two are chosen."""
@@ -213,6 +240,11 @@ class _Job:
         directory.mkdir(parents=True, exist_ok=True)
         try:
             self.writer(self.model, spec, directory / self.file)
+            if rewriter := self.row.precision(spec.precision).rewriter:
+                tools = self.row.framework.load("calibration", "export")
+                self.row.runtime.require(rewriter, "export").rewrite(
+                    directory / self.file, spec, lambda: tools.dense_matrices(self.model)
+                )
         except MobileBertError:
             raise
         except Exception as e:  # whatever a converter raises
@@ -249,6 +281,7 @@ class _Job:
 
     def _runner_with_states(self, directory: Path) -> Runner:
         """The same file, written again with its hidden states among the outputs."""
+        self.model = self.with_own_states or self.model
         self._write(replace(self.spec, with_states=True), directory)
         runner: Runner = self.row.runtime.runner("export").from_pretrained(self.opened.head.name, directory)
         return runner
@@ -284,6 +317,11 @@ class _Job:
         record = replace(record, sha256=digests)
         record.write(self.stage)
         return record
+
+
+def _learned(row: ExportFormat, precision: str, config: MobileBertConfig) -> dict[str, tuple[float, float]]:
+    """The ranges that a quantization-aware training left, where the format can take them."""
+    return (ranges_in(config) or {}) if row.name == "onnx" and precision == "int8-static" else {}
 
 
 def _opened(source: str | Path, head: str | None) -> _Source:

@@ -21,10 +21,14 @@ Writer = Callable[[Any, ExportSpec, Path], None]
 
 @dataclass(frozen=True)
 class Precision:
-    """One precision of a format: the file's name in the directory, and the basis in which `fold="auto"` folds."""
+    """One precision of a format: the file's name in the directory, and the basis in which `fold="auto"` folds.
+
+    `rewriter` is a module of this package whose `rewrite(path, spec, matrices)` replaces the written file, if one does.
+    """
 
     file: str
     folding: str | None = None
+    rewriter: str | None = None
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,8 @@ class ExportFormat:
         return self.precisions[name]
 
 
+_ONNX_INTEGERS = "conversion.onnx_integers.files"
+
 EXPORT_FORMATS: dict[str, ExportFormat] = {
     row.name: row
     for row in (
@@ -90,7 +96,12 @@ EXPORT_FORMATS: dict[str, ExportFormat] = {
             "torch",
             "write_onnx",
             "ONNX, in the layout of transformers.js; runs in ONNX Runtime and OpenVINO",
-            {"fp32": Precision("onnx/model.onnx", "all")},
+            {
+                "fp32": Precision("onnx/model.onnx", "all"),
+                "int8": Precision("onnx/model_quantized.onnx", "block", _ONNX_INTEGERS),
+                "int8-static": Precision("onnx/model_int8.onnx", "block", _ONNX_INTEGERS),
+                "int8x16": Precision("onnx/model_int8x16.onnx", "block", _ONNX_INTEGERS),
+            },
             tools=("onnx", "onnxscript"),
         ),
         ExportFormat(

@@ -47,7 +47,7 @@ def quantized(
         bits: of activations, 8 or 16; weights have 8.
         method: how ranges of 8 bits are chosen; see `mobilebert_core.quantization.histograms`.
         learned: ranges that a training simulated, by `weight_key` of the dense layer that reads the activation. These
-            are taken as they are, and attention, which the training did not simulate, stays in floats.
+            are taken as they are; attention and layers without one, which the training did not simulate, stay floats.
 
     Raises:
         ConfigError: when neither batches nor learned ranges say what an activation takes for values.
@@ -57,6 +57,8 @@ def quantized(
     simplify_scores(graph)
     join_readers(graph)
     dense = integer_products(graph)
+    if learned is not None:
+        dense = [product for product in dense if product.x in ranges]
     attention = [] if learned is not None else _attention_products(graph, dense)
     wanted = dict.fromkeys([*(p.x for p in dense), *(name for node in attention for name in node.input)])
     missing = [name for name in wanted if name not in ranges]

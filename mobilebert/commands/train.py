@@ -10,6 +10,7 @@ from typing import Any
 from conversion.backends import FRAMEWORKS
 from mobilebert_core.configuration.presets import PRESETS
 from mobilebert_core.errors import ConfigError
+from mobilebert_core.quantization.training import QUANTIZATIONS
 from mobilebert_core.training.defaults import SWEEP
 from mobilebert_core.training.soft_labels import SoftLabels
 from mobilebert_core.training.state import PRECISIONS
@@ -121,6 +122,9 @@ def _add_recipe(parser: argparse.ArgumentParser, task: type[TrainingTask]) -> No
     group.add_argument("--set", nargs="+", action="extend", default=[], metavar="FIELD=VALUE", dest="fields",
                        help="fields of the configuration, such as attention_probs_dropout_prob=0")  # fmt: skip
     group.add_argument("--precision", choices=PRECISIONS, default="float32", help="default float32")
+    group.add_argument("--quantize", choices=QUANTIZATIONS,
+                       help="train with the rounding of static int8, which `mobilebert export --precision int8-static` "
+                       "then writes")  # fmt: skip
     group.add_argument("--device", help="where PyTorch computes, such as cpu or cuda:1 (default: the GPU, if any)")
     group.add_argument("--compile", action="store_true", help="compile the step (torch.compile, or XLA in Keras)")
     group.add_argument("--save-every", type=int, default=500, metavar="N", help="steps between states to resume from")
@@ -178,6 +182,7 @@ def run_train(options: argparse.Namespace) -> int:
         options={n.removeprefix("option_"): v for n, v in vars(options).items() if n.startswith("option_")},
         max_length=options.max_length,
         precision=options.precision,
+        quantize=options.quantize,
         device=options.device,
         compile=options.compile,
         tune_thresholds=getattr(options, "tune_thresholds", False),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,6 +13,7 @@ import numpy as np
 from ..checkpoints.formats import OUTPUT_FORMATS
 from ..checkpoints.targets import ModelToWrite
 from ..configuration.config import MobileBertConfig
+from ..quantization.training import RANGE, with_ranges
 from .initialization import initial_arrays, newly_initialized_names
 from .recipe import Recipe
 from .state import check_precision
@@ -30,6 +32,7 @@ class TrainerBase(ABC):
         newly_initialized: names of the weights that no checkpoint had.
         objective: what is minimized; it may be replaced before the first step.
         terms: what the objective returned by name at the last step, the mean of its batches.
+        quantization: what rounds the model while it trains, or None; its ranges are saved in config.json.
     """
 
     model: Any
@@ -37,6 +40,7 @@ class TrainerBase(ABC):
     newly_initialized: Sequence[str]
     terms: dict[str, float]
     objective: Objective
+    quantization: Any  # the backend's FakeQuantization, or None
 
     @classmethod
     def start(
@@ -50,6 +54,7 @@ class TrainerBase(ABC):
         device: Any = None,
         compile: bool = False,
         objective: Objective | None = None,
+        quantize: str | None = None,
         **fields: Any,
     ) -> Self:
         """A trainer of a checkpoint, or without a source of a new model under `config`.
@@ -59,6 +64,7 @@ class TrainerBase(ABC):
 
         Args:
             objective: model and batch -> the scalar that is minimized; default the model's own loss.
+            quantize: "int8" trains with the rounding of static int8; see `mobilebert_core.quantization.training`.
 
         Raises:
             CheckpointError, ConfigError: as `from_pretrained`.
@@ -78,6 +84,7 @@ class TrainerBase(ABC):
             compile=compile,
             objective=objective,
             newly_initialized=names,
+            quantize=quantize,
         )
         missing = set(names)
         weights = (weight for weight in model.weight_table() if weight.name in missing)
@@ -105,8 +112,28 @@ class TrainerBase(ABC):
             return replaced[name] if name in replaced else self.array(name)
 
         dtype = self.array(next(iter(names.values()))).dtype.name
-        model = ModelToWrite(config or self.config, self.model.head, dtype, array)
+        config = config or self.config
+        if self.quantization is not None:
+            config = with_ranges(config, self.quantization.ranges())
+        model = ModelToWrite(config, self.model.head, dtype, array)
         OUTPUT_FORMATS["pytorch"].written.write(directory, model, None)
+
+    # ------------------------------------------------------------------------------------------- ranges
+
+    def moving_ranges(self) -> AbstractContextManager[None]:
+        """Inside it the ranges of a quantization move with the batches."""
+        return nullcontext() if self.quantization is None else self.quantization.moving()
+
+    def range_state(self) -> dict[str, np.ndarray]:
+        """The ranges of a quantization, for `state`."""
+        ranges = {} if self.quantization is None else self.quantization.ranges()
+        return {RANGE + place: array for place, array in ranges.items()}
+
+    def restore_ranges(self, state: Mapping[str, np.ndarray]) -> None:
+        """Takes the ranges up again from what `state` returned."""
+        if self.quantization is not None:
+            places = {name.removeprefix(RANGE): array for name, array in state.items() if name.startswith(RANGE)}
+            self.quantization.assign(places)
 
     # ------------------------------------------------------------------------------------- of each backend
 

@@ -19,6 +19,7 @@ TWINS = (
     "layers", "modeling", "heads", "losses", "inputs", "outputs", "pretrained", "resizing", "inference", "trainer",
     "transformers_surface", "auto", "calibration", "knowledge_transfer",
     "task_distillation",
+    "fake_quantization",
 )  # fmt: skip
 
 
