@@ -120,6 +120,8 @@ EXPORT_FORMATS: dict[str, ExportFormat] = {
                 "fp32": Precision("model.tflite"),
                 "fp16": Precision("model_fp16.tflite", "half"),
                 "int8": Precision("model_int8.tflite", "block"),
+                "int8-static": Precision("model_int8_static.tflite", "block"),
+                "int8x16": Precision("model_int8x16.tflite", "block"),
             },
             tools=("ai_edge_quantizer",),
         ),

@@ -13,11 +13,13 @@ import pytest
 import tensorflow as tf
 from ai_edge_litert import interpreter
 
+import mobilebert
 import mobilebert_tf.export
 from conversion.exports.export import export
 from conversion.exports.formats import EXPORT_FORMATS
 from conversion.exports.record import ExportRecord
 from conversion.parity.sample import random_checkpoint
+from mobilebert_core.demo_model import DEMO_MODEL
 from mobilebert_core.errors import CheckpointError, ExportError, InputError
 from mobilebert_core.exports import ExportSpec
 from mobilebert_core.heads import HEADS
@@ -27,6 +29,8 @@ from mobilebert_tf.export import recorded, write_litert, write_saved_model
 from mobilebert_tf.litert_files import finished_file
 from tests.tiny import tiny_batch, tiny_config
 
+STARTS = ("I love", "Why did you write", "Nobody cares about", "Thank you for")
+RESTS = ("this!", "the second one?", "any of it, and I am sad.", "what we saw on the way home :)")
 SHAPES = ((3, 11), (1, 5), (2, 37))  # batch and length
 OFTEN = ("Model", "PreTraining", "MultipleChoice")  # a bare model, two outputs of several ranks, choices
 
@@ -106,6 +110,18 @@ def test_the_file_of_mlperf_mobile_has_its_shape_its_names_and_their_order(tmp_p
     for name in ("start_logits", "end_logits"):
         want = expected[name].numpy()
         np.testing.assert_allclose(found[name], want[:, :20], atol=1e-5 * np.abs(want).max())
+
+
+def test_static_int8_goes_from_a_checkpoint_to_answers(tmp_path):
+    texts = tmp_path / "texts.csv"
+    texts.write_text("\n".join(["text", *(f'"{start} {rest}"' for start in STARTS for rest in RESTS)]))
+    made = export(DEMO_MODEL, tmp_path / "out", format="litert", precision="int8-static", calibrate=texts)
+    assert made.record.folding == "block" and -1000 < made.record.mask_value < -20
+    assert made.files["model_int8_static.tflite"] < 2_500_000
+    one, other = (mobilebert.pipeline("text-classification", path) for path in (DEMO_MODEL, made.directory))
+    sentences = [f"{start} it all." for start in STARTS]
+    for wanted, got in zip(one(sentences, top_k=3), other(sentences, top_k=3), strict=True):
+        assert wanted[0]["label"] == got[0]["label"] and abs(wanted[0]["score"] - got[0]["score"]) < 0.1
 
 
 def test_half_precision_holds_a_model_whose_states_do_not_fit(tmp_path):
