@@ -24,7 +24,7 @@ def is_plain(module: nn.Module, kind: type[nn.Module]) -> bool:
     is a tensor of another class.
     """
     for weight in module._parameters.values():
-        if type(weight) not in (Tensor, nn.Parameter):
+        if weight is not None and type(weight) not in (Tensor, nn.Parameter):
             return False
     return (
         type(module) is kind
@@ -62,6 +62,7 @@ def accumulate(dense: nn.Linear, dropout: nn.Dropout, x: Tensor, residual: Tenso
         dense.bias is not None
         or (dropout.p and dropout.training)
         or not is_plain(dense, nn.Linear)
+        or torch.compiler.is_compiling()  # which fuses, and whose graphs runtimes know better as a product and a sum
         or not x.dtype == residual.dtype == dense.weight.dtype
         or not torch.amp.is_autocast_available(x.device.type)  # on meta
         or torch.is_autocast_enabled(x.device.type)

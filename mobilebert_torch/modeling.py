@@ -22,6 +22,7 @@ from mobilebert_core.heads import HEADS
 from mobilebert_core.outputs import BaseModelOutputWithPooling, output_options, returned
 from mobilebert_core.weights import joint_projection, query_reads_hidden, scaled_by_powers
 
+from . import flat
 from .attention import Attention, JointAttention
 from .inputs import as_indices, attention_bias, checked_inputs, head_masks, input_dict
 from .layers import BlockOutput, Bottleneck, FeedForward, Intermediate, NoNorm, Pooler, Powers, make_norm
@@ -210,6 +211,10 @@ class MobileBertEncoder(nn.Module):
         keep_states: bool,
         select: TokenSelection | None = None,
     ) -> tuple[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]:
+        if self.layer and cast(MobileBertLayer, self.layer[0]).joint and not (need_probs or keep_states):
+            y = flat.encoded(self.layer, x, attention_bias, select) if head_mask[0] is None else None
+            if y is not None:
+                return y, (x,), ()
         states, attentions = [x], []
         selections: list[TokenSelection | None] = [None] * len(self.layer)
         if self.layer and not keep_states:
