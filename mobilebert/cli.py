@@ -16,6 +16,7 @@ from .commands.export import add_export
 from .commands.inspect import add_inspect
 from .commands.parity import add_parity
 from .commands.predict import add_predict
+from .commands.pretrain import add_pretrain
 from .commands.train import add_train
 from .commands.vocab import add_vocab
 from .streams import discard_output, flush_output, open_missing, say
@@ -30,7 +31,17 @@ def main(arguments: Sequence[str] | None = None, prog: str = "mobilebert") -> in
     parser = argparse.ArgumentParser(prog=prog, description="MobileBERT in PyTorch and Keras 3.")
     parser.add_argument("--version", action="version", version=f"mobilebert {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for add in (add_predict, add_train, add_distill, add_parity, add_convert, add_export, add_inspect, add_vocab):
+    for add in (
+        add_predict,
+        add_train,
+        add_pretrain,
+        add_distill,
+        add_parity,
+        add_convert,
+        add_export,
+        add_inspect,
+        add_vocab,
+    ):
         add(commands)
     options = parser.parse_args(arguments)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow greets on stderr otherwise

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -23,16 +23,17 @@ from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.configuration.fields import MULTI_LABEL
 from mobilebert_core.configuration.presets import PRESETS
 from mobilebert_core.datasets.examples import Examples, ReadOptions
-from mobilebert_core.datasets.reading import splits
 from mobilebert_core.demo_model import DEMO_MODEL
 from mobilebert_core.errors import BackendMissingError, CheckpointError, ConfigError
 from mobilebert_core.files import TOKENIZER_FILES, WEIGHTS_FILE, sha256
 from mobilebert_core.heads import HEADS
-from mobilebert_core.processes import check_one_process
+from mobilebert_core.processes import launch_of
 from mobilebert_core.text.auto_tokenizer import AutoTokenizer
 from mobilebert_core.text.padding_truncation import NO_LIMIT
 from mobilebert_core.training.defaults import curve_notes, swept_losses
+from mobilebert_core.training.following import run_directory
 from mobilebert_core.training.loop import TrainingLoop
+from mobilebert_core.training.ranks import ALONE, Ranks
 from mobilebert_core.training.recipe import Recipe
 from mobilebert_core.training.run_checks import read_curves
 from mobilebert_core.training.run_directory import CURVES_FILE, DIGESTS, RunDirectory
@@ -45,6 +46,7 @@ from mobilebert_core.weights import weight_table
 from .evaluation import Evaluation
 from .recipe_choice import RecipeChoice
 from .teaching import Lesson, Teaching
+from .training_data import TrainingData, check_alone, check_segments
 from .training_report import draw_curves, write_card
 
 _CLASSIFIER_BIAS = "classifier.bias"
@@ -56,7 +58,8 @@ class Training:
 
     Attributes:
         task: a key of `TRAINING_TASKS`, or an alias.
-        data: a file, or a directory with train.*, and dev.* or test.* if there are.
+        data: a file, or a directory with train.*, and dev.* or test.* if there are; or several files, directories
+            or patterns of training data alone.
         model: a checkpoint, or a preset's name or the path of a configuration for random weights.
         output: a new directory for the model, its curves and its card.
         dev: a file to evaluate on, in place of the directory's.
@@ -70,10 +73,14 @@ class Training:
             move the classifier's bias so that it lies at 0, a probability of 0.5.
         teaching: a teacher whose scores are learned beside the labels.
         save_every: steps between two states to go on from.
+        shards: a directory for the rows of training, which are then made once and mapped into memory instead of
+            kept there. Large data get one beside the output.
+        held_out: of so many rows in shards one is evaluated on in place of learned from, where there is no dev file.
+        shard: over several processes, each holds a part of the weights (FSDP2); else each holds all (DDP).
     """
 
     task: str
-    data: Path
+    data: Path | Sequence[str | Path]
     model: str
     output: Path
     backend: str = "torch"
@@ -94,33 +101,46 @@ class Training:
     save_every: int = 500
     resume: bool = False
     progress: bool | None = None
+    shard: bool = False
+    shards: Path | None = None
+    held_out: int = 0
 
     def run(self) -> dict[str, Any]:
         """Trains, and returns what training.json then holds: settings, rows, notes and scores.
 
-        Everything is read and checked before the first file is written.
+        Everything is read and checked before the first file is written. Started by torchrun or accelerate, every
+        process calls this; together they take the steps that one would take, and the first writes.
 
         Raises:
             DataError: for data that cannot be learned from.
             CheckpointError, ConfigError, TokenizerError: for a model, tokenizer or option that does not fit.
-            ConfigError: also where a launcher such as torchrun has started several processes.
-            TrainingError: when the loss is no longer finite.
+            ConfigError: also for several processes that were not started to work together, or train with Keras.
+            TrainingError: when the loss is no longer finite, or another process has ended.
         """
-        check_one_process("train")
+        launch = launch_of("train")
+        if launch is None:
+            return self._run(ALONE)
+        ranks = backend_named(self.backend, "train").load("distributed", "train").join(launch, self.device, self.shard)
+        results = self._run(ranks)
+        ranks.wait()  # one that leaves while another still writes would take it along
+        return results
+
+    def _run(self, ranks: Ranks) -> dict[str, Any]:
         kind = training_task_named(self.task)
         if self.teaching is not None:
             self.teaching.check(kind)
+            check_alone(ranks, self.shards)
         backend = backend_named(self.backend, "train")
-        places = self._places(kind)
-        examples = {name: kind.read(path, self.read) for name, path in places.items()}
+        data = TrainingData.find(kind, self.read, self.data, self.dev, self.shards, self.output, self.held_out)
+        examples = data.examples()
         choice = RecipeChoice.of(kind, self.model, self._from_config_alone(), self.recipe, self.changes)
         if self.resume:
             choice.take_up(self.output)
-        run_directory = RunDirectory(self.output, self._settings(choice, places), self.resume)
-        if not run_directory.finished:
-            with closing(run_directory):
-                self._train(kind, backend, choice, examples, run_directory)
-        return run_directory.results()
+        directory = run_directory(ranks, self.output, self._settings(choice, data), self.resume)
+        if not directory.finished:
+            with closing(directory):
+                self._train(kind, backend, choice, data, examples, directory, ranks)
+        return ranks.first(directory.results)
 
     # ------------------------------------------------------------------------------------------ parts
 
@@ -129,35 +149,37 @@ class Training:
         kind: type[TrainingTask],
         backend: Backend,
         choice: RecipeChoice,
+        data: TrainingData,
         examples: Mapping[str, Examples],
         run_directory: RunDirectory,
+        ranks: Ranks,
     ) -> None:
         recipe = choice.recipe
         fields = kind.config_fields(examples["train"], self.read) | dict(self.fields)
         self._check_thresholds(fields, examples)
         tokenizer = AutoTokenizer.from_pretrained(self._tokenizer_place())
         words, saved = len(tokenizer), run_directory.saved
-        trainer = self._trainer(kind, backend, recipe, fields, words, saved)
+        trainer = self._trainer(kind, backend, recipe, fields, words, saved, ranks)
         if tokenizer.model_max_length >= NO_LIMIT:
             tokenizer.model_max_length = trainer.config.max_position_embeddings
         task = kind(tokenizer, trainer.config, self.max_length, seed=recipe.seed, **self.options)
-        features = {name: task.features(found) for name, found in examples.items()}
-        _check_segments(trainer.config, features)
+        features = data.features(task, examples, run_directory.settings, ranks)
+        check_segments(trainer.config, features)
         lesson = self._lesson(task, examples, features, backend)
         trainer.objective = lesson.objective or trainer.objective
         if choice.sweep == {} and saved is None:
 
             def start() -> TrainerBase:
-                begun = self._trainer(kind, backend, recipe, fields, words, None)
+                begun = self._trainer(kind, backend, recipe, fields, words, None, ranks)
                 begun.objective = lesson.objective or begun.objective
                 return begun
 
-            choice.choose(swept_losses(start, lesson.rows, lesson.batch, recipe))
+            choice.choose(swept_losses(start, lesson.rows, lesson.batch, recipe, ranks))
             run_directory.settings |= choice.settings()
             recipe, trainer = choice.recipe, start()
         evaluations, missing = self._evaluations(trainer, task, examples, features, recipe)
         best = self._loop(trainer, task, recipe, lesson, run_directory, tokenizer, evaluations).run()
-        losses = [float(row["loss"]) for row in read_curves(self.output / CURVES_FILE)]
+        losses = [float(row["loss"]) for row in ranks.first(lambda: read_curves(self.output / CURVES_FILE))]
         notes = [*choice.said(), *lesson.notes, *missing, *curve_notes(losses)]
         results = _results(examples, features, notes) | {
             "newly_initialized": list(trainer.newly_initialized),
@@ -167,8 +189,9 @@ class Training:
         if "test" in evaluations:
             trainer.assign(self._best_weights())
             results["test"] = evaluations["test"].plain()
-        draw_curves(self.output)
-        write_card(self, kind, recipe, trainer.config, results)
+        if ranks.rank == 0:
+            draw_curves(self.output)
+            write_card(self, kind, recipe, trainer.config, results)
         run_directory.end(**results)
 
     def _lesson(
@@ -197,7 +220,7 @@ class Training:
             BackendMissingError: when thresholds are to be tuned by scores that cannot be computed.
         """
         missing: list[str] = []
-        names = [name for name in examples if name != "train"]
+        names = [name for name in features if name != "train"]
         try:
             if names:
                 task.check_libraries()
@@ -208,11 +231,12 @@ class Training:
             names = []
         if find_spec("matplotlib") is None:
             missing.append("no picture of the curves, which needs matplotlib: pip install 'mobilebert[plot]'.")
-        for message in missing:
+        for message in missing * (trainer.ranks.rank == 0):
             tqdm.write(f"mobilebert: {message}", file=sys.stderr)
-        each = {
-            n: Evaluation(trainer, task, examples[n], features[n], recipe.seed, self.tune_thresholds) for n in names
-        }
+        each = {}
+        for n in names:
+            found = examples.get(n, examples["train"])  # rows that were held out are of the same file
+            each[n] = Evaluation(trainer, task, found, features[n], recipe.seed, self.tune_thresholds)
         return each, missing
 
     def _loop(
@@ -237,7 +261,8 @@ class Training:
             best_metric=task.best_metric,
             lower_is_better=task.lower_is_better,
             save_every=self.save_every,
-            progress=self.progress,
+            progress=self.progress if trainer.ranks.rank == 0 else False,
+            ranks=trainer.ranks,
         )
 
     def _best_weights(self) -> dict[str, Any]:
@@ -259,11 +284,8 @@ class Training:
             replace[_CLASSIFIER_BIAS] = trainer.array(_CLASSIFIER_BIAS) - dev.thresholds
         sparse = bool(self.fields.get("sparse_prediction", False))
         trainer.save(self.output, replace=replace, config=trainer.config.copy(sparse_prediction=sparse))
-        tokenizer.save_pretrained(self.output)
-
-    def _places(self, kind: type[TrainingTask]) -> dict[str, Path]:
-        places = splits(self.data, kind.reader.endings)
-        return places if self.dev is None else {**places, "dev": self.dev}
+        if trainer.ranks.rank == 0:
+            tokenizer.save_pretrained(self.output)
 
     def _tokenizer_place(self) -> str | Path:
         if self.tokenizer is not None:
@@ -294,6 +316,7 @@ class Training:
         fields: dict[str, Any],
         words: int,
         saved: Path | None,
+        ranks: Ranks,
     ) -> TrainerBase:
         trainer_class = backend.trainer("train")
         common = {
@@ -301,6 +324,7 @@ class Training:
             "device": self.device,
             "compile": self.compile,
             "quantize": self.quantize,
+            "ranks": ranks,
         }
         if kind.classifies:
             fields.setdefault("classifier_dropout", recipe.classifier_dropout)
@@ -339,7 +363,7 @@ class Training:
                 "the model."
             )
 
-    def _settings(self, choice: RecipeChoice, places: Mapping[str, Path]) -> dict[str, Any]:
+    def _settings(self, choice: RecipeChoice, data: TrainingData) -> dict[str, Any]:
         """All that decides the numbers, in plain values."""
         return {
             "task": training_task_named(self.task).name,
@@ -349,7 +373,7 @@ class Training:
             "backend": self.backend,
             "precision": self.precision,
             **({} if self.quantize is None else {"quantize": self.quantize}),
-            "data": {name: {"file": path.name, "sha256": sha256(path)} for name, path in places.items()},
+            **data.settings(),
             "read": dataclasses.asdict(self.read),
             **choice.settings(),
             "fields": dict(self.fields),
@@ -358,19 +382,6 @@ class Training:
             "tune_thresholds": self.tune_thresholds,
             **({} if self.teaching is None else {"teacher": self.teaching.settings()}),
         }
-
-
-def _check_segments(config: MobileBertConfig, features: Mapping[str, Any]) -> None:
-    """Raises ConfigError for rows with a second text and a model that knows only first ones."""
-    if config.type_vocab_size < 2:
-        for found in features.values():
-            for row in found.rows:
-                types = row.token_type_ids
-                if any(1 in choice for choice in types) if isinstance(types[0], list) else 1 in types:
-                    raise ConfigError(
-                        f"train: the rows hold pairs of texts, wanted a model with type_vocab_size of at least 2, got "
-                        f"{config.type_vocab_size}. Choose another model, or leave the second text out."
-                    )
 
 
 def _results(examples: Mapping[str, Any], features: Mapping[str, Any], more: list[str]) -> dict[str, Any]:

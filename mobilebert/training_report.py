@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mobilebert_core.card_text import code, escaped, name_of
+from mobilebert_core.card_text import code, data_name, escaped, name_of
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.files import replacing, write_text
 from mobilebert_core.training.recipe import Recipe
@@ -79,7 +79,7 @@ def card(
         "",
         f"A MobileBERT (arXiv 2004.02984) trained for {task.name}.",
         "",
-        f"- **Data:** {code(training.data.resolve().name)}: "
+        f"- **Data:** {code(data_name(training.data))}: "
         + ", ".join(f"{count:,} {name} rows" for name, count in rows.items()),
         f"- **Start:** {start}",
         f"- **Size:** {config.num_hidden_layers} blocks, hidden {config.hidden_size}, vocabulary {config.vocab_size:,}",

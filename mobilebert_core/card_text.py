@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
@@ -27,3 +28,8 @@ def code(name: str) -> str:
 def name_of(place: str | os.PathLike[str]) -> str:
     """A name on the hub or a preset's as it is; of a path on this machine the last part."""
     return Path(place).resolve().name if Path(place).exists() or has_path_form(place) else str(place)
+
+
+def data_name(data: Path | Sequence[str | Path]) -> str:
+    """What data are called: the name of a file or directory, or of several."""
+    return data.resolve().name if isinstance(data, Path) else " ".join(Path(each).name for each in data)

@@ -1,11 +1,17 @@
-"""Losses under `tf.distribute`, where each replica sees a part of the batch and Keras adds up their gradients."""
+"""Losses under `tf.distribute`, where each replica sees a part of the batch and Keras adds up their gradients.
+
+Twin: mobilebert_torch/distributed.py, whose replicas are processes.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NoReturn
 
 import keras
 from keras import ops
+
+from mobilebert_core.errors import ConfigError
+from mobilebert_core.processes import Launch
 
 
 def counted(count: Any) -> Any:
@@ -20,6 +26,15 @@ def counted(count: Any) -> Any:
     import tensorflow as tf
 
     return ops.maximum(context.all_reduce(tf.distribute.ReduceOp.SUM, count), 1) / context.num_replicas_in_sync
+
+
+def join(launch: Launch, device: Any = None, shard: bool = False) -> NoReturn:
+    """Raises ConfigError: Keras 3 on TensorFlow trains on the devices of one machine, in one process."""
+    raise ConfigError(
+        f"train: wanted one process, got {launch.count}: Keras 3 on TensorFlow does not train over several processes, "
+        "only on several devices of one machine (tf.distribute.MirroredStrategy, with compile and fit). Start the "
+        "command once, or with --backend torch."
+    )
 
 
 def for_one_replica(loss: Any) -> Any:

@@ -5,7 +5,7 @@ Twin: mobilebert_tf/inference.py.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -37,7 +37,13 @@ def device_of(name: Any = None) -> torch.device:
 
 
 class Runner:
-    """A model in evaluation mode on one device; `config` is the model's."""
+    """A model in evaluation mode on one device; `config` is the model's.
+
+    Attributes:
+        without_gradients: makes the context in which the model computes.
+    """
+
+    without_gradients: Callable[[], Any] = staticmethod(torch.inference_mode)
 
     def __init__(self, model: Any, device: Any = None) -> None:
         self.device = device_of(device)
@@ -55,9 +61,9 @@ class Runner:
         require_trained(head, path, info)
         return cls(model, device)
 
-    @torch.inference_mode()
     def run(self, batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The outputs by name, in float32 where the model computes in less."""
-        outputs = self.model(**{n: torch.from_numpy(a).to(self.device) for n, a in batch.items()}, return_dict=True)
+        with self.without_gradients():
+            outputs = self.model(**{n: torch.from_numpy(a).to(self.device) for n, a in batch.items()}, return_dict=True)
         return {n: (v.float() if v.element_size() == 2 else v).cpu().numpy() for n, v in outputs.items()
                 if isinstance(v, torch.Tensor)}  # fmt: skip

@@ -5,7 +5,7 @@ B batch, S sequence, C classes. Twin: mobilebert_tf/losses.py.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from mobilebert_core.configuration.fields import MULTI_LABEL, REGRESSION
 from mobilebert_core.heads import IGNORE_INDEX, Head, Task, problem_type_of
 from mobilebert_core.inputs import check_labels
 
+from .distributed import counted, several_ranks
 from .inputs import PROBE, checking
 
 
@@ -42,9 +43,9 @@ def task_loss(config: MobileBertConfig, head: Head, task: Task, logits: Tensor, 
         check_labels(config, head, task, labels, tuple(logits.shape), PROBE)
     logits = logits.float() if logits.element_size() < 4 else logits
     if problem == REGRESSION:
-        return F.mse_loss(logits.flatten(), labels.flatten().to(logits.dtype))
+        return _over_ranks(F.mse_loss, logits.flatten(), labels.flatten().to(logits.dtype))
     if problem == MULTI_LABEL:
-        return F.binary_cross_entropy_with_logits(logits, labels.view_as(logits).to(logits.dtype))
+        return _over_ranks(F.binary_cross_entropy_with_logits, logits, labels.view_as(logits).to(logits.dtype))
     if task.kind == "span":
         length = logits.shape[-1]
         return cross_entropy(logits, labels.reshape(logits.shape[0]).long().clamp(0, length), ignore_index=length)
@@ -55,4 +56,11 @@ def cross_entropy(logits: Tensor, labels: Tensor, ignore_index: int = IGNORE_IND
     """Mean cross-entropy of (rows, C) over the rows whose label is not ignored; 0 when all are."""
     labels = labels.long()
     total = F.cross_entropy(logits, labels, ignore_index=ignore_index, reduction="sum")
-    return total / (labels != ignore_index).sum().clamp(min=1)
+    learned = (labels != ignore_index).sum()
+    return total / counted(learned.to(total.dtype) if several_ranks() else learned)
+
+
+def _over_ranks(loss: Callable[..., Tensor], logits: Tensor, targets: Tensor) -> Tensor:
+    if not several_ranks():
+        return loss(logits, targets)
+    return loss(logits, targets, reduction="sum") / counted(logits.new_tensor(logits.numel()))

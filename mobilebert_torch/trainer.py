@@ -5,7 +5,7 @@ Twin: mobilebert_tf/trainer.py. What decides the numbers comes from outside: fir
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,17 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
 
 from mobilebert_core.configuration.config import MobileBertConfig
+from mobilebert_core.errors import ConfigError
 from mobilebert_core.quantization.training import check_quantize
+from mobilebert_core.training.ranks import ALONE, IdleBatch, Ranks
 from mobilebert_core.training.recipe import Recipe
 from mobilebert_core.training.state import AGE, EXTRA, FIRST, GENERATOR, SECOND, STEPS
 from mobilebert_core.training.trainer import Objective, TrainerBase
 
+from .distributed import ObjectiveModule, ProcessRanks, like, shard_blocks, whole
 from .fake_quantization import FakeQuantization
 from .heads import MODEL_CLASSES
 from .inference import Runner, device_of
@@ -50,10 +54,16 @@ class Trainer(TrainerBase):
         objective: Objective | None = None,
         newly_initialized: Sequence[str] = (),
         quantize: str | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
         check_quantize(quantize, precision, model.config)
-        device = device_of(device)
+        if ranks.count > 1:
+            _check_ranks(ranks, precision, compile, quantize)
+        device = device_of(ranks.device if isinstance(ranks, ProcessRanks) else device)
         self.model = model.to(device)
+        self.ranks = ranks
+        if ranks.sharded:
+            shard_blocks(self.model)
         self.config = model.config
         self.recipe = recipe
         self.device = device
@@ -70,10 +80,11 @@ class Trainer(TrainerBase):
         self.optimizer = self._make_optimizer()
         self.quantization = None if quantize is None else FakeQuantization(self.model)
         self._forward = torch.compile(self.model) if compile else self.model
+        self._wrapped: tuple[Any, Any] = (None, None)
         self._runner = Runner(self.model, device)
-        with torch.random.fork_rng(devices=self._cuda()):
-            torch.manual_seed(recipe.seed)
-            self._random = self._random_state()
+        if ranks.sharded:
+            self._runner.without_gradients = torch.no_grad  # FSDP2 uses its tensors again when it trains
+        self._seed_dropout()
 
     @classmethod
     def create(cls, head: str, config: MobileBertConfig, precision: str) -> Any:
@@ -92,14 +103,20 @@ class Trainer(TrainerBase):
         self.model.train()
         loss, terms = torch.zeros((), device=self.device), dict[str, Tensor]()
         with self._own_random_numbers(), self.moving_ranges():
-            for batch in batches:
-                with self._autocast():
-                    result = self.objective(self._forward, self._tensors(batch))
+            objective = self._on_all_ranks()
+            for number, batch in enumerate(batches, 1):
+                with self._counted(batch, number == len(batches)):
+                    with self._autocast():
+                        result: Any = objective(self._tensors(batch))
                     parts = result if isinstance(result, dict) else {}
                     part: Any = (sum(parts.values()) if parts else result) / len(batches)
-                self.scaler.scale(part).backward()
+                    part = part * 0 if isinstance(batch, IdleBatch) else part
+                    self.scaler.scale(part).backward()
                 loss = loss + part.detach()
                 terms |= {n: terms.get(n, 0) + value.detach() / len(batches) for n, value in parts.items()}
+        if isinstance(self.ranks, ProcessRanks):
+            loss = self.ranks.mean(loss)
+            terms = {name: self.ranks.mean(value) for name, value in terms.items()}
         self.scaler.unscale_(self.optimizer)
         if self.recipe.clip_norm is not None:
             self._clip(self.recipe.clip_norm)
@@ -129,37 +146,41 @@ class Trainer(TrainerBase):
         for name, parameter in self._trained():
             if name in before and name not in opened:
                 self.optimizer.state[parameter] = before[name]
+        self._wrapped = None, None
 
     def run(self, batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The outputs by name, without dropout; with the loss, when the batch holds labels."""
         self.model.eval()
         with self._autocast():
-            return self._runner.run(batch)
+            outputs = self._runner.run(batch)
+        if self.ranks.sharded:
+            self.model.reshard()  # the weights outside the blocks are whole until a backward pass
+        return outputs
 
     # ------------------------------------------------------------------------------------------- state
 
     def array(self, name: str) -> np.ndarray:
         """A copy of a weight, by its name in the table."""
-        return self.model.get_parameter(name).detach().cpu().numpy().copy()
+        return whole(self.model.get_parameter(name).detach()).cpu().numpy().copy()
 
     def assign(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Gives weights new values."""
         with torch.no_grad():
             for name, array in arrays.items():
-                self.parameters[name].copy_(torch.as_tensor(array))
+                self.parameters[name].copy_(like(torch.as_tensor(array), self.parameters[name]))
 
     def state(self) -> dict[str, np.ndarray]:
         """All that a training needs to go on exactly, but the weights: moments by weight, random numbers, steps."""
         found: dict[str, np.ndarray] = {STEPS: np.array([self.steps])}
         for name, parameter in self._trained():
             if moments := self.optimizer.state.get(parameter):
-                found[FIRST + name] = moments["exp_avg"].cpu().numpy().copy()
-                found[SECOND + name] = moments["exp_avg_sq"].cpu().numpy().copy()
+                found[FIRST + name] = whole(moments["exp_avg"]).cpu().numpy().copy()
+                found[SECOND + name] = whole(moments["exp_avg_sq"]).cpu().numpy().copy()
             if begun := self._begun.get(name, 0):
                 found[AGE + name] = np.array([self.steps - begun])
         found |= {EXTRA + name: p.detach().cpu().numpy().copy() for name, p in self._extra.items()}
-        for place, value in enumerate(self._random):
-            found[f"{GENERATOR}torch.{place}"] = value.numpy()
+        for rank, states in enumerate(self.ranks.gather(self._random)):
+            found |= {name: value.numpy() for name, value in zip(self._generators(rank), states, strict=True)}
         if scale := self.scaler.state_dict():
             found[f"{GENERATOR}scale"] = np.array([scale["scale"], scale["_growth_tracker"]])
         return found | self.range_state()
@@ -179,12 +200,14 @@ class Trainer(TrainerBase):
                 self.optimizer.state[parameter] = {
                     "step": torch.tensor(float(ages[name]), device=self.device),
                     # Copies in the order of the axes, which is that of the bytes that the fused update reads.
-                    "exp_avg": torch.from_numpy(np.array(state[FIRST + name], order="C")).to(parameter),
-                    "exp_avg_sq": torch.from_numpy(np.array(state[SECOND + name], order="C")).to(parameter),
+                    "exp_avg": like(torch.from_numpy(np.array(state[FIRST + name], order="C")), parameter.detach()),
+                    "exp_avg_sq": like(torch.from_numpy(np.array(state[SECOND + name], order="C")), parameter.detach()),
                 }
-        places = [f"{GENERATOR}torch.{place}" for place in range(len(self._random))]
-        if all(name in state for name in places):
-            self._random = [torch.as_tensor(state[name]) for name in places]
+        names = self._generators(self.ranks.rank)
+        if all(name in state for name in names):
+            self._random = [torch.as_tensor(state[name]) for name in names]
+        elif self.ranks.rank:  # it was saved by fewer processes
+            self._seed_dropout()
         if f"{GENERATOR}scale" in state and self.scaler.is_enabled():
             scale, tracker = state[f"{GENERATOR}scale"]
             self.scaler.load_state_dict({**self.scaler.state_dict(), "scale": scale, "_growth_tracker": int(tracker)})
@@ -221,6 +244,42 @@ class Trainer(TrainerBase):
             return self.recipe.epsilon
         return self.recipe.epsilon / (1 - self.recipe.beta_2 ** (self.steps - begun + 1)) ** 0.5
 
+    def _on_all_ranks(self) -> Callable[[Mapping[str, Tensor]], Any]:
+        """The objective as it is now, whose gradients are those of all ranks."""
+        if self._wrapped[0] is not self.objective:
+            self._wrapped = self.objective, self._wrap()
+        return self._wrapped[1]
+
+    def _wrap(self) -> Any:
+        module = ObjectiveModule(self.model, self._forward, self.objective, list(self._extra.values()))
+        if self.ranks.count == 1 or self.ranks.sharded:
+            return module
+        some = self.objective is not own_loss  # may leave weights out, such as blocks that are not taught yet
+        return DistributedDataParallel(module, find_unused_parameters=some)
+
+    @contextmanager
+    def _counted(self, batch: Mapping[str, np.ndarray], last: bool) -> Iterator[None]:
+        """One batch of a step, whose gradients reach the other ranks with the last one."""
+        if not isinstance(self.ranks, ProcessRanks):
+            yield
+            return
+        with self.ranks.step(idle=isinstance(batch, IdleBatch)):
+            if self.ranks.sharded:
+                self.model.set_requires_gradient_sync(last)
+            module = self._wrapped[1]
+            apart = isinstance(module, DistributedDataParallel) and not last
+            with module.no_sync() if apart else nullcontext():
+                yield
+
+    def _seed_dropout(self) -> None:
+        with torch.random.fork_rng(devices=self._cuda()):
+            torch.manual_seed((self.recipe.seed + (self.ranks.rank << 32) + (self.steps << 40)) % (1 << 63))
+            self._random = self._random_state()
+
+    def _generators(self, rank: int) -> list[str]:
+        own = f"rank{rank}." if rank else ""
+        return [f"{GENERATOR}{own}torch.{place}" for place in range(1 + len(self._cuda()))]
+
     def _tensors(self, batch: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
         return {name: torch.from_numpy(array).to(self.device) for name, array in batch.items()}
 
@@ -229,7 +288,10 @@ class Trainer(TrainerBase):
 
     def _clip(self, limit: float) -> None:
         gradients = [p.grad for _, p in self._trained() if p.grad is not None]
-        norm = torch.nn.utils.get_total_norm(gradients)
+        norm = whole(torch.nn.utils.get_total_norm(gradients))
+        if self.ranks.sharded:
+            torch._foreach_mul_(gradients, limit / max(float(norm), limit))
+            return
         torch._foreach_mul_(gradients, limit / norm.clamp(min=limit))
 
     def _cuda(self) -> list[torch.device]:
@@ -246,6 +308,22 @@ class Trainer(TrainerBase):
                 torch.cuda.set_rng_state(state, device)
             yield
             self._random = self._random_state()
+
+
+def _check_ranks(ranks: Ranks, precision: str, compile: bool, quantize: str | None) -> None:
+    if quantize is not None:
+        raise ConfigError(
+            f"Trainer: with quantize={quantize!r} wanted one process, whose ranges move with every batch, got "
+            f"{ranks.count}. Start the command once, or leave out --quantize."
+        )
+    if not ranks.sharded:
+        return
+    if precision == "float16" or compile:
+        got = "compile" if compile else precision
+        raise ConfigError(
+            f"Trainer: with sharded weights wanted float32, bfloat16 or float64 that is not compiled, got {got}. Leave "
+            "out --shard, or take --precision bfloat16."
+        )
 
 
 def _master_dtype(precision: str) -> torch.dtype:

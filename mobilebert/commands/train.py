@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from conversion.backends import FRAMEWORKS
 from mobilebert_core.configuration.presets import PRESETS
 from mobilebert_core.errors import ConfigError
+from mobilebert_core.processes import is_first
 from mobilebert_core.quantization.training import QUANTIZATIONS
 from mobilebert_core.training.defaults import SWEEP
 from mobilebert_core.training.soft_labels import SoftLabels
@@ -21,6 +23,9 @@ from mobilebert_core.training.tasks.training_task import TrainingTask
 
 from .arguments import output_path
 from .reading_options import add_read_options, read_options
+
+if TYPE_CHECKING:
+    from ..training import Training
 
 
 def add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -62,14 +67,17 @@ def _add_task(tasks: argparse._SubParsersAction[argparse.ArgumentParser], task: 
     parser.add_argument("--resume", action="store_true", help="go on with the training in the output directory")
     parser.add_argument("--backend", choices=list(FRAMEWORKS), default="torch",
                         help="default torch; the same seed gives the same curve but for dropout")  # fmt: skip
-    _add_data(parser, task)
-    _add_recipe(parser, task)
+    parser.add_argument("--shards", type=Path, metavar="DIR",
+                        help="keep the rows of training there, made once and mapped into memory (default: rows are in "
+                        "memory; of 256 MB and more in OUTPUT.shards)")  # fmt: skip
+    add_data_options(parser, task)
+    add_recipe_options(parser, task)
     if issubclass(task, LabelledTask):
         _add_teacher(parser, task)
     parser.set_defaults(run=run_train, task=task, after_interruption="; the same command with --resume goes on")
 
 
-def _add_data(parser: argparse.ArgumentParser, task: type[TrainingTask]) -> None:
+def add_data_options(parser: argparse.ArgumentParser, task: type[TrainingTask]) -> None:
     """How the data are read, and the options of the task."""
     group = parser.add_argument_group("data")
     add_read_options(group, task.reader.options)
@@ -106,7 +114,7 @@ def learning_rate(text: str) -> float | str:
     return SWEEP if text == SWEEP else float(text)
 
 
-def _add_recipe(parser: argparse.ArgumentParser, task: type[TrainingTask]) -> None:
+def add_recipe_options(parser: argparse.ArgumentParser, task: type[TrainingTask]) -> None:
     group = parser.add_argument_group("recipe")
     for name, help in _HELP.items():
         if name == "classifier_dropout" and not task.classifies:
@@ -127,6 +135,9 @@ def _add_recipe(parser: argparse.ArgumentParser, task: type[TrainingTask]) -> No
                        "then writes")  # fmt: skip
     group.add_argument("--device", help="where PyTorch computes, such as cpu or cuda:1 (default: the GPU, if any)")
     group.add_argument("--compile", action="store_true", help="compile the step (torch.compile, or XLA in Keras)")
+    group.add_argument("--shard", action="store_true",
+                       help="under torchrun or accelerate: each process holds a part of the weights (FSDP2); without "
+                       "it each holds all of them (DDP)")  # fmt: skip
     group.add_argument("--save-every", type=int, default=500, metavar="N", help="steps between states to resume from")
 
 
@@ -157,18 +168,14 @@ def _teaching(options: argparse.Namespace) -> Any:
     return Teaching(teacher=options.teacher, soft_labels=soft_labels, unlabelled=unlabelled)
 
 
-def run_train(options: argparse.Namespace) -> int:
-    """Trains; returns 0.
-
-    Raises:
-        MobileBertError: as `Training.run`.
-    """
+def training_of(options: argparse.Namespace, more: Mapping[str, Any], **settings: Any) -> Training:
+    """The training that the arguments describe, with `more` options of the task and other settings."""
     from ..training import Training
 
     if options.save_every < 1:
         raise ConfigError(f"train: --save-every must be at least 1, got {options.save_every}.")
-    changes = {n: getattr(options, f"recipe_{n}", None) for n in _HELP}
-    training = Training(
+    chosen = {n.removeprefix("option_"): v for n, v in vars(options).items() if n.startswith("option_")}
+    return Training(
         task=options.task.name,
         data=options.data,
         model=options.model,
@@ -176,10 +183,10 @@ def run_train(options: argparse.Namespace) -> int:
         backend=options.backend,
         dev=options.dev,
         tokenizer=options.tokenizer,
-        changes=changes,
+        changes={n: getattr(options, f"recipe_{n}", None) for n in _HELP},
         read=read_options(options, options.skip_bad_rows),
         fields=dict(config_field(text) for text in options.fields),
-        options={n.removeprefix("option_"): v for n, v in vars(options).items() if n.startswith("option_")},
+        options={**chosen, **more},
         max_length=options.max_length,
         precision=options.precision,
         quantize=options.quantize,
@@ -189,9 +196,27 @@ def run_train(options: argparse.Namespace) -> int:
         teaching=_teaching(options),
         save_every=options.save_every,
         resume=options.resume,
+        shard=options.shard,
+        shards=options.shards,
+        **settings,
     )
-    report(training.output, training.run())
+
+
+def run_training(training: Training) -> int:
+    """Trains and reports; of several processes the first does."""
+    results = training.run()
+    if is_first():
+        report(training.output, results)
     return 0
+
+
+def run_train(options: argparse.Namespace) -> int:
+    """Trains; returns 0.
+
+    Raises:
+        MobileBertError: as `Training.run`.
+    """
+    return run_training(training_of(options, {}))
 
 
 def config_field(text: str) -> tuple[str, Any]:

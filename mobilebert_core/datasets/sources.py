@@ -14,7 +14,15 @@ from typing import IO, BinaryIO, TextIO, cast
 
 from ..errors import DataError
 
-PACKED = ".gz"
+try:
+    import lzma
+except ImportError:  # a Python that was built without it
+    lzma = None  # type: ignore[assignment]
+
+PACKED = (".gz", ".xz")  # endings of packed files
+_DAMAGED: tuple[type[Exception], ...] = (EOFError, zlib.error, gzip.BadGzipFile)
+if lzma is not None:
+    _DAMAGED = (*_DAMAGED, lzma.LZMAError)
 NOT_UTF8 = "wanted UTF-8 text, got other bytes."
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
@@ -38,8 +46,8 @@ class Source:
 
     @property
     def packed(self) -> bool:
-        """Whether the file is packed by gzip."""
-        return self.stream is None and self.path.suffix.lower() == PACKED
+        """Whether the file is packed by gzip or xz."""
+        return self.stream is None and self.path.suffix.lower() in PACKED
 
     @contextmanager
     def binary(self) -> Iterator[IO[bytes]]:
@@ -52,13 +60,16 @@ class Source:
             if self.stream is not None:
                 yield self.stream
             elif self.packed:
-                with gzip.open(self.path, "rb") as unpacked:
-                    yield cast(IO[bytes], unpacked)
+                with _unpacked(self.path) as unpacked:
+                    yield unpacked
             else:
                 with self.path.open("rb") as plain:
                     yield plain
-        except (EOFError, zlib.error, gzip.BadGzipFile) as e:
-            raise DataError(f"{self.path}: wanted a file packed by gzip, it is damaged ({e}). Copy it again.") from None
+        except _DAMAGED as e:
+            kind = "xz" if self.path.suffix.lower() == ".xz" else "gzip"
+            raise DataError(
+                f"{self.path}: wanted a file packed by {kind}, it is damaged ({e}). Copy it again."
+            ) from None
         except OSError as e:
             why = e.strerror or e
             raise DataError(f"{self.path}: wanted a data file, cannot read it ({why}).") from None
@@ -101,14 +112,22 @@ class Source:
         return "".join(self.lines())
 
 
+def _unpacked(path: Path) -> IO[bytes]:
+    if path.suffix.lower() == ".gz":
+        return cast(IO[bytes], gzip.open(path, "rb"))
+    if lzma is None:
+        raise DataError(f"{path}: wanted a Python with the module lzma, which unpacks xz, got one without. Unpack it.")
+    return cast(IO[bytes], lzma.open(path, "rb"))
+
+
 def stem(path: Path) -> str:
-    """The name of a file without its ending, .gz included."""
-    return (path.with_suffix("") if path.suffix.lower() == PACKED else path).stem
+    """The name of a file without its ending, .gz or .xz included."""
+    return (path.with_suffix("") if path.suffix.lower() in PACKED else path).stem
 
 
 def ending(path: Path) -> str:
-    """The ending of a file's name, in lower case, by which its format is known; .gz at its end says nothing."""
-    if path.suffix.lower() == PACKED:
+    """The ending of a file's name, in lower case, by which its format is known; .gz or .xz at its end says nothing."""
+    if path.suffix.lower() in PACKED:
         path = path.with_suffix("")
     return path.suffix.lower()
 

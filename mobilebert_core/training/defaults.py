@@ -11,6 +11,7 @@ from ..configuration.config import MobileBertConfig
 from ..heads import HEADS
 from ..weights import parameter_count, weight_table
 from .order import epoch_batches
+from .ranks import ALONE, Ranks, is_in_blocks, lengths_of, rank_batch
 from .recipe import Recipe
 from .trainer import TrainerBase
 
@@ -47,8 +48,9 @@ def default_recipe(
 def swept_losses(
     start: Callable[[], TrainerBase],
     rows: Sequence[Any],
-    batch: Callable[[list[Any], np.random.Generator], dict[str, np.ndarray]],
+    batch: Callable[..., dict[str, np.ndarray]],
     recipe: Recipe,
+    ranks: Ranks = ALONE,
 ) -> dict[float, float]:
     """The loss that a short training with each of `RATES` ends at; infinite where it is not a number.
 
@@ -57,13 +59,14 @@ def swept_losses(
     """
     steps = min(recipe.steps(len(rows)), _SWEEP_STEPS)
     found: dict[float, float] = {}
+    lengths = lengths_of(rows)
     for rate in RATES:
         trainer, losses, tried = start(), [], recipe.replace(learning_rate=rate)
-        groups = epoch_batches([row.length for row in rows], recipe.batch_size, recipe.seed, 0)
+        groups = epoch_batches(lengths, recipe.batch_size, recipe.seed, 0, is_in_blocks(rows))
         for step in range(steps):
             rng = np.random.default_rng([recipe.seed, 0, step])
-            some = [rows[i] for i in groups[step % len(groups)]]
-            losses.append(trainer.step([batch(some, rng)], tried.learning_rate_at(step, steps)))
+            own = rank_batch(batch, rows, lengths, groups[step % len(groups)], rng, ranks)
+            losses.append(trainer.step([own], tried.learning_rate_at(step, steps)))
             if not np.isfinite(losses[-1]):
                 break
         last = losses[-max(1, steps // 4) :]

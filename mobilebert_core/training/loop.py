@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from ..errors import CheckpointError, TrainingError
 from .order import epoch_batches
+from .ranks import ALONE, Ranks, is_in_blocks, lengths_of, rank_batch
 from .recipe import Recipe
 from .run_directory import RunDirectory
 from .trainer import TrainerBase
@@ -55,11 +56,13 @@ class TrainingLoop:
         save_every: steps between two saved states; a kill loses at most so many.
         progress: True draws a bar on stderr, False none; None where stderr is a terminal.
         course: stages, in place of one objective and the recipe's learning rates.
+        ranks: the processes that train together; each runs this loop, and steps with its rows of each batch.
+        lengths: of the rows, in tokens.
     """
 
     trainer: TrainerBase
     rows: Sequence[Any]
-    batch: Callable[[list[Any], np.random.Generator], dict[str, np.ndarray]]
+    batch: Callable[..., dict[str, np.ndarray]]
     recipe: Recipe
     run_directory: RunDirectory
     keep: Callable[[], None]
@@ -69,7 +72,11 @@ class TrainingLoop:
     save_every: int = 500
     progress: bool | None = None
     course: Course | None = None
+    ranks: Ranks = ALONE
     best: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.lengths = lengths_of(self.rows)
 
     def run(self) -> dict[str, float]:
         """Trains to the end, from the last saved state if there is one; returns the best evaluation's scores.
@@ -115,13 +122,12 @@ class TrainingLoop:
     def _epoch(self, done: int, steps: int, bar: Any) -> int:
         each = self.recipe.steps_per_epoch(len(self.rows))
         epoch, at = divmod(done, each)
-        lengths = [row.length for row in self.rows]
-        batches = epoch_batches(lengths, self.recipe.batch_size, self.recipe.seed, epoch)
+        batches = epoch_batches(self.lengths, self.recipe.batch_size, self.recipe.seed, epoch, is_in_blocks(self.rows))
         for place in range(at, min(each, steps - epoch * each)):
             group = batches[place * self.recipe.accumulate : (place + 1) * self.recipe.accumulate]
             rng = np.random.default_rng([self.recipe.seed, epoch, place])
             rate = self._begin_step(done, steps, bar)
-            loss = self.trainer.step([self.batch([self.rows[i] for i in rows], rng) for rows in group], rate)
+            loss = self.trainer.step([self._batch(places, rng) for places in group], rate)
             done += 1
             if not math.isfinite(loss):
                 saved = "the last saved state is left as it is" if self.run_directory.saved else "nothing is saved yet"
@@ -153,6 +159,9 @@ class TrainingLoop:
         rates = {} if self.course is None else {"rate": f"{rate:.2g}"}
         bar.set_postfix({"loss": f"{loss:.4f}", **terms, **rates}, refresh=False)
         bar.update()
+
+    def _batch(self, places: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        return rank_batch(self.batch, self.rows, self.lengths, places, rng, self.ranks)
 
     def _evaluate(self, step: int, epoch: float) -> None:
         if self.evaluate is None:

@@ -15,6 +15,7 @@ from ..checkpoints.targets import ModelToWrite
 from ..configuration.config import MobileBertConfig
 from ..quantization.training import RANGE, with_ranges
 from .initialization import initial_arrays, newly_initialized_names
+from .ranks import ALONE, Ranks
 from .recipe import Recipe
 from .state import check_precision
 
@@ -33,6 +34,7 @@ class TrainerBase(ABC):
         objective: what is minimized; it may be replaced before the first step.
         terms: what the objective returned by name at the last step, the mean of its batches.
         quantization: what rounds the model while it trains, or None; its ranges are saved in config.json.
+        ranks: the processes that train the model together. Each makes the same calls in the same order.
     """
 
     model: Any
@@ -41,6 +43,7 @@ class TrainerBase(ABC):
     terms: dict[str, float]
     objective: Objective
     quantization: Any  # the backend's FakeQuantization, or None
+    ranks: Ranks = ALONE
 
     @classmethod
     def start(
@@ -55,6 +58,7 @@ class TrainerBase(ABC):
         compile: bool = False,
         objective: Objective | None = None,
         quantize: str | None = None,
+        ranks: Ranks = ALONE,
         **fields: Any,
     ) -> Self:
         """A trainer of a checkpoint, or without a source of a new model under `config`.
@@ -65,6 +69,7 @@ class TrainerBase(ABC):
         Args:
             objective: model and batch -> the scalar that is minimized; default the model's own loss.
             quantize: "int8" trains with the rounding of static int8; see `mobilebert_core.quantization.training`.
+            ranks: the processes that train the model together, as `join` of the backend's `distributed` returns them.
 
         Raises:
             CheckpointError, ConfigError: as `from_pretrained`.
@@ -85,6 +90,7 @@ class TrainerBase(ABC):
             objective=objective,
             newly_initialized=names,
             quantize=quantize,
+            **({} if ranks.count == 1 else {"ranks": ranks}),
         )
         missing = set(names)
         weights = (weight for weight in model.weight_table() if weight.name in missing)
@@ -98,7 +104,7 @@ class TrainerBase(ABC):
         replace: Mapping[str, np.ndarray] | None = None,
         config: MobileBertConfig | None = None,
     ) -> None:
-        """Writes config.json and model.safetensors. The model under training stays as it is.
+        """Writes config.json and model.safetensors, of several ranks the first. The model stays as it is.
 
         Args:
             replace: arrays to write in place of the weights of these names.
@@ -106,12 +112,18 @@ class TrainerBase(ABC):
         """
         names = {weight.full_name: weight.name for weight in self.model.weight_table()}
         replaced = dict(replace or {})
+        find: Callable[[str], np.ndarray] = self.array
+        if self.ranks.sharded:  # every rank gives its part of each, in one order
+            gathered = {name: self.array(name) for name in dict.fromkeys(names.values())}
+            find = gathered.__getitem__
+        if self.ranks.rank > 0:
+            return
 
         def array(full_name: str) -> np.ndarray:
             name = names[full_name]
-            return replaced[name] if name in replaced else self.array(name)
+            return replaced[name] if name in replaced else find(name)
 
-        dtype = self.array(next(iter(names.values()))).dtype.name
+        dtype = find(next(iter(names.values()))).dtype.name
         config = config or self.config
         if self.quantization is not None:
             config = with_ranges(config, self.quantization.ranges())

@@ -123,7 +123,7 @@ def test_pairs_follow_or_come_from_elsewhere(tokenizer, tmp_path):
         assert row.token_type_ids == [0] * (middle + 1) + [1] * (row.length - middle - 1)
     again = task(PretrainingTraining, tokenizer, 24, seed=3).features(texts(documents(), tmp_path)).rows
     other = task(PretrainingTraining, tokenizer, 24, seed=4).features(texts(documents(), tmp_path)).rows
-    assert rows == again and rows != other
+    assert list(rows) == list(again) and list(rows) != list(other)
 
 
 def test_a_true_second_is_the_continuation(tokenizer, tmp_path):

@@ -75,9 +75,13 @@ DIFFERENCES = (
         torch=("*(wide)", "*PreTrainedModel.dtype", "*PreTrainedModel.device", "device_of*"),
     ),
     Difference(
-        "PyTorch finds weights by state dicts, which distributed runs gather.",
-        torch=("*PreTrainedModel.*(state_dict)", "*(is_main_process)"),
-        keras=("*.variable_of*",),
+        "PyTorch finds weights by state dicts, which distributed runs gather: they are processes, whose gradients are "
+        "averaged. Keras's are the replicas of a strategy, whose gradients are added up.",
+        torch=(
+            "*PreTrainedModel.*(state_dict)", "*(is_main_process)", "Trainer.__init__(ranks)", "ProcessRanks*",
+            "ObjectiveModule*", "several_ranks", "shard_blocks*", "whole*", "like*",
+        ),
+        keras=("*.variable_of*", "for_one_replica*"),
     ),
     Difference(
         "The Trainer of transformers, accelerate and PEFT are around PyTorch's models alone.",

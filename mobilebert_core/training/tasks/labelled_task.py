@@ -5,7 +5,10 @@ B batch, S tokens of the longest row, C labels.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+import operator
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -13,15 +16,19 @@ import numpy as np
 
 from ...configuration.config import MobileBertConfig
 from ...datasets.examples import BadRows, Example, Examples
-from ...errors import DataError, InputError
+from ...errors import ConfigError, DataError, InputError
 from ...heads import HEADS
 from ...tasks.batching import padded
 from ...tasks.table import TASKS
 from ...tasks.task_text import Row
 from ...text.tokenization_base import TokenizerBase
+from ..ranks import BatchPart
+from ..row_arrays import RowArrays, arrays_of
 from .training_task import Features, TrainingTask
 
 TEXTS_AT_ONCE = 4096  # that are tokenized together: enough for the fast tokenizer's threads, little to hold
+
+_NUMBER = re.compile(r"(?<!\w)\d[\d,]*(?= of | texts | words |$)")
 
 T = TypeVar("T", bound=Example)
 Ids = tuple[list[int], list[int]]  # input ids and token types of a row
@@ -77,9 +84,32 @@ class LabelledTask(TrainingTask):
         self.text: Any = task.text(task.name, task.takes, tokenizer, config).with_options(passed)
         self.tokenizer, self.config = tokenizer, config
 
+    @property
+    def row_limit(self) -> int:
+        limit: int = self.text.row_limit
+        return limit
+
     def labels(self, rows: Sequence[FeatureRow], length: int) -> dict[str, np.ndarray]:
         """The labels of a batch whose rows are padded to a length, by the head's names."""
         return {"labels": np.array([row.labels for row in rows], np.int32)}
+
+    def stream(self, items: Iterable[Any], about: Examples, notes: list[str]) -> Iterator[RowArrays]:
+        source, counts = iter(items), dict[str, list[int]]()
+        while some := list(itertools.islice(source, TEXTS_AT_ONCE)):
+            features = self.features(Examples(some, [], about.path, about.options))
+            about.skipped.extend(features.skipped)
+            made = arrays_of(features.rows, len(self.tokenizer))
+            if made is None:
+                raise ConfigError(f"train: rows of {self.name} are not kept in shards. Leave out --shards.")
+            yield made
+            for note in features.notes:  # "3 of 50 texts ... were cut": the numbers are those of all together
+                numbers = [int(number.replace(",", "")) for number in _NUMBER.findall(note)]
+                total = counts.setdefault(_NUMBER.sub("{:,}", note), [0] * len(numbers))
+                total[:] = map(operator.add, total, numbers)
+        notes += [note.format(*numbers) for note, numbers in counts.items()]
+
+    def row(self, input_ids: list[int], token_type_ids: list[int], labels: Any, number: int) -> FeatureRow:
+        return FeatureRow(input_ids, token_type_ids, labels, number)
 
     def batch(
         self,
@@ -87,6 +117,7 @@ class LabelledTask(TrainingTask):
         rng: np.random.Generator | None = None,
         *,
         pad_to: int | None = None,
+        part: BatchPart | None = None,
         training: bool = True,
     ) -> dict[str, np.ndarray]:
         """`input_ids`, `attention_mask` and `token_type_ids` (B, S) int32, S the longest row or `pad_to`.
@@ -97,6 +128,7 @@ class LabelledTask(TrainingTask):
         Raises:
             InputError: for no rows, or a row longer than `pad_to`.
         """
+        pad_to = part.length if part is not None else pad_to
         longest = max((row.length for row in rows), default=0)
         if not rows or (pad_to is not None and longest > pad_to):
             got = f"one of {longest} tokens" if rows else "none"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -21,13 +21,20 @@ from ...errors import DataError, InputError
 from ...heads import IGNORE_INDEX
 from ...tasks.batching import padded
 from ...tasks.task_text import Row, option
+from ...text.token_stream import token_stream
 from ...text.tokenization_base import TokenizerBase
+from ..ranks import BatchPart
 from ..recipe import Recipe
+from ..row_arrays import ArrayRows, RowArrays, flat, id_dtype, joined
 from .masking import Masking
+from .packing import Packing
 from .training_task import Features, TrainingTask
 
 SHORTER = 0.1  # share of the pairs that are cut to a random length, so that short texts are seen too
-AT_ONCE = 1000  # texts tokenized together
+GATHERED = 1 << 22  # tokens of documents that are in memory together, about 150 MB
+SPARE = 256  # documents of the ones before them that are
+
+Document = list[list[int]]  # the ids of each sentence
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +48,18 @@ class TextRow:
     @property
     def length(self) -> int:
         return len(self.input_ids)
+
+
+class Counted:
+    """Counts what is taken from an iterable."""
+
+    def __init__(self, items: Iterable[Any]) -> None:
+        self.items, self.count = items, 0
+
+    def __iter__(self) -> Iterator[Any]:
+        for item in self.items:
+            self.count += 1
+            yield item
 
 
 @dataclass(frozen=True)
@@ -100,6 +119,10 @@ class FillMaskTraining(TrainingTask):
         self.pack = chosen.pack
         self.seed = seed
 
+    @property
+    def row_limit(self) -> int:
+        return self.max_length
+
     @classmethod
     def config_fields(cls, examples: Examples, options: ReadOptions) -> dict[str, Any]:
         """Nothing: text says nothing about the configuration."""
@@ -110,33 +133,34 @@ class FillMaskTraining(TrainingTask):
 
         A blank text separates documents: packed rows do not cross it.
         """
-        room = self.max_length - 2
-        rows: list[list[int]] = []
-        longer = 0
-        for pieces in self._pieces(examples.items):
-            if self.pack and not pieces:
-                rows.append([])  # a document ends: the next text begins a row
-            longer += len(pieces) > room
-            for start in range(0, len(pieces), room):
-                part = pieces[start : start + room]
-                if self.pack and rows and rows[-1] and len(rows[-1]) + 1 + len(part) <= room:
-                    rows[-1] += [self.tokenizer.sep_token_id, *part]
-                else:
-                    rows.append(part)
-        rows = [row for row in rows if row]
-        if not any(self.masking.maskable[row].any() for row in rows):  # [UNK] is no word to predict
-            raise DataError(
-                f"{self.name}: no words in the {len(examples.items)} lines of {examples.path}; wanted a text on each."
-            )
-        notes = [f"{longer} texts longer than {self.max_length} tokens go on in further rows"] if longer else []
-        ends = self.tokenizer.cls_token_id, self.tokenizer.sep_token_id
-        found = [TextRow([ends[0], *row, ends[1]], [0] * (len(row) + 2)) for row in rows]
-        return Features(found, notes, examples.skipped)
+        notes: list[str] = []
+        parts = [part for part in self.stream(examples.items, examples, notes) if len(part)]
+        return Features(ArrayRows(joined(parts), self.row), notes, examples.skipped)
 
-    def batch(self, rows: Sequence[TextRow], rng: np.random.Generator) -> dict[str, np.ndarray]:
+    def stream(self, items: Iterable[Any], about: Examples, notes: list[str]) -> Iterator[RowArrays]:
+        room = self.max_length - 2
+        packing = Packing(room, self.pack, int(self.tokenizer.cls_token_id), int(self.tokenizer.sep_token_id))
+        count = Counted(items)
+        maskable = False
+        for tokens, lengths in token_stream(self.tokenizer, count, id_dtype(len(self.tokenizer))):
+            maskable = maskable or bool(self.masking.maskable[tokens].any())  # [UNK] is no word to predict
+            yield packing.add(tokens, lengths)
+        yield packing.end()
+        if not maskable:
+            raise DataError(f"{self.name}: no words in the {count.count} lines of {about.path}; wanted a text on each.")
+        if packing.longer:
+            notes.append(f"{packing.longer} texts longer than {self.max_length} tokens go on in further rows")
+
+    def row(self, input_ids: list[int], token_type_ids: list[int], labels: Any, number: int) -> TextRow:
+        return TextRow(input_ids, token_type_ids, labels)
+
+    def batch(
+        self, rows: Sequence[TextRow], rng: np.random.Generator, *, part: BatchPart | None = None
+    ) -> dict[str, np.ndarray]:
         """int32 input_ids, attention_mask, token_type_ids and labels (B, S), masked anew by `rng`."""
-        batch = padded([Row(row.input_ids, row.token_type_ids) for row in rows], self.tokenizer.pad_token_id or 0)
-        batch["input_ids"], batch["labels"] = self.masking(batch["input_ids"], rng)
+        made = [Row(row.input_ids, row.token_type_ids) for row in rows]
+        batch = padded(made, self.tokenizer.pad_token_id or 0, length=None if part is None else part.length)
+        batch["input_ids"], batch["labels"] = self.masking(batch["input_ids"], rng, part)
         return batch
 
     evaluation_batch = batch
@@ -174,14 +198,6 @@ class FillMaskTraining(TrainingTask):
         right = sum(each["right"] for each in row_metrics) / max(words, 1.0)
         return {"loss": loss, "perplexity": float(np.exp(min(loss, 700.0))), "masked_accuracy": right}
 
-    def _pieces(self, texts: Sequence[str]) -> Iterable[list[int]]:
-        for start in range(0, len(texts), AT_ONCE):
-            encoded = self.tokenizer(
-                list(texts[start : start + AT_ONCE]), add_special_tokens=False, return_attention_mask=False,
-                return_token_type_ids=False, verbose=False,
-            )  # fmt: skip
-            yield from encoded["input_ids"]
-
 
 class PretrainingTraining(FillMaskTraining):
     """Masked words in pairs of texts, of which the second follows the first or comes from another document."""
@@ -194,28 +210,60 @@ class PretrainingTraining(FillMaskTraining):
     )
     head = "PreTraining"
     options = ("mask_share", "whole_words")
+    random_rows = True
     shortest = 5  # a word of each text
 
-    def features(self, examples: Examples) -> Features:
+    def stream(self, items: Iterable[Any], about: Examples, notes: list[str]) -> Iterator[RowArrays]:
         """Rows [CLS] first [SEP] second [SEP] from documents of sentences; a blank text separates documents.
 
         As in the released code: consecutive sentences are gathered up to the length of a row, divided at random, and
-        for every second row the rest is taken from another document, its own unused sentences going back.
+        for every second row the rest is taken from another document, its own unused sentences going back. The other
+        document is one of those near by, of which as many as `GATHERED` tokens have are in memory.
 
         Raises:
             DataError: for fewer than two documents, of which no other text could be taken.
         """
-        documents = [list(group) for some, group in itertools.groupby(self._pieces(examples.items), bool) if some]
-        if len(documents) < 2:
+        gathered = total = 0
+        documents: list[Document] = []
+        before: list[Document] = []  # the last ones that were gathered, of which others may take a text
+        for document in self._documents(items):
+            if gathered > GATHERED and len(documents) > 1:
+                yield self._paired(documents, before)
+                before, documents, gathered = documents[-SPARE:], [], 0
+            documents.append(document)
+            gathered += sum(map(len, document))
+            total += 1
+        if total < 2:
             raise DataError(
-                f"{examples.path}: wanted at least 2 documents separated by blank lines, got {len(documents)}. "
-                "Separate them, or train fill-mask, which needs no pairs of sentences."
+                f"{about.path}: wanted at least 2 documents separated by blank lines, got {total}. Separate them, or "
+                "train fill-mask, which needs no pairs of sentences."
             )
-        rng = np.random.default_rng([self.seed, len(documents)])
-        rows = [row for place in range(len(documents)) for row in self._pairs(documents, place, rng)]
-        return Features(rows, [], examples.skipped)
+        yield self._paired(documents, before)
 
-    def _pairs(self, documents: list[list[list[int]]], place: int, rng: np.random.Generator) -> Iterable[TextRow]:
+    def _documents(self, items: Iterable[Any]) -> Iterator[Document]:
+        document: Document = []
+        for tokens, lengths in token_stream(self.tokenizer, items):
+            ids, start = tokens.tolist(), 0
+            for length in lengths.tolist():
+                if length:
+                    document.append(ids[start : start + length])
+                elif document:
+                    yield document
+                    document = []
+                start += length
+        if document:
+            yield document
+
+    def _paired(self, documents: list[Document], before: list[Document]) -> RowArrays:
+        rng = np.random.default_rng([self.seed, len(documents)])
+        among = [*documents, *before]
+        rows = [row for place in range(len(documents)) for row in self._pairs(among, place, rng)]
+        ids, lengths = flat([row.input_ids for row in rows], id_dtype(len(self.tokenizer)))
+        firsts = np.array([row.token_type_ids.index(1) for row in rows], np.int32)
+        labels = np.array([row.random_next for row in rows], np.int64)
+        return RowArrays({"input_ids": ids, "ends": np.cumsum(lengths), "firsts": firsts, "labels": labels})
+
+    def _pairs(self, documents: list[Document], place: int, rng: np.random.Generator) -> Iterable[TextRow]:
         sentences, room = documents[place], self.max_length - 3
         start = 0
         while start < len(sentences):
@@ -247,10 +295,12 @@ class PretrainingTraining(FillMaskTraining):
         types = [0] * (len(first) + 2) + [1] * (len(second) + 1)
         return TextRow([cls, *first, sep, *second, sep], types, random_next)
 
-    def batch(self, rows: Sequence[TextRow], rng: np.random.Generator) -> dict[str, np.ndarray]:
+    def batch(
+        self, rows: Sequence[TextRow], rng: np.random.Generator, *, part: BatchPart | None = None
+    ) -> dict[str, np.ndarray]:
         """As `FillMaskTraining.batch`, with next_sentence_label (B,): 0: the second follows, 1: it is random."""
         labels = np.array([row.random_next for row in rows], np.int32)
-        return {**super().batch(rows, rng), "next_sentence_label": labels}
+        return {**super().batch(rows, rng, part=part), "next_sentence_label": labels}
 
     evaluation_batch = batch
 

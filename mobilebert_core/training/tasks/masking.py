@@ -12,6 +12,7 @@ import numpy as np
 from ...errors import TokenizerError
 from ...heads import IGNORE_INDEX
 from ...text.tokenization_base import TokenizerBase
+from ..ranks import BatchPart
 
 CONTINUATION = "##"  # begins the pieces of a word after the first
 
@@ -45,27 +46,33 @@ class Masking:
         begins = np.array([not str(token).startswith(CONTINUATION) for token in tokens])
         return cls(begins, maskable, int(tokenizer.mask_token_id), share, whole_words)
 
-    def __call__(self, ids: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    def __call__(
+        self, ids: np.ndarray, rng: np.random.Generator, part: BatchPart | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Inputs and labels (B, S) of rows (B, S): labels are -100 but at the tokens to predict.
 
         Of those 80 % show the mask, 10 % a random token and 10 % themselves. The same rng gives the same answer;
-        the rows are left as they are.
+        the rows are left as they are. Rows that are a part of a batch are masked as in the whole batch.
         """
-        chosen = self._chosen(ids, rng)
-        action = rng.random(ids.shape)
+        first, rows = (0, len(ids)) if part is None else (part.first, part.rows)
+        own = slice(first, first + len(ids))
+        priority, action = (rng.random((rows, ids.shape[1]))[own] for _ in range(2))
+        chosen = self._chosen(ids, priority)
         inputs = ids.copy()
         inputs[chosen & (action < 0.8)] = self.mask_id
         random = chosen & (action >= 0.9)
-        inputs[random] = rng.choice(np.flatnonzero(self.maskable), int(random.sum()))
+        words = np.flatnonzero(self.maskable)
+        # What is left of the number that chose the action is as random as another one.
+        inputs[random] = words[((action[random] - 0.9) * (10 * len(words))).astype(int).clip(0, len(words) - 1)]
         return inputs, np.where(chosen, ids, IGNORE_INDEX).astype(ids.dtype)
 
-    def _chosen(self, ids: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def _chosen(self, ids: np.ndarray, priority: np.ndarray) -> np.ndarray:
         maskable = self.maskable[ids]  # (B, S)
         first = maskable & self.begins_word[ids] if self.whole_words else maskable
         first |= maskable & ~np.pad(maskable, ((0, 0), (1, 0)))[:, :-1]  # a row cut inside a word
         words = first.sum(axis=1)  # (B,)
         wanted = np.minimum(np.maximum(1, np.round(self.share * words)), words)
-        priority = np.where(first, rng.random(ids.shape), np.inf)
+        priority = np.where(first, priority, np.inf)
         rank = priority.argsort(axis=1).argsort(axis=1)  # of each word's first piece among its row's
         word = np.maximum(np.cumsum(first, axis=1) - 1, 0)  # (B, S) the word of each token
         rows, places = np.nonzero(first)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -20,7 +20,9 @@ from ...configuration.config import MobileBertConfig
 from ...datasets.examples import Examples, ReadOptions
 from ...datasets.reading import Reader
 from ...text.tokenization_base import TokenizerBase
+from ..ranks import BatchPart
 from ..recipe import Recipe
+from ..row_arrays import RowArrays
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Features:
     Each row has its `length` in tokens. The skipped ones have no row and no part in scores, which count them.
     """
 
-    rows: list[Any]
+    rows: Sequence[Any]
     notes: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
 
@@ -48,6 +50,7 @@ class TrainingTask(ABC):
         classifies: whether the model has a classifier with dropout before it.
         names_labels: whether the labels are names, which the configuration holds.
         config_defaults: fields of the configuration, unless the user says otherwise.
+        random_rows: whether the seed decides which texts lie in which rows.
         best_metric: the score by which the best model is chosen, the highest unless `lower_is_better`.
     """
 
@@ -62,6 +65,7 @@ class TrainingTask(ABC):
     classifies: ClassVar[bool] = False
     names_labels: ClassVar[bool] = False
     config_defaults: ClassVar[Mapping[str, Any]] = {}
+    random_rows: ClassVar[bool] = False
     best_metric: str = "accuracy"
     lower_is_better: ClassVar[bool] = False
 
@@ -76,6 +80,11 @@ class TrainingTask(ABC):
         **options: Any,
     ) -> None:
         """Takes the tokenizer and the configuration of a run; `seed` decides what is random in the rows."""
+
+    @property
+    @abstractmethod
+    def row_limit(self) -> int:
+        """The tokens of the longest row."""
 
     @classmethod
     def option_fields(cls) -> list[dataclasses.Field[Any]]:
@@ -106,8 +115,30 @@ class TrainingTask(ABC):
         """
 
     @abstractmethod
-    def batch(self, rows: Sequence[Any], rng: np.random.Generator) -> dict[str, np.ndarray]:
-        """Inputs and labels of rows, padded to the longest; what is random comes from `rng`."""
+    def stream(self, items: Iterable[Any], about: Examples, notes: list[str]) -> Iterator[RowArrays]:
+        """The rows of `features` from examples that come one by one, of which few are in memory at once.
+
+        Args:
+            about: where they are from and how they are read; `skipped` gets the messages of rows that do not suit.
+            notes: gets what was done to texts.
+
+        Raises:
+            DataError: as `features`.
+            ConfigError: for a task whose rows are no arrays.
+        """
+
+    @abstractmethod
+    def row(self, input_ids: list[int], token_type_ids: list[int], labels: Any, number: int) -> Any:
+        """One of the rows of `stream`, the one of a number."""
+
+    @abstractmethod
+    def batch(
+        self, rows: Sequence[Any], rng: np.random.Generator, *, part: BatchPart | None = None
+    ) -> dict[str, np.ndarray]:
+        """Inputs and labels of rows, padded to the longest; what is random comes from `rng`.
+
+        Rows that are a `part` of a batch are, number for number, what they are in the whole of it.
+        """
 
     @abstractmethod
     def evaluation_batch(self, rows: Sequence[Any], rng: np.random.Generator) -> dict[str, np.ndarray]:

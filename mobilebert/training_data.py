@@ -1,0 +1,211 @@
+"""Where a training's rows come from: files read into memory, or shards that are made once and mapped."""
+
+from __future__ import annotations
+
+import dataclasses
+import glob
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from mobilebert_core.card_text import data_name
+from mobilebert_core.configuration.config import MobileBertConfig
+from mobilebert_core.datasets.examples import BadRows, Examples, ReadOptions, TextExample, WordsExample
+from mobilebert_core.datasets.reading import splits
+from mobilebert_core.datasets.sources import Source, ending
+from mobilebert_core.errors import ConfigError, DataError
+from mobilebert_core.files import sha256
+from mobilebert_core.training.ranks import Ranks
+from mobilebert_core.training.run_directory import DIGESTS
+from mobilebert_core.training.shards import RowsBut, ShardedRows, made_from_same, write_shards
+from mobilebert_core.training.tasks.masked_language import FillMaskTraining
+from mobilebert_core.training.tasks.training_task import Features, TrainingTask
+
+STREAMED_FROM = 256 << 20  # bytes of training files from which on rows are kept in shards
+_LABELS_KEPT = 100_000  # different ones that are looked at; a data set with more is one of numbers
+_OF_MASKS = ("mask_share", "whole_words")  # options that decide no rows: masks are drawn anew at every reading
+_MESSAGES_KEPT = 1000  # about rows that were left out
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """The files of a training.
+
+    Attributes:
+        name: what the data are called.
+        files: by split; of "train" there may be several, in the order in which they are read.
+        shards: the directory of the training rows; None where they are in memory.
+        held_out: of so many training rows in shards one is kept for evaluation; 0 keeps none.
+    """
+
+    kind: type[TrainingTask]
+    read: ReadOptions
+    name: str
+    files: dict[str, list[Path]]
+    shards: Path | None = None
+    held_out: int = 0
+
+    @classmethod
+    def find(
+        cls,
+        kind: type[TrainingTask],
+        read: ReadOptions,
+        data: Path | Sequence[str | Path],
+        dev: Path | None,
+        shards: Path | None,
+        beside: Path,
+        held_out: int,
+    ) -> TrainingData:
+        """The files that are meant: of one path as `splits` finds them, of several, or of a pattern, all.
+
+        Args:
+            beside: what the directory of shards is named after where none is named and the files are large.
+
+        Raises:
+            DataError: when there are none.
+        """
+        if isinstance(data, Path):
+            found = {name: [path] for name, path in splits(data, kind.reader.endings).items()}
+        else:
+            found = {"train": _matching(data, kind.reader.endings)}
+        if dev is not None:
+            found["dev"] = [dev]
+        large = sum(path.stat().st_size for path in found["train"]) >= STREAMED_FROM
+        if shards is None and (large or not isinstance(data, Path)):
+            shards = beside.with_name(f"{beside.name}.shards")
+        return cls(kind, read, data_name(data), found, shards, 0 if "dev" in found else held_out)
+
+    def settings(self) -> dict[str, Any]:
+        """What decides the numbers: the digests of the files, and whether rows are read in blocks."""
+        digests = {n: [{"file": p.name, "sha256": sha256(p)} for p in paths] for n, paths in self.files.items()}
+        data: dict[str, Any] = {n: found[0] if len(found) == 1 else found for n, found in digests.items()}
+        if self.shards is None:
+            return {"data": data}
+        return {"data": data, "shards": True, "held_out": self.held_out}
+
+    def examples(self) -> dict[str, Examples]:
+        """The examples of each split; of a split in shards one for each label, by which the model is made."""
+        found = {name: self.kind.read(paths[0], self.read) for name, paths in self.files.items() if name != "train"}
+        if self.shards is None:
+            return {"train": self.kind.read(self.files["train"][0], self.read), **found}
+        if issubclass(self.kind, FillMaskTraining):
+            return {"train": Examples([], path=Path(self.name), options=self.read), **found}
+        bad = BadRows(Path(self.name), self.read.skip_bad_rows)
+        items = list(_one_of_each_label(self._items(bad)))
+        return {"train": Examples(items, bad.messages[:_MESSAGES_KEPT], Path(self.name), self.read), **found}
+
+    def features(
+        self, task: TrainingTask, examples: Mapping[str, Examples], settings: Mapping[str, Any], ranks: Ranks
+    ) -> dict[str, Features]:
+        """The rows of each split.
+
+        Args:
+            settings: of the training, of which some decide the rows in shards.
+        """
+        if self.shards is None:
+            return {name: task.features(found) for name, found in examples.items()}
+        folder, made_from = self.shards, self._made_from(task, settings)
+        ranks.first(lambda: self._write(folder, task, made_from))
+        rows = ShardedRows(folder, task.row, check=ranks.rank == 0)
+        whole = Features(rows, rows.about["notes"], rows.about["skipped"])
+        others = {name: task.features(found) for name, found in examples.items() if name != "train"}
+        if not self.held_out or len(rows) < 2 * self.held_out:
+            return {"train": whole, **others}
+        train, dev = (RowsBut(rows, self.held_out, held_out) for held_out in (False, True))
+        return {"train": dataclasses.replace(whole, rows=train), "dev": Features(dev), **others}
+
+    def _made_from(self, task: TrainingTask, settings: Mapping[str, Any]) -> dict[str, Any]:
+        config: MobileBertConfig | None = getattr(task, "config", None)
+        return {
+            "task": self.kind.name,
+            "data": settings["data"]["train"],
+            "tokenizer": settings[DIGESTS]["tokenizer"],
+            "read": settings["read"],
+            "options": {n: v for n, v in settings["options"].items() if n not in _OF_MASKS},
+            "max_length": task.row_limit,
+            "labels": None if config is None else [config.id2label, config.problem_type],
+            "seed": settings["recipe"]["seed"] if self.kind.random_rows else None,
+        }
+
+    def _write(self, folder: Path, task: TrainingTask, made_from: Mapping[str, Any]) -> None:
+        if made_from_same(folder, made_from):
+            return
+        notes: list[str] = []
+        about = Examples([], path=Path(self.name), options=self.read)
+        bad = BadRows(Path(self.name), self.read.skip_bad_rows, about.skipped)
+        with tqdm(self._items(bad), desc="tokenize", unit=" texts", disable=None, file=sys.stderr) as items:
+            parts = task.stream(items, about, notes)
+            write_shards(folder, parts, made_from, lambda: {"notes": notes, "skipped": about.skipped[:_MESSAGES_KEPT]})
+
+    def _items(self, bad: BadRows) -> Iterator[Any]:
+        """What is in the training files, one by one. A file ends a document."""
+        for number, path in enumerate(self.files["train"]):
+            bad.path = path
+            if number and issubclass(self.kind, FillMaskTraining):
+                yield ""
+            yield from self.kind.reader.items(Source.of(path), self.read, bad)
+
+
+def _one_of_each_label(items: Iterable[Any]) -> Iterator[Any]:
+    seen: set[Any] = set()
+    for item in items:
+        if isinstance(item, TextExample):
+            labels = {item.label}
+        elif isinstance(item, WordsExample):
+            labels = {*item.tags}
+        else:
+            raise ConfigError(f"train: rows with a {type(item).__name__} are not kept in shards. Leave out --shards.")
+        if not labels <= seen and len(seen) < _LABELS_KEPT:
+            seen |= labels
+            yield item
+
+
+def _matching(patterns: Iterable[str | Path], endings: Iterable[str]) -> list[Path]:
+    """The files that paths, directories and patterns mean, each once, in order.
+
+    Raises:
+        DataError: for one that means none.
+    """
+    found: list[Path] = []
+    known = set(endings)
+    for pattern in patterns:
+        place = Path(pattern)
+        if place.is_dir():
+            some = sorted(path for path in place.iterdir() if path.is_file() and ending(path) in known)
+            some = [path for path in some if not path.name.upper().startswith("README")]
+        else:
+            some = [place] if place.is_file() else sorted(map(Path, glob.glob(str(pattern), recursive=True)))
+        for path in some:
+            if ending(path) not in known:
+                raise DataError(f"{path}: wanted a file ending in {', '.join(endings)}, also .gz or .xz.")
+        if not some:
+            raise DataError(f"{pattern}: wanted files of text, a directory or a pattern that means some, got none.")
+        found += some
+    return list(dict.fromkeys(found))
+
+
+def check_alone(ranks: Ranks, shards: Path | None) -> None:
+    """Raises ConfigError where a teacher's training would need more than one process and rows in memory."""
+    if ranks.count > 1 or shards is not None:
+        raise ConfigError(
+            "train: with a teacher wanted one process and rows in memory, got several or shards. Start the command "
+            "once, without --shards."
+        )
+
+
+def check_segments(config: MobileBertConfig, features: Mapping[str, Any]) -> None:
+    """Raises ConfigError for rows with a second text and a model that knows only first ones."""
+    if config.type_vocab_size < 2:
+        for found in features.values():
+            pairs = getattr(found.rows, "pairs", True)  # rows in shards know it without being read
+            for row in found.rows if pairs else ():
+                types = row.token_type_ids
+                if any(1 in choice for choice in types) if isinstance(types[0], list) else 1 in types:
+                    raise ConfigError(
+                        f"train: the rows hold pairs of texts, wanted a model with type_vocab_size of at least 2, got "
+                        f"{config.type_vocab_size}. Choose another model, or leave the second text out."
+                    )

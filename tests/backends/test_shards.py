@@ -1,0 +1,154 @@
+"""Rows in files: what is learned from them is what is learned from memory, from files of every kind."""
+
+from __future__ import annotations
+
+import csv
+import json
+import lzma
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from conversion.backends import FRAMEWORKS
+from mobilebert.cli import main
+from mobilebert.training import Training
+from mobilebert_core import DEMO_MODEL, CheckpointError, ConfigError
+from mobilebert_core.training.recipe import Recipe
+from tests.tiny import TINY
+
+ROOT = Path(__file__).parents[2]
+RECIPE = Recipe(learning_rate=1e-3, batch_size=8, epochs=2)
+
+
+@pytest.fixture
+def place(tmp_path):
+    rng = np.random.default_rng(0)
+    words = [
+        "bees",
+        "gather",
+        "light",
+        "rain",
+        "sun",
+        "cold",
+        "warm",
+        "sweet",
+        "bitter",
+        "quick",
+        "slow",
+        "bright",
+        "loud",
+    ]
+    lines = [" ".join(rng.choice(words.split(), rng.integers(2, 14))) if i % 9 else "" for i in range(1, 90)]
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "a.txt").write_text("\n".join(lines[:50]) + "\n")
+    with lzma.open(tmp_path / "texts" / "b.txt.xz", "wt") as packed:
+        packed.write("\n".join(lines[50:]) + "\n")
+    (tmp_path / "README.txt").write_text("not text to learn from\n")
+    (tmp_path / "config.json").write_text(json.dumps({**TINY, "vocab_size": 8000}))
+    return tmp_path
+
+
+def curve(output: Path) -> list[str]:
+    with (output / "curves.csv").open() as lines:
+        return [row["loss"] for row in csv.DictReader(lines)]
+
+
+def training(place: Path, name: str, **settings) -> Training:
+    common = {"model": str(place / "config.json"), "tokenizer": str(DEMO_MODEL), "recipe": RECIPE, "progress": False}
+    return Training(output=place / name, **{**common, **settings})
+
+
+@pytest.mark.parametrize("task", ["fill-mask", "pretraining", "text-classification", "token-classification"])
+def test_a_curve_from_shards_is_the_one_from_memory(place, task):
+    lines = [line for line in (place / "texts" / "a.txt").read_text().splitlines() if line]
+    rows = {
+        "text-classification": ("jsonl", [json.dumps({"text": t, "label": {"a": 0.7, "bcd"[len(t) % 3]: 1.0}})
+                                          for t in lines]),
+        "token-classification": ("jsonl", [json.dumps({"tokens": t.split(), "tags": ["O"] * len(t.split())})
+                                           for t in lines] + ['{"tokens": ["bees"], "tags": ["B-X"]}']),
+    }.get(task, ("txt", (place / "texts" / "a.txt").read_text().splitlines()))  # fmt: skip
+    data = place / f"data.{rows[0]}"
+    data.write_text("\n".join(rows[1]) + "\n")
+    training(place, "memory", task=task, data=data).run()
+    results = training(place, "files", task=task, data=data, shards=place / "shards").run()
+    assert curve(place / "files") == curve(place / "memory")
+    assert results["rows"] == json.loads((place / "memory" / "training.json").read_text())["rows"]
+    about = json.loads((place / "shards" / "shards.json").read_text())
+    assert sum(file["rows"] for file in about["files"].values()) == results["rows"]["train"]
+
+
+@pytest.mark.parametrize("backend", FRAMEWORKS)
+def test_pretrain_from_a_directory_to_a_model(place, backend, capsys):
+    command = [
+        "pretrain", "--data", str(place / "texts"), "--config", str(place / "config.json"), "--vocab",
+        str(DEMO_MODEL / "vocab.txt"), "--output", str(place / "out"), "--batch-size", "8", "--held-out", "5",
+        "--epochs", "2", "--max-length", "24", "--backend", backend,
+    ]  # fmt: skip
+    assert main(command) == 0
+    found = json.loads((place / "out" / "training.json").read_text())
+    assert {"masked_accuracy", "next_sentence_accuracy", "loss"} <= found["dev"].keys()
+    assert found["rows"]["dev"] == (found["rows"]["train"] + found["rows"]["dev"]) // 5
+    assert [file["file"] for file in found["settings"]["data"]["train"]] == ["a.txt", "b.txt.xz"]
+    assert (place / "out.shards" / "shards.json").exists() and (place / "out" / "model.safetensors").exists()
+    made = (place / "out.shards" / "rows-00000.safetensors").stat().st_mtime_ns
+    packed = [*command, "--rows", "packed", "--output", str(place / "packed"), "--shards", str(place / "out.shards")]
+    assert main(packed) == 2 and "made from something else (task, options, seed differ)" in capsys.readouterr().err
+    again = [*command, "--output", str(place / "again"), "--shards", str(place / "out.shards"), "--mask-share", "0.3"]
+    assert main(again) == 0
+    assert (place / "out.shards" / "rows-00000.safetensors").stat().st_mtime_ns == made
+    with (place / "texts" / "a.txt").open("a") as more:
+        more.write("one more\n")
+    assert main([*again, "--output", str(place / "other")]) == 2
+    assert "something else (data differ)" in capsys.readouterr().err
+
+
+def test_damaged_rows_are_refused(place):
+    settings = {"task": "fill-mask", "data": place / "texts" / "a.txt", "shards": place / "shards"}
+    training(place, "first", **settings).run()
+    rows = place / "shards" / "rows-00000.safetensors"
+    whole = rows.read_bytes()
+    for damaged in (whole[:-3], whole[:-1] + bytes([whole[-1] ^ 1]), b"x" * 40):
+        rows.write_bytes(damaged)
+        with pytest.raises(CheckpointError, match="wanted the rows that were written, got another or a damaged file"):
+            training(place, "second", **settings).run()
+    rows.unlink()
+    with pytest.raises(CheckpointError, match="rows-00000.safetensors"):
+        training(place, "second", **settings).run()
+    with pytest.raises(ConfigError, match="wanted a new or empty directory for shards, got other files"):
+        training(place, "third", **{**settings, "shards": place / "texts"}).run()
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from mobilebert_core.training import shards
+from mobilebert_core.training.row_arrays import RowArrays
+import numpy as np, time
+def parts():
+    for n in range(10**6):
+        yield RowArrays({"input_ids": np.ones(8, np.uint16), "ends": np.array([8])})
+        if n == 9: print("begun", flush=True)
+        time.sleep(0.01 if n > 9 else 0)
+shards._SHARD_TOKENS = 16
+shards.write_shards(Path(sys.argv[1]), parts(), {}, dict)
+"""
+
+
+def test_what_was_killed_leaves_no_rows(place):
+    folder = place / "shards"
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(folder)], stdout=subprocess.PIPE, text=True, cwd=ROOT, env=dict(os.environ)
+    )
+    assert process.stdout.readline() == "begun\n"
+    time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert not folder.exists()
+    training(place, "out", task="fill-mask", data=place / "texts" / "a.txt", shards=folder).run()
+    assert not [path for path in place.iterdir() if path.name.startswith(".")]

@@ -1,0 +1,155 @@
+"""Training over two processes: the numbers of one, one writer, and a state from which any number of them goes on."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from mobilebert.training import Training
+from mobilebert_core import DEMO_MODEL, ConfigError
+from mobilebert_core.processes import Launch
+from mobilebert_core.training.recipe import Recipe
+from tests.tiny import TINY
+
+ROOT = Path(__file__).parents[2]
+RUN = """
+import json, sys
+from pathlib import Path
+from mobilebert.training import Training
+from mobilebert_core.errors import MobileBertError
+from mobilebert_core.training.recipe import Recipe
+
+for settings in json.loads(sys.argv[1]):
+    paths = {name: Path(settings.pop(name)) for name in ("data", "output")}
+    try:
+        Training(**paths, **{**settings, "recipe": Recipe(**settings["recipe"])}).run()
+    except MobileBertError as e:
+        print(e, file=sys.stderr)
+        sys.exit(2)
+"""
+WORDS = "bees gather light rain sun cold warm sweet bitter quick slow bright loud"
+
+
+def ranks(settings: list[dict], count: int = 2) -> list[subprocess.Popen]:
+    """Starts processes as a launcher does, each to do the same trainings."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    started = []
+    for rank in range(count):
+        own = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", **{name: str(value) for name, value in own.items()}}
+        command = [sys.executable, "-c", RUN, json.dumps(settings)]
+        started.append(subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True))
+    return started
+
+
+def curve(output: Path) -> np.ndarray:
+    with (output / "curves.csv").open() as lines:
+        return np.array([float(row["loss"]) for row in csv.DictReader(lines)])
+
+
+@pytest.fixture
+def data(tmp_path):
+    """Rows of few and many words, 23 to an epoch, so that the last batch has fewer rows than there are ranks."""
+    rng = np.random.default_rng(0)
+    lines = []
+    for label in rng.integers(0, 3, 33):
+        words = " ".join(rng.choice(WORDS.split(), rng.integers(2, 18)))
+        lines.append(f"{words},{'abc'[label]}")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "train.csv").write_text("text,label\n" + "\n".join(lines) + "\n")
+    (tmp_path / "data" / "dev.csv").write_text("text,label\n" + "\n".join(lines[:9]) + "\n")
+    (tmp_path / "texts.txt").write_text("\n".join(line.partition(",")[0] for line in lines) + "\n")
+    (tmp_path / "config.json").write_text(json.dumps({**TINY, "vocab_size": 8000, "initializer_range": 0.1}))
+    return tmp_path
+
+
+def settings(place: Path, name: str, **more) -> dict:
+    """A training of 20 steps in float64 without dropout."""
+    dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    recipe = {"learning_rate": 2e-3, "batch_size": 8, "epochs": 4, "classifier_dropout": 0.0}
+    chosen = {
+        "task": "text-classification", "data": str(place / "data"), "model": str(place / "config.json"),
+        "tokenizer": str(DEMO_MODEL), "output": str(place / name), "recipe": {**recipe, **more.pop("recipe", {})},
+        "precision": "float64", "fields": dropout, "progress": False,
+    }  # fmt: skip
+    return {**chosen, **more}
+
+
+def alone(chosen: dict) -> dict:
+    paths = {name: Path(chosen[name]) for name in ("data", "output")}
+    return Training(**{**chosen, **paths, "recipe": Recipe(**chosen["recipe"])}).run()
+
+
+@pytest.mark.slow
+def test_two_processes_learn_what_one_does(data):
+    words = {"task": "fill-mask", "data": str(data / "texts.txt"), "recipe": {"accumulate": 2, "epochs": 8}}
+    cases = {
+        "ddp": {},
+        "fsdp": {"shard": True},
+        "words": words,
+        "sharded words": {**words, "shard": True},
+        "float32": {"precision": "float32"},
+    }
+    started = ranks([settings(data, f"two {name}", **case) for name, case in cases.items()])
+    said = [process.communicate(timeout=300)[1] for process in started]
+    assert [process.returncode for process in started] == [0, 0], said
+    for name, case in cases.items():
+        chosen = settings(data, f"one {name}", **{**case, "shard": False})
+        results = alone(chosen)
+        one, two = data / f"one {name}", data / f"two {name}"
+        assert len(curve(one)) >= 20 and np.ptp(curve(one)) > 0.1
+        limit = 1e-6 if name == "float32" else 1e-10
+        assert np.abs(curve(two) / curve(one) - 1).max() < limit, name
+        found = json.loads((two / "training.json").read_text())
+        assert found["finished"] and found["dev"] == pytest.approx(results["dev"], rel=1e-6), name
+        assert found["settings"] == json.loads((one / "training.json").read_text())["settings"]
+        assert sorted(path.name for path in two.iterdir()) == sorted(path.name for path in one.iterdir())
+        ours, theirs = (load_file(place / "model.safetensors") for place in (one, two))
+        assert all(np.abs(theirs[n] - ours[n]).max() < 1e-3 for n in ours) and ours.keys() == theirs.keys()
+
+
+@pytest.mark.slow
+def test_a_killed_process_ends_the_training_which_one_or_two_resume(data):
+    more = {"save_every": 2, "recipe": {"epochs": 12}}
+    for name in ("out", "again"):
+        first, second = ranks([settings(data, name, **more)])
+        curves = data / name / "curves.csv"
+        while not (data / name / "resume").exists():
+            assert first.poll() is None, first.stderr.read()
+            time.sleep(0.005)
+        second.send_signal(signal.SIGKILL)
+        _, said = first.communicate(timeout=60)
+        assert first.returncode == 2 and "another process of this training has ended" in said and "--resume" in said
+        second.communicate()
+        assert curves.exists() and not json.loads((data / name / "training.json").read_text()).get("finished")
+    alone(settings(data, "whole", **more))
+    alone(settings(data, "out", **more, resume=True))
+    resumed = ranks([settings(data, "again", **more, resume=True, shard=True)])
+    said = [process.communicate(timeout=300)[1] for process in resumed]
+    assert [process.returncode for process in resumed] == [0, 0], said
+    for name in ("out", "again"):
+        assert np.abs(curve(data / name) / curve(data / "whole") - 1).max() < 1e-8, name
+
+
+def test_what_cannot_be_is_said(data, monkeypatch):
+    from mobilebert_tf.distributed import join
+
+    with pytest.raises(ConfigError, match="Keras 3 on TensorFlow does not train over several processes"):
+        join(Launch(0, 2, 0))
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "0")
+    with pytest.raises(ConfigError, match="wanted one process, got several"):  # nobody says where they meet
+        alone(settings(data, "out"))
