@@ -6,6 +6,7 @@ Twin: mobilebert_tf/distributed.py.
 from __future__ import annotations
 
 import atexit
+import gc
 import pickle
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -180,6 +181,7 @@ def like(values: Tensor, tensor: Any) -> Tensor:
 def _leave() -> None:
     if dist.is_initialized():
         dist.destroy_process_group()
+    gc.collect()  # what still holds the group goes while its threads can be ended
 
 
 @contextmanager
