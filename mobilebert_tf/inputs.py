@@ -23,7 +23,7 @@ class ArrayProbe:
     """Reads numpy and backend arrays for the checks; the values of a graph's placeholders are unknown."""
 
     def shape(self, array: Any) -> Shape:
-        return tuple(array.shape)
+        return tuple(size if isinstance(size, int) else None for size in array.shape)  # JAX exports with symbols
 
     def is_integer(self, array: Any) -> bool:
         return "int" in keras.backend.standardize_dtype(array.dtype)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +66,7 @@ def read_columns(source: Source, options: ReadOptions, bad: BadRows, tagged: boo
     def finished() -> Iterator[WordsExample]:
         try:
             if sentence:
-                yield _sentence(sentence, width, word, tag if tagged else None)
+                yield _sentence(sentence, width, word, tag if tagged else None, options.label_names or ())
         except _BadLine as e:
             bad.add(e.line, str(e))
         sentence.clear()
@@ -168,7 +168,9 @@ def _place(path: Path, option: str, wanted: str | None, width: int, usual: int) 
     return int(wanted) - 1
 
 
-def _sentence(lines: list[tuple[int, list[str]]], width: int, word: int, tag: int | None) -> WordsExample:
+def _sentence(
+    lines: list[tuple[int, list[str]]], width: int, word: int, tag: int | None, known: Sequence[str]
+) -> WordsExample:
     for number, cells in lines:
         if not is_utf8("".join(cells)):
             raise _BadLine(number, NOT_UTF8)
@@ -177,8 +179,15 @@ def _sentence(lines: list[tuple[int, list[str]]], width: int, word: int, tag: in
         if not cells[word] or (tag is not None and not cells[tag].strip()):
             raise _BadLine(number, f"wanted a word and its tag, one is empty: {brief(cells)}.")
     words = tuple(cells[word] for _, cells in lines)
-    tags = () if tag is None else tuple(cells[tag].strip() for _, cells in lines)
+    tags = () if tag is None else tuple(_tag(number, cells[tag], known) for number, cells in lines)
     return WordsExample(lines[0][0], words, tags)
+
+
+def _tag(line: int, text: str, known: Sequence[str]) -> str:
+    try:
+        return label_of(text, "tag", known)
+    except BadRow as e:
+        raise _BadLine(line, str(e)) from None
 
 
 def read_lists(source: Source, options: ReadOptions, bad: BadRows) -> Iterator[WordsExample]:

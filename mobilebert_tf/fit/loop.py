@@ -83,11 +83,26 @@ class TrainedByKeras(_Model):
             **kwargs,
         )
         if self.optimizer is not None:
-            self.optimizer.build(self.trainable_variables)
+            self.optimizer.build(self.__dict__.get("_to_optimize") or self.trainable_variables)
             fuse_updates(self.optimizer)
 
+    def get_compile_config(self) -> dict[str, Any]:
+        """As Keras's, with the variables of the optimizer where layers were frozen or freed since `compile`."""
+        config = super().get_compile_config()
+        optimized = {id(v) for v in getattr(getattr(self, "optimizer", None), "_trainable_variables", ())}
+        if optimized and optimized != {id(v) for v in self.trainable_variables}:
+            config["optimized"] = [i for i, v in enumerate(self.weights) if id(v) in optimized]
+        return config
+
     def compile_from_config(self, config: dict[str, Any]) -> None:
-        self.compile(**keras.saving.deserialize_keras_object(config))
+        arguments = dict(keras.saving.deserialize_keras_object(config))
+        weights = self.weights
+        optimized = [weights[i] for i in arguments.pop("optimized", ())]
+        self.__dict__["_to_optimize"] = optimized  # past Keras, which would take them for new weights
+        try:
+            self.compile(**arguments)
+        finally:
+            del self.__dict__["_to_optimize"]
 
     def _start_over(self) -> None:
         """Forgets graphs and optimizer state made for other shapes."""
@@ -332,6 +347,7 @@ class TrainedByKeras(_Model):
         if input_signature is None:
             shape = (None,) * (3 if self.head.per_choice else 2)
             input_signature = [{n: keras.InputSpec(shape=shape, dtype="int32", name=n) for n in TEXT_INPUTS}]
+        self._check_sizes_to_export(input_signature)
         if self.config.output_hidden_states or self.config.output_attentions:  # an exported graph has no tuples
             whole = self.as_functional()
             flat: dict[str, Any] = {}
@@ -343,3 +359,15 @@ class TrainedByKeras(_Model):
                 filepath, format=format, input_signature=input_signature, **kwargs
             )
         return super().export(filepath, format=format, input_signature=input_signature, **kwargs)
+
+    def _check_sizes_to_export(self, input_signature: Any) -> None:
+        """Raises ConfigError for unknown sizes that Keras's backend would record as one size, or not at all."""
+        backend = keras.backend.backend()
+        known_from = {"torch": 0, "jax": 1}.get(backend)  # JAX has one symbol for all batches, others for each input
+        if known_from is None or not any(None in s.shape[known_from:] for s in keras.tree.flatten(input_signature)):
+            return
+        raise ConfigError(
+            f"{type(self).__name__}.export: Keras on {backend} records a graph for one size; wanted an input_signature "
+            f"whose shapes are numbers{' after the first axis' if known_from else ''}. For any size set "
+            "KERAS_BACKEND=tensorflow, or export the model of mobilebert_torch (torch.onnx.export)."
+        )

@@ -56,6 +56,8 @@ BAD_ROWS = [
      r"a.conll:2: wanted 2 columns as in the other lines, got 1: \['b'\]", 1),
     (WORDS, "a.conll", "a\tO\n\tO\n\nc\tO\n", {}, r"a.conll:2: wanted a word and its tag, one is empty", 1),
     (WORDS, "a.conll", "a\tO\nb\t \n\nc\tO\n", {}, r"a.conll:2: wanted a word and its tag, one is empty", 1),
+    (WORDS, "a.conll", "a\tO\nb\tNaN\n\nc\tO\n", {}, "a.conll:2: tag is missing, got 'NaN'", 1),
+    (WORDS, "a.conll", "a\t0\nb\t-100\n\nc\t0\n", {}, "a.conll:2: tag is missing, got '-100'", 1),
     (WORDS, "a.conll", b"a\tO\n\xff\tO\n\nc\tO\n", {}, r"a.conll:2: wanted UTF-8 text", 1),
     (WORDS, "a.jsonl", [WORD_ROW, {"tokens": ["a"], "tags": ["O", "O"]}], {},
      r"2: wanted a tag for each word, got 1 w", 1),

@@ -133,6 +133,12 @@ CONLLU = (
 )
 
 
+def test_tags_of_numbers_in_columns_are_those_of_lists(tmp_path):
+    columns = read(tmp_path, WORDS, "a.conll", "a\t1.0\nb\t01\nc\tTrue\n\nd\t1\n").items
+    lists = read(tmp_path, WORDS, "a.jsonl", '{"tokens": ["a", "b", "c"], "tags": [1.0, "01", true]}\n').items
+    assert columns[0].tags == lists[0].tags == ("1", "01", "true") and columns[1].tags == ("1",)
+
+
 @pytest.mark.parametrize(
     ("name", "content", "options", "items"),
     [

@@ -12,6 +12,7 @@ import pytest
 SCRIPT = """
 import sys, tempfile
 import keras, numpy as np
+from mobilebert_core.errors import ConfigError
 from mobilebert_core.heads import HEADS
 from mobilebert_tf import MODEL_CLASSES
 from conversion.parity.deviation import compare
@@ -54,7 +55,12 @@ for sparse in (False, True):
     losses.append([float(output.loss), *history["loss"], model.evaluate(batch, labels, verbose=0)[0]])
 np.testing.assert_allclose(losses[1], losses[0], rtol=1e-5)
 assert losses[0][-1] < losses[0][0]
-print("done")
+
+try:
+    model.export(file + ".exported")
+except ConfigError as e:
+    assert "numbers after the first axis" in str(e)
+    print("done")
 """
 
 

@@ -90,6 +90,24 @@ def test_frozen_weights_and_the_optimizer_after_loading(tmp_path):
     assert all(np.array_equal(a, b) for a, b in zip(weights_of(model), weights_of(loaded), strict=True))
 
 
+def test_frozen_after_compiling_the_optimizer_keeps_its_state(tmp_path):
+    x, y = data("SequenceClassification")
+    model = build("SequenceClassification")
+    model.compile("adamw")
+    model.fit(x, plain(y), verbose=0, batch_size=8)
+    freeze_encoder(model)  # and not compiled again
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert len(loaded.trainable_variables) == 2 and int(loaded.optimizer.iterations) == 1
+    for mine, theirs in zip(model.optimizer.variables, loaded.optimizer.variables, strict=True):
+        assert mine.shape == theirs.shape and np.array_equal(variable_array(mine), variable_array(theirs))
+    before = weights_of(loaded)
+    loaded.fit(x, plain(y), verbose=0, batch_size=8)
+    assert sum(not np.array_equal(a, b) for a, b in zip(before, weights_of(loaded), strict=True)) == 2
+    loaded.compile("adamw")
+    assert len(loaded.optimizer.variables) < len(model.optimizer.variables)
+
+
 def test_frozen_inside_functional_models(tmp_path):
     """One inside the other, with a layer of Keras's own that is frozen too."""
     x, _ = data("Model")
