@@ -6,6 +6,7 @@ wrote is not yet proved; conversion/exports does that. B batch, S sequence.
 
 from __future__ import annotations
 
+import copy
 import logging
 import warnings
 from collections.abc import Iterator
@@ -29,7 +30,8 @@ class Exported(nn.Module):
 
     def __init__(self, model: MobileBertPreTrainedModel, spec: ExportSpec) -> None:
         super().__init__()
-        self.model, self.spec = model, spec
+        self.model = copy.deepcopy(model).half() if spec.precision == "fp16" else model
+        self.spec = spec
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> tuple[Tensor, ...]:
         outputs = self.model(

@@ -98,6 +98,7 @@ EXPORT_FORMATS: dict[str, ExportFormat] = {
             "ONNX, in the layout of transformers.js; runs in ONNX Runtime and OpenVINO",
             {
                 "fp32": Precision("onnx/model.onnx", "all"),
+                "fp16": Precision("onnx/model_fp16.onnx", "half"),
                 "int8": Precision("onnx/model_quantized.onnx", "block", _ONNX_INTEGERS),
                 "int8-static": Precision("onnx/model_int8.onnx", "block", _ONNX_INTEGERS),
                 "int8x16": Precision("onnx/model_int8x16.onnx", "block", _ONNX_INTEGERS),
@@ -109,7 +110,7 @@ EXPORT_FORMATS: dict[str, ExportFormat] = {
             "torch",
             "write_torch_export",
             "a program of torch.export (.pt2); runs in PyTorch without this package",
-            {"fp32": Precision("model.pt2", "all")},
+            {"fp32": Precision("model.pt2", "all"), "fp16": Precision("model_fp16.pt2", "half")},
         ),
         ExportFormat(
             "litert",

@@ -247,6 +247,23 @@ class TestProof:
             spoil, "in rows that are mostly padding, by 0.0e.00 in rows without: the mask has lost", "int8", DEMO_MODEL
         )
 
+    def test_half_precision_that_overflows_is_refused(self, refused, tmp_path):
+        large = random_checkpoint(tiny_config(), HEADS["Model"], tmp_path / "large", hidden_scale=1e6)
+        shutil.rmtree(tmp_path / "source")
+        large = large.rename(tmp_path / "source")
+        message = "last_hidden_state holds NaN or infinity; the first hidden state that diverges is embeddings"
+        refused(lambda module: module, message, "fp16", large)
+
+
+def test_half_precision_holds_where_states_are_large(tmp_path):
+    """In its own basis, of powers of two, which is what `fold="auto"` takes."""
+    large = random_checkpoint(
+        tiny_config(**ONE_BLOCK), HEADS["QuestionAnswering"], tmp_path / "source", hidden_scale=1e6
+    )
+    done = export(large, tmp_path / "out", format="torch-export", precision="fp16", batch=1, length=37)
+    assert done.record.folding == "half"
+    assert all(each["deviation"] < 1e-2 for each in done.record.proof["outputs"].values())
+
 
 class Rounded(torch.nn.Module):
     """A model that returns 8 bits."""
