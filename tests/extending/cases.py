@@ -190,35 +190,48 @@ TASK_CASE = Case(
     tests={"tests/core/test_datasets_reading.py": 1},
 )
 
-RUNNER_MODULE = '''"""Runs a model from a file."""
+RUNNER_MODULE = '''"""Runs a pickled module."""
 
 from __future__ import annotations
 
-from mobilebert_torch.inference import Runner as TorchRunner
+import torch
+
+from ..runner import ExportedRunner
 
 
-class Runner:
-    def __init__(self, inner):
-        self.inner, self.config = inner, inner.config
+class Runner(ExportedRunner):
+    def open(self, path, threads):
+        self.module = torch.load(path, weights_only=False)
 
-    @classmethod
-    def from_pretrained(cls, head, path, *, device=None, **kwargs):
-        return cls(TorchRunner.from_pretrained(head, path, device=device, **kwargs))
-
-    def run(self, batch):
-        return self.inner.run(batch)
+    @torch.inference_mode()
+    def compute(self, inputs):
+        outputs = self.module(*(torch.from_numpy(inputs[name]) for name in self.record.inputs.values()))
+        return {name: array.numpy() for name, array in zip(self.record.outputs, outputs, strict=True)}
 '''
+
+WRITER = """def write_wrapped(model: MobileBertPreTrainedModel, spec: ExportSpec, path: Path) -> None:
+    torch.save(Exported(model, spec), path)
+
+
+"""
 
 RUNTIME_CASE = Case(
     "wrapped",
     rows=(
+        ("mobilebert_torch/export.py", "def _example(spec: ", WRITER),
         (
             "conversion/backends.py",
             '        Backend("keras", ',
-            '        Backend("wrapped", "conversion.wrapped", "torch", extra="torch", models=False),\n',
+            '        Backend("wrapped", "conversion.exports.wrapped", "torch", extra="torch", models=False),\n',
+        ),
+        (
+            "conversion/exports/formats.py",
+            '        ExportFormat(\n            "torch-export",\n',
+            '        ExportFormat("wrapped", "torch", "write_wrapped", "a pickled module",\n'
+            '                     {"fp32": Precision("model.pickle", "all")}),\n',
         ),
     ),
-    files={"conversion/wrapped/__init__.py": "", "conversion/wrapped/inference.py": RUNNER_MODULE},
+    files={"conversion/exports/wrapped/__init__.py": "", "conversion/exports/wrapped/inference.py": RUNNER_MODULE},
 )
 
 CONTAINER_MODULE = '''

@@ -1,4 +1,4 @@
-"""What holds after a runtime was added."""
+"""What holds after an export format was added."""
 
 from __future__ import annotations
 
@@ -7,15 +7,18 @@ import json
 import pytest
 
 from mobilebert.cli import main
+from mobilebert_core.demo_model import DEMO_MODEL
 
 
-def answer(capsys, backend):
-    assert main(["predict", "text-classification", "What a lovely day!", "--backend", backend, "--json"]) == 0
-    return json.loads(capsys.readouterr().out)
-
-
-def test_predict_answers(capsys):
-    assert answer(capsys, "wrapped") == answer(capsys, "torch")
+def test_an_export_is_proved_and_answers(capsys, tmp_path):
+    assert main(["export", str(DEMO_MODEL), str(tmp_path / "out"), "--format", "wrapped"]) == 0
+    assert "proved on" in capsys.readouterr().out
+    answers = []
+    for model in (tmp_path / "out", DEMO_MODEL):
+        assert main(["predict", "text-classification", "What a lovely day!", "--model", str(model)]) == 0
+        result = json.loads(capsys.readouterr().out)["result"]
+        answers.append({each["label"]: each["score"] for each in result})
+    assert answers[0] == pytest.approx(answers[1], rel=1e-4)
 
 
 def test_it_is_not_offered_for_training(capsys):
