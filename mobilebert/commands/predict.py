@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,16 @@ from mobilebert_core.processes import check_one_process
 from mobilebert_core.tasks.table import TASKS, TextTask
 from mobilebert_core.tasks.task_text import options_of
 
-from ..pipelines import MobileBertPipeline, Prepared
+from ..pipelines import BATCHES_AT_ONCE, MobileBertPipeline, Prepared
 from ..streams import check_output as check_stream
 from .answer_tables import AnswerTable
 from .arguments import output_path
+from .parquet_answers import PARQUET, ParquetAnswers
 from .prediction_files import STANDARD_INPUT, AnswerFile, ReportedRows, check_output, source_of
 from .reading_options import add_read_options, read_options
+from .shares import Share, share
+
+Answers = AnswerFile | AnswerTable | ParquetAnswers
 
 _POSITIONAL = "text"  # the field that stands on the command line without a name
 
@@ -81,7 +86,8 @@ def _add_task(tasks: argparse._SubParsersAction[argparse.ArgumentParser], task: 
     parser.add_argument("--input", metavar="FILE", help=f"{', '.join(formats)}, also .gz; - is standard input")
     parser.add_argument("--format", choices=formats, help="of the input (default: by its name; txt for standard input)")
     add_read_options(parser.add_argument_group("columns of the input, as in training"), task.files.options)
-    parser.add_argument("--output", type=output_path, metavar="FILE", help="JSON lines (default: standard output)")
+    parser.add_argument("--output", type=output_path, metavar="FILE",
+                        help="JSON lines, or .parquet (default: standard output)")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="JSON lines on a terminal as well, with all scores")
     parser.add_argument(
         "--resume",
@@ -94,6 +100,9 @@ def _add_task(tasks: argparse._SubParsersAction[argparse.ArgumentParser], task: 
 
 def _add_computation(parser: argparse.ArgumentParser) -> None:
     """Adds what says how the model computes."""
+    parser.add_argument("--shard", type=share, default=Share(), metavar="I/N",
+                        help="answer only the Ith of N shares of the input, which together answer it with the numbers "
+                        "of one; each with an output of its own, whose lines say which input they answer")  # fmt: skip
     parser.add_argument("--batch-size", type=int, default=16, metavar="N", help="rows at once (default 16)")
     parser.add_argument("--dtype", choices=DTYPES, default="float32", help="default float32")
     parser.add_argument("--threads", type=int, metavar="N", help="of an export's runtime (default: all)")
@@ -160,15 +169,18 @@ def run_predict(options: argparse.Namespace) -> int:
     )  # fmt: skip
     answers = _answers(options, pipeline, with_inputs=path is not None or len(texts) > 1)
     bad.done = answers.done
-    at_once = options.batch_size if path == STANDARD_INPUT else None
+    window = options.batch_size * (1 if path == STANDARD_INPUT else BATCHES_AT_ONCE)
+    rows = options.shard.rows(rows, window)
     with answers:
-        return _answer(pipeline, rows, fields, answers, bad, at_once, options.output is not None)
+        return _answer(pipeline, rows, fields, answers, bad, window, options.output is not None)
 
 
-def _answers(options: argparse.Namespace, pipeline: MobileBertPipeline, with_inputs: bool) -> AnswerFile | AnswerTable:
+def _answers(options: argparse.Namespace, pipeline: MobileBertPipeline, with_inputs: bool) -> Answers:
     """Where answers go."""
     if options.output is None and not options.json and sys.stdout.isatty():
         return AnswerTable(options.task.name, pipeline.text, with_inputs)
+    if options.output is not None and options.output.suffix.lower() == PARQUET:
+        return ParquetAnswers(options.output, options.resume)
     return AnswerFile(options.output, _made_from(options, pipeline) if options.output else {}, options.resume)
 
 
@@ -183,6 +195,7 @@ def _made_from(options: argparse.Namespace, pipeline: MobileBertPipeline) -> dic
         "fields": {name: value for name, value in vars(options).items() if name.startswith("field_") and value},
         "dtype": options.dtype,
         "padding_invariant": options.padding_invariant,
+        **({} if options.shard.count == 1 else {"shard": str(options.shard)}),
     }
 
 
@@ -239,17 +252,17 @@ def _answer(
     pipeline: MobileBertPipeline,
     rows: Iterator[InputRow],
     fields: dict[str, Any],
-    answers: AnswerFile | AnswerTable,
+    answers: Answers,
     bad: ReportedRows,
-    at_once: int | None,
+    window: int,
     progress: bool,
 ) -> int:
     waiting: deque[InputRow] = deque()
     cut = total = 0
 
-    def prepared() -> Iterator[Prepared]:
+    def prepared(rows: Iterable[InputRow]) -> Iterator[Prepared]:
         nonlocal cut, total
-        for row in answers.unanswered(rows):
+        for row in rows:
             try:
                 ready = pipeline.prepare(row.values, **fields)
             except (InputError, TokenizerError) as e:
@@ -260,8 +273,11 @@ def _answer(
             yield ready
 
     try:
-        for answer in tqdm(pipeline.answers(prepared(), at_once), disable=None if progress else True, unit=" lines"):
-            answers.write(waiting.popleft(), answer)
+        with tqdm(disable=None if progress else True, unit=" lines") as bar:
+            for _, some in itertools.groupby(answers.unanswered(rows), key=lambda row: row.window):
+                for answer in pipeline.answers(prepared(some), window):
+                    answers.write(waiting.popleft(), answer)
+                    bar.update()
     except KeyboardInterrupt:
         print(f"mobilebert: interrupted; {answers.written} answers are written, --resume goes on", file=sys.stderr)
         return 130

@@ -32,6 +32,7 @@ class InputRow:
     line: int
     values: dict[str, Any]
     kept: dict[str, Any] = field(default_factory=dict)
+    window: int = 0  # of the input, whose rows are answered together
 
 
 @dataclass(frozen=True)

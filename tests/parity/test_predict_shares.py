@@ -1,0 +1,76 @@
+"""An input cut into shares of several jobs is answered as in one, to the last digit; and answers as Parquet."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from mobilebert.cli import main
+from mobilebert_core import DEMO_MODEL, MobileBertTokenizerFast
+from tests.tiny import tiny_config
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A small model, and 70 rows of very different lengths, of which some are broken."""
+    import torch
+
+    from mobilebert_torch import MobileBertForSequenceClassification
+
+    place = tmp_path_factory.mktemp("shares")
+    torch.manual_seed(0)
+    config = tiny_config(vocab_size=8000, initializer_range=0.2)
+    MobileBertForSequenceClassification(config).save_pretrained(place / "model")
+    MobileBertTokenizerFast(str(DEMO_MODEL / "vocab.txt"), model_max_length=37).save_pretrained(place / "model")
+    rng = np.random.default_rng(0)
+    lines = [json.dumps({"id": n, "text": " ".join(rng.choice(["bee", "sun", "cold"], rng.integers(1, 30)))})
+             for n in range(70)]  # fmt: skip
+    lines[20], lines[33] = '{"id": 20, "text": 3}', "no JSON"
+    (place / "input.jsonl").write_text("\n".join(lines) + "\n")
+    return place
+
+
+def predict(place, output, *more):
+    command = ["predict", "text-classification", "--model", str(place / "model"), "--input", str(place / "input.jsonl"),
+               "--output", str(output), "--batch-size", "2", "--top-k", "2", *more]  # fmt: skip
+    return main(command)
+
+
+def test_shares_answer_what_one_job_does(place, tmp_path, capsys):
+    assert predict(place, tmp_path / "whole.jsonl") == 1  # two lines are broken
+    whole = (tmp_path / "whole.jsonl").read_text().splitlines()
+    assert len(whole) == 68
+    for count in (1, 3, 7):
+        parts = []
+        for number in range(1, count + 1):
+            part = tmp_path / f"{number}-{count}.jsonl"
+            predict(place, part, "--shard", f"{number}/{count}")
+            parts += part.read_text().splitlines()
+        assert sorted(parts, key=lambda line: json.loads(line)["line"]) == whole
+    capsys.readouterr()
+    assert predict(place, tmp_path / "1-3.jsonl", "--shard", "2/3", "--resume") == 2
+    assert "shard was '1/3', now '2/3'" in capsys.readouterr().err
+    for wrong in ("0/3", "4/3", "1", "a/b"):
+        with pytest.raises(SystemExit):
+            predict(place, tmp_path / "wrong.jsonl", "--shard", wrong)
+        assert "wanted I/N with I from 1 to N" in capsys.readouterr().err
+
+
+def test_answers_as_parquet(place, tmp_path, capsys):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    predict(place, tmp_path / "whole.jsonl")
+    predict(place, tmp_path / "out.parquet")
+    wanted = [json.loads(line) for line in (tmp_path / "whole.jsonl").read_text().splitlines()]
+    assert parquet.read_table(tmp_path / "out.parquet").to_pylist() == wanted
+    assert predict(place, tmp_path / "empty.parquet", "--shard", "7/7") == 1
+    assert parquet.read_table(tmp_path / "empty.parquet").to_pylist() == []
+    before = (tmp_path / "out.parquet").read_bytes()
+    assert predict(place, tmp_path / "out.parquet", "--resume") == 2
+    assert "--resume is for JSON lines" in capsys.readouterr().err
+    assert (tmp_path / "out.parquet").read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir() if path.suffix == ".parquet") == [
+        "empty.parquet",
+        "out.parquet",
+    ]
