@@ -29,21 +29,7 @@ RECIPE = Recipe(learning_rate=1e-3, batch_size=8, epochs=2)
 @pytest.fixture
 def place(tmp_path):
     rng = np.random.default_rng(0)
-    words = [
-        "bees",
-        "gather",
-        "light",
-        "rain",
-        "sun",
-        "cold",
-        "warm",
-        "sweet",
-        "bitter",
-        "quick",
-        "slow",
-        "bright",
-        "loud",
-    ]
+    words = "bees gather light rain sun cold warm sweet bitter quick slow bright loud"
     lines = [" ".join(rng.choice(words.split(), rng.integers(2, 14))) if i % 9 else "" for i in range(1, 90)]
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts" / "a.txt").write_text("\n".join(lines[:50]) + "\n")
