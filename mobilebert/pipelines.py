@@ -206,6 +206,11 @@ class MobileBertPipeline:
         answers = self._shown(self._answers(self._counted(self._prepare(text, item, shared) for item in inputs)), total)
         return list(answers) if isinstance(inputs, list) else answers
 
+    @property
+    def inputs_at_once(self) -> int:
+        """How many inputs `answers` holds: their rows are sorted by length together."""
+        return self.batch_size * BATCHES_AT_ONCE
+
     def prepare(self, item: Any, **shared: Any) -> Prepared:
         """One input made ready for `answers`; raises InputError or TokenizerError where it is not one."""
         return self._prepare(self.text, item, shared)
@@ -238,7 +243,7 @@ class MobileBertPipeline:
 
     def _answers(self, prepared: Iterable[Prepared], at_once: int | None = None) -> Iterator[Any]:
         source = iter(prepared)
-        while chunk := list(itertools.islice(source, at_once or self.batch_size * BATCHES_AT_ONCE)):
+        while chunk := list(itertools.islice(source, at_once or self.inputs_at_once)):
             owners = [each for each in chunk for _ in each.rows]
             rows = [row for each in chunk for row in each.rows]
             parts: list[Any] = [None] * len(rows)

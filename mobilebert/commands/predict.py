@@ -22,7 +22,7 @@ from mobilebert_core.processes import check_one_process
 from mobilebert_core.tasks.table import TASKS, TextTask
 from mobilebert_core.tasks.task_text import options_of
 
-from ..pipelines import BATCHES_AT_ONCE, MobileBertPipeline, Prepared
+from ..pipelines import MobileBertPipeline, Prepared
 from ..streams import check_output as check_stream
 from .answer_tables import AnswerTable
 from .arguments import output_path
@@ -169,7 +169,7 @@ def run_predict(options: argparse.Namespace) -> int:
     )  # fmt: skip
     answers = _answers(options, pipeline, with_inputs=path is not None or len(texts) > 1)
     bad.done = answers.done
-    window = options.batch_size * (1 if path == STANDARD_INPUT else BATCHES_AT_ONCE)
+    window = options.batch_size if path == STANDARD_INPUT else pipeline.inputs_at_once
     rows = options.shard.rows(rows, window)
     with answers:
         return _answer(pipeline, rows, fields, answers, bad, window, options.output is not None)
