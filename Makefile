@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 JOBS ?= 2
 
-.PHONY: interop parity test check format bench demo-model clean
+.PHONY: interop parity test pages docs docs-build check format bench demo-model release-check clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -27,6 +27,28 @@ $(INTEROP_VENV)/.installed: pyproject.toml constraints.txt
 interop: $(INTEROP_VENV)/.installed
 	$(INTEROP_VENV)/bin/python -m pytest -q -m interop tests/interop
 
+# What the documentation shows, run.
+pages: $(VENV)/.installed
+	$(BIN)/python -m pytest -q -m pages tests/test_pages.py
+
+# The documentation: built strictly, and served on this machine.
+DOCS_VENV ?= .venv-docs
+MKDOCS := NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/bin/mkdocs
+$(DOCS_VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(DOCS_VENV)
+	$(DOCS_VENV)/bin/pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	touch $@
+
+docs-build: $(DOCS_VENV)/.installed
+	$(MKDOCS) build --strict --quiet
+
+docs: docs-build
+	$(MKDOCS) serve --strict
+
+# Builds the archives of a release and tries them in environments that have nothing else.
+release-check:
+	$(PYTHON) -m scripts.release_check $(ENVIRONMENTS)
+
 check: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -46,4 +68,4 @@ demo-model: $(VENV)/.installed
 	$(BIN)/python -m scripts.demo_model $(GOEMOTIONS) build/demo_model
 
 clean:
-	rm -rf $(VENV) $(INTEROP_VENV) build *.egg-info .pytest_cache .ruff_cache .mypy_cache
+	rm -rf $(VENV) $(INTEROP_VENV) $(DOCS_VENV) build *.egg-info .pytest_cache .ruff_cache .mypy_cache

@@ -103,7 +103,8 @@ def compare(
     """Runs two models on one batch and compares everything: our PyTorch or Keras models, or transformers'.
 
     Args:
-        reference, other: models of the same head and configuration, of either framework.
+        reference: a model of either framework.
+        other: a model of the same head and configuration, of either framework.
         batch: numpy arrays by input name, labels included if loss and gradients are to be compared.
         tolerance: largest deviation allowed, default `default_tolerance` of the reference.
         gradients: also compare the gradient of every weight (needs labels).

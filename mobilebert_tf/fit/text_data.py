@@ -164,7 +164,8 @@ def text_dataset(
         labels: an array of N rows, or a dict or tuple of such.
         pairs: the second text of each, in the form of `texts`.
         sample_weight: N weights.
-        max_length, pad: as for `TextPreprocessor`.
+        max_length: as for `TextPreprocessor`.
+        pad: as for `TextPreprocessor`.
         drop_remainder: leaves out a last batch that is not full.
 
     Raises:
