@@ -1,0 +1,68 @@
+"""examples/serve_litserve.py answers requests that arrive at once as the pipeline answers them one by one."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+import mobilebert
+
+pytestmark = pytest.mark.interop
+ROOT = Path(__file__).parents[2]
+TEXTS = ["I love this!", "Why did they leave?", "Thank you so much.", "I am so angry.", "So sad."] * 4
+
+
+@pytest.fixture(scope="module")
+def port(tmp_path_factory):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        number = free.getsockname()[1]
+    log = (tmp_path_factory.mktemp("server") / "log").open("w+")
+    command = [sys.executable, "examples/serve_litserve.py", str(mobilebert.DEMO_MODEL), str(number)]
+    server = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
+    try:
+        for _ in range(240):
+            if is_ready(number):
+                break
+            assert server.poll() is None, Path(log.name).read_text()
+            time.sleep(0.5)
+        else:
+            pytest.fail(Path(log.name).read_text())
+        yield number
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def is_ready(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as answer:
+            return answer.status == 200
+    except (urllib.error.URLError, ConnectionError, TimeoutError):
+        return False
+
+
+def asked(port: int, text: str) -> list[dict[str, object]]:
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/predict", json.dumps({"text": text}).encode(), {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return json.load(answer)["labels"]
+
+
+def test_requests_at_once_are_answered_as_one_by_one(port):
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda text: asked(port, text), TEXTS))
+    classify = mobilebert.pipeline("text-classification")
+    for text, answer in zip(TEXTS, found, strict=True):
+        expected = {each["label"]: each["score"] for each in classify(text)}
+        assert {each["label"]: each["score"] for each in answer} == pytest.approx(expected, abs=2e-3), text
