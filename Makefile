@@ -29,7 +29,7 @@ interop: $(INTEROP_VENV)/.installed
 
 # What the documentation shows, run.
 pages: $(VENV)/.installed
-	$(BIN)/python -m pytest -q -m pages tests/test_pages.py
+	$(BIN)/python -m pytest -q -m pages tests/test_pages.py tests/test_notebooks.py
 
 # The documentation: built strictly, and served on this machine.
 DOCS_VENV ?= .venv-docs
