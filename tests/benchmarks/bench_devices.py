@@ -1,0 +1,331 @@
+"""Speed of every form of one model on this machine: `python -m tests.benchmarks.bench_devices`.
+
+Full-size encoder with random weights, one thread, each form in a process of its own that is pinned to one core and
+asked in turn. Beside our forms stand transformers in PyTorch, its graph in ONNX Runtime, the shapes of MiniLM-L6 and
+BERT-base there, and the floor: the matrix products of the encoder alone, which no form in float32 can pass.
+
+    python -m tests.benchmarks.bench_devices [--only litert onnx] [--rounds 9] [--json FILE] [--plot FILE] [--keep DIR]
+
+Medians of rounds and their spread; the ratio is the median of the ratios to `--base` within a round.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from conversion.parity.sample import random_checkpoint
+from mobilebert_core.configuration.config import MobileBertConfig
+from mobilebert_core.heads import HEADS
+from tests.benchmarks.bench_forward import environment
+
+SHAPES = ((1, 16), (1, 128), (1, 384), (8, 128))
+BASE = "transformers, ONNX Runtime fp32"
+
+Inputs = dict[str, np.ndarray]
+Run = Callable[[Inputs], object]
+
+
+# ------------------------------------------------------------------ the forms: a folder of files -> what is timed
+
+
+def torch_form(folding: str | None = None, compiled: bool = False, half: bool = False) -> Callable[[Path], Run]:
+    def make(folder: Path) -> Run:
+        import torch
+
+        import mobilebert_torch
+
+        torch.set_num_threads(1)
+        model = mobilebert_torch.MobileBertModel.from_pretrained(folder / "ours")
+        if half:
+            sample = {name: torch.from_numpy(array) for name, array in inputs(8, 32).items()}
+            model = mobilebert_torch.fold(model, "half", sample, torch.bfloat16)
+        elif folding:
+            model = mobilebert_torch.fold(model, folding)
+        called = torch.compile(model.eval(), dynamic=False) if compiled else model.eval()
+
+        def run(batch: Inputs) -> object:
+            with torch.inference_mode():
+                return called(**{name: torch.from_numpy(array) for name, array in batch.items()})
+
+        return run
+
+    return make
+
+
+def transformers_form(implementation: str) -> Callable[[Path], Run]:
+    def make(folder: Path) -> Run:
+        import torch
+        import transformers
+
+        torch.set_num_threads(1)
+        cls = transformers.MobileBertModel
+        model = cls.from_pretrained(folder / "ours", attn_implementation=implementation).eval()
+
+        def run(batch: Inputs) -> object:
+            with torch.inference_mode():
+                return model(**{name: torch.from_numpy(array) for name, array in batch.items()})
+
+        return run
+
+    return make
+
+
+def exported_form(name: str) -> Callable[[Path], Run]:
+    def make(folder: Path) -> Run:
+        from conversion.backends import BACKENDS
+        from conversion.exports.record import ExportRecord
+
+        row = BACKENDS[ExportRecord.read(folder / name).format]
+        return row.runner("bench").from_pretrained("Model", folder / name, threads=1).run
+
+    return make
+
+
+def onnx_form(file: str) -> Callable[[Path], Run]:
+    def make(folder: Path) -> Run:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        session = onnxruntime.InferenceSession(folder / file, options, providers=["CPUExecutionProvider"])
+        return lambda batch: session.run(None, {name: array.astype(np.int64) for name, array in batch.items()})
+
+    return make
+
+
+def floor_form(folder: Path) -> Run:
+    """The matrix products of the encoder's dense layers, with PyTorch."""
+    import torch
+
+    torch.set_num_threads(1)
+    config = MobileBertConfig.from_preset("mobilebert")
+    h, w, f = config.hidden_size, config.true_hidden_size, config.intermediate_size
+    block = [
+        (h, w),
+        (h, w),
+        (w, w),
+        (w, w),
+        (h, w),
+        (w, w),
+        (w, h),
+    ]  # bottlenecks, q, k, v, output of attention, and out
+    block += [(w, f), (f, w)] * config.num_feedforward_networks
+    weights = [torch.randn(n, m) for n, m in block * config.num_hidden_layers]
+
+    def run(batch: Inputs) -> object:
+        rows = batch["input_ids"].size
+        states = {size: torch.ones(rows, size) for size in {h, w, f}}
+        with torch.inference_mode():
+            return [states[weight.shape[0]] @ weight for weight in weights]
+
+    return run
+
+
+FORMS: dict[str, Callable[[Path], Run]] = {
+    "floor: matrix products": floor_form,
+    "PyTorch": torch_form(),
+    "PyTorch folded": torch_form("all"),
+    "PyTorch folded, compiled": torch_form("all", compiled=True),
+    "PyTorch bfloat16": torch_form(half=True),
+    "onnx fp32": exported_form("onnx-fp32"),
+    "onnx int8": exported_form("onnx-int8"),
+    "litert fp32": exported_form("litert-fp32"),
+    "litert int8": exported_form("litert-int8"),
+    "transformers eager": transformers_form("eager"),
+    "transformers sdpa": transformers_form("sdpa"),
+    BASE: onnx_form("transformers.onnx"),
+    "transformers, ONNX Runtime int8": onnx_form("transformers-int8.onnx"),
+    "MiniLM-L6, ONNX Runtime int8": onnx_form("minilm-int8.onnx"),
+    "BERT-base, ONNX Runtime int8": onnx_form("bert-int8.onnx"),
+}
+# What FORMS read, by the beginning of their file's name.
+EXPORTS = ("onnx-fp32", "onnx-int8", "litert-fp32", "litert-int8")
+
+
+# -------------------------------------------------------------------------------------------------- preparation
+
+
+def inputs(batch: int, length: int) -> Inputs:
+    ids = np.random.default_rng(0).integers(1, 30522, (batch, length)).astype(np.int32)
+    return {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
+
+
+def prepare(folder: Path) -> None:
+    """Writes what the forms read, unless it is there."""
+    import mobilebert
+
+    if not (folder / "ours").exists():
+        random_checkpoint(MobileBertConfig.from_preset("mobilebert"), HEADS["Model"], folder / "ours")
+    for name in EXPORTS:
+        if not (folder / name).exists():
+            format, precision = name.split("-")
+            mobilebert.export(folder / "ours", folder / name, format=format, precision=precision)
+    peers(folder)
+
+
+def peers(folder: Path) -> None:
+    """transformers' graphs, in float32 and through ONNX Runtime's own dynamic quantization."""
+    import torch
+    import transformers
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    bert = {"attn_implementation": "eager"}
+    small = {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536}
+    models: dict[str, Callable[[], Any]] = {
+        "transformers": lambda: transformers.MobileBertModel.from_pretrained(
+            folder / "ours", attn_implementation="eager"
+        ),
+        "minilm": lambda: transformers.BertModel(transformers.BertConfig(**small, **bert)),
+        "bert": lambda: transformers.BertModel(transformers.BertConfig(**bert)),
+    }
+    example = tuple(torch.from_numpy(array.astype(np.int64)) for array in inputs(2, 8).values())
+    for name, make in models.items():
+        if (folder / f"{name}-int8.onnx").exists():
+            continue
+        axes = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
+        names = list(inputs(1, 1))
+        torch.onnx.export(
+            make().eval(), (), folder / f"{name}.onnx", kwargs=dict(zip(names, example, strict=True)),
+            input_names=names, dynamic_shapes=dict.fromkeys(names, axes), dynamo=True, opset_version=21, verbose=False,
+        )  # fmt: skip
+        quantize_dynamic(
+            folder / f"{name}.onnx", folder / f"{name}-int8.onnx", per_channel=True, weight_type=QuantType.QInt8
+        )
+
+
+# ------------------------------------------------------------------------------------------------------ timing
+
+
+def serve(form: str, folder: Path) -> None:
+    """A form's process: a line "batch length repeats" in, the shortest of the repeats in seconds out."""
+    run = FORMS[form](folder)
+    print("ready", flush=True)
+    warm: set[tuple[int, int]] = set()
+    for line in sys.stdin:
+        batch, length, repeats = map(int, line.split())
+        fed = inputs(batch, length)
+        for _ in range(0 if (batch, length) in warm else 2):
+            run(fed)
+        warm.add((batch, length))
+        seconds = []
+        for _ in range(repeats):
+            start = time.process_time()
+            run(fed)
+            seconds.append(time.process_time() - start)
+        print(min(seconds), flush=True)
+
+
+def started(forms: list[str], folder: Path, core: int) -> dict[str, subprocess.Popen[str]]:
+    """The processes of the forms, each of which has said "ready", on one core."""
+    pin = ["taskset", "-c", str(core)] if sys.platform == "linux" else []
+    variables = {**os.environ, "OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
+    processes = {}
+    for form in forms:
+        command = [*pin, sys.executable, "-W", "ignore", "-m", __spec__.name, "--serve", form, "--keep", str(folder)]
+        processes[form] = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=variables
+        )
+        said = ask(processes[form])
+        assert said == "ready", f"{form}: {said}"
+    return processes
+
+
+def ask(process: subprocess.Popen[str], line: str = "") -> str:
+    assert process.stdin is not None and process.stdout is not None
+    if line:
+        process.stdin.write(line + "\n")
+        process.stdin.flush()
+    return process.stdout.readline().strip()
+
+
+def measured(processes: dict[str, subprocess.Popen[str]], rounds: int) -> dict[str, dict[str, list[float]]]:
+    """Seconds by shape and form, a number a round; the forms take turns within a round."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for batch, length in SHAPES:
+        line = f"{batch} {length} {8 if batch * length < 100 else 3}"
+        rows: dict[str, list[float]] = {form: [] for form in processes}
+        for _ in range(rounds):
+            for form, process in processes.items():
+                rows[form].append(float(ask(process, line)))
+        found[f"b{batch} s{length}"] = rows
+    return found
+
+
+def report(found: dict[str, dict[str, list[float]]], base: str) -> dict[str, dict[str, dict[str, float]]]:
+    """Prints a table for each shape, and gives its numbers."""
+    numbers: dict[str, dict[str, dict[str, float]]] = {}
+    for shape, rows in found.items():
+        print(f"\n{shape:<36}{'median ms':>10}{'low':>9}{'high':>9}{'ratio':>8}")
+        numbers[shape] = {}
+        for form, seconds in rows.items():
+            ratio = statistics.median(a / b for a, b in zip(seconds, rows[base], strict=True))
+            each = {"median": statistics.median(seconds), "low": min(seconds), "high": max(seconds), "ratio": ratio}
+            numbers[shape][form] = each
+            shown = "".join(
+                f"{each[key] * 1e3:>{width}.1f}" for key, width in (("median", 10), ("low", 9), ("high", 9))
+            )
+            print(f"{form:<36}{shown}{ratio:8.3f}")
+    return numbers
+
+
+def plot(numbers: dict[str, dict[str, dict[str, float]]], path: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, panels = plt.subplots(1, len(numbers), figsize=(4 * len(numbers), 5), sharey=True)
+    for panel, (shape, forms) in zip(np.atleast_1d(panels), numbers.items(), strict=True):
+        panel.barh(list(forms), [each["median"] * 1e3 for each in forms.values()])
+        panel.set_title(shape)
+        panel.set_xlabel("ms")
+        panel.invert_yaxis()
+    figure.tight_layout()
+    figure.savefig(path)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--only", nargs="+", metavar="WORD", help="forms whose name begins with one of these, and the base"
+    )
+    parser.add_argument("--base", default=BASE, choices=list(FORMS), help=f"of the ratios (default {BASE})")
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--core", type=int, default=(os.cpu_count() or 1) - 1, help="to which all are pinned")
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--plot", type=Path)
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="where the models are kept for the next time")
+    parser.add_argument("--serve", choices=list(FORMS), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.serve:
+        return serve(options.serve, options.keep)
+    forms = [f for f in FORMS if f == options.base or not options.only or f.startswith(tuple(options.only))]
+    environment(options.rounds)
+    with tempfile.TemporaryDirectory() as made:
+        folder = options.keep or Path(made)
+        folder.mkdir(parents=True, exist_ok=True)
+        prepare(folder)
+        processes = started(forms, folder, options.core)
+        numbers = report(measured(processes, options.rounds), options.base)
+        for process in processes.values():
+            process.communicate()
+    if options.json:
+        options.json.write_text(json.dumps(numbers, indent=2))
+    if options.plot:
+        plot(numbers, options.plot)
+
+
+if __name__ == "__main__":
+    main()
