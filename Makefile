@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 JOBS ?= 2
 
-.PHONY: interop parity test pages docs docs-build check format bench demo-model release-check clean
+.PHONY: interop parity test slow pages docs docs-build check format bench demo-model release-check clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -16,6 +16,10 @@ parity: $(VENV)/.installed
 
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest -q -n $(JOBS) --dist loadgroup
+
+# Processes that are killed, whole trainings, copies of the code: what takes more than ten seconds.
+slow: $(VENV)/.installed
+	$(BIN)/python -m pytest -q -n $(JOBS) --dist loadgroup -m slow
 
 # The tools around PyTorch's models, in an environment of their own: they are large.
 INTEROP_VENV ?= .venv-interop

@@ -28,11 +28,6 @@ from tests.tiny import tiny_config
 NAMED_BACKENDS = os.environ.get("MOBILEBERT_TEST_BACKENDS", "torch,keras").split(",")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The slow tests first: at the end of a run one process would wait for another."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
-
-
 def pytest_collection_finish() -> None:
     """What was imported stays: the garbage collector need not look through the frameworks again and again."""
     gc.collect()
