@@ -107,7 +107,9 @@ class TrainedByKeras(_Model):
     def _start_over(self) -> None:
         """Forgets graphs and optimizer state made for other shapes."""
         if self.compiled:
-            self.compile_from_config(self.get_compile_config())
+            config = self.get_compile_config()
+            config.pop("optimized", None)  # places among weights that are gone
+            self.compile_from_config(config)
         self.train_function = self.test_function = self.predict_function = None
 
     # ------------------------------------------------------------------------------------ loss, metrics

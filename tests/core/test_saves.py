@@ -40,7 +40,7 @@ def test_a_kill_at_any_moment_leaves_the_old_checkpoint_or_the_new_one(tmp_path,
     seen = json.loads(done.stdout)
     old = OLD if CASES[case][0] else NOTHING
     assert seen.keys() == {old, NEW, "left"} and seen["left"] == 0, seen
-    assert seen[old] >= 4 and seen[NEW] >= 2
+    assert seen[old] >= 4 and seen[NEW] >= 1
 
 
 BESIDE = {"pytorch": (30, None), "google": (30, None), "shards": (300, slow), "h5-shards": (100, slow)}

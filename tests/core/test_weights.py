@@ -85,6 +85,7 @@ def test_transformers_has_the_same_names_and_shapes(branch):
 
 # Another valid value of every field that is not a number or a flag.
 OTHER_VALUES = {
+    "mask_value": -20.0,
     "hidden_act": "gelu", "normalization_type": "layer_norm", "problem_type": "regression", "pad_token_id": 1,
     "classifier_dropout": 0.5, "pruned_heads": {0: [1]}, "architectures": ["MobileBertForMaskedLM"],
     "folding": "all", "kept_norms": ["encoder.layer.0.output"],
