@@ -93,7 +93,8 @@ def run_page(text: str, folder: Path) -> None:
     """
     variables = environment(folder)
     blocks = BLOCK.findall(text)
-    for (language, title, block), (following, _, shown) in zip(blocks, [*blocks[1:], ("", "", "")], strict=True):
+    followers = [*blocks, ("", "", "")][1:]
+    for (language, title, block), (following, _, shown) in zip(blocks, followers, strict=True):
         if title:
             (folder / title).parent.mkdir(parents=True, exist_ok=True)
             (folder / title).write_text(block)
