@@ -41,6 +41,7 @@ def port(tmp_path_factory):
     finally:
         server.terminate()
         server.wait(30)
+        log.close()
 
 
 def is_ready(port: int) -> bool:
@@ -62,7 +63,7 @@ def asked(port: int, text: str) -> list[dict[str, object]]:
 def test_requests_at_once_are_answered_as_one_by_one(port):
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda text: asked(port, text), TEXTS))
-    classify = mobilebert.pipeline("text-classification")
+    classify = mobilebert.pipeline("text-classification", padding_invariant=True)
     for text, answer in zip(TEXTS, found, strict=True):
         expected = {each["label"]: each["score"] for each in classify(text)}
-        assert {each["label"]: each["score"] for each in answer} == pytest.approx(expected, abs=2e-3), text
+        assert {each["label"]: each["score"] for each in answer} == pytest.approx(expected, abs=1e-5), text
