@@ -1,7 +1,7 @@
 """Serves a classifier over HTTP with dynamic batching: `python examples/serve_litserve.py MODEL [PORT]`.
 
-MODEL is a checkpoint. Requests that arrive within 10 ms share a batch; `padding_invariant` keeps each answer free of what
-shares its batch. Needs `pip install litserve`. A request: POST /predict {"text": "I love this!"}
+MODEL is a checkpoint. Requests that arrive within 10 ms share a batch; `padding_invariant` keeps each answer free of
+what shares its batch. Needs `pip install litserve`. A request: POST /predict {"text": "I love this!"}
 """
 
 from __future__ import annotations
