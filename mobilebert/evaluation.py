@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from mobilebert_core.datasets.examples import Examples
+from mobilebert_core.tasks.runner import Runner
 from mobilebert_core.training.loop import EVALUATION
+from mobilebert_core.training.ranks import ALONE, Ranks
 from mobilebert_core.training.tasks.metrics import tuned_thresholds
 from mobilebert_core.training.tasks.training_task import Features, TrainingTask
 from mobilebert_core.training.trainer import TrainerBase
@@ -24,21 +26,28 @@ class Evaluation:
     """
 
     def __init__(
-        self, trainer: TrainerBase, task: TrainingTask, examples: Examples, features: Features, seed: int, tune: bool
+        self,
+        trainer: TrainerBase | Runner,
+        task: TrainingTask,
+        examples: Examples,
+        features: Features,
+        seed: int,
+        tune: bool,
     ) -> None:
         self.trainer, self.task, self.examples, self.features = trainer, task, examples, features
         self.seed, self.tune = seed, tune
+        self.ranks: Ranks = getattr(trainer, "ranks", ALONE)  # a runner computes in one process
         self.thresholds: np.ndarray | None = None
 
     def __call__(self) -> dict[str, float]:
         row_metrics = self._row_metrics()
-        scores, self.thresholds = self.trainer.ranks.first(lambda: self._scores(row_metrics))
+        scores, self.thresholds = self.ranks.first(lambda: self._scores(row_metrics))
         return scores
 
     def plain(self) -> dict[str, float]:
         """Scores without tuning, of a model whose thresholds are in its bias."""
         row_metrics = self._row_metrics()
-        return self.trainer.ranks.first(lambda: self.task.scores(self.examples, self.features, row_metrics))
+        return self.ranks.first(lambda: self.task.scores(self.examples, self.features, row_metrics))
 
     def _scores(self, row_metrics: list[Any]) -> tuple[dict[str, float], np.ndarray | None]:
         thresholds = None
@@ -51,7 +60,7 @@ class Evaluation:
 
     def _row_metrics(self) -> list[Any]:
         """Those of all rows on the first rank; each rank computes some of the batches."""
-        rows, ranks = self.features.rows, self.trainer.ranks
+        rows, ranks = self.features.rows, self.ranks
         order = sorted(range(len(rows)), key=lambda i: -rows[i].length)
         starts = range(0, len(order), EVALUATION_BATCH)
         own: list[tuple[int, Any]] = []
