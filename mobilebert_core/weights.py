@@ -1,5 +1,7 @@
 """The table of weights: every weight of MobileBERT once, under each of its names.
 
+Longer than a file should be: the table is one, and is read from top to bottom.
+
 One row is one module: a dense layer, a norm or a table. Its leaves follow from its kind. From the rows come
 the names and shapes of every format, the orientation of every matrix, the ties, parameter counts and the
 checks that nothing is missing or unknown; both directions of a conversion read the same rows. One table, in one

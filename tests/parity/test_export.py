@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from safetensors.numpy import load_file, save_file
@@ -32,7 +33,6 @@ from mobilebert_torch.export import Exported
 from mobilebert_torch.inference import Runner as TorchRunner
 from tests.tiny import tiny_batch, tiny_config
 
-onnxruntime = pytest.importorskip("onnxruntime")
 ONE_BLOCK = {"num_hidden_layers": 1}
 TEXTS = ["What a lovely day!", "They never called back, and I am angry.", "ok"]
 

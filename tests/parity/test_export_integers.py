@@ -19,7 +19,6 @@ from mobilebert_torch.inference import Runner as TorchRunner
 from mobilebert_torch.trainer import Trainer
 from tests.tiny import tiny_batch, tiny_config
 
-pytest.importorskip("onnxruntime")
 STARTS = ("I love", "Why did you write", "Nobody cares about", "Thank you for")
 RESTS = ("this!", "the second one?", "any of it, and I am sad.", "what we saw on the way home :)")
 TEXTS = [f"{start} {rest}" for start in STARTS for rest in RESTS]

@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+from pyarrow import parquet
 
 from mobilebert.cli import main
 from mobilebert_core import DEMO_MODEL, MobileBertTokenizerFast
@@ -59,7 +60,6 @@ def test_shares_answer_what_one_job_does(place, tmp_path, capsys):
 
 
 def test_answers_as_parquet(place, tmp_path, capsys):
-    parquet = pytest.importorskip("pyarrow.parquet")
     predict(place, tmp_path / "whole.jsonl")
     predict(place, tmp_path / "out.parquet")
     wanted = [json.loads(line) for line in (tmp_path / "whole.jsonl").read_text().splitlines()]

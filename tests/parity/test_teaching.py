@@ -7,6 +7,8 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
+import transformers
 
 from conversion.backends import FRAMEWORKS
 from conversion.parity.sample import random_checkpoint
@@ -67,7 +69,6 @@ def test_the_scores_are_those_of_the_teacher(here, name):
 
 def test_a_bert_by_transformers_teaches(here):
     """With a vocabulary of its own; its labels have another order."""
-    transformers, torch = pytest.importorskip("transformers"), pytest.importorskip("torch")
     place = here / "bert"
     place.mkdir()
     letters = [*"abcdefghijklmnopqrstuvwxyz", *(f"##{c}" for c in "abcdefghijklmnopqrstuvwxyz")]
