@@ -40,7 +40,7 @@ class PipelineOptions(TypedDict, total=False):
     Each option is described by the task that has it: `mobilebert predict TASK --help`.
     """
 
-    aggregation: str
+    aggregation_strategy: str
     candidate_labels: Sequence[str]
     doc_stride: int
     function_to_apply: str | None

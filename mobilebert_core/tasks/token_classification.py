@@ -52,7 +52,7 @@ class TokenClassification(TaskText):
     in training; `index` is that piece. Characters of a list are counted as with one space between its words.
     """
 
-    aggregation: str = option("none", str, "how tokens become entities", STRATEGIES)
+    aggregation_strategy: str = option("none", str, "how tokens become entities", STRATEGIES, flag="--aggregation")
     ignore_labels: tuple[str, ...] = option(("O",), tuple, "labels not to report")
     on_long: str = option("windows", str, "what becomes of longer texts: read in windows, cut (and counted), or an "
                           "error", (WINDOWS, CUT, ERROR))  # fmt: skip
@@ -123,12 +123,12 @@ class TokenClassification(TaskText):
                 itertools.islice(zip(pieces.tokens, pieces.offsets, pieces.word_ids, strict=True), known)
             )
         ]
-        if pieces.words is None and self.aggregation in ("none", "simple"):
+        if pieces.words is None and self.aggregation_strategy in ("none", "simple"):
             labelled = [self._labelled(token) for token in tokens]
         else:
             words = itertools.groupby(tokens, key=lambda token: token["word_id"])
             labelled = [self._word(list(word), pieces) for _, word in words]
-        if self.aggregation == "none":
+        if self.aggregation_strategy == "none":
             return [found for found in labelled if found["entity"] not in self.ignore_labels]
         scheme = TagScheme(self.label(i) for i in range(self.config.num_labels))
         groups = [_group(scheme, pieces.text, group) for group in joined(labelled, scheme)]
@@ -142,9 +142,9 @@ class TokenClassification(TaskText):
     def _word(self, tokens: list[dict[str, Any]], pieces: WordPieces) -> dict[str, Any]:
         """One labelled span from the tokens of a word."""
         scores = np.stack([token["scores"] for token in tokens])  # (pieces, C)
-        if self.aggregation == "max":
+        if self.aggregation_strategy == "max":
             row = scores[scores.max(axis=1).argmax()]
-        elif self.aggregation == "average":
+        elif self.aggregation_strategy == "average":
             row = scores.mean(axis=0)
         else:
             row = scores[0]

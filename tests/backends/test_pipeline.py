@@ -39,7 +39,7 @@ INPUTS: dict[str, list[Any]] = {
     "zero-shot-classification": ["this is about cats", TEXT, {"text": "dogs", "candidate_labels": ["dogs", "a b c"]}],
 }
 OPTIONS: dict[str, dict[str, Any]] = {
-    "token-classification": {"aggregation": "first", "ignore_labels": []},
+    "token-classification": {"aggregation_strategy": "first", "ignore_labels": []},
     "question-answering": {"threshold": 0.0, "top_k": 3, "max_length": 30, "doc_stride": 8},
     "zero-shot-classification": {"candidate_labels": ["cats", "dogs", "new york"]},
     "text-classification": {"top_k": 2},

@@ -76,7 +76,7 @@ def answered(task, text, labels):
 def test_words_end_at_white_space_where_the_model_says_so(tokenizer):  # noqa: F811
     labels = [1, 2, 0, 0, 1, 0, 0]  # emile d ' zola - new lives: of d'zola-new the first piece counts
     config = WORDS_CONFIG | trained_on_words()
-    for options in ({"aggregation": "simple"}, {"aggregation": "first"}):
+    for options in ({"aggregation_strategy": "simple"}, {"aggregation": "first"}):
         (found,) = answered(made("token-classification", tokenizer, config, **options), TEXT, labels)
         assert (found["entity_group"], found["word"]) == ("PER", "emile  d'zola-new")
         assert TEXT[found["start"] : found["end"]] == found["word"]
@@ -85,7 +85,7 @@ def test_words_end_at_white_space_where_the_model_says_so(tokenizer):  # noqa: F
         ("B-PER", "emile", 1), ("I-PER", "d'zola-new", 2),
     ]  # fmt: skip
     assert [TEXT[each["start"] : each["end"]] for each in found] == ["emile", "d'zola-new"]
-    pieces = made("token-classification", tokenizer, config, aggregation="simple", words="tokenizer")
+    pieces = made("token-classification", tokenizer, config, aggregation_strategy="simple", words="tokenizer")
     assert [each["word"] for each in answered(pieces, TEXT, labels)] == ["emile  d", "-"]
     assert answered(made("token-classification", tokenizer, WORDS_CONFIG, words="whitespace"), TEXT, labels) == found
 
@@ -93,7 +93,7 @@ def test_words_end_at_white_space_where_the_model_says_so(tokenizer):  # noqa: F
 @pytest.mark.parametrize("key", [None, "text", "tokens", "words"])
 def test_a_list_of_words(tokenizer, key):  # noqa: F811
     words = ["emile", "d'zola new", "日", "lives"]  # 日 becomes the unknown word
-    task = made("token-classification", tokenizer, WORDS_CONFIG, aggregation="simple")
+    task = made("token-classification", tokenizer, WORDS_CONFIG, aggregation_strategy="simple")
     found = answered(task, words if key is None else {key: words}, [1, 2, 0, 0, 1, 1, 0])
     assert [each["word"] for each in found] == ["emile d'zola new", "日"]
     assert all(" ".join(words)[each["start"] : each["end"]] == each["word"] for each in found)
@@ -113,5 +113,5 @@ def test_lists_that_are_no_words(tokenizer):  # noqa: F811
 @pytest.mark.parametrize("params", [None, [], {}, {"token-classification": 1}, {"token-classification": {"words": 2}}])
 def test_other_parameters_of_tasks_say_nothing(tokenizer, params):  # noqa: F811
     config = WORDS_CONFIG | {"task_specific_params": params}
-    task = made("token-classification", tokenizer, config, aggregation="simple")
+    task = made("token-classification", tokenizer, config, aggregation_strategy="simple")
     assert len(task.rows({"text": TEXT})[0].about[1].ids) == 7 and task.rows({"text": TEXT})[0].about[1].words is None

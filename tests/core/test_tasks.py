@@ -82,8 +82,10 @@ def test_options_are_checked(tokenizer):
     ):
         with pytest.raises(InputError, match=message):
             made("fill-mask", tokenizer, **options)
-    with pytest.raises(InputError, match="aggregation must be one of none, simple, first, average, max, got 'mean'"):
-        made("token-classification", tokenizer, aggregation="mean")
+    with pytest.raises(
+        InputError, match="aggregation_strategy must be one of none, simple, first, average, max, got 'mean'"
+    ):
+        made("token-classification", tokenizer, aggregation_strategy="mean")
     with pytest.raises(InputError, match=r"hypothesis_template must have \{\}"):
         made("zero-shot-classification", tokenizer, {"id2label": {0: "entailment", 1: "no"}}, hypothesis_template="x")
 

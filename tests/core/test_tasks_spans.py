@@ -215,17 +215,17 @@ def test_tokens_without_aggregation(tokenizer):
     ],
 )
 def test_aggregation(tokenizer, strategy, groups):
-    found = labelled(made("token-classification", tokenizer, LABELS, aggregation=strategy), CONTEXT, NAMES)
+    found = labelled(made("token-classification", tokenizer, LABELS, aggregation_strategy=strategy), CONTEXT, NAMES)
     assert [(each["entity_group"], each["word"]) for each in found] == [group[:2] for group in groups]
     assert [each["score"] for each in found] == pytest.approx([group[2] for group in groups])
     assert all(CONTEXT[each["start"] : each["end"]] == each["word"] for each in found)
 
 
 def test_neighbours_that_begin_and_labels_without_prefix(tokenizer):
-    task = made("token-classification", tokenizer, LABELS, aggregation="simple")
+    task = made("token-classification", tokenizer, LABELS, aggregation_strategy="simple")
     assert len(labelled(task, "emile zola", {"emile": (1, 0.9), "zola": (1, 0.9)})) == 2
     plain = {"num_labels": 5, "id2label": {0: "O", 1: "PER", 2: "LOC", 3: "X", 4: "Y"}}
-    task = made("token-classification", tokenizer, plain, aggregation="simple", ignore_labels=["O", "LOC"])
+    task = made("token-classification", tokenizer, plain, aggregation_strategy="simple", ignore_labels=["O", "LOC"])
     (found,) = labelled(task, "emile zola in paris", {"emile": (1, 0.9), "zola": (1, 0.9), "paris": (2, 0.9)})
     assert found["word"] == "emile zola"
 
@@ -233,7 +233,7 @@ def test_neighbours_that_begin_and_labels_without_prefix(tokenizer):
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_long_texts_are_read_whole_in_windows(tokenizer, strategy):
     text = "the city is in the city. " * 30 + "Émile Zola" + " in the city" * 30
-    task = made("token-classification", tokenizer, LABELS, aggregation=strategy, max_length=20, stride=6)
+    task = made("token-classification", tokenizer, LABELS, aggregation_strategy=strategy, max_length=20, stride=6)
     assert len(task.rows({"text": text})) > 10
     found = labelled(task, text, NAMES)
     assert text[found[0]["start"] : found[-1]["end"]] == "Émile Zola"
