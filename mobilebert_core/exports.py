@@ -1,6 +1,7 @@
 """What is exported: the facts of one exported file that its writer, its runner and its record share.
 
-B batch, S sequence, C choices. Every input is int32, every output float32, whatever the precision inside.
+B batch, S sequence, C choices. Every input is int32, or int64 where that is asked for. Every output is float32,
+whatever the precision inside.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from .inputs import TEXT_INPUTS
 # the ranges of activations from calibration; int8x16 does so with activations of 16 bits.
 PRECISIONS = ("fp32", "fp16", "int8", "int8-static", "int8x16")
 CALIBRATED = ("int8-static", "int8x16")  # need `ExportSpec.calibration`
+INPUT_DTYPES = ("int32", "int64")  # transformers.js feeds int64
 DYNAMIC = "dynamic"  # an axis whose size each call decides
 
 # The file that MLPerf Mobile's app runs: it reads inputs and outputs by position, the end first (mobile_app_open,
@@ -45,6 +47,7 @@ class ExportSpec:
         calibration: batches of model inputs, (B, S) int32 by our names, from which ranges are taken.
         ranges: of the inputs of dense layers by place, left by quantization-aware training; in place of calibration.
         mlperf: names and order of inputs and outputs as in MLPerf Mobile.
+        input_dtype: of every input, one of INPUT_DTYPES.
         pooler: False for a bare model without a pooler.
         with_states: also returns the hidden states, which tell where a deviation begins.
     """
@@ -59,6 +62,7 @@ class ExportSpec:
     calibration: tuple[Inputs, ...] = ()
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     mlperf: bool = False
+    input_dtype: str = "int32"
     pooler: bool = True
     with_states: bool = False
 
@@ -76,6 +80,9 @@ class ExportSpec:
                 f"export: MLPerf Mobile's file answers questions with batch 1 and length {MLPERF_LENGTH}, got a "
                 f"{self.head.class_name} with batch {shown(self.batch)} and length {shown(self.length)}."
             )
+        if self.input_dtype not in INPUT_DTYPES or (self.mlperf and self.input_dtype != "int32"):
+            wanted = "int32 in MLPerf Mobile's file" if self.mlperf else f"one of {', '.join(INPUT_DTYPES)}"
+            raise ExportError(f"export: input_dtype must be {wanted}, got {self.input_dtype!r}.")
         if self.precision not in PRECISIONS:
             raise ExportError(f"export: precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}.")
         if self.precision in CALIBRATED and not (self.calibration or self.ranges):
@@ -108,14 +115,14 @@ class ExportSpec:
         return (self.batch, None, self.length) if self.head.per_choice else (self.batch, self.length)
 
     def example(self, batch: int = 2, length: int = 8, choices: int = 3) -> dict[str, np.ndarray]:
-        """Inputs of these sizes, or the fixed ones, by our names: int32, the last row with padding."""
+        """Inputs of these sizes, or the fixed ones, by our names, the last row with padding."""
         batch = self.batch or batch
         length = self.length or min(length, self.config.max_position_embeddings)
         shape = (batch, choices, length) if self.head.per_choice else (batch, length)
         rng = np.random.default_rng(0)
-        ids = rng.integers(1, self.config.vocab_size, shape).astype(np.int32)
-        types = rng.integers(0, self.config.type_vocab_size, shape).astype(np.int32)
-        mask = np.ones(shape, np.int32)
+        ids = rng.integers(1, self.config.vocab_size, shape).astype(self.input_dtype)
+        types = rng.integers(0, self.config.type_vocab_size, shape).astype(self.input_dtype)
+        mask = np.ones(shape, self.input_dtype)
         mask[-1, ..., length - length // 4 :] = 0
         return dict(zip(TEXT_INPUTS, (ids, mask, types), strict=True))
 

@@ -26,7 +26,7 @@ OPSET = 21  # the first with all that the quantized graphs need; ONNX Runtime re
 
 
 class Exported(nn.Module):
-    """A model as its file sees it: three int32 arrays in, the outputs of the head as a tuple of float32 out."""
+    """A model as its file sees it: three arrays of integers in, the outputs of the head as a tuple of float32 out."""
 
     def __init__(self, model: MobileBertPreTrainedModel, spec: ExportSpec) -> None:
         super().__init__()

@@ -25,7 +25,7 @@ def card(record: ExportRecord, size: int) -> str:
         f"Made from {code(record.source['name'])}: {EXPORT_FORMATS[record.format].about}.",
         "",
         f"- file: `{record.file}`, {size:,} bytes, {record.precision}",
-        f"- inputs, int32: {', '.join(f'`{name}`' for name in record.inputs.values())}; {shape}",
+        f"- inputs, {record.input_dtype}: {', '.join(f'`{name}`' for name in record.inputs.values())}; {shape}",
         f"- outputs, float32: {', '.join(f'`{name}`' for name in record.outputs)}",
         f"- norms folded into the weights: {record.folding or 'none'}",
         "",

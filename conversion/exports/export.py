@@ -88,6 +88,7 @@ def export(
     evaluate: str | Path | None = None,
     fold: str = "auto",
     mlperf: bool = False,
+    input_dtype: str = "int32",
     overwrite: bool = False,
     progress: Say | None = None,
 ) -> Exported:
@@ -105,6 +106,7 @@ def export(
         evaluate: a file of labelled examples, on which source and export are scored.
         fold: basis in which norms are folded into the weights; "auto" takes the best of format and precision.
         mlperf: the file that MLPerf Mobile's app runs: 1 x 384, its names of inputs, end and start scores.
+        input_dtype: of the inputs; transformers.js wants int64.
         progress: called with the name of each step.
 
     Raises:
@@ -116,13 +118,14 @@ def export(
     say = progress or (lambda step: None)
     row = export_format_named(format)
     row.precision(precision)
+    row.check_input_dtype(input_dtype)
     if fold not in FOLDS:
         raise ExportError(f"export: fold must be one of {', '.join(FOLDS)}, got {fold!r}.")
     path = _free(directory, overwrite)
     sizes = _sizes(row, batch, length, mlperf)
     say("open")
     opened = _opened(source, head)
-    spec = ExportSpec(opened.head, opened.config, "fp32", *sizes, mlperf=mlperf)
+    spec = ExportSpec(opened.head, opened.config, "fp32", *sizes, mlperf=mlperf, input_dtype=input_dtype)
     limit = spec.length
     batches = () if calibrate is None else calibration_batches(
         Path(calibrate), opened.tokenizer, opened.config, opened.head, limit

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mobilebert_core.errors import ExportError
-from mobilebert_core.exports import PRECISIONS, ExportSpec
+from mobilebert_core.exports import INPUT_DTYPES, PRECISIONS, ExportSpec
 
 from ..backends import BACKENDS, FRAMEWORKS, Backend
 
@@ -42,6 +42,7 @@ class ExportFormat:
         about: in words, for the help of the command.
         precisions: those it is written in.
         tools: modules that writing needs, besides the runtime's.
+        input_dtypes: those that its inputs can have.
         batch: rows at once where nobody asks for a number; None for any, which not every runtime can.
     """
 
@@ -51,6 +52,7 @@ class ExportFormat:
     about: str
     precisions: dict[str, Precision]
     tools: tuple[str, ...] = field(default=())
+    input_dtypes: tuple[str, ...] = ("int32",)
     batch: int | None = None
 
     @property
@@ -85,6 +87,13 @@ class ExportFormat:
             )
         return self.precisions[name]
 
+    def check_input_dtype(self, name: str) -> None:
+        """Raises ExportError for a type of inputs that the format is not written with."""
+        if name not in self.input_dtypes:
+            raise ExportError(
+                f"export: the inputs of {self.name} are {' or '.join(self.input_dtypes)}, got input_dtype {name!r}."
+            )
+
 
 _ONNX_INTEGERS = "conversion.onnx_integers.files"
 
@@ -104,6 +113,7 @@ EXPORT_FORMATS: dict[str, ExportFormat] = {
                 "int8x16": Precision("onnx/model_int8x16.onnx", "block", _ONNX_INTEGERS),
             },
             tools=("onnx", "onnxscript"),
+            input_dtypes=INPUT_DTYPES,
         ),
         ExportFormat(
             "torch-export",

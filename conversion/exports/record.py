@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from mobilebert_core.errors import CheckpointError
-from mobilebert_core.exports import ExportSpec
+from mobilebert_core.exports import INPUT_DTYPES, ExportSpec
 from mobilebert_core.files import CONFIG_FILE, read_json, write_text
 from mobilebert_core.heads import HEADS, Head
 from mobilebert_core.saves import arriving
@@ -22,7 +22,7 @@ class ExportRecord:
 
     Attributes:
         format: name of its row in EXPORT_FORMATS, and of the runtime that runs it.
-        precision, folding, mask_value, batch, length: as in `ExportSpec`.
+        precision, folding, mask_value, batch, length, input_dtype: as in `ExportSpec`.
         head: name of its row in HEADS.
         file: path of the model, relative to the directory.
         inputs: our name of each input -> its name in the file, in the order of the file.
@@ -44,6 +44,7 @@ class ExportRecord:
     length: int | None = None
     folding: str | None = None
     mask_value: float | None = None
+    input_dtype: str = "int32"
     source: dict[str, Any] = field(default_factory=dict)
     calibration: dict[str, Any] | None = None
     proof: dict[str, Any] = field(default_factory=dict)
@@ -65,6 +66,7 @@ class ExportRecord:
             length=spec.length,
             folding=spec.folding,
             mask_value=spec.mask_value,
+            input_dtype=spec.input_dtype,
             **more,
         )
 
@@ -95,6 +97,7 @@ class ExportRecord:
             and isinstance(record.outputs, list)
             and isinstance(record.file, str)
             and record.head in HEADS
+            and record.input_dtype in INPUT_DTYPES
             and not Path(record.file).is_absolute()
             and ".." not in Path(record.file).parts
         )

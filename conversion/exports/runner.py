@@ -94,7 +94,7 @@ class ExportedRunner(ABC):
 
     @abstractmethod
     def compute(self, inputs: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
-        """The outputs by their names in the file, of int32 inputs by theirs, of the file's fixed sizes."""
+        """The outputs by their names in the file, of inputs by theirs, of the file's fixed sizes."""
 
     def run(self, batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The outputs by name, of inputs of any size that the model takes; see `Runner.run`.
@@ -108,7 +108,8 @@ class ExportedRunner(ABC):
         mask = batch.get("attention_mask")
         types = batch.get("token_type_ids")
         arrays = (ids, np.ones_like(ids) if mask is None else mask, np.zeros_like(ids) if types is None else types)
-        inputs = dict(zip(TEXT_INPUTS, (np.ascontiguousarray(each, dtype=np.int32) for each in arrays), strict=True))
+        dtype = self.record.input_dtype
+        inputs = dict(zip(TEXT_INPUTS, (np.ascontiguousarray(each, dtype=dtype) for each in arrays), strict=True))
         if not ids.size:
             raise InputError(f"run: wanted at least one row and token, got input_ids {ids.shape}.")
         rows, length = ids.shape[0], ids.shape[-1]
@@ -138,10 +139,7 @@ class ExportedRunner(ABC):
             return {name: np.ascontiguousarray(array[..., :fixed]) for name, array in inputs.items()}
         filled = {"input_ids": self.config.pad_token_id or 0}
         edges = [(0, 0)] * (inputs["input_ids"].ndim - 1) + [(0, fixed - length)]
-        return {
-            name: np.pad(array, edges, constant_values=filled.get(name, 0)).astype(np.int32)
-            for name, array in inputs.items()
-        }
+        return {name: np.pad(array, edges, constant_values=filled.get(name, 0)) for name, array in inputs.items()}
 
     def _of_length(self, name: str, array: np.ndarray, length: int) -> np.ndarray:
         """An output with as many tokens as were asked for: beyond a fixed length they are zeros."""

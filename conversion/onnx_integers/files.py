@@ -40,7 +40,7 @@ def _sized(spec: ExportSpec) -> Iterator[dict[str, np.ndarray]]:
         size = spec.batch or rows
         for start in range(0, rows, size):
             yield {
-                name: _filled(batch[ours][start : start + size], size, spec.length)
+                name: _filled(batch[ours][start : start + size], size, spec.length).astype(spec.input_dtype)
                 for ours, name in spec.inputs.items()
             }
 
@@ -50,4 +50,4 @@ def _filled(array: np.ndarray, rows: int, length: int | None) -> np.ndarray:
     widths = [(0, 0)] * array.ndim
     widths[0] = (0, rows - len(array))
     widths[-1] = (0, 0 if length is None else length - array.shape[-1])
-    return np.pad(array, widths).astype(np.int32)
+    return np.pad(array, widths)

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from conversion.exports.export import FOLDS, Exported
 from conversion.exports.formats import EXPORT_FORMATS
-from mobilebert_core.exports import CALIBRATED, PRECISIONS
+from mobilebert_core.exports import CALIBRATED, INPUT_DTYPES, PRECISIONS
 from mobilebert_core.heads import HEADS
 from mobilebert_core.processes import check_one_process
 
@@ -55,6 +55,9 @@ def add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--mlperf", action="store_true", help="the shape and names of MLPerf Mobile: 1 x 384, for question answering"
     )
+    parser.add_argument(
+        "--input-dtype", choices=INPUT_DTYPES, default="int32", help="of the inputs; transformers.js wants int64 (onnx)"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace the export at OUTPUT_DIR")
     parser.add_argument("--json", action="store_true", help="print the record instead of the table")
     parser.set_defaults(run=run_export)
@@ -80,6 +83,7 @@ def run_export(options: argparse.Namespace) -> int:
             evaluate=options.evaluate,
             fold=options.fold,
             mlperf=options.mlperf,
+            input_dtype=options.input_dtype,
             overwrite=options.overwrite,
             progress=bar.set_description_str,
         )

@@ -100,6 +100,20 @@ def test_an_export_answers_as_its_source(exported, source):
         np.testing.assert_allclose([e["score"] for e in one], [e["score"] for e in other], rtol=1e-4)
 
 
+def test_inputs_are_int64_where_that_is_asked_for(source, tmp_path):
+    done = export(source, tmp_path / "out", format="onnx", precision="int8-static", input_dtype="int64",
+                  calibrate=calibration(tmp_path))  # fmt: skip
+    session = onnxruntime.InferenceSession(done.directory / done.record.file, providers=["CPUExecutionProvider"])
+    assert {each.type for each in session.get_inputs()} == {"tensor(int64)"}
+    assert "- inputs, int64: `input_ids`" in (done.directory / "README.md").read_text()
+    assert mobilebert.pipeline("text-classification", done.directory)(TEXTS[0])["label"]
+
+
+def calibration(folder: Path) -> Path:
+    (folder / "texts.txt").write_text("".join(f"The day number {number} was lovely.\n" for number in range(20)))
+    return folder / "texts.txt"
+
+
 def test_an_export_is_not_loaded_by_a_framework(exported, source):
     with pytest.raises(InputError, match="is an export, which onnx runs, got backend 'torch'"):
         mobilebert.pipeline("text-classification", exported, backend="torch")
@@ -157,6 +171,8 @@ def test_fixed_sizes_take_any_batch_and_shorter_rows(fixed):
         ({"format": "onnx", "mlperf": True}, "length is 384, the model has"),
         ({"format": "onnx", "head": "Nothing"}, "no head 'Nothing'"),
         ({"format": "onnx", "head": "MultipleChoice"}, "missing"),
+        ({"format": "onnx", "input_dtype": "int8"}, "inputs of onnx are int32 or int64, got input_dtype 'int8'"),
+        ({"format": "torch-export", "input_dtype": "int64"}, "inputs of torch-export are int32, got"),
         ({"format": "onnx", "calibrate": "three.txt"}, "wanted at least 16 texts to calibrate with, got 3"),
         ({"format": "onnx", "calibrate": "none.txt"}, "there is none"),
     ],
@@ -284,6 +300,8 @@ def test_specs_know_their_inputs_and_outputs():
     assert replace(spec, mlperf=False, with_states=True).outputs[:3] == (
         "start_logits", "end_logits", "hidden_states.0",
     )  # fmt: skip
+    with pytest.raises(ExportError, match="int32 in MLPerf Mobile's file, got 'int64'"):
+        replace(spec, input_dtype="int64")
     with pytest.raises(ExportError, match="--calibrate FILE"):
         replace(spec, precision="int8-static")
 
