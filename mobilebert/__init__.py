@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from mobilebert_torch.schedules import get_cosine_schedule_with_warmup as get_cosine_schedule_with_warmup
     from mobilebert_torch.schedules import get_linear_schedule_with_warmup as get_linear_schedule_with_warmup
 
+    from .evaluation import evaluate as evaluate
     from .pipelines import MobileBertPipeline as MobileBertPipeline
     from .pipelines import pipeline as pipeline
     from .training import Training as Training
@@ -83,6 +84,7 @@ _EXPORTS = {
     "MobileBertTokenizer": "mobilebert_core.text.tokenization",
     "MobileBertTokenizerFast": "mobilebert_core.text.tokenization_fast",
     "Training": ".training",
+    "evaluate": ".evaluation",
     "export": "conversion.exports.export",
     "pipeline": ".pipelines",
 }

@@ -12,6 +12,7 @@ from mobilebert_core.errors import MobileBertError
 from . import __version__
 from .commands.convert import add_convert
 from .commands.distill import add_distill
+from .commands.evaluate import add_evaluate
 from .commands.export import add_export
 from .commands.inspect import add_inspect
 from .commands.parity import add_parity
@@ -36,6 +37,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "mobilebert") -> in
         add_train,
         add_pretrain,
         add_distill,
+        add_evaluate,
         add_parity,
         add_convert,
         add_export,

@@ -30,6 +30,7 @@ from mobilebert_core.tasks.trained_head import require_trained
 from mobilebert_core.text.auto_tokenizer import AutoTokenizer
 from mobilebert_core.text.padding_truncation import NO_LIMIT
 from mobilebert_core.training.defaults import curve_notes
+from mobilebert_core.training.evaluation import Evaluation
 from mobilebert_core.training.knowledge_transfer import Schedule, TransferSettings, schedule
 from mobilebert_core.training.knowledge_transfer_course import TransferCourse
 from mobilebert_core.training.knowledge_transfer_start import CopyReport, Pair, copied_from
@@ -44,7 +45,6 @@ from mobilebert_core.training.trainer import TrainerBase
 from mobilebert_core.weights import every_weight, weight_table
 
 from .distillation_report import draw_terms, write_transfer_card
-from .evaluation import Evaluation
 
 # Like the released code: nothing is dropped while a student looks at its teacher.
 _NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}

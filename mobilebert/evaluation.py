@@ -1,79 +1,104 @@
-"""Scores of the model under training on the rows of one file."""
+"""How well a model does on a file of examples: of a framework or an exported file, by the scores of training."""
 
 from __future__ import annotations
 
-import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-import numpy as np
+from conversion.backends import backend_for
+from mobilebert_core.card_text import name_of
+from mobilebert_core.datasets.examples import ReadOptions
+from mobilebert_core.files import sha256
+from mobilebert_core.text.auto_tokenizer import AutoTokenizer
+from mobilebert_core.text.padding_truncation import NO_LIMIT
+from mobilebert_core.training.evaluation import EVALUATION_BATCH, TaskFile
+from mobilebert_core.training.recipe import Recipe
+from mobilebert_core.training.tasks.table import training_task_named
 
-from mobilebert_core.datasets.examples import Examples
-from mobilebert_core.tasks.runner import Runner
-from mobilebert_core.training.loop import EVALUATION
-from mobilebert_core.training.ranks import ALONE, Ranks
-from mobilebert_core.training.tasks.metrics import tuned_thresholds
-from mobilebert_core.training.tasks.training_task import Features, TrainingTask
-from mobilebert_core.training.trainer import TrainerBase
-
-EVALUATION_BATCH = 64  # rows; nothing is kept for gradients, so more fit than in training
+from .runners import check_words, open_runner
+from .training_data import check_segments
 
 
-class Evaluation:
-    """Scores of the trainer's model; called, it first tunes the thresholds of the labels if it is to. Every rank calls.
+@dataclass(frozen=True)
+class Evaluated:
+    """The scores of one model on one file.
 
     Attributes:
-        thresholds: those of the last call, (C,) logits, or None.
+        backend: what ran the model.
+        rows: of model input; a long text may be several.
+        scores: by name, as `mobilebert train` prints them.
+        notes: what was done to texts, for people.
+        skipped: a message for each example that was left out.
     """
 
-    def __init__(
-        self,
-        trainer: TrainerBase | Runner,
-        task: TrainingTask,
-        examples: Examples,
-        features: Features,
-        seed: int,
-        tune: bool,
-    ) -> None:
-        self.trainer, self.task, self.examples, self.features = trainer, task, examples, features
-        self.seed, self.tune = seed, tune
-        self.ranks: Ranks = getattr(trainer, "ranks", ALONE)  # a runner computes in one process
-        self.thresholds: np.ndarray | None = None
+    task: str
+    model: str
+    backend: str
+    data: dict[str, str]
+    rows: int
+    scores: dict[str, float]
+    notes: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
 
-    def __call__(self) -> dict[str, float]:
-        row_metrics = self._row_metrics()
-        scores, self.thresholds = self.ranks.first(lambda: self._scores(row_metrics))
-        return scores
 
-    def plain(self) -> dict[str, float]:
-        """Scores without tuning, of a model whose thresholds are in its bias."""
-        row_metrics = self._row_metrics()
-        return self.ranks.first(lambda: self.task.scores(self.examples, self.features, row_metrics))
+def evaluate(
+    task: str,
+    data: str | Path,
+    model: str | Path,
+    *,
+    backend: str | None = None,
+    tokenizer: str | Path | None = None,
+    read: ReadOptions = ReadOptions(),  # noqa: B008
+    options: Mapping[str, Any] | None = None,
+    max_length: int | None = None,
+    seed: int = Recipe.seed,
+    batch_size: int = EVALUATION_BATCH,
+    dtype: str = "float32",
+    device: str | None = None,
+    threads: int | None = None,
+) -> Evaluated:
+    """Scores a model on a file of examples, as training scores it on its dev rows.
 
-    def _scores(self, row_metrics: list[Any]) -> tuple[dict[str, float], np.ndarray | None]:
-        thresholds = None
-        if self.tune:
-            logits = np.stack([row["logits"] for row in row_metrics])
-            labels = self.task.batch(self.features.rows, np.random.default_rng(self.seed))["labels"]
-            thresholds = tuned_thresholds(logits, labels >= 0.5)  # as `scores` counts probabilities of labels
-            row_metrics = [{"logits": row - thresholds} for row in logits]
-        return self.task.scores(self.examples, self.features, row_metrics), thresholds
+    Args:
+        task: a key of `TRAINING_TASKS`, or an alias.
+        data: a file that `mobilebert train` reads.
+        model: a checkpoint, an exported directory, or a name on the Hugging Face hub.
+        backend: a key of `BACKENDS`; None is PyTorch, or what an exported directory runs in.
+        tokenizer: where it is, if not with the model.
+        read: how the file is read.
+        options: of the task, such as `doc_stride`.
+        max_length: tokens of a row; None is all the model has.
+        seed: in tasks that hide words decides, with the size of a batch, which.
+        threads: of the runtime of an exported directory; None leaves it to the runtime.
 
-    def _row_metrics(self) -> list[Any]:
-        """Those of all rows on the first rank; each rank computes some of the batches."""
-        rows, ranks = self.features.rows, self.ranks
-        order = sorted(range(len(rows)), key=lambda i: -rows[i].length)
-        starts = range(0, len(order), EVALUATION_BATCH)
-        own: list[tuple[int, Any]] = []
-        for number in range(-(-len(starts) // ranks.count)):
-            turn = number * ranks.count + ranks.rank
-            start = starts[min(turn, len(starts) - 1)]  # without one left a rank computes along: weights may be sharded
-            places = order[start : start + EVALUATION_BATCH]
-            rng = np.random.default_rng([self.seed, EVALUATION, start])
-            batch = self.task.evaluation_batch([rows[i] for i in places], rng)
-            metrics = self.task.row_metrics(batch, self.trainer.run(batch))
-            if turn < len(starts):
-                own += zip(places, metrics, strict=True)
-        found: list[Any] = [None] * len(rows)
-        for place, each in itertools.chain(*ranks.gather(own)):
-            found[place] = each
-        return found
+    Raises:
+        DataError: for a file that cannot be read, or has labels that the model does not have.
+        CheckpointError, ConfigError, TokenizerError: for files of a model that do not serve.
+        InputError: for an unknown task, backend or option.
+        BackendMissingError: when the framework, the runtime or the library with a metric is not installed.
+    """
+    kind = training_task_named(task)
+    caller = f"evaluate {kind.name}"
+    seed = Recipe(seed=seed).seed
+    chosen = backend_for(model, backend, caller)
+    words = AutoTokenizer.from_pretrained(model if tokenizer is None else tokenizer)
+    fields = dict(kind.config_defaults) if chosen.models else {}  # a file computes what it was exported with
+    runner = open_runner(caller, chosen, kind.head, model, dtype=dtype, device=device, threads=threads, **fields)
+    check_words(caller, words, runner.config)
+    if words.model_max_length >= NO_LIMIT:
+        words.model_max_length = runner.config.max_position_embeddings
+    path = Path(data)
+    file = TaskFile(kind(words, runner.config, max_length, seed=seed, **(options or {})), path, read, seed)
+    check_segments(runner.config, {"data": file.features})
+    return Evaluated(
+        kind.name,
+        name_of(str(model)),
+        chosen.name,
+        {"file": path.name, "sha256": sha256(path)},
+        len(file.features.rows),
+        file.scores(runner, batch_size),
+        list(file.features.notes),
+        list(dict.fromkeys([*file.examples.skipped, *file.features.skipped])),
+    )

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from conversion.backends import backend_for
 from mobilebert_core.demo_model import DEMO_MODEL, DEMO_TASK
-from mobilebert_core.errors import InputError, TokenizerError
+from mobilebert_core.errors import InputError
 from mobilebert_core.heads import HEADS
 from mobilebert_core.hub.resolve import take_hub_keywords
 from mobilebert_core.tasks.batching import by_length, padded
@@ -28,6 +28,8 @@ from mobilebert_core.tasks.task_text import Row, TaskText, fields_of, options_of
 from mobilebert_core.text.auto_tokenizer import AutoTokenizer
 from mobilebert_core.text.batch_rows import listed
 from mobilebert_core.text.tokenization_base import TokenizerBase
+
+from .runners import check_words, open_runner
 
 logger = logging.getLogger(__name__)
 
@@ -108,12 +110,7 @@ class MobileBertPipeline:
         self.task = task_named(task) if isinstance(task, str) else task
         if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
             raise InputError(f"{self.task.name}: batch_size must be a whole number of at least 1, got {batch_size!r}.")
-        words = runner.config.vocab_size
-        if len(tokenizer) > words:
-            raise TokenizerError(
-                f"{self.task.name}: wanted a tokenizer for the model's {words} words (vocab_size), got one with "
-                f"{len(tokenizer)}. Load both from one checkpoint."
-            )
+        check_words(self.task.name, tokenizer, runner.config)
         text = self.task.text(self.task.name, self.task.takes, tokenizer, runner.config)
         self.text = text.with_options(options)
         self.runner = runner
@@ -158,20 +155,15 @@ class MobileBertPipeline:
         """
         row = task_named(task)
         chosen = backend_for(path, backend, "MobileBertPipeline")
-        runner_class = chosen.runner("MobileBertPipeline")
-        if threads is not None and chosen.models:
-            raise InputError(
-                f"{row.name}: threads is for exported models; {chosen.name} has one number of threads for the whole "
-                "process. Set it there, or by OMP_NUM_THREADS in the environment."
-            )
+        chosen.runner(row.name)  # says that it is not installed before anything is read
         config = {} if padding_invariant is None else {"padding_invariant": padding_invariant}
         hub = take_hub_keywords(options)
         if tokenizer is None:
             tokenizer = AutoTokenizer.from_pretrained(path, **hub)
-        session = {} if threads is None else {"threads": threads}
-        runner = runner_class.from_pretrained(
-            row.head, path, **session, dtype=dtype, device=device, **hub, **config, **dict(row.model_options)
-        )
+        runner = open_runner(
+            row.name, chosen, row.head, path, dtype=dtype, device=device, threads=threads, **hub, **config,
+            **dict(row.model_options),
+        )  # fmt: skip
         return cls(row, tokenizer, runner, batch_size=batch_size, progress=progress, **options)
 
     def __call__(self, inputs: Any = None, /, **values: Any) -> Any:

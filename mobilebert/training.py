@@ -31,6 +31,7 @@ from mobilebert_core.processes import launch_of
 from mobilebert_core.text.auto_tokenizer import AutoTokenizer
 from mobilebert_core.text.padding_truncation import NO_LIMIT
 from mobilebert_core.training.defaults import curve_notes, swept_losses
+from mobilebert_core.training.evaluation import Evaluation
 from mobilebert_core.training.following import run_directory
 from mobilebert_core.training.loop import TrainingLoop
 from mobilebert_core.training.ranks import ALONE, Ranks
@@ -43,7 +44,6 @@ from mobilebert_core.training.tasks.training_task import Features, TrainingTask
 from mobilebert_core.training.trainer import TrainerBase
 from mobilebert_core.weights import weight_table
 
-from .evaluation import Evaluation
 from .recipe_choice import RecipeChoice
 from .teaching import Lesson, Teaching
 from .training_data import TrainingData, check_alone, check_segments

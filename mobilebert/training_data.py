@@ -206,6 +206,6 @@ def check_segments(config: MobileBertConfig, features: Mapping[str, Any]) -> Non
                 types = row.token_type_ids
                 if any(1 in choice for choice in types) if isinstance(types[0], list) else 1 in types:
                     raise ConfigError(
-                        f"train: the rows hold pairs of texts, wanted a model with type_vocab_size of at least 2, got "
+                        f"the rows hold pairs of texts, wanted a model with type_vocab_size of at least 2, got "
                         f"{config.type_vocab_size}. Choose another model, or leave the second text out."
                     )

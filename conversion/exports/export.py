@@ -31,12 +31,13 @@ from mobilebert_core.saves import current, saving
 from mobilebert_core.tasks.runner import Runner
 from mobilebert_core.text.tokenization_base import TokenizerBase
 from mobilebert_core.text.tokenization_fast import MobileBertTokenizerFast
+from mobilebert_core.training.evaluation import TaskFile
 
 from .card import card
 from .formats import ExportFormat, export_format_named
 from .proof import Proof, compare_outputs, run_all, with_rounding
 from .record import EXPORT_FILE, ExportRecord, is_exported
-from .scores import TaskFile
+from .scores import task_file
 from .states import diverging_layer
 from .texts import calibration_batches, count_rows, sample_batches
 
@@ -136,14 +137,14 @@ def export(
         calibration=batches,
         ranges={} if batches else _learned(row, precision, opened.config),
     )
-    task_file = (
-        None if evaluate is None else TaskFile(Path(evaluate), opened.tokenizer, opened.config, opened.head, limit)
+    examples = (
+        None if evaluate is None else task_file(Path(evaluate), opened.tokenizer, opened.config, opened.head, limit)
     )
     with saving(path) as save:
         say("load")
         job = _Job(row, spec, opened, fold, save.stage, say)
-        if task_file is not None:
-            job.evaluate(task_file)
+        if examples is not None:
+            job.evaluate(examples)
         record = job.finish(str(source), calibrate)
         save.stale |= _stale(path) if overwrite else set()
         files = {name: (save.stage / name).stat().st_size for name in _files(save.stage)}
@@ -289,13 +290,13 @@ class _Job:
         runner: Runner = self.row.runtime.runner("export").from_pretrained(self.opened.head.name, directory)
         return runner
 
-    def evaluate(self, task_file: TaskFile) -> None:
-        """Scores source and export on a task file."""
+    def evaluate(self, examples: TaskFile) -> None:
+        """Scores source and export on a file of examples."""
         self.say("score the source")
-        source = task_file.scores(self.reference)
+        source = examples.scores(self.reference)
         self.say("score the export")
         self.scored = {
-            "examples": len(task_file.features.rows), "source": source, "export": task_file.scores(self.runner)
+            "examples": len(examples.features.rows), "source": source, "export": examples.scores(self.runner)
         }  # fmt: skip
 
     def finish(self, source: str, calibrate: str | Path | None) -> ExportRecord:
@@ -346,8 +347,8 @@ def _free(directory: str | Path, overwrite: bool) -> Path:
     if not str(directory):
         raise ExportError("export: wanted a directory to write, got an empty name. For this directory pass '.'.")
     path = Path(directory)
-    if path.exists() and not path.is_dir():
-        raise CheckpointError(f"{path}: wanted a directory to export to, got a file. Choose another place.")
+    if file := next((each for each in (path, *path.parents) if each.exists() and not each.is_dir()), None):
+        raise CheckpointError(f"{path}: wanted a directory to export to, got a file ({file}). Choose another place.")
     if path.is_dir() and any(path.iterdir()) and not (overwrite and is_exported(path)):
         hint = "pass --overwrite" if is_exported(path) else "an empty directory"
         raise CheckpointError(f"{path}: holds files already. Choose another place, or {hint}.")

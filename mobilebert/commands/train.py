@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,6 +71,10 @@ def _add_task(tasks: argparse._SubParsersAction[argparse.ArgumentParser], task: 
                         help="keep the rows of training there, made once and mapped into memory (default: rows are in "
                         "memory; of 256 MB and more in OUTPUT.shards)")  # fmt: skip
     add_data_options(parser, task)
+    if "problem_type" in task.reader.options:
+        parser.add_argument("--tune-thresholds", action="store_true",
+                            help="several labels: find each label's best threshold on the dev rows and move the "
+                            "classifier's bias, so that it lies at a probability of 0.5")  # fmt: skip
     add_recipe_options(parser, task)
     if issubclass(task, LabelledTask):
         _add_teacher(parser, task)
@@ -81,10 +85,6 @@ def add_data_options(parser: argparse.ArgumentParser, task: type[TrainingTask]) 
     """How the data are read, and the options of the task."""
     group = parser.add_argument_group("data")
     add_read_options(group, task.reader.options)
-    if "problem_type" in task.reader.options:
-        group.add_argument("--tune-thresholds", action="store_true",
-                           help="several labels: find each label's best threshold on the dev rows and move the "
-                           "classifier's bias, so that it lies at a probability of 0.5")  # fmt: skip
     group.add_argument("--skip-bad-rows", action="store_true", help="leave out and count rows that cannot be used")
     group.add_argument("--max-length", type=int, metavar="N", help="tokens of a row (default: all the model has)")
     for each in task.option_fields():
@@ -94,6 +94,11 @@ def add_data_options(parser: argparse.ArgumentParser, task: type[TrainingTask]) 
         }  # fmt: skip
         group.add_argument("--" + each.name.replace("_", "-"), dest=f"option_{each.name}", default=argparse.SUPPRESS,
                            help=help, **settings)  # fmt: skip
+
+
+def task_options(options: argparse.Namespace) -> dict[str, Any]:
+    """Those of the task that were passed."""
+    return {n.removeprefix("option_"): v for n, v in vars(options).items() if n.startswith("option_")}
 
 
 _HELP = {
@@ -174,7 +179,6 @@ def training_of(options: argparse.Namespace, more: Mapping[str, Any], **settings
 
     if options.save_every < 1:
         raise ConfigError(f"train: --save-every must be at least 1, got {options.save_every}.")
-    chosen = {n.removeprefix("option_"): v for n, v in vars(options).items() if n.startswith("option_")}
     return Training(
         task=options.task.name,
         data=options.data,
@@ -186,7 +190,7 @@ def training_of(options: argparse.Namespace, more: Mapping[str, Any], **settings
         changes={n: getattr(options, f"recipe_{n}", None) for n in _HELP},
         read=read_options(options, options.skip_bad_rows),
         fields=dict(config_field(text) for text in options.fields),
-        options={**chosen, **more},
+        options={**task_options(options), **more},
         max_length=options.max_length,
         precision=options.precision,
         quantize=options.quantize,
@@ -229,13 +233,18 @@ def config_field(text: str) -> tuple[str, Any]:
         return name, value
 
 
-def report(output: Path, results: dict[str, Any]) -> None:
-    for message in results["skipped"][:5]:
+def report_rows(notes: Sequence[str], skipped: Sequence[str]) -> None:
+    """What was done to the rows of a file, and which were left out."""
+    for message in skipped[:5]:
         print(f"left out  {message}")
-    if len(results["skipped"]) > 5:
-        print(f"left out  {len(results['skipped']) - 5:,} more")
-    for note in results["notes"]:
+    if len(skipped) > 5:
+        print(f"left out  {len(skipped) - 5:,} more")
+    for note in notes:
         print(f"note      {note}")
+
+
+def report(output: Path, results: dict[str, Any]) -> None:
+    report_rows(results["notes"], results["skipped"])
     for split in ("dev", "test"):
         if scores := results.get(split):
             line = ", ".join(f"{n} {v:.4f}" for n, v in scores.items() if n not in ("step", "epoch"))

@@ -115,13 +115,22 @@ def test_the_file_of_mlperf_mobile_has_its_shape_its_names_and_their_order(tmp_p
 def test_static_int8_goes_from_a_checkpoint_to_answers(tmp_path):
     texts = tmp_path / "texts.csv"
     texts.write_text("\n".join(["text", *(f'"{start} {rest}"' for start in STARTS for rest in RESTS)]))
-    made = export(DEMO_MODEL, tmp_path / "out", format="litert", precision="int8-static", calibrate=texts)
+    labelled = tmp_path / "labelled.csv"
+    labelled.write_text("text,label\nI love this!,love\nI am so angry.,anger\nThank you.,gratitude\nWhy?,curiosity\n")
+    made = export(
+        DEMO_MODEL, tmp_path / "out", format="litert", precision="int8-static", calibrate=texts, evaluate=labelled
+    )
     assert made.record.folding == "block" and -1000 < made.record.mask_value < -20
     assert made.files["model_int8_static.tflite"] < 2_500_000
     one, other = (mobilebert.pipeline("text-classification", path) for path in (DEMO_MODEL, made.directory))
     sentences = [f"{start} it all." for start in STARTS]
     for wanted, got in zip(one(sentences, top_k=3), other(sentences, top_k=3), strict=True):
         assert wanted[0]["label"] == got[0]["label"] and abs(wanted[0]["score"] - got[0]["score"]) < 0.1
+    scored = made.record.proof["scores"]
+    for name, model, backend in (("source", DEMO_MODEL, "keras"), ("export", made.directory, "litert")):
+        found = mobilebert.evaluate("text-classification", labelled, model, backend=backend)
+        assert found.scores == pytest.approx(scored[name]) and found.rows == scored["examples"] == 4
+    assert scored["source"]["f1_micro"] > 0.5
 
 
 def test_half_precision_holds_a_model_whose_states_do_not_fit(tmp_path):

@@ -18,6 +18,7 @@ import torch
 from safetensors.numpy import load_file, save_file
 
 import mobilebert
+from conversion.exports import export as export_module
 from conversion.exports import formats
 from conversion.exports.export import export
 from conversion.exports.record import ExportRecord
@@ -147,6 +148,45 @@ def test_predict_finds_the_runtime_by_itself(exported, source, capsys):
     assert answers[0]["score"] == pytest.approx(answers[1]["score"], rel=1e-4)
 
 
+def test_evaluate_scores_an_export_as_its_source(exported, source, tmp_path, monkeypatch, capsys):
+    data = tmp_path / "data.csv"
+    data.write_text("text,label\n" + "".join(f'"{text}",{label}\n' for text, label in zip(TEXTS, ("joy", "anger",
+                    "neutral"), strict=True)))  # fmt: skip
+    command = ["evaluate", "text-classification", str(data), "--model"]
+    found = []
+    for model, more in ((exported, ["--threads", "1"]), (source, [])):
+        assert main([*command, str(model), *more]) == 0
+        found.append(json.loads(capsys.readouterr().out))
+    assert [each["backend"] for each in found] == ["onnx", "torch"] and found[0]["rows"] == len(TEXTS)
+    assert found[0]["scores"] == pytest.approx(found[1]["scores"]) and "f1_macro" in found[0]["scores"]
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    assert main([*command, str(exported)]) == 0
+    first, *rest = capsys.readouterr().out.splitlines()
+    assert first == "export on onnx, data.csv, 3 rows" and rest[0].split() == [
+        "accuracy", f"{found[0]['scores']['accuracy']:.4f}",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("task", "rows", "more", "message"),
+    [
+        ("text-classification", "text,label\nGood.,delight\n", [], "label 'delight' is not among"),
+        ("text-classification", "text,label\n", [], "wanted rows of data, got none"),
+        ("text-classification", "text,label\nGood.,joy\n", ["--max-length", "600"], "max_length"),
+        ("text-classification", "text,label\nGood.,joy\n", ["--batch-size", "0"], "--batch-size must be at least 1"),
+        ("text-classification", "text,label\nGood.,joy\n", ["--backend", "torch"], "is an export, which onnx runs"),
+        ("text-classification", "text,label\nGood.,joy\n", ["--dtype", "float64"], "precision of its export"),
+        ("fill-mask", "Good.\n", [], "wanted an exported MobileBertForMaskedLM"),
+    ],
+)
+def test_what_cannot_be_evaluated_is_one_error(exported, tmp_path, capsys, task, rows, more, message):
+    data = tmp_path / ("data.txt" if task == "fill-mask" else "data.csv")
+    data.write_text(rows)
+    assert main(["evaluate", task, str(data), "--model", str(exported), *more]) == 2
+    said = capsys.readouterr()
+    assert message in said.err and not said.out
+
+
 def test_fixed_sizes_take_any_batch_and_shorter_rows(fixed):
     runner = formats.EXPORT_FORMATS["torch-export"].runtime.runner("test")(fixed.directory)
     source = TorchRunner.from_pretrained("MultipleChoice", fixed.directory.parent / "source", device="cpu")
@@ -204,6 +244,30 @@ def test_places_that_are_taken_are_left(tmp_path, exported):
             export(DEMO_MODEL, place, format="onnx")
     with pytest.raises(ExportError, match="is an export"):
         export(exported, tmp_path / "out", format="onnx")
+
+
+def test_a_target_that_cannot_be_written_and_a_full_disk_leave_nothing(tmp_path, monkeypatch):
+    source = checkpoint(tmp_path / "source", "TokenClassification")
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(CheckpointError, match=r"mine.txt/new/out: wanted a directory .* got a file \(.*mine.txt\)"):
+        export(source, tmp_path / "mine.txt" / "new" / "out", format="torch-export")
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    def write(model, spec, path):
+        torch.save(Exported(copy.deepcopy(model), spec), path)
+
+    def open_file(self, path, threads):
+        self.module = torch.load(path, weights_only=False)
+
+    monkeypatch.setattr(TorchProgramRunner, "open", open_file)
+    for writer, describe in ((full, export_module.write_text), (write, full)):  # while the file is written, or its card
+        monkeypatch.setattr(formats.ExportFormat, "load_writer", lambda self, writer=writer: writer)
+        monkeypatch.setattr(export_module, "write_text", describe)
+        with pytest.raises(MobileBertError, match="cannot be written.*No space left on device"):
+            export(source, tmp_path / "new" / "out", format="torch-export")
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.txt", "source"]
 
 
 class TestProof:

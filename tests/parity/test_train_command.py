@@ -30,6 +30,12 @@ def test_every_task_learns_in_both_backends_alike(here, task, capsys):
         assert results["finished"] and results["dev"] and not (here / backend / "resume").exists()
         assert "Scores on" in (here / backend / "README.md").read_text()
         assert (here / backend / "curves.png").stat().st_size and "dev  " in capsys.readouterr().out
+        # The scores of the model that was kept are those that were seen while it was trained.
+        command = ["evaluate", task, str(write_task(here, task)), "--model", str(here / backend)]
+        assert main([*command, "--backend", backend, "--dtype", "float64"]) == 0
+        found, kept = json.loads(capsys.readouterr().out), results["dev"]
+        assert found["rows"] == results["rows"]["dev"] and found["backend"] == backend
+        assert found["scores"] == pytest.approx({n: kept[n] for n in kept if n not in ("step", "epoch")}, rel=1e-8)
     assert np.abs(curves[1] / curves[0] - 1).max() < 1e-8
     assert curves[0][-4:].mean() < curves[0][:4].mean()
 

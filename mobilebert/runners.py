@@ -1,0 +1,55 @@
+"""What pipelines and evaluations run: a model of a framework or an exported directory, opened by its name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from conversion.backends import Backend
+from mobilebert_core.configuration.config import MobileBertConfig
+from mobilebert_core.errors import InputError, TokenizerError
+from mobilebert_core.tasks.runner import Runner
+from mobilebert_core.text.tokenization_base import TokenizerBase
+
+
+def open_runner(
+    caller: str,
+    backend: Backend,
+    head: str,
+    path: str | Path,
+    *,
+    dtype: Any = None,
+    device: str | None = None,
+    threads: int | None = None,
+    **options: Any,
+) -> Runner:
+    """The model of a head on its backend; `caller` begins the message of an error.
+
+    Args:
+        backend: as `conversion.backends.backend_for` finds it.
+        threads: of the runtime of an exported directory, for one batch; None leaves it to the runtime.
+        options: where the files are, and fields of the configuration in place of the model's.
+
+    Raises:
+        BackendMissingError: when the framework is not installed.
+        InputError: for an option that the backend does not have.
+        CheckpointError, ConfigError: for files that do not serve.
+    """
+    runner_class = backend.runner(caller)
+    if threads is not None and backend.models:
+        raise InputError(
+            f"{caller}: threads is for exported models; {backend.name} has one number of threads for the whole "
+            "process. Set it there, or by OMP_NUM_THREADS in the environment."
+        )
+    session = {} if threads is None else {"threads": threads}
+    runner: Runner = runner_class.from_pretrained(head, path, **session, dtype=dtype, device=device, **options)
+    return runner
+
+
+def check_words(caller: str, tokenizer: TokenizerBase, config: MobileBertConfig) -> None:
+    """Raises TokenizerError for a tokenizer with more words than the model has."""
+    if len(tokenizer) > config.vocab_size:
+        raise TokenizerError(
+            f"{caller}: wanted a tokenizer for the model's {config.vocab_size} words (vocab_size), got one with "
+            f"{len(tokenizer)}. Load both from one checkpoint."
+        )
