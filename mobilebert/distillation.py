@@ -20,21 +20,22 @@ from mobilebert_core.checkpoints.opening import Checkpoint, open_checkpoint
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.configuration.presets import PRESETS
 from mobilebert_core.datasets.examples import Examples, ReadOptions
-from mobilebert_core.datasets.reading import splits
 from mobilebert_core.errors import CheckpointError, ConfigError
 from mobilebert_core.files import sha256
 from mobilebert_core.heads import HEADS
 from mobilebert_core.hub.resolve import resolve
-from mobilebert_core.processes import check_one_process
+from mobilebert_core.processes import launch_of
 from mobilebert_core.tasks.trained_head import require_trained
 from mobilebert_core.text.auto_tokenizer import AutoTokenizer
 from mobilebert_core.text.padding_truncation import NO_LIMIT
 from mobilebert_core.training.defaults import curve_notes
 from mobilebert_core.training.evaluation import Evaluation
+from mobilebert_core.training.following import run_directory
 from mobilebert_core.training.knowledge_transfer import Schedule, TransferSettings, schedule
 from mobilebert_core.training.knowledge_transfer_course import TransferCourse
 from mobilebert_core.training.knowledge_transfer_start import CopyReport, Pair, copied_from
 from mobilebert_core.training.loop import TrainingLoop
+from mobilebert_core.training.ranks import ALONE, Ranks
 from mobilebert_core.training.recipe import Recipe
 from mobilebert_core.training.run_checks import read_curves
 from mobilebert_core.training.run_directory import CURVES_FILE, DIGESTS, RunDirectory
@@ -45,6 +46,7 @@ from mobilebert_core.training.trainer import TrainerBase
 from mobilebert_core.weights import every_weight, weight_table
 
 from .distillation_report import draw_terms, write_transfer_card
+from .training_data import TrainingData, check_segments
 
 # Like the released code: nothing is dropped while a student looks at its teacher.
 _NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
@@ -59,9 +61,12 @@ class Distillation:
     Attributes:
         teacher: a checkpoint of a MobileBERT or IB-BERT with a masked-language head, and its tokenizer.
         student: a preset's name or the path of a configuration for random weights, or a checkpoint to go on from.
-        data: files of text, or directories with train.*, and dev.* if there is.
+        data: files of text, patterns, or directories: with train.*, and dev.* if there is, or all their files.
         output: a new directory for the student, its curves and its card.
         dev: a file to evaluate on at the end of every stage.
+        shards: where the rows are kept, made once and mapped into memory; those of `mobilebert pretrain` will do,
+            where its rows are the same. The default lies beside the output.
+        held_out: of so many rows one is evaluated on in place of learned from, where there is no dev file.
         task: "pretraining" (pairs of sentences) or "fill-mask".
         settings: strategy and weights of the transfer.
         recipe: of the last stage; its warm-up is that of every stage. The task's where there is none.
@@ -72,9 +77,11 @@ class Distillation:
 
     teacher: str
     student: str
-    data: Sequence[Path]
+    data: Sequence[str | Path]
     output: Path
     dev: Path | None = None
+    shards: Path | None = None
+    held_out: int = 0
     task: str = "pretraining"
     settings: TransferSettings = field(default_factory=TransferSettings)
     recipe: Recipe | None = None
@@ -94,28 +101,39 @@ class Distillation:
     def run(self) -> dict[str, Any]:
         """Trains, and returns what training.json then holds: settings, stages, rows, notes and scores.
 
-        Everything is read and checked before the first file is written.
+        Everything is read and checked before the first file is written. Started by torchrun or accelerate, every
+        process calls this; together they take the steps that one would take, and the first writes.
 
         Raises:
             DataError: for text that cannot be learned from.
             CheckpointError, ConfigError, TokenizerError: for a model, tokenizer or option that does not fit.
-            TrainingError: when the loss is no longer finite.
+            ConfigError: also for several processes that were not started to work together, or train with Keras.
+            TrainingError: when the loss is no longer finite, or another process has ended.
         """
-        check_one_process("distill")
+        launch = launch_of("distill")
+        if launch is None:
+            return self._run(ALONE)
+        ranks = backend_named(self.backend, "distill").load("distributed", "distill").join(launch, self.device)
+        results = self._run(ranks)
+        ranks.wait()  # one that leaves while another still writes would take it along
+        return results
+
+    def _run(self, ranks: Ranks) -> dict[str, Any]:
         kind = training_task_named(self.task)
         if not issubclass(kind, FillMaskTraining):
             raise ConfigError(f"distill: the task must be pretraining or fill-mask, got {self.task!r}.")
         backend = backend_named(self.backend, "distill")
-        places = self._places(kind)
-        examples = {name: self._examples(kind, paths) for name, paths in places.items()}
+        data = TrainingData.of_text(
+            kind, self.read, self.data, self.dev, self.shards, self.output, self.held_out
+        )  # fmt: skip
         recipe = (self.recipe or kind.recipe).replace(**self.changes)
         sentences = kind.head == "PreTraining"
         columns = ("stage", *self.settings.terms(sentences))
-        run_directory = RunDirectory(self.output, self._settings(recipe, places), self.resume, columns)
-        if not run_directory.finished:
-            with closing(run_directory):
-                self._train(kind, backend, recipe, examples, run_directory)
-        return run_directory.results()
+        directory = run_directory(ranks, self.output, self._settings(recipe, data), self.resume, columns)
+        if not directory.finished:
+            with closing(directory):
+                self._train(kind, backend, recipe, data, directory, ranks)
+        return ranks.first(directory.results)
 
     # ------------------------------------------------------------------------------------------ parts
 
@@ -124,15 +142,18 @@ class Distillation:
         kind: type[TrainingTask],
         backend: Backend,
         recipe: Recipe,
-        examples: Mapping[str, Examples],
+        data: TrainingData,
         run_directory: RunDirectory,
+        ranks: Ranks,
     ) -> None:
         checkpoint = open_checkpoint(resolve(self.teacher, config=True, weights=True))
         teacher_config = checkpoint.config()
         config = self._student_config(teacher_config)
         tokenizer = self._tokenizer(config)
         task = kind(tokenizer, config, self.max_length, seed=recipe.seed, **self.options)
-        features = {name: task.features(found) for name, found in examples.items()}
+        examples = data.examples()
+        features = data.features(task, examples, run_directory.settings, ranks)
+        check_segments(config, features)
         stages = schedule(
             self.settings, config.num_hidden_layers, self._steps(recipe, features["train"]), recipe,
             kind.head == "PreTraining",
@@ -140,7 +161,7 @@ class Distillation:
         each = recipe.steps_per_epoch(len(features["train"].rows))
         recipe = recipe.replace(max_steps=stages.steps, epochs=max(recipe.epochs, -(-stages.steps // each)))
         pair = Pair.of(self.settings, stages, teacher_config, config)
-        trainer, report = self._trainer(kind, backend, recipe, config, checkpoint, run_directory.saved)
+        trainer, report = self._trainer(kind, backend, recipe, config, checkpoint, run_directory.saved, ranks)
         teacher = self._teacher(kind, backend, stages)
         course = TransferCourse(
             trainer,
@@ -153,13 +174,15 @@ class Distillation:
         )
         dev = None
         if "dev" in features:
-            dev = Evaluation(trainer, task, examples["dev"], features["dev"], recipe.seed, False)
-        notes = self._notes(report, stages, pair, backend, teacher, dev)
-        for note in notes:
+            found = examples.get("dev", examples["train"])  # rows that were held out are of the same files
+            dev = Evaluation(trainer, task, found, features["dev"], recipe.seed, False)
+        notes = ranks.first(lambda: self._notes(report, stages, pair, backend, teacher, dev))
+        for note in notes * (ranks.rank == 0):
             tqdm.write(f"mobilebert: {note}", file=sys.stderr)
         loop = self._loop(trainer, task, recipe, features["train"], run_directory, tokenizer, dev, course)
         best = loop.run()
-        self._end(run_directory, recipe, pair, examples, features, notes, best)
+        if ranks.rank == 0:
+            self._end(run_directory, recipe, pair, examples, features, notes, best)
 
     def _end(
         self, run_directory: RunDirectory, recipe: Recipe, pair: Pair, examples: Mapping[str, Examples],
@@ -174,7 +197,10 @@ class Distillation:
             ],
             "rows": {name: len(found.rows) for name, found in features.items()},
             "notes": [*notes, *curve_notes(last)],
-            "skipped": [message for found in examples.values() for message in found.skipped],
+            "skipped": [
+                *(message for found in examples.values() for message in found.skipped),
+                *(message for found in features.values() for message in found.skipped),
+            ],
             "dev": dict(best),
         }  # fmt: skip
         draw_terms(self.output, [stage.name for stage in pair.schedule.stages])
@@ -189,7 +215,8 @@ class Distillation:
 
         def keep() -> None:
             trainer.save(self.output, config=kept)
-            tokenizer.save_pretrained(self.output)
+            if trainer.ranks.rank == 0:
+                tokenizer.save_pretrained(self.output)
 
         return TrainingLoop(
             trainer,
@@ -202,8 +229,9 @@ class Distillation:
             best_metric=task.best_metric,
             lower_is_better=task.lower_is_better,
             save_every=self.save_every,
-            progress=self.progress,
+            progress=self.progress if trainer.ranks.rank == 0 else False,
             course=course,
+            ranks=trainer.ranks,
         )
 
     def _notes(
@@ -230,11 +258,11 @@ class Distillation:
 
     def _trainer(
         self, kind: type[TrainingTask], backend: Backend, recipe: Recipe, config: MobileBertConfig,
-        checkpoint: Checkpoint, saved: Path | None,
+        checkpoint: Checkpoint, saved: Path | None, ranks: Ranks,
     ) -> tuple[TrainerBase, CopyReport | None]:  # fmt: skip
         """The student, and what was copied; None for a student that has weights of its own."""
         trainer_class = backend.trainer("distill")
-        common = {"precision": self.precision, "device": self.device}
+        common = {"precision": self.precision, "device": self.device, "ranks": ranks}
         config = config.copy(sparse_prediction=True, **{**_NO_DROPOUT, **self._chosen_dropout()})
         arrays: dict[str, Any] = {}
         report = None
@@ -327,21 +355,7 @@ class Distillation:
         chosen = self.settings.stage_steps
         return sum(chosen) if chosen else recipe.steps(len(features.rows))
 
-    def _places(self, kind: type[TrainingTask]) -> dict[str, list[Path]]:
-        found: dict[str, list[Path]] = {}
-        for place in self.data:
-            for name, path in splits(place, kind.reader.endings).items():
-                if name != "test":
-                    found.setdefault(name, []).append(path)
-        return found if self.dev is None else {**found, "dev": [self.dev]}
-
-    def _examples(self, kind: type[TrainingTask], paths: list[Path]) -> Examples:
-        """The texts of several files as those of one; a document ends where a file ends."""
-        each = [kind.read(path, self.read) for path in paths]
-        items = [text for found in each for text in (*found.items, "")]
-        return Examples(items, [message for found in each for message in found.skipped], paths[0], self.read)
-
-    def _settings(self, recipe: Recipe, places: Mapping[str, list[Path]]) -> dict[str, Any]:
+    def _settings(self, recipe: Recipe, data: TrainingData) -> dict[str, Any]:
         """All that decides the numbers, in plain values."""
         student: dict[str, str] = {}
         if self.student not in PRESETS:
@@ -359,7 +373,7 @@ class Distillation:
             "transfer": dataclasses.asdict(self.settings),
             "backend": self.backend,
             "precision": self.precision,
-            "data": {n: [{"file": p.name, "sha256": sha256(p)} for p in paths] for n, paths in places.items()},
+            **data.settings(),
             "read": dataclasses.asdict(self.read),
             "recipe": dataclasses.asdict(recipe),
             "fields": dict(self.fields),

@@ -65,7 +65,7 @@ def transfer_card(distillation: Any, recipe: Recipe, pair: Pair, results: Mappin
     student, teacher, rows = pair.student, pair.teacher, results["rows"]
     name = name_of(distillation.student)
     described = f" ({PRESETS[name].description})" if name in PRESETS else ""
-    files = ", ".join(code(place.resolve().name) for place in distillation.data)
+    files = ", ".join(code(Path(place).resolve().name) for place in distillation.data)
     rate = f"learning rate {recipe.learning_rate:g}"
     lines = [
         "---",

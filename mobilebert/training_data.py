@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import glob
+import hashlib
+import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,8 +21,9 @@ from mobilebert_core.datasets.reading import splits
 from mobilebert_core.datasets.sources import Source, ending
 from mobilebert_core.errors import ConfigError, DataError
 from mobilebert_core.files import sha256
+from mobilebert_core.text.tokenization_base import TokenizerBase
+from mobilebert_core.text.tokenizer_settings import WORDPIECE_DEFAULTS
 from mobilebert_core.training.ranks import Ranks
-from mobilebert_core.training.run_directory import DIGESTS
 from mobilebert_core.training.shards import RowsBut, ShardedRows, made_from_same, write_shards
 from mobilebert_core.training.tasks.masked_language import FillMaskTraining
 from mobilebert_core.training.tasks.training_task import Features, TrainingTask
@@ -79,6 +82,35 @@ class TrainingData:
             shards = beside.with_name(f"{beside.name}.shards")
         return cls(kind, read, data_name(data), found, shards, 0 if "dev" in found else held_out)
 
+    @classmethod
+    def of_text(
+        cls,
+        kind: type[FillMaskTraining],
+        read: ReadOptions,
+        data: Sequence[str | Path],
+        dev: Path | None,
+        shards: Path | None,
+        beside: Path,
+        held_out: int,
+    ) -> TrainingData:
+        """Text in shards, whatever its size. A directory with train.* has splits, of another all files are read.
+
+        Raises:
+            DataError: when there is none.
+        """
+        files: dict[str, list[Path]] = {}
+        for place in map(Path, data):
+            if place.is_dir() and any(place.glob("train.*")):
+                for name, path in splits(place, kind.reader.endings).items():
+                    if name != "test":
+                        files.setdefault(name, []).append(path)
+            else:
+                files.setdefault("train", []).extend(_matching([place], kind.reader.endings))
+        if dev is not None:
+            files["dev"] = [dev]
+        shards = shards or beside.with_name(f"{beside.name}.shards")
+        return cls(kind, read, data_name(data), files, shards, 0 if "dev" in files else held_out)
+
     def settings(self) -> dict[str, Any]:
         """What decides the numbers: the digests of the files, and whether rows are read in blocks."""
         digests = {n: [{"file": p.name, "sha256": sha256(p)} for p in paths] for n, paths in self.files.items()}
@@ -89,7 +121,7 @@ class TrainingData:
 
     def examples(self) -> dict[str, Examples]:
         """The examples of each split; of a split in shards one for each label, by which the model is made."""
-        found = {name: self.kind.read(paths[0], self.read) for name, paths in self.files.items() if name != "train"}
+        found = {name: self._whole(paths) for name, paths in self.files.items() if name != "train"}
         if self.shards is None:
             return {"train": self.kind.read(self.files["train"][0], self.read), **found}
         if issubclass(self.kind, FillMaskTraining):
@@ -97,6 +129,14 @@ class TrainingData:
         bad = BadRows(Path(self.name), self.read.skip_bad_rows)
         items = list(_one_of_each_label(self._items(bad)))
         return {"train": Examples(items, bad.messages[:_MESSAGES_KEPT], Path(self.name), self.read), **found}
+
+    def _whole(self, paths: list[Path]) -> Examples:
+        """What is in one file, or in several as if they were one; a document ends where a file ends."""
+        each = [self.kind.read(path, self.read) for path in paths]
+        if len(each) == 1:
+            return each[0]
+        items = [item for found in each for item in (*found.items, "")]
+        return Examples(items, [message for found in each for message in found.skipped], paths[0], self.read)
 
     def features(
         self, task: TrainingTask, examples: Mapping[str, Examples], settings: Mapping[str, Any], ranks: Ranks
@@ -123,7 +163,7 @@ class TrainingData:
         return {
             "task": self.kind.name,
             "data": settings["data"]["train"],
-            "tokenizer": settings[DIGESTS]["tokenizer"],
+            "tokenizer": _digest(task.tokenizer),
             "read": settings["read"],
             "options": {n: v for n, v in settings["options"].items() if n not in _OF_MASKS},
             "max_length": task.row_limit,
@@ -148,6 +188,14 @@ class TrainingData:
             if number and issubclass(self.kind, FillMaskTraining):
                 yield ""
             yield from self.kind.reader.items(Source.of(path), self.read, bad)
+
+
+def _digest(tokenizer: TokenizerBase) -> str:
+    """SHA-256 of all that decides which tokens a text has: the same of a vocab.txt and of a directory made from it."""
+    splitting = {name: value for name, value in tokenizer.init_kwargs.items() if name in WORDPIECE_DEFAULTS}
+    added = {number: token.as_dict() for number, token in tokenizer.added_tokens_decoder.items()}
+    decides = [tokenizer.get_vocab(), splitting, added, type(tokenizer).__name__]
+    return hashlib.sha256(json.dumps(decides, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _one_of_each_label(items: Iterable[Any]) -> Iterator[Any]:

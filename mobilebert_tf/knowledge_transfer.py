@@ -19,6 +19,7 @@ from keras import ops
 from mobilebert_core.training.knowledge_transfer import MAPPED_TERMS, RELATION_TERMS, Comparison
 from mobilebert_core.training.knowledge_transfer_losses import EPSILON, SCORES_BELOW
 
+from .distributed import counted
 from .inputs import attention_bias
 from .losses import cross_entropy, labelled_rows
 
@@ -175,7 +176,7 @@ def normalized(x: Any) -> Any:
 
 def token_mean(values: Any, mask: Any) -> Any:
     kept = ops.cast(ops.reshape(mask, (-1,)) >= 1, values.dtype)
-    return ops.sum(ops.reshape(values, (-1,)) * kept) / ops.maximum(ops.sum(kept), 1)
+    return ops.sum(ops.reshape(values, (-1,)) * kept) / counted(ops.sum(kept))
 
 
 def feature(teacher: Any, student: Any, mask: Any) -> Any:
@@ -209,8 +210,8 @@ def attention(teacher: Any, student: Any, mask: Any) -> Any:
 
 def soft(teacher: Any, student: Any, temperature: float = 1.0) -> Any:
     t, s = (ops.log_softmax(x / temperature, axis=-1) for x in (teacher, student))
-    count = ops.maximum(ops.cast(ops.shape(student)[0], student.dtype), 1)
-    return ops.sum(ops.exp(t) * (t - s)) * temperature**2 / count
+    count = ops.cast(ops.shape(student)[0], student.dtype)
+    return ops.sum(ops.exp(t) * (t - s)) * temperature**2 / counted(count)
 
 
 def cosine(teacher: Any, student: Any, mask: Any) -> Any:
@@ -226,4 +227,4 @@ def scores(teacher: Any, student: Any, mask: Any) -> Any:
     t, s = (ops.where(x <= SCORES_BELOW, 0.0, x) for x in (teacher, student))
     kept = ops.cast(mask >= 1, t.dtype)
     rows = ops.mean(ops.sum(ops.square(t - s) * kept[:, None, None, :], axis=-1), axis=1)  # (B, S)
-    return ops.sum(rows * kept) / ops.maximum(ops.sum(ops.square(ops.sum(kept, axis=-1))), 1)
+    return ops.sum(rows * kept) / counted(ops.sum(ops.square(ops.sum(kept, axis=-1))))

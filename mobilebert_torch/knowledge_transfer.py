@@ -21,6 +21,7 @@ from mobilebert_core.heads import IGNORE_INDEX
 from mobilebert_core.training.knowledge_transfer import MAPPED_TERMS, RELATION_TERMS, Comparison
 from mobilebert_core.training.knowledge_transfer_losses import EPSILON, SCORES_BELOW
 
+from .distributed import counted
 from .inputs import attention_bias
 from .losses import cross_entropy
 
@@ -181,7 +182,7 @@ def normalized(x: Tensor) -> Tensor:
 
 def token_mean(values: Tensor, mask: Tensor) -> Tensor:
     kept = (mask >= 1).to(values.dtype)
-    return (values * kept).sum() / kept.sum().clamp(min=1)
+    return (values * kept).sum() / counted(kept.sum())
 
 
 def feature(teacher: Tensor, student: Tensor, mask: Tensor) -> Tensor:
@@ -212,7 +213,7 @@ def attention(teacher: Tensor, student: Tensor, mask: Tensor) -> Tensor:
 
 def soft(teacher: Tensor, student: Tensor, temperature: float = 1.0) -> Tensor:
     t, s = (torch.log_softmax(x / temperature, -1) for x in (teacher, student))
-    return F.kl_div(s, t, reduction="sum", log_target=True) * (temperature**2 / max(len(student), 1))
+    return F.kl_div(s, t, reduction="sum", log_target=True) * temperature**2 / counted(student.new_tensor(len(student)))
 
 
 def cosine(teacher: Tensor, student: Tensor, mask: Tensor) -> Tensor:
@@ -229,4 +230,4 @@ def scores(teacher: Tensor, student: Tensor, mask: Tensor) -> Tensor:
     keys = (mask >= 1)[:, None, None, :].to(t.dtype)
     rows = ((t - s).square() * keys).sum(-1).mean(1)  # (B, S)
     kept = (mask >= 1).to(t.dtype)
-    return (rows * kept).sum() / kept.sum(-1).square().sum().clamp(min=1)
+    return (rows * kept).sum() / counted(kept.sum(-1).square().sum())

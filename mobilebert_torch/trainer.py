@@ -108,9 +108,10 @@ class Trainer(TrainerBase):
                 with self._counted(batch, number == len(batches)):
                     with self._autocast():
                         result: Any = objective(self._tensors(batch))
-                    parts = result if isinstance(result, dict) else {}
-                    part: Any = (sum(parts.values()) if parts else result) / len(batches)
-                    part = part * 0 if isinstance(batch, IdleBatch) else part
+                    parts = result if isinstance(result, dict) else {"": result}
+                    if isinstance(batch, IdleBatch):
+                        parts = {name: value * 0 for name, value in parts.items()}
+                    part: Any = sum(parts.values()) / len(batches)
                     self.scaler.scale(part).backward()
                 loss = loss + part.detach()
                 terms |= {n: terms.get(n, 0) + value.detach() / len(batches) for n, value in parts.items()}
@@ -127,7 +128,7 @@ class Trainer(TrainerBase):
         self.scaler.update()
         self.steps += self.scaler.get_scale() >= scale  # falls where float16 overflowed: no step was taken
         self.optimizer.zero_grad()
-        self.terms = {name: float(value) for name, value in terms.items()}
+        self.terms = {name: float(value) for name, value in terms.items() if name}
         return float(loss)
 
     def begin_stage(self, objective: Objective, factors: Mapping[str, float], restart: bool = False) -> None:

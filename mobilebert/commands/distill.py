@@ -14,6 +14,7 @@ from mobilebert_core.training.state import PRECISIONS
 from mobilebert_core.training.tasks.masked_language import FillMaskTraining
 
 from .arguments import output_path
+from .pretrain import ROWS, ROWS_HELP, check_held_out
 from .train import config_field, report
 
 # Of the recipe: fields with their help.
@@ -49,21 +50,27 @@ def add_distill(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser = commands.add_parser(
         "distill",
         help="train a student from text and a teacher, in either framework",
-        usage="mobilebert distill --teacher DIR --student PRESET|DIR --data FILES --output DIR [options]",
+        usage="mobilebert distill --teacher DIR --student PRESET|DIR --data FILE|DIR|GLOB ... --output DIR [options]",
         description="Transfers the knowledge of a teacher to a student in stages. The student goes to the output "
-        "directory, with its curves, scores and a model card. What was interrupted goes on with --resume.",
+        "directory, with its curves, scores and a model card. Text is tokenized once, into files that are mapped into "
+        "memory. What was interrupted goes on with --resume.",
     )
     students = [name for name, preset in PRESETS.items() if preset.teacher is not None]
     parser.add_argument("--teacher", required=True, metavar="DIR",
                         help="a checkpoint with a masked-language head and its tokenizer")  # fmt: skip
     parser.add_argument("--student", required=True, metavar="PRESET|DIR",
                         help=f"a checkpoint, a config.json, or a preset such as {', '.join(students)}")  # fmt: skip
-    parser.add_argument("--data", type=Path, nargs="+", required=True, metavar="FILE|DIR",
-                        help="text: a sentence on each line, a blank line between documents")  # fmt: skip
+    parser.add_argument("--data", nargs="+", required=True, metavar="FILE|DIR|GLOB",
+                        help="text, also .gz and .xz: a sentence on each line, a blank line between "
+                        "documents")  # fmt: skip
     parser.add_argument("--dev", type=Path, metavar="FILE", help="text to evaluate on at the end of each stage")
+    parser.add_argument("--held-out", type=int, default=0, metavar="N",
+                        help="without --dev hold out one of so many rows to evaluate on (default 0: none)")  # fmt: skip
+    parser.add_argument("--shards", type=Path, metavar="DIR",
+                        help="where rows are kept; those of mobilebert pretrain will do, where its rows are the same "
+                        "(default: OUTPUT.shards)")  # fmt: skip
     parser.add_argument("--output", type=output_path, required=True, metavar="DIR", help="a new directory")
-    parser.add_argument("--task", choices=("pretraining", "fill-mask"), default="pretraining",
-                        help="fill-mask takes each line as a text and leaves the next sentence out")  # fmt: skip
+    parser.add_argument("--rows", choices=list(ROWS), default="pairs", help=ROWS_HELP)
     parser.add_argument("--resume", action="store_true", help="go on with what is in the output directory")
     parser.add_argument("--backend", choices=list(FRAMEWORKS), default="torch", help="default torch")
     group = parser.add_argument_group("transfer")
@@ -106,6 +113,10 @@ def run_distill(options: argparse.Namespace) -> int:
 
     if options.save_every < 1:
         raise ConfigError(f"distill: --save-every must be at least 1, got {options.save_every}.")
+    check_held_out("distill", options.held_out)
+    kind, more = ROWS[options.rows]
+    if options.mask_share is not None:
+        more = {**more, "mask_share": options.mask_share}
     chosen = {name: getattr(options, f"transfer_{name}") for name in _TRANSFER}
     settings = TransferSettings(
         strategy=options.strategy,
@@ -120,11 +131,13 @@ def run_distill(options: argparse.Namespace) -> int:
         data=options.data,
         output=options.output,
         dev=options.dev,
-        task=options.task,
+        shards=options.shards,
+        held_out=options.held_out,
+        task=kind.name,
         settings=settings,
         changes=changes,
         fields=dict(config_field(text) for text in options.fields),
-        options={} if options.mask_share is None else {"mask_share": options.mask_share},
+        options=more,
         max_length=options.max_length,
         copy=options.copy,
         backend=options.backend,

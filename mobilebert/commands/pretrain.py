@@ -21,6 +21,10 @@ ROWS: dict[str, tuple[type[TrainingTask], dict[str, Any]]] = {
     "packed": (FillMaskTraining, {"pack": True}),
     "lines": (FillMaskTraining, {"pack": False}),
 }
+ROWS_HELP = (
+    "pairs of texts, of which the second follows the first or does not (default), as many texts of a document as a row "
+    "holds, or a text in each"
+)
 _HELD_OUT = 200
 
 
@@ -47,9 +51,7 @@ def add_pretrain(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("--resume", action="store_true", help="go on with the training in the output directory")
     parser.add_argument("--backend", choices=list(FRAMEWORKS), default="torch", help="default torch")
-    parser.add_argument("--rows", choices=list(ROWS), default="pairs",
-                        help="pairs of texts, of which the second follows the first or does not (default), as many "
-                        "texts of a document as a row holds, or a text in each")  # fmt: skip
+    parser.add_argument("--rows", choices=list(ROWS), default="pairs", help=ROWS_HELP)
     parser.add_argument("--shards", type=Path, metavar="DIR",
                         help="where rows are kept, for other trainings as well (default: OUTPUT.shards)")  # fmt: skip
     parser.add_argument("--dev", type=Path, metavar="FILE", help="text to evaluate on, in place of rows held out")
@@ -66,7 +68,12 @@ def run_pretrain(options: argparse.Namespace) -> int:
     Raises:
         MobileBertError: as `Training.run`.
     """
-    if options.held_out < 0 or options.held_out == 1:
-        raise ConfigError(f"pretrain: --held-out must be 0 or at least 2, got {options.held_out}.")
+    check_held_out("pretrain", options.held_out)
     options.task, more = ROWS[options.rows]
     return run_training(training_of(options, more, held_out=options.held_out))
+
+
+def check_held_out(command: str, every: int) -> None:
+    """Raises ConfigError for a number of rows of which none could be held out."""
+    if every < 0 or every == 1:
+        raise ConfigError(f"{command}: --held-out must be 0 or at least 2, got {every}.")

@@ -12,6 +12,7 @@ Students learn from teachers of the same width between the blocks, with as many 
 | ib-bert-8x256   | 512    | 1024         | 17.0M      | mobilebert-8x256  | 64     | 4 x 256      | 3.0M       |
 | ib-bert-6x256   | 384    | 1024         | 9.3M       | mobilebert-6x256  | 64     | 4 x 256      | 2.0M       |
 | ib-bert-6x192   | 256    | 1024         | 5.7M       | mobilebert-6x192  | 64     | 2 x 256      | 1.4M       |
+| ib-bert-4x256   | 384    | 1024         | 7.0M       | mobilebert-4x256  | 64     | 2 x 256      | 1.8M       |
 
 The published pair is the first one; the others are small enough to train on one machine, with 8,000 words.
 """
@@ -104,4 +105,5 @@ PRESETS |= (
     | _small_pair("8x256", 8, 256, 128, 512, 1024, 4, (17_046_784, 2_952_448))
     | _small_pair("6x256", 6, 256, 64, 384, 1024, 4, (9_284_352, 1_966_848))
     | _small_pair("6x192", 6, 192, 64, 256, 1024, 2, (5_689_664, 1_423_424))
+    | _small_pair("4x256", 4, 256, 128, 384, 1024, 2, (6_981_888, 1_837_824))
 )

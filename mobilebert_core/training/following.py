@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,12 +45,14 @@ class FollowingDirectory(RunDirectory):
         return None
 
 
-def run_directory(ranks: Ranks, output: Path, settings: Mapping[str, Any], resume: bool) -> RunDirectory:
+def run_directory(
+    ranks: Ranks, output: Path, settings: Mapping[str, Any], resume: bool, columns: Sequence[str] = ()
+) -> RunDirectory:
     """The directory of a training, which the first rank writes and the others follow; raises as `RunDirectory`."""
     made: list[RunDirectory] = []
 
     def make() -> bool:
-        made.append(RunDirectory(output, settings, resume))
+        made.append(RunDirectory(output, settings, resume, columns))
         return made[0].finished
 
     finished = ranks.first(make)

@@ -147,3 +147,21 @@ def test_masked_words_alone_take_no_look_at_the_teacher(places, tmp_path, monkey
     monkeypatch.setattr(knowledge_transfer, "watch", lambda model, *rest: seen.append(model) or original(model, *rest))
     made(places, tmp_path / "out", settings=TransferSettings(strategy="none", hard_share=1.0)).run()
     assert len({id(model) for model in seen}) == 1
+
+
+def test_the_rows_of_a_pretraining_serve_the_student_too(places, tmp_path):
+    """Rows made from vocab.txt alone are those of the teacher's own directory; some of them are held out."""
+    shards = tmp_path / "rows"
+    words = ["pretrain", "--data", *map(str, places["data"]), "--config", places["student"], "--output",
+             str(tmp_path / "first"), "--rows", "packed", "--vocab", str(DEMO_VOCABULARY), "--shards", str(shards),
+             "--max-steps", "1", "--max-length", "24"]  # fmt: skip
+    assert main(words) == 0
+    before = {path.name: path.stat().st_mtime_ns for path in shards.iterdir()}
+    words = ["distill", "--teacher", places["teacher"], "--student", places["student"], "--data",
+             *map(str, places["data"]), "--rows", "packed", "--shards", str(shards), "--held-out", "3", "--stages", "1",
+             "1", "2", "--max-length", "24", "--output", str(tmp_path / "out")]  # fmt: skip
+    assert main(words) == 0
+    assert {path.name: path.stat().st_mtime_ns for path in shards.iterdir()} == before
+    results = json.loads((tmp_path / "out" / "training.json").read_text())
+    assert results["rows"]["dev"] == sum(results["rows"].values()) // 3 and results["dev"]["loss"] > 0
+    assert not (tmp_path / "out.shards").exists()

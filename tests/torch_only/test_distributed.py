@@ -16,21 +16,30 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from mobilebert.distillation import Distillation
 from mobilebert.training import Training
-from mobilebert_core import DEMO_MODEL, ConfigError
+from mobilebert_core import DEMO_MODEL, AutoTokenizer, ConfigError
 from mobilebert_core.processes import Launch
+from mobilebert_core.training.knowledge_transfer import TransferSettings
 from mobilebert_core.training.recipe import Recipe
-from tests.tiny import TINY
+from mobilebert_core.training.run_checks import read_curves
+from tests.tiny import BRANCHES, TINY, tiny_config
 
 ROOT = Path(__file__).parents[2]
 RUN = """
 import json, sys
 from pathlib import Path
+from mobilebert.distillation import Distillation
 from mobilebert.training import Training
 from mobilebert_core.errors import MobileBertError
+from mobilebert_core.training.knowledge_transfer import TransferSettings
 from mobilebert_core.training.recipe import Recipe
 
 for settings in json.loads(sys.argv[1]):
+    if "student" in settings:
+        paths = {name: Path(settings.pop(name)) for name in ("output", "shards")}
+        Distillation(**{**settings, **paths, "settings": TransferSettings(**settings["settings"])}).run()
+        continue
     paths = {name: Path(settings.pop(name)) for name in ("data", "output")}
     try:
         Training(**paths, **{**settings, "recipe": Recipe(**settings["recipe"])}).run()
@@ -119,6 +128,39 @@ def test_two_processes_learn_what_one_does(data):
         assert sorted(path.name for path in two.iterdir()) == sorted(path.name for path in one.iterdir())
         ours, theirs = (load_file(place / "model.safetensors") for place in (one, two))
         assert all(np.abs(theirs[n] - ours[n]).max() < 1e-3 for n in ours) and ours.keys() == theirs.keys()
+
+
+@pytest.mark.slow
+def test_two_processes_teach_what_one_does(data, tmp_path, checkpoint):
+    """Block by block, all that can be compared, and through a learned map: terms, and the student's weights."""
+    sizes = {**TINY, "vocab_size": 8000, "num_feedforward_networks": 1}
+    teacher = checkpoint("MaskedLM", name="teacher", **{**sizes, **BRANCHES["teacher"]})
+    AutoTokenizer.from_pretrained(DEMO_MODEL).save_pretrained(teacher)
+    tiny_config(**sizes, initializer_range=0.1).to_json_file(tmp_path / "student.json")
+    common = {
+        "teacher": str(teacher), "student": str(tmp_path / "student.json"), "data": [str(data / "texts.txt")],
+        "task": "fill-mask", "precision": "float64", "progress": False, "shards": str(tmp_path / "rows"),
+        "changes": {"learning_rate": 2e-3, "batch_size": 8, "epochs": 9, "max_steps": 12}, "held_out": 4,
+    }  # fmt: skip
+    strategies = ("progressive", "auxiliary", "tinybert", "minilm", "distilbert")
+    cases = {name: {**common, "settings": {"strategy": name}} for name in strategies}
+    started = ranks([{**case, "output": str(tmp_path / f"two {name}")} for name, case in cases.items()])
+    said = [process.communicate(timeout=300)[1] for process in started]
+    assert [process.returncode for process in started] == [0, 0], said
+    for name, case in cases.items():
+        one, two = tmp_path / f"one {name}", tmp_path / f"two {name}"
+        paths = {"output": one, "shards": tmp_path / "rows"}
+        Distillation(**{**case, **paths, "settings": TransferSettings(strategy=name)}).run()
+        ours, theirs = (read_curves(place / "curves.csv") for place in (one, two))
+        assert len(ours) == len(theirs) == 12
+        for row, other in zip(ours, theirs, strict=True):
+            assert {n: float(v) for n, v in other.items() if v} == pytest.approx(
+                {n: float(v) for n, v in row.items() if v}, rel=1e-10
+            ), name
+        found = json.loads((two / "training.json").read_text())
+        assert found["dev"] == pytest.approx(json.loads((one / "training.json").read_text())["dev"], rel=1e-6)
+        ours, theirs = (load_file(place / "model.safetensors") for place in (one, two))
+        assert all(np.abs(theirs[n] - ours[n]).max() < 1e-6 for n in ours) and ours.keys() == theirs.keys()
 
 
 @pytest.mark.slow

@@ -68,6 +68,7 @@ class TrainingTask(ABC):
     random_rows: ClassVar[bool] = False
     best_metric: str = "accuracy"
     lower_is_better: ClassVar[bool] = False
+    tokenizer: TokenizerBase
 
     @abstractmethod
     def __init__(
