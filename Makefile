@@ -15,7 +15,7 @@ parity: $(VENV)/.installed
 	$(BIN)/mobilebert parity --dtype float64 float32
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest -q -n $(JOBS) --dist loadgroup
+	$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile
 
 # Processes that are killed, whole trainings, copies of the code: what takes more than ten seconds.
 slow: $(VENV)/.installed

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import platform
 from dataclasses import dataclass
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +13,7 @@ from mobilebert_core.files import PROVENANCE_FILE, read_json, sha256, write_text
 from mobilebert_core.saves import current
 
 from .record import Conversion
-
-_PACKAGES = ("mobilebert", "numpy", "safetensors", "h5py", "torch", "tensorflow", "keras")
+from .versions import installed_versions
 
 
 @dataclass(frozen=True)
@@ -31,7 +27,7 @@ class FileHashes:
 def file_hashes(staged: Path, source: Checkpoint) -> FileHashes:
     """Of every file of weights in the source, and of all that was written."""
     folder = staged if staged.is_dir() else staged.parent
-    _versions()  # here, where nobody waits for them
+    installed_versions()  # here, where nobody waits for them
     return FileHashes(*({p.name: sha256(p) for p in paths} for paths in (source.parts, sorted(folder.iterdir()))))
 
 
@@ -92,7 +88,7 @@ def write_provenance(staged: Path, done: Conversion, source: Checkpoint, hashes:
         "notes": done.notes,
         "read_back": "bit by bit equal",
         "parity": _measured(done),
-        "versions": {"python": platform.python_version(), **_versions()},
+        "versions": installed_versions(),
     }
     write_text(beside, json.dumps(record, indent=2) + "\n")
 
@@ -108,14 +104,3 @@ def _measured(done: Conversion) -> dict[str, Any] | None:
         "at": report.worst.name,
         "tolerance": report.tolerance,
     }
-
-
-@cache
-def _versions() -> dict[str, str]:
-    found = {}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found

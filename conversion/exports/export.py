@@ -5,11 +5,9 @@ What fails on the way leaves nothing behind.
 
 from __future__ import annotations
 
-import platform
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +31,7 @@ from mobilebert_core.text.tokenization_base import TokenizerBase
 from mobilebert_core.text.tokenization_fast import MobileBertTokenizerFast
 from mobilebert_core.training.evaluation import TaskFile
 
+from ..versions import installed_versions
 from .card import card
 from .formats import ExportFormat, export_format_named
 from .proof import Proof, compare_outputs, run_all, with_rounding
@@ -42,11 +41,6 @@ from .states import diverging_layer
 from .texts import calibration_batches, count_rows, sample_batches
 
 FOLDS = ("auto", "none", "block", "all")
-_PACKAGES = (
-    "mobilebert", "numpy", "torch", "tensorflow", "keras", "onnx", "onnxscript", "onnxruntime", "ai-edge-litert",
-    "ai-edge-quantizer", "executorch",
-)  # fmt: skip
-
 Say = Callable[[str], None]
 
 
@@ -313,7 +307,7 @@ class _Job:
         record = ExportRecord.of(
             self.spec, self.row.name, self.file, calibration=calibration, proof=proof, notes=self.notes,
             source={"name": name_of(source), "sha256": parts},
-            versions={"python": platform.python_version(), **_versions()},
+            versions=installed_versions(),
         )  # fmt: skip
         size = sum(p.stat().st_size for p in _within(self.stage / self.file))
         write_text(self.stage / "README.md", card(record, size))
@@ -387,13 +381,3 @@ def _within(place: Path) -> Sequence[Path]:
 
 def _files(directory: Path) -> list[str]:
     return sorted(p.relative_to(directory).as_posix() for p in directory.rglob("*") if p.is_file())
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found

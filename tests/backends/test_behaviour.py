@@ -214,9 +214,15 @@ def test_one_label_for_a_batch_of_one_needs_no_axis(backend):
 # ------------------------------------------------------------------------------------------------- resizing
 
 
-@pytest.mark.parametrize("branch", ["released", "untied", "embedding_is_hidden"])
 @pytest.mark.parametrize(
-    ("asked", "multiple", "size"), [(120, None, 120), (90, None, 90), (None, 64, 128), (97, 8, 104)]
+    ("branch", "asked", "multiple", "size"),
+    [
+        ("released", 120, None, 120),
+        ("released", 90, None, 90),
+        ("untied", 97, 8, 104),
+        ("untied", 90, None, 90),
+        ("embedding_is_hidden", None, 64, 128),
+    ],
 )
 def test_resizing_is_complete(backend, checkpoint, tmp_path, branch, asked, multiple, size):
     model = backend.load("PreTraining", checkpoint("PreTraining", **BRANCHES[branch]))

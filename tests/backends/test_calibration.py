@@ -13,13 +13,10 @@ from tests.tiny import BRANCHES, tiny_batch
 MIGRATABLE = (
     "released",
     "bottleneck_attention",
-    "bottleneck_attention_shared",
     "unshared",
     "no_bottleneck",
     "gelu",
-    "no_trigram",
     "embedding_is_hidden",
-    "one_ffn",
     "pruned",
     "no_layers",
 )

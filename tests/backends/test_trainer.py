@@ -82,6 +82,7 @@ def test_half_precision_learns(trainer_class, precision):
     assert outputs["logits"].dtype == np.float32 and np.isfinite(outputs["logits"]).all()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script_method.*:DeprecationWarning")
 def test_a_compiled_step_is_the_same(trainer_class):
     config = tiny_config(**NO_DROPOUT)

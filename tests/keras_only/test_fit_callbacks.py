@@ -70,6 +70,7 @@ def trained(callbacks=(), steps_per_execution=1):
     return model, history
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("steps", "at"), [(1, (1, 5)), (2, (1, 3)), (1, (0, 2))])
 def test_resuming_at_any_batch(tmp_path, steps, at):
     """Also when the last batch of an epoch was saved but its end never got, and several batches in one call."""
@@ -153,6 +154,7 @@ def test_a_loss_that_is_no_number_ends_the_run():
     assert len(history["loss"]) < 10 and np.isnan(history["loss"][-1])
 
 
+@pytest.mark.slow
 def test_a_loaded_model_trains_on_exactly(tmp_path):
     x, y = data("PreTraining")
     finals = []

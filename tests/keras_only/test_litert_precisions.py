@@ -79,6 +79,7 @@ def made(demo):
     return make
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("precision", "share", "allowed"), [("fp16", 0.51, 1e-3), ("int8", 0.29, 3e-2), ("int8-static", 0.3, 0.2),
                                         ("int8x16", 0.3, 0.1)]
