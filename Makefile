@@ -17,7 +17,7 @@ parity: $(VENV)/.installed
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile
 
-# Processes that are killed, whole trainings, copies of the code: what takes more than ten seconds.
+# Processes that are killed, whole trainings, copies of the code: what takes more than five seconds.
 slow: $(VENV)/.installed
 	$(BIN)/python -m pytest -q -n $(JOBS) --dist loadgroup -m slow
 

@@ -238,6 +238,7 @@ def test_moments_begin_with_the_stage_of_a_block(backend):
     assert {int(states[2][AGE + name.format(i)][0]) for i in (0, 1)} == {1}  # another loss: every weight begins anew
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", INTERRUPTED)
 def test_a_training_goes_on_in_any_stage_bit_for_bit(backend, at):
     wanted, _, _, saved = whole_run(backend.name, "adamw")

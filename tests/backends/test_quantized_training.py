@@ -34,6 +34,7 @@ def steps(found, numbers):
     return [found.step([tiny_batch(found.config, HEAD, 4, 9, seed=n)], 1e-3) for n in numbers]
 
 
+@pytest.mark.slow
 def test_both_backends_take_the_same_steps(checkpoint):
     path = checkpoint(HEAD, **ONE_BLOCK)
     one, other = (trainer(make(), path) for make in BACKENDS.values())
@@ -49,6 +50,7 @@ def test_both_backends_take_the_same_steps(checkpoint):
     assert all(np.array_equal(array, before[place]) for place, array in one.quantization.ranges().items())
 
 
+@pytest.mark.slow
 def test_it_goes_on_from_a_saved_state(backend, checkpoint, tmp_path):
     first = trainer(backend, checkpoint(HEAD, **ONE_BLOCK))
     steps(first, range(2))

@@ -69,6 +69,7 @@ def test_a_curve_from_shards_is_the_one_from_memory(place, task):
     assert sum(file["rows"] for file in about["files"].values()) == results["rows"]["train"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", FRAMEWORKS)
 def test_pretrain_from_a_directory_to_a_model(place, backend, capsys):
     command = [

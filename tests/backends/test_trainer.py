@@ -128,6 +128,7 @@ def test_the_objective_is_what_is_minimized(trainer_class):
     assert np.allclose(second, 4 * first, rtol=1e-9, atol=0) and first.any()
 
 
+@pytest.mark.slow
 def test_a_training_with_an_objective_goes_on_bit_for_bit(trainer_class, tmp_path):
     config = tiny_config(hidden_dropout_prob=0.2)
     whole = trainer_class.start(HEAD, None, RECIPE, config=config, objective=twice)

@@ -196,6 +196,7 @@ def test_saving_before_any_call(tmp_path):
     assert np.array_equal(first(model(x)), first(loaded(x))) and np.array_equal(first(model(x)), first(other(x)))
 
 
+@pytest.mark.slow
 def test_a_compiled_model_goes_on_after_loading_and_surgery(tmp_path):
     x, y = data("MaskedLM")
     model = build("MaskedLM")
@@ -247,6 +248,7 @@ def test_fit_in_mixed_float16_is_finite():
     assert np.isfinite(model.fit(x, y, verbose=0).history["loss"][0])
 
 
+@pytest.mark.slow
 def test_jit_compile():
     x, y = data("SequenceClassification")
     model = build("SequenceClassification", attention_probs_dropout_prob=0.0)
@@ -290,6 +292,7 @@ def test_an_export_has_states_as_outputs(tmp_path):
         np.testing.assert_allclose(found[key], value, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings(
     "ignore:.*tf.lite.Interpreter is deprecated:UserWarning"
 )  # as its successor is no extra yet

@@ -112,6 +112,7 @@ def test_the_file_of_mlperf_mobile_has_its_shape_its_names_and_their_order(tmp_p
         np.testing.assert_allclose(found[name], want[:, :20], atol=1e-5 * np.abs(want).max())
 
 
+@pytest.mark.slow
 def test_static_int8_goes_from_a_checkpoint_to_answers(tmp_path):
     texts = tmp_path / "texts.csv"
     texts.write_text("\n".join(["text", *(f'"{start} {rest}"' for start in STARTS for rest in RESTS)]))
@@ -133,6 +134,7 @@ def test_static_int8_goes_from_a_checkpoint_to_answers(tmp_path):
     assert scored["source"]["f1_micro"] > 0.5
 
 
+@pytest.mark.slow
 def test_half_precision_holds_a_model_whose_states_do_not_fit(tmp_path):
     """Weights that write states of 1e6 have no place in float16, but where each feature has a power of two."""
     config = tiny_config(num_hidden_layers=1)

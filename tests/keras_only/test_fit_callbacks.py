@@ -96,6 +96,7 @@ def test_backups_that_cannot_be_used(tmp_path):
         trained([ResumeTraining(tmp_path)])
 
 
+@pytest.mark.slow
 def test_keras_callbacks(tmp_path):
     x, y = data("SequenceClassification")
     model = build("SequenceClassification")

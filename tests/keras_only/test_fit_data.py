@@ -48,6 +48,7 @@ def test_every_head_learns_from_every_form(name):
         assert losses == pytest.approx(wanted[:AS_FORMS], rel=1e-4), form
 
 
+@pytest.mark.slow
 def test_the_bare_model_learns_what_it_is_compared_with():
     x, _ = data("Model")
     target = np.random.default_rng(0).uniform(-0.5, 0.5, (8, 48)).astype(np.float32)
@@ -62,6 +63,7 @@ def test_the_bare_model_learns_what_it_is_compared_with():
         model.fit(x, verbose=0)
 
 
+@pytest.mark.slow
 def test_validation_in_every_form():
     x, y = data("PreTraining")
     model = build("PreTraining")

@@ -70,6 +70,7 @@ def test_saved_weights_are_merged_by_the_product(tmp_path, dtype):
     np.testing.assert_allclose(numbers(merged(x).logits), numbers(model(x).logits), rtol=tolerance, atol=tolerance)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["SequenceClassification", "MaskedLM"])
 def test_a_keras_file_keeps_adapters_and_optimizer(tmp_path, name):
     targets = ("query", "word_embeddings") if name == "MaskedLM" else ("query", "value")
@@ -139,6 +140,7 @@ def test_what_adapters_refuse():
             call()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method:UserWarning")
 def test_adapters_beside_quantized_weights_are_refused():
     model = build("SequenceClassification")

@@ -49,6 +49,7 @@ def test_loss_scaling_passes_over_what_is_not_finite():
     assert all(np.array_equal(a, b) for a, b in zip(before, weights_of(model), strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [
     lambda steps: keras.optimizers.SGD(0.1, momentum=0.9, gradient_accumulation_steps=steps),
     lambda steps: keras.optimizers.AdamW(1e-3, epsilon=EPSILON, global_clipnorm=0.1, gradient_accumulation_steps=steps),
@@ -60,6 +61,7 @@ def test_accumulated_gradients_are_those_of_a_large_batch(make):
     assert far_apart(whole, parts) < 1e-6 < far_apart(whole, build("SequenceClassification", initializer_range=0.1))
 
 
+@pytest.mark.slow
 def test_ways_to_run_give_the_same_weights():
     reference, losses = fitted(batch_size=2)
     for way in ({"run_eagerly": True}, {"steps_per_execution": 2}, {"steps_per_execution": 3}):

@@ -132,6 +132,7 @@ class TestProof:
         with pytest.raises(InputError, match="wanted the output logits as floats, got numbers of type int8"):
             Runner(tmp_path).run(batches[0])
 
+    @pytest.mark.slow
     def test_a_mask_that_takes_all_steps_of_8_bits_is_found(self, demo, tmp_path):
         _, spec, batches, expected = demo
         model = MODEL_CLASSES[HEAD.name].from_pretrained(DEMO_MODEL, mask_value=-1e4)

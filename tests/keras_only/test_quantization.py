@@ -50,6 +50,7 @@ def torch_logits(path, x):
     return model(**{n: torch.as_tensor(v) for n, v in x.items()}).logits.detach().numpy()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 def test_every_way_in_every_format(tmp_path, way):
     """A .keras file keeps the integers. Other formats hold the weights as they act: the logits are equal where Keras
@@ -66,6 +67,7 @@ def test_every_way_in_every_format(tmp_path, way):
         np.testing.assert_allclose(found, wanted, rtol=0, atol=tolerance * np.abs(wanted).max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "bfloat16"])
 def test_a_keras_file_keeps_integers_of_other_policies(tmp_path, policy):
     model, (x, _) = build("QuestionAnswering", dtype=policy), data("QuestionAnswering")
@@ -75,6 +77,7 @@ def test_a_keras_file_keeps_integers_of_other_policies(tmp_path, policy):
     assert np.array_equal(keras.ops.cast(loaded(x)[0], "float32"), keras.ops.cast(model(x)[0], "float32"))
 
 
+@pytest.mark.slow
 def test_inside_a_functional_model(tmp_path):
     model, x, logits, _ = quantized("QuestionAnswering", "int8")
     model.as_functional().save(tmp_path / "model.keras")
@@ -82,6 +85,7 @@ def test_inside_a_functional_model(tmp_path):
     np.testing.assert_allclose(loaded(x)["start_logits"], logits, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_adapters_of_a_single_quantized_layer_are_merged(tmp_path):
     model = build("SequenceClassification", initializer_range=0.2)
     x, _ = data("SequenceClassification")
@@ -116,6 +120,7 @@ def test_a_quantizing_policy_does_not_load_a_checkpoint(tmp_path):
         MODEL_CLASSES["MaskedLM"].from_pretrained(tmp_path, dtype=policy)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["int8", "float8"])
 def test_training_goes_on_after_loading(tmp_path, way):
     model = build("SequenceClassification", initializer_range=0.2)
@@ -138,6 +143,7 @@ class Interrupted(keras.callbacks.Callback):
             raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on(tmp_path):
     x, y = data("SequenceClassification")
     finals = []

@@ -233,6 +233,7 @@ class OfLayers(keras.Model):
         return cls(**parts, **config)
 
 
+@pytest.mark.slow
 def test_our_layers_inside_users_models(tmp_path):
     """In a subclass, with a frozen and a quantized layer inside, and in a Functional model."""
     ids = data("Model")[0]["input_ids"]
@@ -292,6 +293,7 @@ def test_a_block_takes_texts_as_well_as_tokens():
     assert np.array_equal(probs, same) and texts.shape == (3, 5, 48)
 
 
+@pytest.mark.slow
 def test_loading_again_and_again_keeps_few_models(tmp_path, monkeypatch):
     """Also without a collection by Python itself, which needs more objects than a few large models have."""
     model = build("MaskedLM")
@@ -317,6 +319,7 @@ def answer(pipeline):
     return pipeline("It was a fine day.", top_k=2)
 
 
+@pytest.mark.slow
 def test_a_pipeline_goes_to_another_process():
     """A spawned one, which knows nothing of this one's graphs, with a pipeline that has recorded some."""
     ours = pipeline("text-classification", backend="keras")
@@ -326,6 +329,7 @@ def test_a_pipeline_goes_to_another_process():
         assert pool.apply(answer, (ours,)) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads the memory of the process from /proc")
 def test_models_that_are_gone_leave_no_memory():
     def resident_after(count):

@@ -36,6 +36,7 @@ def assert_same(found, expected):
             np.testing.assert_allclose(one[name], other[name], rtol=1e-5, atol=1e-6, err_msg=name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "form"),
     [
@@ -64,6 +65,7 @@ def test_fit_is_that_of_all_tokens(name, form):
     assert predicted[0].shape == (8, 11, 97)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "per_token"), [("MaskedLM", True), ("PreTraining", False)])
 def test_sample_weights(name, per_token):
     """Of the words by text or by token; of a head with two tasks by label."""
@@ -109,6 +111,7 @@ def test_a_batch_without_labels_and_wrong_labels():
     assert model.train_on_batch(x, y["labels"], return_dict=True)["loss"] > 0
 
 
+@pytest.mark.slow
 def test_mixed_float16_with_checkpointing():
     x, y = data("PreTraining")
     losses = []
@@ -119,6 +122,7 @@ def test_mixed_float16_with_checkpointing():
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-2)
 
 
+@pytest.mark.slow
 def test_jit_compile():
     x, y = data("MaskedLM")
     dense, sparse = models("MaskedLM")
@@ -142,6 +146,7 @@ def test_lora_on_the_output_matrix():
     assert not np.array_equal(sparse.cls.predictions.decoder.lora_embeddings_b.numpy(), before)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method implemented:UserWarning")
 @pytest.mark.parametrize(("mode", "tolerance"), [("int8", 0.05), ("int4", 0.5)])
 def test_a_quantized_output_matrix(mode, tolerance):

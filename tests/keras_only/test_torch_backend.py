@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 SCRIPT = """
 import sys
 import keras, numpy as np
@@ -34,6 +36,7 @@ except ConfigError as e:
 """
 
 
+@pytest.mark.slow
 def test_on_pytorch(tmp_path):
     environment = {**os.environ, "KERAS_BACKEND": "torch"}
     done = subprocess.run(

@@ -32,6 +32,7 @@ def texts(tmp_path):
     return path
 
 
+@pytest.mark.slow
 def test_static_int8_of_the_demo_model(tmp_path, texts):
     found = export(DEMO_MODEL, tmp_path / "out", format="onnx", precision="int8-static", calibrate=texts)
     assert -1000 < found.record.mask_value < -20
@@ -44,6 +45,7 @@ def test_static_int8_of_the_demo_model(tmp_path, texts):
     assert {"int8", "uint8", "int32"} <= kinds
 
 
+@pytest.mark.slow
 def test_what_was_trained_in_integers_is_exported_without_loss(tmp_path):
     """The exported file gives what the model gave under training, with its ranges and without texts."""
     config = tiny_config(num_hidden_layers=1, classifier_dropout=0.0, attention_probs_dropout_prob=0.0)

@@ -47,6 +47,7 @@ def test_the_model_answers_with_its_labels(here):
         assert [answer["label"] for answer in classify(["awful", "lovely"])] == ["bad", "good"]
 
 
+@pytest.mark.slow
 def test_a_killed_training_goes_on_where_it_saved(here):
     options = ["--epochs", "16", "--learning-rate", "1e-3", "--save-every", "7", "--set", "hidden_dropout_prob=0.1",
                "attention_probs_dropout_prob=0.1"]  # fmt: skip
