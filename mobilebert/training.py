@@ -131,7 +131,8 @@ class Training:
             self.teaching.check(kind)
             check_alone(ranks, self.shards)
         backend = backend_named(self.backend, "train")
-        data = TrainingData.find(kind, self.read, self.data, self.dev, self.shards, self.output, self.held_out)
+        places = (self.data, self.dev, self.shards, self.output, self.held_out)
+        data = TrainingData.find(kind, self.read, *places, in_memory=self.teaching is not None)
         examples = data.examples()
         choice = RecipeChoice.of(kind, self.model, self._from_config_alone(), self.recipe, self.changes)
         if self.resume:

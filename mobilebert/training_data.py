@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from mobilebert_core.card_text import data_name
 from mobilebert_core.configuration.config import MobileBertConfig
+from mobilebert_core.datasets.arrow_files import PARQUET
 from mobilebert_core.datasets.examples import BadRows, Examples, ReadOptions, TextExample, WordsExample
 from mobilebert_core.datasets.reading import splits
 from mobilebert_core.datasets.sources import Source, ending
@@ -28,7 +29,9 @@ from mobilebert_core.training.shards import RowsBut, ShardedRows, made_from_same
 from mobilebert_core.training.tasks.masked_language import FillMaskTraining
 from mobilebert_core.training.tasks.training_task import Features, TrainingTask
 
-STREAMED_FROM = 256 << 20  # bytes of training files from which on rows are kept in shards
+STREAMED_FROM = 256 << 20  # bytes of training files, unpacked, from which on rows are kept in shards
+LABELLED_STREAMED_FROM = 32 << 20  # where texts may be short: a row in memory takes 700 bytes whatever its length
+_UNPACKED = 4  # times as large as packed files are, at a guess
 _LABELS_KEPT = 100_000  # different ones that are looked at; a data set with more is one of numbers
 _OF_MASKS = ("mask_share", "whole_words")  # options that decide no rows: masks are drawn anew at every reading
 _MESSAGES_KEPT = 1000  # about rows that were left out
@@ -62,11 +65,13 @@ class TrainingData:
         shards: Path | None,
         beside: Path,
         held_out: int,
+        in_memory: bool = False,
     ) -> TrainingData:
         """The files that are meant: of one path as `splits` finds them, of several, or of a pattern, all.
 
         Args:
             beside: what the directory of shards is named after where none is named and the files are large.
+            in_memory: keeps the rows of one path in memory, however large.
 
         Raises:
             DataError: when there are none.
@@ -77,8 +82,9 @@ class TrainingData:
             found = {"train": _matching(data, kind.reader.endings)}
         if dev is not None:
             found["dev"] = [dev]
-        large = sum(path.stat().st_size for path in found["train"]) >= STREAMED_FROM
-        if shards is None and (large or not isinstance(data, Path)):
+        limit = LABELLED_STREAMED_FROM if kind.names_labels else STREAMED_FROM
+        large = sum(map(_unpacked_size, found["train"])) >= limit
+        if shards is None and ((large and not in_memory) or not isinstance(data, Path)):
             shards = beside.with_name(f"{beside.name}.shards")
         return cls(kind, read, data_name(data), found, shards, 0 if "dev" in found else held_out)
 
@@ -124,7 +130,9 @@ class TrainingData:
         found = {name: self._whole(paths) for name, paths in self.files.items() if name != "train"}
         if self.shards is None:
             return {"train": self.kind.read(self.files["train"][0], self.read), **found}
-        if issubclass(self.kind, FillMaskTraining):
+        for path in self.files["train"]:
+            self.kind.reader.check(self.kind.name, path, self.read)
+        if not self.kind.names_labels:
             return {"train": Examples([], path=Path(self.name), options=self.read), **found}
         bad = BadRows(Path(self.name), self.read.skip_bad_rows)
         items = list(_one_of_each_label(self._items(bad)))
@@ -198,15 +206,19 @@ def _digest(tokenizer: TokenizerBase) -> str:
     return hashlib.sha256(json.dumps(decides, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def _one_of_each_label(items: Iterable[Any]) -> Iterator[Any]:
+def _unpacked_size(path: Path) -> int:
+    size = path.stat().st_size
+    return size * _UNPACKED if Source.of(path).packed or ending(path) in PARQUET else size
+
+
+def _one_of_each_label(items: Iterable[TextExample | WordsExample]) -> Iterator[TextExample | WordsExample]:
+    """Examples that hold every label, and one with a list of labels where any has one."""
     seen: set[Any] = set()
     for item in items:
-        if isinstance(item, TextExample):
-            labels = {item.label}
-        elif isinstance(item, WordsExample):
-            labels = {*item.tags}
+        if isinstance(item, WordsExample):
+            labels: set[Any] = {*item.tags}
         else:
-            raise ConfigError(f"train: rows with a {type(item).__name__} are not kept in shards. Leave out --shards.")
+            labels = {item.label} if isinstance(item.label, str) else {*item.label, None}
         if not labels <= seen and len(seen) < _LABELS_KEPT:
             seen |= labels
             yield item

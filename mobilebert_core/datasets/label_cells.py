@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import json
-import math
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -108,24 +107,6 @@ def numbers_of(value: Any, separator: str | None = None) -> list[Any] | None:
     if not isinstance(value, list) or not all(each is None or isinstance(each, int | float) for each in value):
         return None
     return value
-
-
-def length_of_vectors(lists: Sequence[list[Any]]) -> int | None:
-    """How long the lists are, where they can only be vectors with a number from 0 to 1 for each label; else None.
-
-    They have one length, and at least one says so: a list of labels has none of them twice, and no fractions, and
-    from row to row the same two labels do not change places.
-    """
-    lengths = {len(each) for each in lists}
-    if len(lengths) != 1 or max(lengths) < 2:
-        return None
-    present = [n for each in lists for n in each if n is not None and not math.isnan(n) and n != int(IGNORED)]
-    if not all(0 <= n <= 1 for n in present):
-        return None
-    fractions = any(isinstance(n, float | bool) for n in present)
-    doubled = any(len({*each}) < len(each) for each in lists)
-    turned = len({tuple(each) for each in lists}) > 1
-    return lengths.pop() if fractions or doubled or turned else None
 
 
 def vector_of(numbers: list[Any] | None, length: int) -> tuple[float, ...]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from ..configuration.fields import MULTI_LABEL, REGRESSION
+from ..configuration.fields import MULTI_LABEL
 from ..errors import DataError
 from .columns import LABEL, cell, column, pair_of, several_of, text_columns, text_of
 from .examples import BadRow, BadRows, ChoiceExample, ReadOptions, TextExample
@@ -15,54 +15,89 @@ from .label_cells import (
     columns_of,
     label_of,
     labels_of,
-    length_of_vectors,
     numbers_of,
     shares_of,
     unwritten,
     vector_of,
 )
-from .labels import number
+from .labels_seen import LabelsSeen
 from .reading import Reader
 from .sources import Source
 from .table_files import TABLES, Table, read_table
+
+HELD = 1 << 18  # rows that are in memory together, about 100 MB
+_REMEMBERED = 1 << 16  # different cells with labels
+
+Labels = tuple[str | tuple[str, ...], tuple[float, ...] | None]  # of a row, and their probabilities
 
 
 def read_labelled_texts(source: Source, options: ReadOptions, bad: BadRows) -> Iterator[TextExample]:
     """The rows of a table with a text, maybe a second one, and a label or several.
 
     Lists that can only be vectors are one number for each label, whose names are `label_names` or else 0, 1 ...
+    What the labels are is known when all have been seen: a file of more rows than `HELD` is read twice for it.
     """
-    rows = list(_texts(source, options, bad))
-    several = options.label_separator is not None or options.problem_type == MULTI_LABEL
-    lists = [found for row in rows if (found := numbers_of(row.label, options.label_separator)) is not None]
-    length = None if options.label_columns else length_of_vectors(lists)
+    seen = LabelsSeen(options)
+    first = BadRows(bad.path, bad.skip)
+    rows = _texts(source, options, first)
+    held = list(itertools.islice(rows, HELD if source.stream is None else None))
+    for row in held:
+        seen.add(row[3])
+    again = len(held) == HELD and source.stream is None
+    if again:
+        held = []
+        for row in rows:
+            seen.add(row[3])
+    else:
+        bad.messages += first.messages
+    length = None if options.label_columns else seen.length_of_vectors
     if length is not None and options.label_names is not None and len(options.label_names) != length:
         raise DataError(
             f"{source.path}: wanted as many label_names as the labels of a row have numbers, {length}, got "
             f"{len(options.label_names)}."
         )
+    label_of_row = _labels_reader(options, length, None if seen.learns_numbers else IGNORED)
+    for line, text, pair, value in _texts(source, options, bad) if again else held:
+        try:
+            label, shares = label_of_row(value)
+        except BadRow as e:
+            bad.add(line, str(e))
+        else:
+            yield TextExample(line, text, pair, label, shares)
+
+
+def _labels_reader(options: ReadOptions, length: int | None, ignored: str | None) -> Callable[[Any], Labels]:
+    """Reads a cell as labels and their probabilities; raises BadRow. `length` is that of vectors."""
+    several = options.label_separator is not None or options.problem_type == MULTI_LABEL
     known = options.label_names or ()
     names = known or tuple(map(str, range(length or 0)))
-    ignored = None if _numbers_are_learned(rows, options) else IGNORED
-    for row in rows:
-        with bad.row(row.line):
-            value: Any = row.label
-            label: str | tuple[str, ...]
-            shares: tuple[float, ...] | None = None
-            if options.label_columns:
-                label, shares = options.label_columns, value
-            elif length is not None:
-                label, shares = names, vector_of(numbers_of(value, options.label_separator), length)
-            elif several or isinstance(value, list | dict):
-                label = labels_of(value, options.label_separator, known, ignored)
-                shares = shares_of(value) if isinstance(value, dict) else None
-            else:
-                label = label_of(value, known=known, ignored=ignored)
-            yield TextExample(row.line, row.text, row.pair, label, shares)
+    read: dict[str, Labels] = {}  # few labels stand in many rows
+
+    def labels(value: Any) -> Labels:
+        if options.label_columns:
+            return options.label_columns, value
+        if length is not None:
+            return names, vector_of(numbers_of(value, options.label_separator), length)
+        if several or isinstance(value, list | dict):
+            shares = shares_of(value) if isinstance(value, dict) else None
+            return labels_of(value, options.label_separator, known, ignored), shares
+        return label_of(value, known=known, ignored=ignored), None
+
+    def remembered(value: Any) -> Labels:
+        if not isinstance(value, str):
+            return labels(value)
+        found = read.get(value)
+        if found is None:
+            found = labels(value)
+            if len(read) < _REMEMBERED:
+                read[value] = found
+        return found
+
+    return remembered
 
 
-def _texts(source: Source, options: ReadOptions, bad: BadRows) -> Iterator[TextExample]:
-    """The rows with their labels as they stand there, or the numbers of `label_columns`."""
+def _texts(source: Source, options: ReadOptions, bad: BadRows) -> Iterator[tuple[int, str, str | None, Any]]:
+    """The line, the texts and what stands for labels of each row: a cell, or the numbers of `label_columns`."""
     table = read_table(source, options, bad)
     text_key, pair_key = text_columns(table, options)
     wanted = options.label_columns
@@ -71,22 +106,17 @@ def _texts(source: Source, options: ReadOptions, bad: BadRows) -> Iterator[TextE
     else:
         label_key = column(table, "label_column", options.label_column, LABEL)
     for line, row in table.rows:
-        with bad.row(line):
+        try:
             text, pair = text_of(row, text_key, "text"), pair_of(row, pair_key)
             if wanted:
                 value: Any = columns_of(row, label_keys, wanted)
             else:
                 value = cell(row, label_key)
                 value = value if options.label_separator is not None else unwritten(value)
-            yield TextExample(line, text, pair, value)
-
-
-def _numbers_are_learned(rows: Sequence[TextExample], options: ReadOptions) -> bool:
-    """Whether -100 is a number like others: in regression, which one number that is not whole means too."""
-    if options.problem_type is not None or options.label_names is not None:
-        return options.problem_type == REGRESSION
-    numbers = (number(str(row.label).strip()) for row in rows if isinstance(row.label, str | float))
-    return any(n is not None and math.isfinite(n) and not n.is_integer() for n in numbers)
+        except BadRow as e:
+            bad.add(line, str(e))
+        else:
+            yield line, text, pair, value
 
 
 def read_choices(source: Source, options: ReadOptions, bad: BadRows) -> Iterator[ChoiceExample]:

@@ -37,12 +37,7 @@ class Reader:
                 file without a row of use; and for the first bad row, unless the options say `skip_bad_rows`.
             BackendMissingError: for Parquet and Arrow without pyarrow.
         """
-        self._check_options(purpose, options)
-        if ending(path) not in self.endings:
-            raise DataError(
-                f"{path}: {purpose} reads {', '.join(self.endings)}, got {path.suffix or 'no ending'}. "
-                "Rename or convert it."
-            )
+        self.check(purpose, path, options)
         bad = BadRows(path, options.skip_bad_rows)
         items = list(self.items(Source.of(path), options, bad))
         if not items:
@@ -50,11 +45,17 @@ class Reader:
             raise DataError(f"{path}: wanted rows of data, got {got}")
         return Examples(items, bad.messages, path, options)
 
-    def _check_options(self, purpose: str, options: ReadOptions) -> None:
+    def check(self, purpose: str, path: Path, options: ReadOptions) -> None:
+        """Raises DataError for a file that it does not take, or an option that does not apply."""
         for name, each in ReadOptions.__dataclass_fields__.items():
             if getattr(options, name) != each.default and name not in (*self.options, "skip_bad_rows"):
                 raise DataError(f"{purpose}: the option {name} does not apply. Leave it out.")
         _check_labels_options(options)
+        if ending(path) not in self.endings:
+            raise DataError(
+                f"{path}: {purpose} reads {', '.join(self.endings)}, got {path.suffix or 'no ending'}. "
+                "Rename or convert it."
+            )
 
 
 def _check_labels_options(options: ReadOptions) -> None:

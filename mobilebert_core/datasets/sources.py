@@ -134,6 +134,8 @@ def ending(path: Path) -> str:
 
 def is_utf8(text: str) -> bool:
     """False for text with bytes in it that are not UTF-8."""
+    if text.isascii():
+        return True
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -16,6 +16,7 @@ from .examples import BadRows, ReadOptions, brief
 from .sources import NOT_UTF8, Source, is_utf8
 
 TABLES = (".csv", ".tsv", ".jsonl", *ARROW_FILES)  # endings of the files that `read_table` takes
+_ROWS_AT_ONCE = 64
 _LONGEST_CELL = 1 << 30  # characters; csv's own limit of 131,072 is for every reader of the process
 
 
@@ -76,39 +77,48 @@ def _csv_rows(source: Source, bad: BadRows) -> Iterator[tuple[int, list[str]]]:
     lines = source.lines(newline="")
     reader = csv.reader(lines, strict=True)
     while True:
-        line = reader.line_num + 1
-        try:
-            cells = _next_of(reader)
-        except StopIteration:
-            return
-        except csv.Error as e:
-            if reader.line_num == line and "unexpected end of data" not in str(e):
-                bad.add(line, f"wanted comma-separated values, got a row that breaks off: {e}.")
+        rows, line, error = _next_of(reader)
+        for number, cells in rows:
+            if not cells:
                 continue
-            # What follows stands in this cell, or in others that only look like it: nothing says where the next begins.
-            ends = "never ends" if "unexpected end" in str(e) else f"ends within another, in line {reader.line_num}"
-            last = reader.line_num + sum(1 for _ in lines)
-            bad.lost(
-                line, last, f"a quotation mark opens a cell that {ends}.",
-                "Close it, or write a mark inside a cell twice",
-            )  # fmt: skip
+            if is_utf8("".join(cells)):
+                yield number, cells
+            else:
+                bad.add(number, NOT_UTF8)
+        if isinstance(error, StopIteration):
             return
-        if not cells:
+        if error is None:
             continue
-        if is_utf8("".join(cells)):
-            yield line, cells
-        else:
-            bad.add(line, NOT_UTF8)
+        if reader.line_num == line and "unexpected end of data" not in str(error):
+            bad.add(line, f"wanted comma-separated values, got a row that breaks off: {error}.")
+            continue
+        # What follows stands in this cell, or in others that only look like it: nothing says where the next begins.
+        ends = "never ends" if "unexpected end" in str(error) else f"ends within another, in line {reader.line_num}"
+        last = reader.line_num + sum(1 for _ in lines)
+        bad.lost(
+            line, last, f"a quotation mark opens a cell that {ends}.",
+            "Close it, or write a mark inside a cell twice",
+        )  # fmt: skip
+        return
 
 
-def _next_of(reader: Any) -> list[str]:
-    """The next row, with cells of any length: the limit is the process's, and left as it was."""
+def _next_of(reader: Any) -> tuple[list[tuple[int, list[str]]], int, Exception | None]:
+    """The next rows by their line, with cells of any length; the line of the row after them, and what ended them.
+
+    The limit is the process's, and left as it was.
+    """
+    rows: list[tuple[int, list[str]]] = []
+    line = 0
     before = csv.field_size_limit(_LONGEST_CELL)
     try:
-        cells: list[str] = next(reader)
-        return cells
+        for _ in range(_ROWS_AT_ONCE):
+            line = reader.line_num + 1
+            rows.append((line, next(reader)))
+    except (StopIteration, csv.Error) as e:
+        return rows, line, e
     finally:
         csv.field_size_limit(before)
+    return rows, line, None
 
 
 def _tsv_rows(source: Source, bad: BadRows) -> Iterator[tuple[int, list[str]]]:

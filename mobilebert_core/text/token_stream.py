@@ -8,8 +8,9 @@ from __future__ import annotations
 import itertools
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
 
@@ -18,6 +19,8 @@ from .tokenization_base import TokenizerBase
 AT_ONCE = 4096  # texts
 
 Tokens = tuple[np.ndarray, np.ndarray]
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 def token_stream(tokenizer: TokenizerBase, texts: Iterable[str], dtype: type = np.int32) -> Iterator[Tokens]:
@@ -33,13 +36,18 @@ def token_stream(tokenizer: TokenizerBase, texts: Iterable[str], dtype: type = n
         lengths = np.fromiter(map(len, rows), np.int64, len(rows))
         return np.fromiter(itertools.chain.from_iterable(rows), dtype, int(lengths.sum())), lengths
 
-    source = iter(texts)
+    yield from computed_ahead(encoded, texts)
+
+
+def computed_ahead(of: Callable[[list[T]], R], items: Iterable[T]) -> Iterator[R]:
+    """What a function makes of the items, `AT_ONCE` together, in their order, by as many threads as there are cores."""
+    source = iter(items)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    waiting: deque[Future[Tokens]] = deque()
+    waiting: deque[Future[R]] = deque()
     with ThreadPoolExecutor(cores) as pool:
         try:
             while some := list(itertools.islice(source, AT_ONCE)):
-                waiting.append(pool.submit(encoded, some))
+                waiting.append(pool.submit(of, some))
                 if len(waiting) > cores:
                     yield waiting.popleft().result()
             while waiting:

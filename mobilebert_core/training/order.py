@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import overload
 
 import numpy as np
+
+from .lazy_sequence import LazySequence
 
 WINDOW = 1 << 19  # rows of files that are shuffled together
 _BLOCK = 4096  # rows that lie side by side
 SORTED_TOGETHER = 50  # batches' worth of rows that are sorted by length together: little padding, much chance
 
 
-class EpochBatches(Sequence[np.ndarray]):
+class EpochBatches(LazySequence[np.ndarray]):
     """The batches of one epoch, which are cut out of the order of the rows when they are asked for."""
 
     def __init__(self, order: np.ndarray, batch_size: int, places: np.ndarray) -> None:
@@ -21,18 +22,12 @@ class EpochBatches(Sequence[np.ndarray]):
     def __len__(self) -> int:
         return len(self.places)
 
-    @overload
-    def __getitem__(self, number: int) -> np.ndarray: ...
-    @overload
-    def __getitem__(self, number: slice) -> list[np.ndarray]: ...
-    def __getitem__(self, number: int | slice) -> np.ndarray | list[np.ndarray]:
-        if isinstance(number, slice):
-            return [self[each] for each in range(*number.indices(len(self)))]
+    def item(self, number: int) -> np.ndarray:
         start = int(self.places[number]) * self.batch_size
         return self.order[start : start + self.batch_size]
 
 
-class BlockBatches(Sequence[np.ndarray]):
+class BlockBatches(LazySequence[np.ndarray]):
     """The batches of one epoch of very many rows, of which those of one window are drawn at a time.
 
     Blocks of rows that lie side by side are shuffled; then the rows of the blocks of a window, as all rows of a
@@ -52,13 +47,7 @@ class BlockBatches(Sequence[np.ndarray]):
     def __len__(self) -> int:
         return -(-len(self.lengths) // self.batch_size)
 
-    @overload
-    def __getitem__(self, number: int) -> np.ndarray: ...
-    @overload
-    def __getitem__(self, number: slice) -> list[np.ndarray]: ...
-    def __getitem__(self, number: int | slice) -> np.ndarray | list[np.ndarray]:
-        if isinstance(number, slice):
-            return [self[each] for each in range(*number.indices(len(self)))]
+    def item(self, number: int) -> np.ndarray:
         window, place = divmod(number, self._blocks * self._block // self.batch_size)
         if self._drawn is None or self._drawn[0] != window:
             self._drawn = window, self._window(window)

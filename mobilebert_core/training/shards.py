@@ -10,10 +10,10 @@ from __future__ import annotations
 import bisect
 import json
 import mmap
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -22,6 +22,7 @@ from safetensors.numpy import save_file
 from ..errors import CheckpointError, ConfigError, DataError
 from ..files import read_json, sha256
 from ..saves import SAVED, STAGE, saving
+from .lazy_sequence import LazySequence
 from .row_arrays import MakeRow, RowArrays, joined
 
 SHARDS_FILE = "shards.json"
@@ -46,29 +47,33 @@ def write_shards(
     """
     files: dict[str, Any] = {}
     with saving(folder) as save:
-
-        def write(held: list[RowArrays]) -> None:
-            rows, path = joined(held), save.stage / f"rows-{len(files):05}.safetensors"
+        for rows in _by_file(parts):
+            path = save.stage / f"rows-{len(files):05}.safetensors"
             try:
                 save_file({n: np.ascontiguousarray(a) for n, a in rows.arrays.items()}, path, {"format": "np"})
             except SafetensorError as e:  # what it makes of a full disk
                 raise OSError(str(e)) from e
             tokens = len(rows.arrays["input_ids"])
             files[path.name] = {"rows": len(rows), "tokens": tokens, "sha256": sha256(path)}
-
-        held: list[RowArrays] = []
-        for part in parts:
-            if len(part):
-                held.append(part)
-            if sum(len(each.arrays["input_ids"]) for each in held) >= _SHARD_TOKENS:
-                write(held)
-                held = []
-        if held:
-            write(held)
         if not files:
             raise DataError(f"{folder}: wanted rows to write, got none.")
         whole = {"format": "mobilebert rows", "version": VERSION, "made_from": made_from, **notes(), "files": files}
         (save.stage / SHARDS_FILE).write_text(json.dumps(whole, indent=2) + "\n", encoding="utf-8")
+
+
+def _by_file(parts: Iterable[RowArrays]) -> Iterator[RowArrays]:
+    """The rows of each file."""
+    held: list[RowArrays] = []
+    tokens = 0
+    for part in parts:
+        if len(part):
+            held.append(part)
+            tokens += len(part.arrays["input_ids"])
+        if tokens >= _SHARD_TOKENS:
+            yield joined(held)
+            held, tokens = [], 0
+    if held:
+        yield joined(held)
 
 
 def made_from_same(folder: Path, made_from: Mapping[str, Any]) -> bool:
@@ -92,7 +97,7 @@ def made_from_same(folder: Path, made_from: Mapping[str, Any]) -> bool:
     )
 
 
-class ShardedRows(Sequence[Any]):
+class ShardedRows(LazySequence[Any]):
     """The rows of a directory of shards, mapped into memory.
 
     Attributes:
@@ -128,14 +133,7 @@ class ShardedRows(Sequence[Any]):
     def __len__(self) -> int:
         return self._starts[-1]
 
-    @overload
-    def __getitem__(self, place: int) -> Any: ...
-    @overload
-    def __getitem__(self, place: slice) -> list[Any]: ...
-    def __getitem__(self, place: int | slice) -> Any:
-        if isinstance(place, slice):
-            return [self[each] for each in range(*place.indices(len(self)))]
-        number = range(len(self))[place]
+    def item(self, number: int) -> Any:
         shard = bisect.bisect_right(self._starts, number) - 1
         self._reads += 1
         if self._reads % _READ_BEFORE_RELEASE == 0:
@@ -181,7 +179,7 @@ class ShardedRows(Sequence[Any]):
         )
 
 
-class RowsBut(Sequence[Any]):
+class RowsBut(LazySequence[Any]):
     """All rows but every nth, which is held out, or those held out alone; nothing is copied.
 
     Attributes:
@@ -199,13 +197,6 @@ class RowsBut(Sequence[Any]):
     def __len__(self) -> int:
         return len(self.lengths)
 
-    @overload
-    def __getitem__(self, place: int) -> Any: ...
-    @overload
-    def __getitem__(self, place: slice) -> list[Any]: ...
-    def __getitem__(self, place: int | slice) -> Any:
-        if isinstance(place, slice):
-            return [self[each] for each in range(*place.indices(len(self)))]
-        number = range(len(self))[place]
+    def item(self, number: int) -> Any:
         before = number // (self.every - 1)  # rows held out before it
         return self.rows[(number + 1) * self.every - 1 if self.held_out else number + before]

@@ -50,12 +50,22 @@ def training(place: Path, name: str, **settings) -> Training:
     return Training(output=place / name, **{**common, **settings})
 
 
-@pytest.mark.parametrize("task", ["fill-mask", "pretraining", "text-classification", "token-classification"])
-def test_a_curve_from_shards_is_the_one_from_memory(place, task):
+TASKS = ["fill-mask", "pretraining", "text-classification", "token-classification", "question-answering"]
+
+
+@pytest.mark.parametrize("task", [*TASKS, "multiple-choice"])
+def test_a_curve_from_shards_is_the_one_from_memory(place, task, monkeypatch):
+    monkeypatch.setattr("mobilebert_core.text.token_stream.AT_ONCE", 16)  # so that parts are joined
+    monkeypatch.setattr("mobilebert_core.datasets.labelled_tables.HELD", 16)  # and a file is read twice
     lines = [line for line in (place / "texts" / "a.txt").read_text().splitlines() if line]
     rows = {
-        "text-classification": ("jsonl", [json.dumps({"text": t, "label": {"a": 0.7, "bcd"[len(t) % 3]: 1.0}})
-                                          for t in lines]),
+        "text-classification": ("jsonl", [json.dumps({"text": t, "label": {"a": 0.7, "bcd"[len(t) % 3]: 1.0},
+                                                      "text_pair": "rain" if i > 40 else None})
+                                          for i, t in enumerate(lines)]),
+        "question-answering": ("jsonl", [json.dumps({"question": "What?", "context": f"{t} bees", "answers": [
+            {"text": "bees", "answer_start": len(t) + 1}]}) for t in lines]),
+        "multiple-choice": ("jsonl", [json.dumps({"text": t, "choices": [t, "rain", "light sun"], "label": len(t) % 3})
+                                      for t in lines]),
         "token-classification": ("jsonl", [json.dumps({"tokens": t.split(), "tags": ["O"] * len(t.split())})
                                            for t in lines] + ['{"tokens": ["bees"], "tags": ["B-X"]}']),
     }.get(task, ("txt", (place / "texts" / "a.txt").read_text().splitlines()))  # fmt: skip

@@ -156,3 +156,23 @@ def test_examples_remember_where_they_are_from(tmp_path):
     options = ReadOptions(skip_bad_rows=True)
     examples = TRAINING_TASKS[TEXTS].read(path, options)
     assert examples.path == path and examples.options == options
+
+
+@pytest.mark.parametrize(
+    ("rows", "bad"),
+    [
+        ([[0, 1], [1, 0], [0.5, 1]], []),  # the last says that they are vectors
+        (["-100", "1", "0.5"], []),  # and that -100 is a number
+        (["-100", "1", "2"], [1]),
+        (["x", None, ["y", "z"], "", "x"], [2, 4]),
+        ([[0, 1], [1], [1, 2]], []),
+    ],
+)
+def test_a_file_of_any_length_is_read_alike(tmp_path, monkeypatch, rows, bad):
+    content = [{"text": "a", "label": label} for label in rows]
+    whole = read(tmp_path, "text-classification", "a.jsonl", content, skip_bad_rows=True)
+    monkeypatch.setattr("mobilebert_core.datasets.labelled_tables.HELD", 1)
+    again = read(tmp_path, "text-classification", "a.jsonl", content, skip_bad_rows=True)
+    assert again.items == whole.items and sorted(again.skipped) == sorted(whole.skipped)
+    assert sorted(int(message.split(":")[1]) for message in whole.skipped) == bad
+    assert [item.line for item in whole.items] == [n for n, _ in enumerate(rows, 1) if n not in bad]

@@ -5,7 +5,6 @@ B batch, S tokens of the longest row, C labels.
 
 from __future__ import annotations
 
-import itertools
 import operator
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,17 +15,18 @@ import numpy as np
 
 from ...configuration.config import MobileBertConfig
 from ...datasets.examples import BadRows, Example, Examples
-from ...errors import ConfigError, DataError, InputError
+from ...errors import DataError, InputError
 from ...heads import HEADS
 from ...tasks.batching import padded
 from ...tasks.table import TASKS
 from ...tasks.task_text import Row
+from ...text.token_stream import AT_ONCE, computed_ahead
 from ...text.tokenization_base import TokenizerBase
 from ..ranks import BatchPart
 from ..row_arrays import RowArrays, arrays_of
 from .training_task import Features, TrainingTask
 
-TEXTS_AT_ONCE = 4096  # that are tokenized together: enough for the fast tokenizer's threads, little to hold
+TEXTS_AT_ONCE = AT_ONCE  # that are tokenized together: enough for the fast tokenizer's threads, little to hold
 
 _NUMBER = re.compile(r"(?<!\w)\d[\d,]*(?= of | texts | words |$)")
 
@@ -52,6 +52,14 @@ class FeatureRow:
         """Tokens, of the longest choice if there are several: by it rows are put into batches of like length."""
         first = self.input_ids[0]
         return max(map(len, self.input_ids)) if isinstance(first, list) else len(self.input_ids)
+
+
+class NoneOfUseError(DataError):
+    """No example made a row; `skipped` says why."""
+
+    def __init__(self, message: str, skipped: list[str]) -> None:
+        super().__init__(message)
+        self.skipped = skipped
 
 
 class LabelledTask(TrainingTask):
@@ -94,21 +102,26 @@ class LabelledTask(TrainingTask):
         return {"labels": np.array([row.labels for row in rows], np.int32)}
 
     def stream(self, items: Iterable[Any], about: Examples, notes: list[str]) -> Iterator[RowArrays]:
-        source, counts = iter(items), dict[str, list[int]]()
-        while some := list(itertools.islice(source, TEXTS_AT_ONCE)):
-            features = self.features(Examples(some, [], about.path, about.options))
-            about.skipped.extend(features.skipped)
-            made = arrays_of(features.rows, len(self.tokenizer))
-            if made is None:
-                raise ConfigError(f"train: rows of {self.name} are not kept in shards. Leave out --shards.")
-            yield made
-            for note in features.notes:  # "3 of 50 texts ... were cut": the numbers are those of all together
+        counts = dict[str, list[int]]()
+
+        def made_of(some: list[Any]) -> tuple[RowArrays | None, list[str], list[str]]:
+            try:
+                features = self.features(Examples(some, [], about.path, about.options))
+            except NoneOfUseError as e:  # of these; others may be
+                return None, [], e.skipped
+            return arrays_of(features.rows, len(self.tokenizer)), features.notes, features.skipped
+
+        for made, said, skipped in computed_ahead(made_of, items):
+            about.skipped.extend(skipped)
+            if made is not None:
+                yield made
+            for note in said:  # "3 of 50 texts ... were cut": the numbers are those of all together
                 numbers = [int(number.replace(",", "")) for number in _NUMBER.findall(note)]
                 total = counts.setdefault(_NUMBER.sub("{:,}", note), [0] * len(numbers))
                 total[:] = map(operator.add, total, numbers)
         notes += [note.format(*numbers) for note, numbers in counts.items()]
 
-    def row(self, input_ids: list[int], token_type_ids: list[int], labels: Any, number: int) -> FeatureRow:
+    def row(self, input_ids: list[Any], token_type_ids: list[Any], labels: Any, number: int) -> FeatureRow:
         return FeatureRow(input_ids, token_type_ids, labels, number)
 
     def batch(
@@ -253,7 +266,7 @@ def features_of(examples: Examples, rows: list[FeatureRow], notes: list[str], ba
     """The features of examples, of which at least one must be left."""
     if not rows:
         first = f" The first: {bad.messages[0]}" if bad.messages else ""
-        raise DataError(f"{examples.path}: none of {len(examples.items)} examples is of use.{first}")
+        raise NoneOfUseError(f"{examples.path}: none of {len(examples.items)} examples is of use.{first}", bad.messages)
     return Features(rows, notes, bad.messages)
 
 

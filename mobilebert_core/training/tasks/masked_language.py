@@ -151,7 +151,7 @@ class FillMaskTraining(TrainingTask):
         if packing.longer:
             notes.append(f"{packing.longer} texts longer than {self.max_length} tokens go on in further rows")
 
-    def row(self, input_ids: list[int], token_type_ids: list[int], labels: Any, number: int) -> TextRow:
+    def row(self, input_ids: list[Any], token_type_ids: list[Any], labels: Any, number: int) -> TextRow:
         return TextRow(input_ids, token_type_ids, labels)
 
     def batch(

@@ -74,8 +74,10 @@ class TextClassificationTraining(LabelledTask):
         bad, label_ids = bad_rows(examples), LabelIds(self.config, examples)
         kept: list[tuple[int, TextExample, Any]] = []
         for place, item in enumerate(items_of(examples, TextExample)):
-            with bad.row(item.line):
+            try:
                 kept.append((place, item, self._label(item, label_ids)))
+            except BadRow as e:
+                bad.add(item.line, str(e))
         ids, cut = self.encoded([item.text for _, item, _ in kept], [item.pair for _, item, _ in kept])
         rows = [
             FeatureRow(row, types, label, place)

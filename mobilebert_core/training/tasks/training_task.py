@@ -125,11 +125,10 @@ class TrainingTask(ABC):
 
         Raises:
             DataError: as `features`.
-            ConfigError: for a task whose rows are no arrays.
         """
 
     @abstractmethod
-    def row(self, input_ids: list[int], token_type_ids: list[int], labels: Any, number: int) -> Any:
+    def row(self, input_ids: list[Any], token_type_ids: list[Any], labels: Any, number: int) -> Any:
         """One of the rows of `stream`, the one of a number."""
 
     @abstractmethod
