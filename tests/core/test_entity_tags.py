@@ -76,7 +76,7 @@ def answered(task, text, labels):
 def test_words_end_at_white_space_where_the_model_says_so(tokenizer):  # noqa: F811
     labels = [1, 2, 0, 0, 1, 0, 0]  # emile d ' zola - new lives: of d'zola-new the first piece counts
     config = WORDS_CONFIG | trained_on_words()
-    for options in ({"aggregation_strategy": "simple"}, {"aggregation": "first"}):
+    for options in ({"aggregation_strategy": "simple"}, {"aggregation_strategy": "first"}):
         (found,) = answered(made("token-classification", tokenizer, config, **options), TEXT, labels)
         assert (found["entity_group"], found["word"]) == ("PER", "emile  d'zola-new")
         assert TEXT[found["start"] : found["end"]] == found["word"]
