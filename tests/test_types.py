@@ -6,7 +6,6 @@ meet; a line that must be an error ends in `# error`.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import re
@@ -61,7 +60,6 @@ def test_the_mistakes_are_several():
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(importlib.util.find_spec("pyright") is None, reason="pyright is not installed")
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_pyright_agrees(path, tmp_path):
     project = tmp_path / "pyrightconfig.json"
