@@ -59,11 +59,20 @@ def main(arguments: Sequence[str] | None = None, prog: str = "mobilebert") -> in
         return 141
     except OSError as e:  # a full disk, a place without permission
         discard_output()
-        say(f"{e.filename or 'file system'}: {e.strerror or e}")
+        say(f"{e.filename or _nameless_place()}: {e.strerror or e}")
         return 2
     except KeyboardInterrupt:
         say(f"interrupted{getattr(options, 'after_interruption', '')}")
         return 130
+
+
+def _nameless_place() -> str:
+    """What an error of the operating system that names no file is about."""
+    try:
+        os.getcwd()
+    except OSError:
+        return "the current directory, which was removed"
+    return "file system"
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import numpy as np
 
 from conversion.backends import Backend
 from mobilebert_core.card_text import name_of
-from mobilebert_core.checkpoints.digests import model_digests
+from mobilebert_core.checkpoints.digests import model_digests, tokenizer_digests
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.configuration.fields import MULTI_LABEL, REGRESSION
 from mobilebert_core.datasets.examples import BadRows, Examples, ReadOptions, TextExample
@@ -76,7 +76,11 @@ class Teaching:
     def settings(self) -> dict[str, Any]:
         """As they stand among the settings of a training."""
         rows = None if self.unlabelled is None else {"file": self.unlabelled.name, "sha256": sha256(self.unlabelled)}
-        return {**dataclasses.asdict(self.soft_labels), "unlabelled": rows, "sha256": model_digests(self.teacher)}
+        return {**dataclasses.asdict(self.soft_labels), "unlabelled": rows}
+
+    def digests(self) -> dict[str, str]:
+        """Of the teacher's files by name: its model, and the tokenizer by which it reads."""
+        return {**model_digests(self.teacher), **tokenizer_digests(self.teacher)}
 
     def lesson(
         self, task: LabelledTask, examples: Mapping[str, Examples], features: Mapping[str, Features], backend: Backend,

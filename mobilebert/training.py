@@ -366,11 +366,12 @@ class Training:
 
     def _settings(self, choice: RecipeChoice, data: TrainingData) -> dict[str, Any]:
         """All that decides the numbers, in plain values."""
+        digests = {"model": self._model_digests(), "tokenizer": tokenizer_digests(self._tokenizer_place())}
         return {
             "task": training_task_named(self.task).name,
             "model": name_of(self.model),
             "tokenizer": None if self.tokenizer is None else name_of(self.tokenizer),
-            DIGESTS: {"model": self._model_digests(), "tokenizer": tokenizer_digests(self._tokenizer_place())},
+            DIGESTS: digests if self.teaching is None else {**digests, "teacher": self.teaching.digests()},
             "backend": self.backend,
             "precision": self.precision,
             **({} if self.quantize is None else {"quantize": self.quantize}),

@@ -73,6 +73,8 @@ def saving(folder: Path) -> Iterator[Save]:
     if folder.name.startswith(STAGE):
         yield Save(folder, folder)
         return
+    if folder.is_symlink() and not folder.exists():
+        folder = Path(os.path.realpath(folder))  # a link to a directory that is still to be made
     stage = folder
     try:
         with _staging(folder) as stage:

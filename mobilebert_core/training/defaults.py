@@ -24,7 +24,7 @@ SWEEP = "sweep"  # in place of a learning rate
 RATES = (2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3)
 _SWEEP_STEPS = 100  # for each rate, at most
 
-_LEAST_STEPS = 20  # of a curve that says anything
+_FEW_STEPS, _LEAST_STEPS = 4, 20  # of a curve that says whether its loss fell, and whether it was still falling
 
 
 def default_recipe(
@@ -76,9 +76,9 @@ def swept_losses(
 
 def curve_notes(losses: Sequence[float]) -> list[str]:
     """What a curve says of its training: that the loss never fell, or was still falling at the end."""
-    if len(losses) < _LEAST_STEPS:
+    if len(losses) < _FEW_STEPS:
         return []
-    tenth = len(losses) // 10
+    tenth = max(len(losses) // 10, 1)
     first, before, last = (
         float(np.mean(part)) for part in (losses[:tenth], losses[-4 * tenth : -2 * tenth], losses[-2 * tenth :])
     )
@@ -87,7 +87,7 @@ def curve_notes(losses: Sequence[float]) -> list[str]:
             f"the loss never fell ({first:.3g} at first, {last:.3g} at the end): try another learning rate "
             "(--learning-rate sweep tries several)"
         ]
-    if before - last > 0.1 * (first - last) and last > 0.25 * first:
+    if len(losses) >= _LEAST_STEPS and before - last > 0.1 * (first - last) and last > 0.25 * first:
         return [
             f"the loss was still falling at the end ({before:.3g}, then {last:.3g}): more epochs or a higher learning "
             "rate may do better (--learning-rate sweep tries several)"

@@ -258,6 +258,16 @@ def test_a_place_that_cannot_be_written(tmp_path):
     assert names(tmp_path) == ["a", "file"]
 
 
+def test_a_link_to_a_directory_that_is_still_to_be_made(tmp_path):
+    (tmp_path / "link").symlink_to("elsewhere/model")
+    write_text(tmp_path / "link" / "a", "new")
+    assert (tmp_path / "elsewhere" / "model" / "a").read_text() == "new" and (tmp_path / "link").is_symlink()
+    (tmp_path / "round").symlink_to("round")
+    with pytest.raises(SaveError, match="round: cannot be written"):
+        write_text(tmp_path / "round" / "a", "new")
+    assert names(tmp_path) == ["elsewhere", "link", "round"]
+
+
 def test_a_reader_begins_again_when_a_writer_came_in_between(tmp_path):
     several(tmp_path, "old")
     read = []

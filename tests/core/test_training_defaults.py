@@ -50,7 +50,9 @@ def test_what_a_curve_says():
     assert "was still falling at the end" in curve_notes(4 - steps / 100)[0]
     assert "never fell" in curve_notes(np.full(200, 4.3))[0]
     assert "never fell" in curve_notes(4 + steps / 100)[0]
-    assert curve_notes(4 - np.arange(10) / 5) == []  # too short to say anything
+    assert curve_notes(4 - np.arange(10) / 5) == []  # too short to say that it was still falling
+    assert "never fell (4.3 at first, 4.3 at the end)" in curve_notes(np.full(4, 4.3))[0]
+    assert curve_notes([4.3, 4.3, 4.3]) == []
 
 
 class Parabola:

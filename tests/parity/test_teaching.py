@@ -105,6 +105,17 @@ def test_a_student_learns_from_scores_alone(here, backend, capsys):
     assert settings["hard_share"] == 0 and settings["unlabelled"]["file"] == "more.txt"
 
 
+def test_resuming_wants_the_same_teacher_and_its_words(here, capsys):
+    teacher = random_teacher(here, "SequenceClassification", LABELS["text-classification"])
+    options = ("--teacher", str(teacher), "--max-steps", "1")
+    assert train(here, "text-classification", "out", *options) == 0
+    assert train(here, "text-classification", "out", *options, "--resume") == 0
+    lines = (teacher / "vocab.txt").read_text().splitlines()
+    (teacher / "vocab.txt").write_text("\n".join([*lines[:-2], lines[-1], lines[-2]]) + "\n")
+    assert train(here, "text-classification", "out", *options, "--resume") == 2
+    assert "was trained with other settings (teacher: vocab.txt has changed)" in capsys.readouterr().err
+
+
 def test_teachers_that_are_refused(here, capsys):
     teacher = random_teacher(here, "SequenceClassification", ["up", "down"])
     assert train(here, "text-classification", "out", "--teacher", str(teacher)) == 2
