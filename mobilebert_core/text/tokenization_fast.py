@@ -152,11 +152,12 @@ class MobileBertTokenizerFast(TokenizerBase):
         truncation = padding = None
         if options.truncation != "do_not_truncate":
             truncation = (options.max_length, options.stride, options.truncation, self.truncation_side)
-            room = (options.max_length or 0) - self.num_special_tokens_to_add()
-            if options.stride and options.stride >= room:
+            # without special tokens the library still leaves room for them, but a window may be all stride then
+            most = (options.max_length or 0) - self.num_special_tokens_to_add() - options.add_special_tokens
+            if options.stride and options.stride > most:
                 raise TokenizerError(
-                    f"stride: wanted less than max_length without the special tokens ({room}), got {options.stride}."
-                    " Raise max_length or lower stride."
+                    f"stride: wanted at most {max(most, 0)} for max_length={options.max_length} with its special"
+                    f" tokens, got {options.stride}. Raise max_length or lower stride."
                 )
         if options.padding != "do_not_pad":
             length = options.max_length if options.padding == "max_length" else None
@@ -179,7 +180,9 @@ class MobileBertTokenizerFast(TokenizerBase):
         self._check_room(rows, options)
         settings = self._settings_for(options)
         # Places cost up to a fifth of the time and most batches never ask for them: those that do are encoded again.
-        now = placed and (single or options.is_split_into_words or options.return_offsets_mapping)
+        # Without them the library gives every window of a pair but the first the token type 0.
+        asked = single or options.is_split_into_words or options.return_offsets_mapping
+        now = placed and (asked or options.return_overflowing_tokens)
         encodings = self._tokenizer.encode(inputs, options, settings, now)
         samples: list[int] = []
         if options.return_overflowing_tokens:

@@ -162,7 +162,7 @@ class RunDirectory:
             ConfigError: when another process has begun here meanwhile.
         """
         kept, scores = self._kept(step)
-        self.output.mkdir(parents=True, exist_ok=True)
+        Path(os.path.realpath(self.output)).mkdir(parents=True, exist_ok=True)  # also where a link leads to nothing yet
         self._lock.take()
         if self._begun() != self._seen:
             self._lock.release()

@@ -244,6 +244,7 @@ def test_windows_of_the_fast_tokenizer(vocabulary):
     windows = tokenizer(["fox", "dog"], ["a b c d e f g", "a"], **options, padding=True)
     assert windows["overflow_to_sample_mapping"] == [0, 0, 0, 1]
     assert windows.tokens(1) == ["[CLS]", "fox", "[SEP]", "c", "d", "e", "f", "[SEP]"]
+    assert windows["token_type_ids"][1] == [0, 0, 0, 1, 1, 1, 1, 1]
     assert windows.char_to_token(1, 4, sequence_index=1) == 3
     single = tokenizer("fox", "a b c d e f g", **options)
     assert len(single["input_ids"]) == 3
@@ -267,10 +268,42 @@ def test_what_cannot_be_shortened_is_an_error(tokenizer):
         tokenizer(long, truncation="only_second", max_length=4)
 
 
+# What is left of two texts of so many tokens, in transformers' class on the tokenizers library and in its slow one.
+# They give the token that cannot be shared to the longer text, the second of equal ones, and to the first.
+ODD_REST = {(9, 9): ((2, 3), (3, 2)), (9, 4): ((3, 2), (3, 2)), (4, 9): ((2, 3), (3, 2)), (9, 1): ((4, 1), (4, 1))}
+
+
+@pytest.mark.parametrize(("lengths", "kept"), ODD_REST.items())
+def test_the_odd_rest_of_two_texts_goes_where_transformers_has_it(vocabulary, lengths, kept):
+    texts = [" ".join("abcdefghi"[:length]) for length in lengths]
+    for tokenizer, wanted in zip((MobileBertTokenizerFast(vocabulary), MobileBertTokenizer(vocabulary)), kept,
+                                 strict=True):  # fmt: skip
+        sequences = tokenizer(*texts, truncation=True, max_length=8).sequence_ids()
+        assert (sequences.count(0), sequences.count(1)) == wanted
+
+
+@pytest.mark.parametrize("strategy", ["only_first", "only_second"])
+def test_room_for_the_special_tokens_alone(vocabulary, strategy):
+    """The library empties both texts then, whichever may be cut. The slow one of transformers logs an error and cuts
+    nothing; ours says the error."""
+    fast, slow = MobileBertTokenizerFast(vocabulary), MobileBertTokenizer(vocabulary)
+    pair = {"text": "a b c", "text_pair": "d e", "truncation": strategy, "max_length": 3}
+    assert fast(**pair).tokens() == ["[CLS]", "[SEP]", "[SEP]"]
+    with pytest.raises(TokenizerError, match=f"truncation='{strategy}': 5 tokens must go to fit max_length"):
+        slow(**pair)
+    for tokenizer in (fast, slow):
+        assert tokenizer("a b c", truncation=True, max_length=2).tokens() == ["[CLS]", "[SEP]"]
+
+
 def test_stride_that_leaves_no_room(vocabulary):
     tokenizer = MobileBertTokenizerFast(vocabulary)
-    with pytest.raises(TokenizerError, match="stride: wanted less than max_length"):
+    with pytest.raises(TokenizerError, match="stride: wanted at most 2 for max_length=5 .* got 3"):
         tokenizer("a b c d e f", truncation=True, max_length=5, stride=3)
+    options = {"truncation": True, "max_length": 5, "add_special_tokens": False, "return_overflowing_tokens": True}
+    windows = tokenizer(["a b c d e f"], **options, stride=3)
+    assert [windows.tokens(row) for row in range(2)] == [list("abcde"), list("cdef")]
+    with pytest.raises(TokenizerError, match="stride: wanted at most 3 for max_length=5"):
+        tokenizer("a b c d e f", **options, stride=4)
 
 
 def test_no_limit_is_logged(tokenizer, caplog):
