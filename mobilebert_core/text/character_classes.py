@@ -105,6 +105,14 @@ SPACE_CLASS = regex_class(_SPACE)
 PUNCTUATION_CLASS = regex_class(_PUNCTUATION)
 ORDERED_MARK_CLASS = regex_class(_ORDERED_MARK + _NOTES)
 
+# All that ends a word under some settings or, taken apart, becomes what does; Python splits at four controls as well.
+# Beyond the first 65,536 code points all but emoji: a class of many ranges there is slow.
+_BMP_PUNCTUATION = _PUNCTUATION.partition("10100-")[0]
+DIVIDING_CLASS = regex_class(
+    f"1c-1f {_SPACE} {_CLEANED_SPACE} {_BMP_PUNCTUATION} 226e-226f 2260 1fef 3400-4dbf 4e00-9fff f900-faff "
+    "10000-1efff 1fb00-10ffff"
+)
+
 _cleaned_spaces = _members(_CLEANED_SPACE)
 _spaces = _members(_SPACE)
 SPACES = "".join(sorted(_spaces))  # what ends a word; Python's own notion has four control characters more
@@ -162,3 +170,8 @@ def decompose(char: str) -> str:
 def combining_class(char: str) -> int:
     """Rank of a combining mark in canonical ordering, 0 for what is not moved."""
     return unicodedata.combining(char) if char in _ordered else 0
+
+
+def is_letter(char: str) -> bool:
+    """True for what every normalisation makes characters of: no control, and not only marks."""
+    return not is_control(char) and any(not is_mark(part) for part in decompose(char))

@@ -6,6 +6,7 @@ from typing import Any
 
 from mobilebert_core.text.encoding import Encoding
 from mobilebert_core.text.encoding_options import EncodingOptions
+from mobilebert_core.text.long_texts import NO_GAPS, RowGaps
 from mobilebert_core.text.padding_truncation import Cut, fill
 from mobilebert_core.text.text_pieces import Pieces, TextSplitter
 
@@ -16,6 +17,7 @@ class LazyEncodings:
 
     splitter: TextSplitter
     rows: Sequence[tuple[Any, Any]]
+    gaps: Sequence[RowGaps]  # of rows that were cut, else none
     cuts: Sequence[Cut]
     lengths: Sequence[int]
     options: EncodingOptions
@@ -26,13 +28,15 @@ class LazyEncodings:
     pad_type: int
 
     def __call__(self) -> list[Encoding]:
-        rows = zip(self.rows, self.cuts, self.lengths, strict=True)
-        return [self._encoding(first, second, cut, length) for (first, second), cut, length in rows]
+        gaps = self.gaps or [NO_GAPS] * len(self.rows)
+        rows = zip(self.rows, gaps, self.cuts, self.lengths, strict=True)
+        return [self._encoding(row, each, cut, length) for row, each, cut, length in rows]
 
-    def _encoding(self, first: Any, second: Any, cut: Cut, length: int) -> Encoding:
+    def _encoding(self, row: tuple[Any, Any], gaps: RowGaps, cut: Cut, length: int) -> Encoding:
+        first, second = row
         split_special, special = self.options.split_special_tokens, self.options.add_special_tokens
-        a = self.splitter.text_or_words(first, split_special)
-        b = None if second is None else self.splitter.text_or_words(second, split_special)
+        a = self.splitter.text_or_words(first, split_special, gaps[0])
+        b = None if second is None else self.splitter.text_or_words(second, split_special, gaps[1])
 
         def column(of: Callable[[Pieces], list[Any]], start: Any, end: Any, pad: Any) -> list[Any]:
             values = cut.surround(of(a), None if b is None else of(b), start, end, special)

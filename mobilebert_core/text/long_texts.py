@@ -1,142 +1,252 @@
-"""Texts far longer than what truncation keeps of them, of which only the beginning is tokenized."""
+"""Texts far longer than what truncation keeps of them, of which only a part at one end is tokenized."""
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from mobilebert_core.text.batch_rows import Row
+from mobilebert_core.text.character_classes import DIVIDING_CLASS, is_letter
 from mobilebert_core.text.encoding_options import EncodingOptions
 
 _CHARACTERS = 16  # looked at for a token that is wanted; prose has 5
-_GROWTH = 16  # of a beginning that was too short: little is tokenized again where all of a text is needed
-_WORTH_IT = 4  # times as long as the beginning: below that all of it is tokenized
+_GROWTH = 16  # of a part that was too short: little is tokenized again where all of a text is needed
+_WORTH_IT = 4  # times as long as the part: below that all of it is tokenized
 _AT_ONCE = 1 << 20  # characters of a long text that are counted together
 _SPECIAL_OF_PAIR = 3
 NEVER_LONG = _CHARACTERS * _WORTH_IT * 100  # characters that are tokenized whole at any length and vocabulary
 _SPACE = re.compile(r"\s")
-# Letters and digits of which every normalization makes one or more such, whatever stands beside them, so that none
-# ends a word: ASCII, and the plain ones of Latin-1, Greek and Cyrillic.
-_LETTERS = "0-9A-Za-z\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u00ff\u0391-\u03a1\u03a3-\u03c9\u0410-\u044f"
-_ALL_LETTERS = re.compile(f"[{_LETTERS}]+")
+
+Gaps = tuple[tuple[int, int], ...]  # (place in a part, characters of the text that were left out before it)
+RowGaps = tuple[Mapping[int | None, Gaps], Mapping[int | None, Gaps]]  # of both texts: by word, or of a text by None
+NO_GAPS: RowGaps = ({}, {})
+
+
+class Part(NamedTuple):
+    """What is tokenized of a text, or of words that the caller split."""
+
+    text: Any
+    gaps: Mapping[int | None, Gaps] = {}
+
+
+_DIVIDING = re.compile(f"[{DIVIDING_CLASS}]")
+_LAST_DIVIDED = re.compile(f"[{DIVIDING_CLASS}][^{DIVIDING_CLASS}]*\\Z")
+
+
+@functools.cache
+def _endless(length: int) -> re.Pattern[str]:
+    return re.compile(f"(?<![^{DIVIDING_CLASS}])[^{DIVIDING_CLASS}]{{{length},}}")
 
 
 @dataclass(frozen=True)
-class Beginnings:
+class Parts:
     """Cuts long texts where the tokens that truncation keeps are sure to be those of the whole text.
 
     What a cut can change are the tokens of the word that it divides, and of an added token that it divides; these are
-    `margin` tokens at most, and as many are had beyond what is wanted.
+    `margin` tokens at most, and as many are had beyond what is wanted. An endless word is the unknown token at any
+    length, so that it is shortened in its middle, unless an added token can be found there.
 
     Attributes:
         count: the number of tokens of a text.
-        margin: tokens at the end of a cut text that are not relied on.
+        normalize: a text as added tokens are looked up in it.
+        margin: tokens at the cut end of a text that are not relied on.
         at_spaces: whether no token has a space in it.
-        word_end: letters at the ends of an endless word that decide its token; 0 where all of them may.
+        word_end: letters at the ends of an endless word that decide its token.
+        inside: the characters of each added token that can lie inside a word.
+        left: whether truncation takes tokens from the beginning.
+        longer_first: whether of two texts the longer one gets the token that cannot be shared; else the first does.
     """
 
     count: Callable[[str], int]
+    normalize: Callable[[str], str]
     margin: int
     at_spaces: bool
     word_end: int
+    inside: tuple[frozenset[str], ...]
+    left: bool
+    longer_first: bool
 
     @classmethod
-    def of(cls, count: Callable[[str], int], word: int, added: Iterable[str], places: bool) -> Beginnings:
+    def of(
+        cls,
+        count: Callable[[str], int],
+        normalize: Callable[[str], str],
+        word: int,
+        added: Iterable[str],
+        left: bool,
+        longer_first: bool,
+    ) -> Parts:
         """For words of at most so many characters, and these added tokens as they are looked for.
-
-        With `places` every text that comes back is a beginning of the one passed; without, an endless word may be
-        shorter: it is the unknown token at any length, unless an added token of letters alone can be found in it.
 
         A character gives three tokens at most (a syllable of Hangul, taken apart).
         """
-        texts = list(added)
+        texts = [text for text in added if text]
         longest = max(map(len, texts), default=0)
-        end = 0 if places or any(map(_ALL_LETTERS.fullmatch, texts)) else max(word + 1, longest)
-        return cls(count, word + 4 * longest + 16, not any(map(_SPACE.search, texts)), end)
+        inside = tuple(frozenset(text) for text in texts if not _DIVIDING.search(text))
+        at_spaces = not any(map(_SPACE.search, texts))
+        return cls(
+            count, normalize, word + 4 * longest + 16, at_spaces, max(word + 1, longest), inside, left, longer_first
+        )
 
-    def rows(self, rows: Sequence[Row], options: EncodingOptions) -> Sequence[Row]:
-        """The rows, their long texts cut, for a truncation at the right."""
+    def rows(self, rows: Sequence[Row], options: EncodingOptions) -> tuple[Sequence[Row], Sequence[RowGaps]]:
+        """The rows, their long texts cut, and the gaps of each; the rows themselves, and no gaps, for short ones."""
         wanted = options.max_length or 0
         first = _CHARACTERS * (wanted + self.margin)
         limit = _WORTH_IT * first
         if not any(_is_long(text, limit) for row in rows for text in row):
-            return rows
-        return [self._row(row, wanted, first, limit, options) for row in rows]
+            return rows, ()
+        parts = [self._row(row, wanted, first, limit, options) for row in rows]
+        return [(a.text, b.text) for a, b in parts], [(a.gaps, b.gaps) for a, b in parts]
 
-    def _row(self, row: Row, wanted: int, first: int, limit: int, options: EncodingOptions) -> Row:
+    def _row(self, row: Row, wanted: int, first: int, limit: int, options: EncodingOptions) -> tuple[Part, Part]:
         one, other = row
-        if not isinstance(one, str) or not isinstance(other, str) or options.truncation != "longest_first":
+        if other is None or options.truncation != "longest_first":
             return (
-                self._beginning(one, wanted, first) if _is_long(one, limit) else one,
-                self._beginning(other, wanted, first) if _is_long(other, limit) else other,
+                self._part(one, wanted, first) if _is_long(one, limit) else Part(one),
+                self._part(other, wanted, first) if _is_long(other, limit) else Part(other),
             )
         # Which text of a pair is longer decides which has the token that cannot be shared: that must stay so.
         if not _is_long(other, limit):
-            return self._beginning(one, max(wanted, self.count(other) + 1), first), other
+            return self._part(one, max(wanted, self._total(other) + 1), first), Part(other)
         if not _is_long(one, limit):
-            return one, self._beginning(other, max(wanted, self.count(one) + 1), first)
-        if (wanted - _SPECIAL_OF_PAIR * options.add_special_tokens) % 2 == 0:
-            return self._beginning(one, wanted, first), self._beginning(other, wanted, first)
-        counts = self._total(one), self._total(other)
-        if counts[0] == counts[1]:
-            return row
-        short = int(counts[0] > counts[1])
-        texts = [one, other]
-        beginning = self._beginning(texts[short], wanted, first)
-        if self.count(beginning) <= counts[short]:  # the pieces of a word that is cut may be more than the rest has
-            texts[short] = beginning
-        texts[1 - short] = self._beginning(texts[1 - short], max(wanted, self.count(texts[short]) + 1), first)
-        return texts[0], texts[1]
+            return Part(one), self._part(other, max(wanted, self._total(one) + 1), first)
+        odd = (wanted - _SPECIAL_OF_PAIR * options.add_special_tokens) % 2
+        if not odd or not self.longer_first:
+            return self._part(one, wanted, first), self._part(other, wanted, first)
+        first_is_longer = self._is_longer(one, other)
+        texts = (other, one) if first_is_longer else (one, other)
+        short = self._part(texts[0], wanted, first)
+        least = self._total(short.text) + first_is_longer
+        long = self._part(texts[1], max(wanted, least), first)
+        if self._total(long.text) < least:  # the pieces of a word that is cut may be more than the rest has
+            return Part(one), Part(other)
+        return (long, short) if first_is_longer else (short, long)
 
-    def _total(self, text: str) -> int:
-        """The number of tokens of a text, which is cut at spaces where no token has any: memory stays small."""
-        total = start = 0
+    # ------------------------------------------------------------------------------------------ counting
+
+    def _total(self, text: Any) -> int:
+        return sum(self._counts(text))
+
+    def _counts(self, text: Any) -> Iterator[int]:
+        """Numbers of tokens of one piece of a text after the other: memory stays small."""
+        if not isinstance(text, str):
+            yield from (self._total(word) for word in text)
+            return
+        start = 0
         while start < len(text):
-            end = text.rfind(" ", start + 1, start + _AT_ONCE) if self.at_spaces else -1
-            end = end if start + _AT_ONCE < len(text) and end > 0 else len(text)
-            total += self.count(text[start:end])
+            space = text.find(" ", start + _AT_ONCE) if self.at_spaces else -1
+            end = space if space > 0 else len(text)
+            yield self.count(self._with_short_words(text[start:end]).text)
             start = end
-        return total
 
-    def _beginning(self, text: str, wanted: int, size: int) -> str:
-        """A beginning of a text with the tokens that are wanted, or the whole text where it has fewer."""
+    def _is_longer(self, one: Any, other: Any) -> bool:
+        """Whether the first of two texts has more tokens; both are counted until one of them ends."""
+        counts, totals, ended = (self._counts(one), self._counts(other)), [0, 0], [False, False]
+        while not any(ended[i] and totals[1 - i] > totals[i] for i in (0, 1)) and not all(ended):
+            behind = int(ended[0] or (not ended[1] and totals[1] < totals[0]))
+            more = next(counts[behind], None)
+            ended[behind] = more is None
+            totals[behind] += more or 0
+        return totals[0] > totals[1]
+
+    # ------------------------------------------------------------------------------------------ parts
+
+    def _part(self, text: Any, wanted: int, size: int) -> Part:
+        """A part of a text with the tokens that are wanted, or as good as the whole text where it has fewer."""
+        if not isinstance(text, str):
+            return self._words(text, wanted, size)
         while size < len(text):
-            beginning = text[:size]
-            short = self._with_short_words(text, beginning)
-            if short is not text:
-                text = short
-                continue
-            if self.count(beginning) - self.margin >= wanted:
-                return beginning
+            part = self._end(text, size)
+            if self.count(part.text) - self.margin >= wanted:
+                return part
             size *= _GROWTH
-        return text
+        return self._with_short_words(text)
 
-    def _with_short_words(self, text: str, seen: str) -> str:
-        """The text, in which endless words have only their ends, if there is one in the part of it that is seen."""
-        if not 0 < self.word_end < _AT_ONCE:
-            return text
-        endless = re.compile(f"(?<![{_LETTERS}])[{_LETTERS}]{{{2 * self.word_end + 1},}}")
-        if not endless.search(seen):
-            return text
-        end = self.word_end
-        return endless.sub(lambda word: word[0][:end] + word[0][-end:], text)
+    def _words(self, words: Sequence[str], wanted: int, size: int) -> Part:
+        parts: list[Part] = []
+        total = 0
+        for word in reversed(words) if self.left else words:
+            if total >= wanted:
+                break
+            parts.append(self._part(word, wanted - total, size) if len(word) > size else Part(word))
+            total += self.count(parts[-1].text)
+        parts = parts[::-1] if self.left else parts
+        gaps: dict[int | None, Gaps] = {n: part.gaps[None] for n, part in enumerate(parts) if part.gaps}
+        return Part([part.text for part in parts], gaps)
+
+    def _end(self, text: str, size: int) -> Part:
+        """So many characters at the end of a text that is kept, up to the next end of a word, endless words short."""
+        if self.left:
+            start = _start_of_word(text, len(text) - size)
+            part = self._with_short_words(text[start:], start)
+            return part if len(part.text) < 2 * size else self._with_short_words(text[-size:], len(text) - size)
+        found = _DIVIDING.search(text, size)
+        part = self._with_short_words(text[: found.start() if found else len(text)])
+        return part if len(part.text) < 2 * size else self._with_short_words(text[:size])
+
+    def _with_short_words(self, text: str, start: int = 0) -> Part:
+        """A text that begins at a place of another, in which endless words have only their ends."""
+        gaps = [(0, start)] if start else []
+        pieces: list[str] = []
+        done = length = 0
+        for found in _endless(2 * self.word_end + 1).finditer(text):
+            head, tail = _letters(found[0], self.word_end), _letters(found[0][::-1], self.word_end)
+            left_out = len(found[0]) - head - tail
+            if not (head and tail and left_out > 0) or self._holds_token(found[0]):
+                continue
+            pieces.append(text[done : found.start() + head])
+            length += len(pieces[-1])
+            gaps.append((length, left_out))
+            done = found.end() - tail
+        short = "".join([*pieces, text[done:]]) if pieces else text
+        return Part(short, {None: tuple(gaps)} if gaps else {})
+
+    def _holds_token(self, word: str) -> bool:
+        """Whether an added token may be found inside a word."""
+        if not self.inside:
+            return False
+        letters = set(word)
+        letters.update(*map(self.normalize, tuple(letters)))
+        return any(token <= letters for token in self.inside)
 
 
-def same_places(cut: Sequence[Row], rows: Sequence[Row]) -> bool:
-    """Whether a place in a text that was cut is the same in the whole text."""
-    return cut is rows or all(
-        a is b or not isinstance(a, str) or b.startswith(a)
-        for one, all_of in zip(cut, rows, strict=True)
-        for a, b in zip(one, all_of, strict=True)
-    )
+def _letters(word: str, wanted: int) -> int:
+    """How much of a word has so many letters that every normalization keeps; 0 where that is far."""
+    if word[:wanted].isascii() and word[:wanted].isalnum():
+        return wanted
+    found = 0
+    for number, char in enumerate(word[: _CHARACTERS * wanted], 1):
+        found += is_letter(char)
+        if found == wanted:
+            return number
+    return 0
+
+
+def _start_of_word(text: str, place: int) -> int:
+    """Where the word begins in which a place of a text lies."""
+    while place > 0:
+        start = max(0, place - _AT_ONCE)
+        if (found := _LAST_DIVIDED.search(text[start:place])) is not None:
+            return start + found.start() + 1
+        place = start
+    return 0
+
+
+def moved(span: tuple[int, int], gaps: Gaps) -> tuple[int, int]:
+    """Characters of a part as those of the text."""
+    start, last = (place + sum(count for at, count in gaps if at <= place) for place in (span[0], span[1] - 1))
+    return start, last + 1
 
 
 def some_long(rows: Sequence[Row]) -> bool:
     """Whether a text may be worth a look: a quick test, for every call."""
-    return any(len(a) > NEVER_LONG or (b is not None and len(b) > NEVER_LONG) for a, b in rows)
+    return any(_is_long(a, NEVER_LONG) or (b is not None and _is_long(b, NEVER_LONG)) for a, b in rows)
 
 
 def _is_long(text: Any, limit: int) -> bool:
-    return isinstance(text, str) and len(text) > limit
+    if text is None:
+        return False
+    return len(text) > limit or (not isinstance(text, str) and any(len(word) > limit for word in text))

@@ -63,7 +63,9 @@ def cut_lengths(first: int, second: int | None, remove: int, strategy: str, side
 
 
 def _kept(length: int, remove: int, side: str) -> slice:
-    return slice(remove, length) if side == "left" else slice(0, length - remove)
+    if side == "left":  # counted from the end, where a text that was cut and the whole one are the same
+        return slice(remove - length, None) if remove < length else slice(0, 0)
+    return slice(0, length - remove)
 
 
 def _too_short(strategy: str, remove: int, lengths: str) -> TokenizerError:

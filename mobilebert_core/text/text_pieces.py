@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from mobilebert_core.text.added_tokens import AddedToken, AddedTokenMatcher
 from mobilebert_core.text.basic_tokenization import BasicTokenizer
+from mobilebert_core.text.long_texts import Gaps, moved
 from mobilebert_core.text.wordpiece import WordpieceTokenizer
 
 _CACHED_WORDS = 1 << 17  # about 20 MB when full; English text fills a fraction of it
@@ -157,14 +158,25 @@ class TextSplitter:
             result.offsets.append((places[start], places[end - 1] + 1))
             start, skipped = end, len(self._wordpiece.prefix)
 
-    def text_or_words(self, text: str | Sequence[str], split_special: bool = False) -> Pieces:
-        """Pieces of a text, or of words the caller has split: then offsets are within each word."""
+    def text_or_words(
+        self, text: str | Sequence[str], split_special: bool = False, gaps: Mapping[int | None, Gaps] | None = None
+    ) -> Pieces:
+        """Pieces of a text, or of words the caller has split: then offsets are within each word.
+
+        With the gaps of a part of a text, or of each of its words, places are those in the whole one.
+        """
+        gaps = gaps or {}
         if isinstance(text, str):
-            return self.pieces(text, split_special)
+            result = self.pieces(text, split_special)
+            if None in gaps:
+                result.offsets = [moved(span, gaps[None]) for span in result.offsets]
+            return result
         result = Pieces()
         for index, word in enumerate(text):
             pieces = self.pieces(word, split_special)
             pieces.words = [index] * len(pieces.ids)
+            if index in gaps:
+                pieces.offsets = [moved(span, gaps[index]) for span in pieces.offsets]
             result.extend(pieces)
         return result
 

@@ -12,7 +12,7 @@ from mobilebert_core.text.batch_rows import Row, check_rows, is_prepared
 from mobilebert_core.text.encoding import BatchEncoding
 from mobilebert_core.text.encoding_options import EncodingOptions
 from mobilebert_core.text.lazy_encodings import LazyEncodings
-from mobilebert_core.text.long_texts import same_places
+from mobilebert_core.text.long_texts import NO_GAPS, RowGaps
 from mobilebert_core.text.padding_truncation import Cut
 from mobilebert_core.text.text_pieces import TextSplitter
 from mobilebert_core.text.tokenization_base import TokenizerBase
@@ -132,11 +132,12 @@ class MobileBertTokenizer(TokenizerBase):
     ) -> BatchEncoding:
         check_rows(rows, options)
         self._check_room(rows, options)
-        whole, rows = rows, self._beginnings(rows, options)
         of_text = options.is_split_into_words or not any(is_prepared(text) for row in rows for text in row)
         if options.return_offsets_mapping and not of_text:
             raise TokenizerError("return_offsets_mapping: wanted text, got tokens or ids. Pass the text itself.")
-        arranged = self._rows_with_offsets(rows, options) if options.return_offsets_mapping else [
+        whole = rows
+        rows, gaps = self._parts(rows, options) if of_text else (rows, ())
+        arranged = self._rows_with_offsets(rows, gaps, options) if options.return_offsets_mapping else [
             self._arrange(self._ids(a, options), None if b is None else self._ids(b, options), options) for a, b in rows
         ]  # fmt: skip
         columns, cuts = [row for row, _ in arranged], [cut for _, cut in arranged]
@@ -145,9 +146,11 @@ class MobileBertTokenizer(TokenizerBase):
         padded = self._padding().columns(columns, options) or {name: []}
         if options.return_length:
             padded["length"] = [len(ids) for ids in padded[name]] if single else lengths
+        at_the_end = self.truncation_side == "left"  # words are counted from the beginning
         encodings = LazyEncodings(
             self._splitter,
-            rows if same_places(rows, whole) else whole,
+            whole if at_the_end else rows,
+            () if at_the_end else gaps,
             cuts,
             [len(ids) for ids in padded[name]],
             options,
@@ -162,11 +165,17 @@ class MobileBertTokenizer(TokenizerBase):
     def _count(self, text: str, split_special_tokens: bool) -> int:
         return len(self._splitter.ids(text, split_special_tokens))
 
-    def _rows_with_offsets(self, rows: Sequence[Row], options: EncodingOptions) -> list[tuple[dict[str, Any], Cut]]:
+    def _rows_with_offsets(
+        self, rows: Sequence[Row], gaps: Sequence[RowGaps], options: EncodingOptions
+    ) -> list[tuple[dict[str, Any], Cut]]:
         arranged = []
-        for first, second in rows:
-            a = self._splitter.text_or_words(first, options.split_special_tokens)
-            b = None if second is None else self._splitter.text_or_words(second, options.split_special_tokens)
+        for (first, second), (of_first, of_second) in zip(rows, gaps or [NO_GAPS] * len(rows), strict=True):
+            a = self._splitter.text_or_words(first, options.split_special_tokens, of_first)
+            b = (
+                None
+                if second is None
+                else self._splitter.text_or_words(second, options.split_special_tokens, of_second)
+            )
             row, cut = self._arrange(a.ids, None if b is None else b.ids, options)
             pair_offsets = None if b is None else b.offsets
             row["offset_mapping"] = cut.surround(a.offsets, pair_offsets, (0, 0), (0, 0), options.add_special_tokens)

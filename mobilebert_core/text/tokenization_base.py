@@ -12,7 +12,7 @@ from mobilebert_core.text.added_tokens import ADDITIONAL, SPECIAL_TOKEN_NAMES
 from mobilebert_core.text.batch_rows import Row, check_room, is_batch, listed, listed_words, paired_rows, split_rows
 from mobilebert_core.text.encoding import BatchEncoding
 from mobilebert_core.text.encoding_options import EncodingOptions, LengthWarning, resolve_options
-from mobilebert_core.text.long_texts import Beginnings, some_long
+from mobilebert_core.text.long_texts import Parts, RowGaps, some_long
 from mobilebert_core.text.model_inputs import Padding, as_columns
 from mobilebert_core.text.padding_truncation import Cut
 from mobilebert_core.text.special_tokens import SpecialTokens
@@ -213,26 +213,23 @@ class TokenizerBase(VirtualSubclass, TokenInventory):
             options, self.model_max_length, self.model_input_names, self.split_special_tokens, self.pad_token
         )
 
-    def _beginnings(self, rows: Sequence[Row], options: EncodingOptions) -> Sequence[Row]:
+    def _parts(self, rows: Sequence[Row], options: EncodingOptions) -> tuple[Sequence[Row], Sequence[RowGaps]]:
         """The rows, of which texts that truncation would cut far shorter are cut before they are tokenized.
 
-        Their tokens stay; see `same_places` for places.
+        Their tokens stay; places in them are to be `moved` by the gaps, of which there are none where nothing was cut.
         """
-        if (
-            options.truncation == "do_not_truncate"
-            or self.truncation_side == "left"
-            or options.is_split_into_words
-            or options.return_overflowing_tokens
-            or not some_long(rows)
-        ):
-            return rows
-        longest_word = int(self._splitting["max_input_chars_per_word"])
-        added = [
-            text for token in self._table.added.values() for text in (token.content, self._normalize(token.content))
-        ]
-        count = partial(self._count, split_special_tokens=options.split_special_tokens)
-        places = options.return_offsets_mapping or bool(self._splitting.get("never_split"))
-        return Beginnings.of(count, longest_word, added, places).rows(rows, options)
+        if options.truncation == "do_not_truncate" or options.return_overflowing_tokens or not some_long(rows):
+            return rows, ()
+        added = [token.content for token in self._table.added.values()]
+        parts = Parts.of(
+            partial(self._count, split_special_tokens=options.split_special_tokens),
+            self._normalize,
+            int(self._splitting["max_input_chars_per_word"]),
+            [*added, *map(self._normalize, added), *(self._splitting.get("never_split") or ())],
+            self.truncation_side == "left",
+            self.is_fast,
+        )
+        return parts.rows(rows, options)
 
     def _check_room(self, rows: Sequence[Row], options: EncodingOptions) -> None:
         check_room(rows, options, self.num_special_tokens_to_add(), self.num_special_tokens_to_add(pair=True))

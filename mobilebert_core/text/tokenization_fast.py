@@ -2,16 +2,17 @@
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from functools import partial
 from typing import Any, ClassVar, Self
 
 from mobilebert_core.errors import TokenizerError
 from mobilebert_core.text.added_tokens import ADDITIONAL, SPECIAL_TOKEN_NAMES, AddedToken
 from mobilebert_core.text.batch_rows import Row, check_rows
-from mobilebert_core.text.encoding import BatchEncoding
+from mobilebert_core.text.encoding import BatchEncoding, Encoding
 from mobilebert_core.text.encoding_options import EncodingOptions
 from mobilebert_core.text.library_tokenizer import LibrarySettings, LibraryTokenizer
-from mobilebert_core.text.long_texts import same_places
+from mobilebert_core.text.long_texts import RowGaps, moved
 from mobilebert_core.text.tokenization_base import TokenizerBase
 from mobilebert_core.text.tokenizer_files import VocabularySource
 from mobilebert_core.text.tokenizer_saving import tokenizer_json
@@ -173,8 +174,8 @@ class MobileBertTokenizerFast(TokenizerBase):
             check_rows(rows, options)
             if not options.is_split_into_words:
                 return self._encode_prepared(rows, return_tensors, options)
-        whole, rows = rows, self._beginnings(rows, options)
-        placed = same_places(rows, whole)
+        whole = rows
+        rows, gaps = self._parts(rows, options)
         pairs = any(second is not None for _, second in rows)
         inputs = _inputs(rows)
         self._check_room(rows, options)
@@ -182,8 +183,8 @@ class MobileBertTokenizerFast(TokenizerBase):
         # Places cost up to a fifth of the time and most batches never ask for them: those that do are encoded again.
         # Without them the library gives every window of a pair but the first the token type 0.
         asked = single or options.is_split_into_words or options.return_offsets_mapping
-        now = placed and (asked or options.return_overflowing_tokens)
-        encodings = self._tokenizer.encode(inputs, options, settings, now)
+        now = asked or options.return_overflowing_tokens
+        encodings = _placed(self._tokenizer.encode(inputs, options, settings, now), gaps if now else ())
         samples: list[int] = []
         if options.return_overflowing_tokens:
             samples = [number for number, encoding in enumerate(encodings) for _ in (encoding, *encoding.overflowing)]
@@ -193,8 +194,9 @@ class MobileBertTokenizerFast(TokenizerBase):
             columns["overflow_to_sample_mapping"] = samples
         longest = max(map(len, columns[self.model_input_names[0]]), default=0)
         self._length_warning.check(longest, self.model_max_length, options)
-        later = inputs if placed else _inputs(whole)
-        places = encodings if now else partial(self._encode_later, later, options, settings, self._generation)
+        if gaps and self.truncation_side == "left":  # words are counted from the beginning
+            now, inputs, gaps = False, _inputs(whole), ()
+        places = encodings if now else partial(self._encode_later, inputs, gaps, options, settings, self._generation)
         return BatchEncoding(columns, places, return_tensors, n_sequences=1 + pairs, is_fast=True)
 
     def _columns(self, encodings: list[Any], options: EncodingOptions, pairs: bool) -> dict[str, list[Any]]:
@@ -231,19 +233,41 @@ class MobileBertTokenizerFast(TokenizerBase):
         return BatchEncoding(self._padding().columns(arranged, options), None, return_tensors, is_fast=True)
 
     def _encode_later(
-        self, inputs: list[Any], options: EncodingOptions, settings: LibrarySettings, generation: int
+        self,
+        inputs: list[Any],
+        gaps: Sequence[RowGaps],
+        options: EncodingOptions,
+        settings: LibrarySettings,
+        generation: int,
     ) -> list[Any]:
         if generation != self._generation:
             raise TokenizerError(
                 "BatchEncoding: wanted the places of tokens, but the vocabulary has changed since. Encode it again."
             )
-        encodings = self._tokenizer.encode(inputs, options, settings)
+        encodings = _placed(self._tokenizer.encode(inputs, options, settings), gaps)
         return _with_overflowing(encodings) if options.return_overflowing_tokens else encodings
 
 
 def _inputs(rows: Sequence[Row]) -> list[Any]:
     """Rows as the library takes them."""
     return [first if second is None else (first, second) for first, second in rows]
+
+
+def _placed(encodings: list[Any], gaps: Sequence[RowGaps]) -> list[Any]:
+    """The library's encodings of parts of texts, with places in the whole ones."""
+    if not any(any(each) for each in gaps):
+        return encodings
+    return [_with_gaps(one, each) if any(each) else one for one, each in zip(encodings, gaps, strict=True)]
+
+
+def _with_gaps(encoding: Any, gaps: RowGaps) -> Encoding:
+    names = [field.name for field in fields(Encoding) if field.name != "overflowing"]
+    copy = Encoding(**{name: getattr(encoding, name) for name in names})
+    for number, (sequence, word) in enumerate(zip(copy.sequence_ids, copy.word_ids, strict=True)):
+        if sequence is not None:
+            own = gaps[sequence].get(None) or gaps[sequence].get(word)
+            copy.offsets[number] = moved(copy.offsets[number], own) if own else copy.offsets[number]
+    return copy
 
 
 def _with_overflowing(encodings: list[Any]) -> list[Any]:

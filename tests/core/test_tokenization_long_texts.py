@@ -1,12 +1,21 @@
 """Endless texts: the tokens that truncation keeps are those of the whole text, and only its beginning is tokenized."""
 
 import itertools
+import re
 
 import numpy as np
 import pytest
 
-from mobilebert_core import AddedToken
+from mobilebert_core import AddedToken, MobileBertTokenizerFast
 from mobilebert_core.text import long_texts
+from mobilebert_core.text.basic_tokenization import TextNormalizer
+from mobilebert_core.text.character_classes import (
+    DIVIDING_CLASS,
+    is_chinese,
+    is_letter,
+    is_punctuation,
+    is_separator,
+)
 from mobilebert_core.text.padding_truncation import cut_lengths
 from tests.core.tokenizers import CLASSES, write_vocabulary
 
@@ -90,6 +99,17 @@ LETTERS = [
     "new" + "t" * 280 + "new", "[" + "M" * 300 + "ASK]", "k\u0307" * 210, "İ" * 230, "the", "fox", "fox!", "!",
 ]  # fmt: skip
 
+MORE_LETTERS = [
+    "กั" * 200,
+    "क्षि" * 120,
+    "한" * 230,
+    "😀" * 240,
+    "e\u0301" * 220,
+    "\u0316" * 230,
+    "\u200d" * 240,
+    "的" * 9,
+]
+
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize(
@@ -144,11 +164,112 @@ def test_what_needs_all_of_a_text_has_it(tokenizer, soon):
     text = made_of(3, 300)
     ids = whole(tokenizer, text)
     assert tokenizer(text, verbose=False)["input_ids"][1:-1] == ids
-    tokenizer.truncation_side = "left"
-    assert tokenizer(text, truncation=True, max_length=12)["input_ids"][1:-1] == ids[-10:]
-    tokenizer.truncation_side = "right"
     found = tokenizer(text, truncation=True, max_length=12, return_overflowing_tokens=True)
     if tokenizer.is_fast:
         assert sum(len(row) - 2 for row in found["input_ids"]) == len(ids)
     else:
         assert found["overflowing_tokens"] == ids[10:]
+
+
+def test_characters_in_an_endless_word_divide_none():
+    """Of every code point that no class of ours takes for a divider, no normalization makes one."""
+    dividing = re.compile(f"[{DIVIDING_CLASS}]")
+    plain = TextNormalizer(), TextNormalizer(clean_text=False, do_lower_case=False, strip_accents=True)
+    points = (chr(point) for point in (*range(0xD800), *range(0xE000, 0x10000), *range(0x1F000, 0x1FB00)))
+    inside = [char for char in points if not dividing.match(char)]
+    for normalizer in plain:
+        for char in inside:
+            text = normalizer.normalize(char)
+            assert not any(is_separator(each) or is_punctuation(each) or is_chinese(each) for each in text)
+            assert text or not is_letter(char)
+
+
+FIELDS = ("ids", "type_ids", "tokens", "offsets", "word_ids", "sequence_ids", "special_tokens_mask")
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+@pytest.mark.parametrize("added", [[], ["fox"], ["t!t", AddedToken("x [", lstrip=True)]])
+@pytest.mark.parametrize("made", CLASSES)
+def test_every_way_of_asking_gives_what_the_whole_text_gives(made, tmp_path, soon, monkeypatch, added, side):
+    tokenizer = made(write_vocabulary(tmp_path), truncation_side=side)
+    tokenizer.add_tokens(added)
+    rng = np.random.default_rng(len(added))
+    for turn in range(4):
+        texts = [
+            "".join(str(word) + " " * int(rng.integers(0, 2)) for word in rng.choice([*LETTERS, *MORE_LETTERS], 16))
+            for _ in range(4)
+        ]
+        length = (4, 9, 12, 40)[turn]
+        calls = [
+            ((texts[0],), {"return_offsets_mapping": True}),
+            ((texts[:2], texts[2:]), {"return_offsets_mapping": True, "padding": True}),
+            ((texts[:2], ["the", "fox"]), {"add_special_tokens": False}),
+            ((texts[0], texts[0]), {}),
+            ((texts[0], texts[1]), {"truncation": "only_second" if turn > 2 else True}),
+            ((texts[0].split(" "),), {"is_split_into_words": True, "return_offsets_mapping": True}),
+            ((texts[0].split(" "), texts[1].split(" ")), {"is_split_into_words": True}),
+        ]
+        for texts_of_call, options in calls:
+            options = {"truncation": True, "max_length": length, **options}
+            if options["truncation"] == "only_second":
+                texts_of_call = ("the", texts_of_call[1])
+            found = tokenizer(*texts_of_call, **options)
+            with monkeypatch.context() as patch:
+                patch.setattr(long_texts, "NEVER_LONG", 10**9)  # all of every text
+                plain = tokenizer(*texts_of_call, **options)
+            assert dict(found) == dict(plain)
+            for one, all_of in zip(found.encodings, plain.encodings, strict=True):
+                assert [getattr(one, name) for name in FIELDS] == [getattr(all_of, name) for name in FIELDS]
+
+
+ENDLESS = [
+    "x" * 200_000,
+    "ж" * 200_000,
+    "กั" * 100_000,
+    "क्षि" * 50_000,
+    "한" * 200_000,
+    "😀" * 200_000,
+    "e\u0301" * 100_000,
+]
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+@pytest.mark.parametrize("made", CLASSES)
+def test_little_of_a_long_text_is_looked_at_however_it_is_asked_for(made, tmp_path, side, monkeypatch):
+    tokenizer = made(write_vocabulary(tmp_path), truncation_side=side)
+    seen: list[int] = []
+    if tokenizer.is_fast:
+        encode = tokenizer._tokenizer.encode
+        note = lambda rows: seen.extend(len(str(row)) for row in rows)  # noqa: E731
+        monkeypatch.setattr(tokenizer._tokenizer, "encode", lambda rows, *a, **k: note(rows) or encode(rows, *a, **k))
+    else:
+        for name in ("ids", "pieces"):
+            method = getattr(tokenizer._splitter, name)
+            monkeypatch.setattr(
+                tokenizer._splitter, name, lambda text, *a, method=method: seen.append(len(text)) or method(text, *a)
+            )
+    prose = "the fox running " * 20_000
+    options = {"truncation": True, "max_length": 17}
+    for word in ENDLESS:
+        tokenizer([f"{word} fox", f"fox {word}"], [prose, word], **options, return_offsets_mapping=True)
+    tokenizer([prose], return_offsets_mapping=True, **options)
+    tokenizer([[*(["fox"] * 200_000), ENDLESS[0]]], is_split_into_words=True, **options)
+    tokenizer([[ENDLESS[0], "fox", ENDLESS[1]]], is_split_into_words=True, return_offsets_mapping=True, **options)
+    if not tokenizer.is_fast:  # the library gives the odd token to the longer of two texts, which must be counted
+        tokenizer([prose], [prose + "fox"], truncation=True, max_length=16)
+    assert sum(seen) < 400_000
+
+
+def test_only_the_shorter_of_two_long_texts_is_counted(tmp_path, monkeypatch):
+    tokenizer = MobileBertTokenizerFast(write_vocabulary(tmp_path))
+    seen, count = [], MobileBertTokenizerFast._count
+    monkeypatch.setattr(
+        MobileBertTokenizerFast, "_count", lambda self, text, **k: seen.append(len(text)) or count(self, text, **k)
+    )
+    monkeypatch.setattr(long_texts, "_AT_ONCE", 10_000)
+    short, long = "the fox " * 4_000, "the fox " * 40_000
+    for pair in ((short, long), (long, short)):
+        found = tokenizer(*pair, truncation=True, max_length=16)
+        sequences = found.sequence_ids()
+        assert sequences.count(int(pair[1] is long)) == 7
+    assert sum(seen) < 350_000  # of 704,000
