@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 JOBS ?= 2
 
-.PHONY: interop parity test slow pages docs docs-build check format bench demo-model release-check clean
+.PHONY: browser browser-test interop parity test slow pages docs docs-build check format bench demo-model release-check clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -30,6 +30,38 @@ $(INTEROP_VENV)/.installed: pyproject.toml constraints.txt
 
 interop: $(INTEROP_VENV)/.installed
 	$(INTEROP_VENV)/bin/python -m pytest -q -m interop tests/interop
+
+# A page that runs a model in the browser: what examples/browser needs is laid beside it.
+NPM := build/npm
+PAGE := examples/browser
+TRANSFORMERS_JS := 4.3.2
+BROWSER_MODEL ?= mobilebert_core/data/demo_model
+$(NPM)/.installed-$(TRANSFORMERS_JS):
+	npm install --prefix $(NPM) --no-audit --no-fund --ignore-scripts @huggingface/transformers@$(TRANSFORMERS_JS)
+	touch $@
+
+# It brings the ONNX Runtime that it was built with: plain, and with WebGPU.
+$(PAGE)/library/.installed: $(NPM)/.installed-$(TRANSFORMERS_JS)
+	mkdir -p $(PAGE)/library
+	cp $(NPM)/node_modules/@huggingface/transformers/dist/transformers.min.js $(PAGE)/library
+	cp $(foreach kind,threaded threaded.asyncify,$(addprefix $(NPM)/node_modules/onnxruntime-web/dist/ort-wasm-simd-$(kind),.mjs .wasm)) $(PAGE)/library
+	touch $@
+
+$(PAGE)/model/%/export.json: $(VENV)/.installed $(wildcard $(BROWSER_MODEL)/*)
+	$(BIN)/mobilebert export $(BROWSER_MODEL) $(@D) --format onnx --precision $* --input-dtype int64 --overwrite
+
+browser: $(PAGE)/library/.installed $(PAGE)/model/int8/export.json $(PAGE)/model/fp32/export.json
+	@echo "Serve it: python -m http.server --directory $(PAGE), and open http://localhost:8000"
+
+# The page in headless Chromium, and the exported files in Node, beside Python's answers.
+BROWSER_VENV ?= .venv-browser
+$(BROWSER_VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(BROWSER_VENV)
+	$(BROWSER_VENV)/bin/pip install --quiet --constraint constraints.txt --editable '.[browser]'
+	touch $@
+
+browser-test: browser $(BROWSER_VENV)/.installed
+	$(BROWSER_VENV)/bin/python -m pytest -q -m browser tests/browser
 
 # What the documentation shows, run.
 pages: $(VENV)/.installed
@@ -73,4 +105,4 @@ demo-model: $(VENV)/.installed
 	$(BIN)/python -m scripts.demo_model $(GOEMOTIONS) build/demo_model
 
 clean:
-	rm -rf $(VENV) $(INTEROP_VENV) $(DOCS_VENV) build *.egg-info .pytest_cache .ruff_cache .mypy_cache
+	rm -rf $(VENV) $(INTEROP_VENV) $(DOCS_VENV) $(BROWSER_VENV) $(PAGE)/library $(PAGE)/model build *.egg-info .pytest_cache .ruff_cache .mypy_cache

@@ -29,7 +29,7 @@ def test_what_it_names_exists():
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     table = re.search(r"^\| `pip install '\.\[\.\.\.\]'`.*?\n\n", README, flags=re.M | re.S).group()
     named = re.findall(r"^\| `(\w+)` \|", table, flags=re.M)
-    assert len(named) == 11 and set(named) == set(extras) - {"dev", "jax", "interop", "docs"}
+    assert len(named) == 11 and set(named) == set(extras) - {"dev", "jax", "interop", "browser", "docs"}
     for path in re.findall(r"\]\(([\w/.]+)\)", README):
         assert (ROOT / path).is_file(), path
     assert set(TARGETS) <= set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), flags=re.M))
