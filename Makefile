@@ -4,7 +4,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 JOBS ?= 2
 
-.PHONY: browser browser-test interop parity test slow pages docs docs-build check format bench demo-model release-check clean
+.PHONY: browser browser-test interop parity test slow pages docs docs-build check format bench demo-model mini-model
+.PHONY: transfer-study release-check clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -103,6 +104,16 @@ bench: $(VENV)/.installed
 GOEMOTIONS ?= goemotions
 demo-model: $(VENV)/.installed
 	$(BIN)/python -m scripts.demo_model $(GOEMOTIONS) build/demo_model
+
+# DATA is a directory with corpus, tasks and goemotions; see scripts/mini_model.py and scripts/transfer_study.py.
+DATA ?= data
+mini-model: $(VENV)/.installed
+	$(BIN)/python -m scripts.mini_model $(DATA) build/mini_model
+
+# TOKENS is the budget of each run; what was interrupted goes on, and what is done is not done again.
+TOKENS ?= 10000000
+transfer-study: $(VENV)/.installed
+	$(BIN)/python -m scripts.transfer_study $(DATA) build/transfer_study --tokens $(TOKENS)
 
 clean:
 	rm -rf $(VENV) $(INTEROP_VENV) $(DOCS_VENV) $(BROWSER_VENV) $(PAGE)/library $(PAGE)/model build *.egg-info .pytest_cache .ruff_cache .mypy_cache

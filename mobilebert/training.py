@@ -28,6 +28,7 @@ from mobilebert_core.errors import BackendMissingError, CheckpointError, ConfigE
 from mobilebert_core.files import TOKENIZER_FILES, WEIGHTS_FILE, sha256
 from mobilebert_core.heads import HEADS
 from mobilebert_core.processes import launch_of
+from mobilebert_core.shipped_models import SHIPPED_MODELS
 from mobilebert_core.text.auto_tokenizer import AutoTokenizer
 from mobilebert_core.text.padding_truncation import NO_LIMIT
 from mobilebert_core.training.defaults import curve_notes, swept_losses
@@ -60,7 +61,7 @@ class Training:
         task: a key of `TRAINING_TASKS`, or an alias.
         data: a file, or a directory with train.*, and dev.* or test.* if there are; or several files, directories
             or patterns of training data alone.
-        model: a checkpoint, or a preset's name or the path of a configuration for random weights.
+        model: a checkpoint or its name (hub, `SHIPPED_MODELS`), or a preset's name or a config.json for random weights.
         output: a new directory for the model, its curves and its card.
         dev: a file to evaluate on, in place of the directory's.
         tokenizer: where it is, if not with the model; presets get the vocabulary of the package.
@@ -298,13 +299,12 @@ class Training:
         return self.model
 
     def _from_config_alone(self) -> bool:
-        place = Path(self.model)
-        return self.model in PRESETS or (place.is_file() and place.suffix == ".json")
+        return self.model in PRESETS or (Path(self.model).suffix == ".json" and Path(self.model).is_file())
 
     def _model_digests(self) -> dict[str, str]:
-        known = difflib.get_close_matches(self.model, PRESETS, 1)
-        if known and self.model not in PRESETS and "/" not in self.model and not Path(self.model).exists():
-            raise ConfigError(f"train: --model {self.model}: no such path or preset. Did you mean {known[0]}?")
+        known = difflib.get_close_matches(self.model, [*PRESETS, *SHIPPED_MODELS], 1)
+        if known and self.model != known[0] and "/" not in self.model and not Path(self.model).exists():
+            raise ConfigError(f"train: --model {self.model}: no such path, preset or model. Did you mean {known[0]}?")
         if self._from_config_alone():
             return {} if self.model in PRESETS else {Path(self.model).name: sha256(Path(self.model))}
         return model_digests(self.model)

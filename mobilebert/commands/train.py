@@ -13,6 +13,7 @@ from mobilebert_core.configuration.presets import PRESETS
 from mobilebert_core.errors import ConfigError
 from mobilebert_core.processes import is_first
 from mobilebert_core.quantization.training import QUANTIZATIONS
+from mobilebert_core.shipped_models import SHIPPED_MODELS
 from mobilebert_core.training.defaults import SWEEP
 from mobilebert_core.training.soft_labels import SoftLabels
 from mobilebert_core.training.state import PRECISIONS
@@ -56,8 +57,9 @@ def _add_task(tasks: argparse._SubParsersAction[argparse.ArgumentParser], task: 
         "--dev", type=Path, metavar="FILE", help="what to evaluate on, in place of the directory's dev.*"
     )
     parser.add_argument("--model", required=True, metavar="PATH|PRESET",
-                        help="a checkpoint or a name on the Hugging Face hub to go on from; for random weights a "
-                        f"config.json or a preset: {', '.join(PRESETS)}")  # fmt: skip
+                        help="a checkpoint or a name on the Hugging Face hub to go on from, or "
+                        f"{', '.join(SHIPPED_MODELS)}, which ships with the package; for random weights a config.json "
+                        f"or a preset: {', '.join(PRESETS)}")  # fmt: skip
     parser.add_argument(
         "--tokenizer", metavar="PATH", help="default: the model's; of presets, the package's vocabulary"
     )

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import BackendMissingError, CheckpointNotFoundError, ConfigError
 from ..files import CONFIG_FILE, TOKENIZER_FILES, nearest
+from ..shipped_models import shipped
 from .selection import find_google_jsons, find_weights
 
 if TYPE_CHECKING:
@@ -50,12 +51,13 @@ def resolve(
 
     What exists here is itself, and so is the prefix of a TensorFlow checkpoint. So is, whether it exists or not,
     whatever has the form of a path: a `pathlib.Path`, and a string that starts with `.`, `/` or `~`, contains a
-    backslash or more than one slash, or ends in a slash or like a file of a checkpoint. It is never looked up. Any
-    other string is the name of a repository on the Hugging Face hub, `owner/name`, and comes back as the folder of its
-    snapshot in huggingface_hub's cache. Unless a keyword of the hub is passed, such as `revision`, a name without an
-    owner, or whose owner is a directory here, is a path that was mistyped: the hub is not asked. Environment variables
-    (HF_HOME, HF_ENDPOINT, HF_HUB_OFFLINE, HF_TOKEN and the others) work as for huggingface_hub, which also shows the
-    progress on stderr. When the hub cannot be reached, what the cache holds is used.
+    backslash or more than one slash, or ends in a slash or like a file of a checkpoint. It is never looked up. A name
+    of `SHIPPED_MODELS`, such as "mobilebert-mini", is that model of the package; a local directory of the name wins.
+    Any other string is the name of a repository on the Hugging Face hub, `owner/name`, and comes back as the folder of
+    its snapshot in huggingface_hub's cache. Unless a keyword of the hub is passed, such as `revision`, a name without
+    an owner, or whose owner is a directory here, is a path that was mistyped: the hub is not asked. Environment
+    variables (HF_HOME, HF_ENDPOINT, HF_HUB_OFFLINE, HF_TOKEN and the others) work as for huggingface_hub, which also
+    shows the progress on stderr. When the hub cannot be reached, what the cache holds is used.
 
     Args:
         config: config.json is needed; with a checkpoint of TensorFlow 1 another JSON may stand for it.
@@ -81,8 +83,9 @@ def resolve(
     """
     _check_kind(name_or_path)
     here = os.path.exists(name_or_path) or os.path.exists(f"{name_or_path}.index")  # the prefix of a TF1 checkpoint
-    if here or has_path_form(name_or_path) or not (config or weights or tokenizer):
-        return Path(name_or_path, subfolder or "")
+    place = name_or_path if here else shipped(name_or_path)
+    if here or has_path_form(place) or not (config or weights or tokenizer):
+        return Path(place, subfolder or "")
     name = str(name_or_path)
     asked = (
         force_download
