@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 JOBS ?= 2
 
-.PHONY: browser browser-test interop parity test slow pages docs docs-build check format bench demo-model mini-model
+.PHONY: browser browser-test executorch interop parity test slow pages docs docs-build check format bench demo-model mini-model
 .PHONY: transfer-study release-check clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -64,6 +64,16 @@ $(BROWSER_VENV)/.installed: pyproject.toml constraints.txt
 browser-test: browser $(BROWSER_VENV)/.installed
 	$(BROWSER_VENV)/bin/python -m pytest -q -m browser tests/browser
 
+# ExecuTorch brings two dozen packages that nothing else here needs.
+EXECUTORCH_VENV ?= .venv-executorch
+$(EXECUTORCH_VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(EXECUTORCH_VENV)
+	$(EXECUTORCH_VENV)/bin/pip install --quiet --constraint constraints.txt --editable '.[executorch]' pytest
+	touch $@
+
+executorch: $(EXECUTORCH_VENV)/.installed
+	$(EXECUTORCH_VENV)/bin/python -m pytest -q -m executorch tests/executorch
+
 # What the documentation shows, run.
 pages: $(VENV)/.installed
 	$(BIN)/python -m pytest -q -m pages tests/test_pages.py tests/test_notebooks.py
@@ -116,4 +126,4 @@ transfer-study: $(VENV)/.installed
 	$(BIN)/python -m scripts.transfer_study $(DATA) build/transfer_study --tokens $(TOKENS)
 
 clean:
-	rm -rf $(VENV) $(INTEROP_VENV) $(DOCS_VENV) $(BROWSER_VENV) $(PAGE)/library $(PAGE)/model build *.egg-info .pytest_cache .ruff_cache .mypy_cache
+	rm -rf $(VENV) $(INTEROP_VENV) $(EXECUTORCH_VENV) $(DOCS_VENV) $(BROWSER_VENV) $(PAGE)/library $(PAGE)/model build *.egg-info .pytest_cache .ruff_cache .mypy_cache

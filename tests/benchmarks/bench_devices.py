@@ -4,9 +4,11 @@ Full-size encoder with random weights, one thread, each form in a process of its
 asked in turn. Beside our forms stand transformers in PyTorch, its graph in ONNX Runtime, the shapes of MiniLM-L6 and
 BERT-base there, and the floor: the matrix products of the encoder alone, which no form in float32 can pass.
 
-    python -m tests.benchmarks.bench_devices [--only litert onnx] [--rounds 9] [--json FILE] [--plot FILE] [--keep DIR]
+    python -m tests.benchmarks.bench_devices [--only litert onnx] [--shapes 1x16 8x128] [--rounds 9] [--blocks 24]
+        [--json FILE] [--plot FILE] [--keep DIR]
 
-Medians of rounds and their spread; the ratio is the median of the ratios to `--base` within a round.
+Medians of rounds and their spread; the ratio is the median of the ratios to `--base` within a round. Seconds are of CPU
+time, which other programs on the machine lengthen less than they do the time on the wall; the load is printed.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,19 +31,28 @@ import numpy as np
 from conversion.parity.sample import random_checkpoint
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.heads import HEADS
-from tests.benchmarks.bench_forward import environment
+from tests.benchmarks.bench_forward import environment, machine
 
-SHAPES = ((1, 16), (1, 128), (1, 384), (8, 128))
+SHAPES = ("1x16", "1x128", "1x384", "8x128")  # batch x tokens
 BASE = "transformers, ONNX Runtime fp32"
 
 Inputs = dict[str, np.ndarray]
 Run = Callable[[Inputs], object]
+Make = Callable[[Path], Run]
+
+
+@dataclass(frozen=True)
+class Form:
+    """One thing that is timed: `make` opens it, from a folder in which is what it `reads`."""
+
+    make: Make
+    reads: str = "ours"
 
 
 # ------------------------------------------------------------------ the forms: a folder of files -> what is timed
 
 
-def torch_form(folding: str | None = None, compiled: bool = False, half: bool = False) -> Callable[[Path], Run]:
+def torch_form(folding: str | None = None, compiled: bool = False, half: bool = False) -> Make:
     def make(folder: Path) -> Run:
         import torch
 
@@ -64,7 +76,7 @@ def torch_form(folding: str | None = None, compiled: bool = False, half: bool = 
     return make
 
 
-def transformers_form(implementation: str) -> Callable[[Path], Run]:
+def transformers_form(implementation: str) -> Make:
     def make(folder: Path) -> Run:
         import torch
         import transformers
@@ -82,7 +94,7 @@ def transformers_form(implementation: str) -> Callable[[Path], Run]:
     return make
 
 
-def exported_form(name: str) -> Callable[[Path], Run]:
+def exported_form(name: str) -> Form:
     def make(folder: Path) -> Run:
         from conversion.backends import BACKENDS
         from conversion.exports.record import ExportRecord
@@ -90,10 +102,10 @@ def exported_form(name: str) -> Callable[[Path], Run]:
         row = BACKENDS[ExportRecord.read(folder / name).format]
         return row.runner("bench").from_pretrained("Model", folder / name, threads=1).run
 
-    return make
+    return Form(make, name)
 
 
-def onnx_form(file: str) -> Callable[[Path], Run]:
+def onnx_form(file: str) -> Form:
     def make(folder: Path) -> Run:
         import onnxruntime
 
@@ -102,15 +114,15 @@ def onnx_form(file: str) -> Callable[[Path], Run]:
         session = onnxruntime.InferenceSession(folder / file, options, providers=["CPUExecutionProvider"])
         return lambda batch: session.run(None, {name: array.astype(np.int64) for name, array in batch.items()})
 
-    return make
+    return Form(make, file)
 
 
-def floor_form(folder: Path) -> Run:
+def floor(folder: Path) -> Run:
     """The matrix products of the encoder's dense layers, with PyTorch."""
     import torch
 
     torch.set_num_threads(1)
-    config = MobileBertConfig.from_preset("mobilebert")
+    config = MobileBertConfig.from_pretrained(folder / "ours")
     h, w, f = config.hidden_size, config.true_hidden_size, config.intermediate_size
     block = [
         (h, w),
@@ -133,25 +145,23 @@ def floor_form(folder: Path) -> Run:
     return run
 
 
-FORMS: dict[str, Callable[[Path], Run]] = {
-    "floor: matrix products": floor_form,
-    "PyTorch": torch_form(),
-    "PyTorch folded": torch_form("all"),
-    "PyTorch folded, compiled": torch_form("all", compiled=True),
-    "PyTorch bfloat16": torch_form(half=True),
+FORMS: dict[str, Form] = {
+    "floor: matrix products": Form(floor),
+    "PyTorch": Form(torch_form()),
+    "PyTorch folded": Form(torch_form("all")),
+    "PyTorch folded, compiled": Form(torch_form("all", compiled=True)),
+    "PyTorch bfloat16": Form(torch_form(half=True)),
     "onnx fp32": exported_form("onnx-fp32"),
     "onnx int8": exported_form("onnx-int8"),
     "litert fp32": exported_form("litert-fp32"),
     "litert int8": exported_form("litert-int8"),
-    "transformers eager": transformers_form("eager"),
-    "transformers sdpa": transformers_form("sdpa"),
+    "transformers eager": Form(transformers_form("eager")),
+    "transformers sdpa": Form(transformers_form("sdpa")),
     BASE: onnx_form("transformers.onnx"),
     "transformers, ONNX Runtime int8": onnx_form("transformers-int8.onnx"),
     "MiniLM-L6, ONNX Runtime int8": onnx_form("minilm-int8.onnx"),
     "BERT-base, ONNX Runtime int8": onnx_form("bert-int8.onnx"),
 }
-# What FORMS read, by the beginning of their file's name.
-EXPORTS = ("onnx-fp32", "onnx-int8", "litert-fp32", "litert-int8")
 
 
 # -------------------------------------------------------------------------------------------------- preparation
@@ -162,47 +172,47 @@ def inputs(batch: int, length: int) -> Inputs:
     return {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
 
 
-def prepare(folder: Path) -> None:
-    """Writes what the forms read, unless it is there."""
+def prepare(folder: Path, forms: list[str], blocks: int | None = None) -> None:
+    """Writes what the forms read, unless it is there; `blocks` of the encoder in place of its own number."""
     import mobilebert
 
     if not (folder / "ours").exists():
-        random_checkpoint(MobileBertConfig.from_preset("mobilebert"), HEADS["Model"], folder / "ours")
-    for name in EXPORTS:
-        if not (folder / name).exists():
-            format, precision = name.split("-")
-            mobilebert.export(folder / "ours", folder / name, format=format, precision=precision)
-    peers(folder)
+        config = MobileBertConfig.from_preset("mobilebert", **({} if blocks is None else {"num_hidden_layers": blocks}))
+        random_checkpoint(config, HEADS["Model"], folder / "ours")
+    for read in sorted({FORMS[form].reads for form in forms}):
+        if (folder / read).exists():
+            continue
+        print(f"writes {read}", flush=True)
+        if read.endswith(".onnx"):
+            write_peer(folder, read.removesuffix(".onnx").removesuffix("-int8"))
+        else:
+            format, precision = read.split("-")
+            mobilebert.export(folder / "ours", folder / read, format=format, precision=precision)
 
 
-def peers(folder: Path) -> None:
-    """transformers' graphs, in float32 and through ONNX Runtime's own dynamic quantization."""
-    import torch
+def peer(name: str, folder: Path) -> Any:
     import transformers
-    from onnxruntime.quantization import QuantType, quantize_dynamic
 
     bert = {"attn_implementation": "eager"}
+    if name == "transformers":
+        return transformers.MobileBertModel.from_pretrained(folder / "ours", **bert)
     small = {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536}
-    models: dict[str, Callable[[], Any]] = {
-        "transformers": lambda: transformers.MobileBertModel.from_pretrained(
-            folder / "ours", attn_implementation="eager"
-        ),
-        "minilm": lambda: transformers.BertModel(transformers.BertConfig(**small, **bert)),
-        "bert": lambda: transformers.BertModel(transformers.BertConfig(**bert)),
-    }
-    example = tuple(torch.from_numpy(array.astype(np.int64)) for array in inputs(2, 8).values())
-    for name, make in models.items():
-        if (folder / f"{name}-int8.onnx").exists():
-            continue
-        axes = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
-        names = list(inputs(1, 1))
-        torch.onnx.export(
-            make().eval(), (), folder / f"{name}.onnx", kwargs=dict(zip(names, example, strict=True)),
-            input_names=names, dynamic_shapes=dict.fromkeys(names, axes), dynamo=True, opset_version=21, verbose=False,
-        )  # fmt: skip
-        quantize_dynamic(
-            folder / f"{name}.onnx", folder / f"{name}-int8.onnx", per_channel=True, weight_type=QuantType.QInt8
-        )
+    return transformers.BertModel(transformers.BertConfig(**(small if name == "minilm" else {}), **bert))
+
+
+def write_peer(folder: Path, name: str) -> None:
+    """transformers' graph, in float32 and through ONNX Runtime's own dynamic quantization."""
+    import torch
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    example = {n: torch.from_numpy(array.astype(np.int64)) for n, array in inputs(2, 8).items()}
+    axes = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
+    plain = folder / f"{name}.onnx"
+    torch.onnx.export(
+        peer(name, folder).eval(), (), plain, kwargs=example, input_names=list(example),
+        dynamic_shapes=dict.fromkeys(example, axes), dynamo=True, opset_version=21, verbose=False,
+    )  # fmt: skip
+    quantize_dynamic(plain, folder / f"{name}-int8.onnx", per_channel=True, weight_type=QuantType.QInt8)
 
 
 # ------------------------------------------------------------------------------------------------------ timing
@@ -210,7 +220,7 @@ def peers(folder: Path) -> None:
 
 def serve(form: str, folder: Path) -> None:
     """A form's process: a line "batch length repeats" in, the shortest of the repeats in seconds out."""
-    run = FORMS[form](folder)
+    run = FORMS[form].make(folder)
     print("ready", flush=True)
     warm: set[tuple[int, int]] = set()
     for line in sys.stdin:
@@ -250,16 +260,18 @@ def ask(process: subprocess.Popen[str], line: str = "") -> str:
     return process.stdout.readline().strip()
 
 
-def measured(processes: dict[str, subprocess.Popen[str]], rounds: int) -> dict[str, dict[str, list[float]]]:
+def measured(
+    processes: dict[str, subprocess.Popen[str]], shapes: list[tuple[int, int]], rounds: int
+) -> dict[str, dict[str, list[float]]]:
     """Seconds by shape and form, a number a round; the forms take turns within a round."""
     found: dict[str, dict[str, list[float]]] = {}
-    for batch, length in SHAPES:
+    for batch, length in shapes:
         line = f"{batch} {length} {8 if batch * length < 100 else 3}"
         rows: dict[str, list[float]] = {form: [] for form in processes}
         for _ in range(rounds):
             for form, process in processes.items():
                 rows[form].append(float(ask(process, line)))
-        found[f"b{batch} s{length}"] = rows
+        found[f"{batch}x{length}"] = rows
     return found
 
 
@@ -296,13 +308,20 @@ def plot(numbers: dict[str, dict[str, dict[str, float]]], path: Path) -> None:
     figure.savefig(path)
 
 
+def shape(text: str) -> tuple[int, int]:
+    batch, length = text.split("x")
+    return int(batch), int(length)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--only", nargs="+", metavar="WORD", help="forms whose name begins with one of these, and the base"
     )
     parser.add_argument("--base", default=BASE, choices=list(FORMS), help=f"of the ratios (default {BASE})")
+    parser.add_argument("--shapes", nargs="+", type=shape, default=[shape(each) for each in SHAPES], metavar="BxS")
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--blocks", type=int, metavar="N", help="of the encoder (default 24)")
     parser.add_argument("--core", type=int, default=(os.cpu_count() or 1) - 1, help="to which all are pinned")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--plot", type=Path)
@@ -316,13 +335,17 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as made:
         folder = options.keep or Path(made)
         folder.mkdir(parents=True, exist_ok=True)
-        prepare(folder)
+        prepare(folder, forms, options.blocks)
         processes = started(forms, folder, options.core)
-        numbers = report(measured(processes, options.rounds), options.base)
+        before = os.getloadavg()[0]
+        numbers = report(measured(processes, options.shapes, options.rounds), options.base)
+        load = (before, os.getloadavg()[0])
         for process in processes.values():
             process.communicate()
+    print(f"\nload of the machine {load[0]:.1f} before, {load[1]:.1f} after; the run itself makes 1")
     if options.json:
-        options.json.write_text(json.dumps(numbers, indent=2))
+        about = {"date": time.strftime("%Y-%m-%d"), "machine": machine(), "rounds": options.rounds, "load": load}
+        options.json.write_text(json.dumps({**about, "base": options.base, "seconds": numbers}, indent=2) + "\n")
     if options.plot:
         plot(numbers, options.plot)
 

@@ -22,6 +22,7 @@ import sys
 import time
 from collections.abc import Callable
 from importlib.metadata import version
+from pathlib import Path
 
 import numpy as np
 
@@ -142,10 +143,18 @@ def bench_keras(batch: int, length: int, repetitions: int, peer_python: str) -> 
         process.communicate()
 
 
+def machine() -> str:
+    """The processor, and how many cores of it there are."""
+    known = Path("/proc/cpuinfo")
+    lines = known.read_text().splitlines() if known.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0] if names else platform.processor() or platform.machine()}, {os.cpu_count()} cores"
+
+
 def environment(repetitions: int) -> None:
     """Prints the machine and the versions."""
     packages = ("torch", "tensorflow-cpu", "keras", "transformers", "numpy")
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
+    print(f"{machine()}, Python {platform.python_version()}")
     print(", ".join(f"{name} {version(name)}" for name in packages), f"; {repetitions} repetitions")
 
 

@@ -29,6 +29,10 @@ class Runner(ExportedRunner):
             raise CheckpointError(f"{path}: ExecuTorch finds no method 'forward' in it. Export the model again.")
 
     def compute(self, inputs: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
-        outputs = self.method.execute([torch.from_numpy(inputs[name]) for name in self.record.inputs.values()])
+        tensors = [torch.from_numpy(inputs[name]) for name in self.record.inputs.values()]
+        try:
+            outputs = self.method.execute(tensors)
+        except RuntimeError as e:
+            raise InputError(f"run: ExecuTorch does not compute inputs of {tuple(tensors[0].shape)}: {e}.") from None
         # The next call writes into the same memory.
         return {name: array.numpy().copy() for name, array in zip(self.record.outputs, outputs, strict=True)}

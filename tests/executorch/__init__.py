@@ -1,0 +1,1 @@
+"""ExecuTorch programs, in an environment of their own: `make executorch`."""
