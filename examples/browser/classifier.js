@@ -29,6 +29,7 @@ export async function open(device) {
   try {
     tokenizer = await AutoTokenizer.from_pretrained(folder);
     model = await AutoModelForSequenceClassification.from_pretrained(folder, { device, dtype });
+    await model(tokenizer("once")); // the first call prepares what all others use, and would show as their time
   } catch (error) {
     throw new Error(`The model in model/${folder} did not load. Make it with \`make browser\`.\n${error.message}`);
   }
