@@ -38,7 +38,7 @@ teacher's embeddings, which started so.
 - **hidden words found**: of the held-out text, the same words for all. {spread}
 - **seconds a step**: of the processor, startup of the run and evaluation included, the teacher's training not.
 - **equal seconds**: the steps that fit into the seconds of {baseline!r}, and the words found after them.
-- Tasks: dev rows of `{tasks}`, {share:.1%} of the steps of `scripts/small_tasks.py`; accuracy. Mean of the seeds.
+- {tasks}
 
 ## What it says
 
@@ -76,8 +76,17 @@ def _page(found: Mapping[str, Any], done: Mapping[str, Any]) -> str:
         "gain: it shows that the study runs, and how the ways begin. ",
         teacher_reads="twice as many", teacher=found.get("teacher", {}).get("masked_accuracy", float("nan")),
         picture=PICTURE, table=_table(done, tasks), spread=_spread(done), baseline=baseline,
-        tasks="`, `".join(tasks) or "none", share=found["share"], said=_said(done, baseline, tasks), card=_CARD,
+        tasks=_of_which(tasks, found["share"]), said=_said(done, baseline, tasks), card=_CARD,
     )  # fmt: skip
+
+
+def _of_which(tasks: Sequence[str], share: float) -> str:
+    if not tasks:
+        return "Tasks: not run, so nothing is known of how the students learn them."
+    return (
+        f"Tasks: accuracy on the dev rows of {', '.join(tasks)} after {share:.1%} of the steps of "
+        "`scripts/small_tasks.py`; mean of the seeds."
+    )
 
 
 def _table(done: Mapping[str, Any], tasks: Sequence[str]) -> str:
@@ -124,7 +133,7 @@ def _said(done: Mapping[str, Any], baseline: str, tasks: Sequence[str]) -> str:
         sure = "one seed" if seeds < 2 else ("beyond the spread" if abs(gain) > noise else "within the spread")
         line = f"- {way}: {100 * gain:+.1f} points of hidden words against {baseline} at equal steps ({sure})"
         if "masked_equal_seconds" in other:
-            line += f", {100 * (other['masked_equal_seconds'] - own['masked'][0]):+.1f} at equal seconds"
+            line += f", {100 * (other['masked_equal_seconds'] - own['masked'][0]):+.1f} at equal seconds (one seed)"
         if tasks and set(tasks) <= set(own["tasks"]) and set(tasks) <= set(other["tasks"]):
             line += f", {100 * (_of_tasks(other, tasks) - _of_tasks(own, tasks)):+.1f} points of the tasks' mean"
         lines.append(line + ".")

@@ -24,5 +24,5 @@ def test_every_block_runs_and_prints_what_is_shown(page, tmp_path):
 def test_it_is_in_the_menu_once_and_its_files_exist(page):
     menu = (ROOT / "mkdocs.yml").read_text()
     assert len(re.findall(rf"\b{page.relative_to(ROOT / 'docs')}$", menu, flags=re.M)) == 1
-    for path in re.findall(r"https://github\.com/mobilebert/mobilebert/blob/main/([\w/.]+)", page.read_text()):
+    for path in re.findall(r"https://github\.com/mobilebert/mobilebert/blob/main/([\w/.-]+)", page.read_text()):
         assert (ROOT / path).is_file(), path
