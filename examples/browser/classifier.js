@@ -27,8 +27,8 @@ export async function open(device) {
   if (self.crossOriginIsolated) env.backends.onnx.wasm.numThreads = Math.min(4, navigator.hardwareConcurrency);
   let tokenizer, model;
   try {
-    tokenizer = await AutoTokenizer.from_pretrained(folder);
     model = await AutoModelForSequenceClassification.from_pretrained(folder, { device, dtype });
+    tokenizer = await AutoTokenizer.from_pretrained(folder);
     await model(tokenizer("once")); // the first call prepares what all others use, and would show as their time
   } catch (error) {
     throw new Error(`The model in model/${folder} did not load. Make it with \`make browser\`.\n${error.message}`);
