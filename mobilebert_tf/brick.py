@@ -10,7 +10,7 @@ import keras
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.errors import ConfigError
 
-from . import quantization
+from . import policies, quantization
 from .layer_paths import set_trainable, trainable_flags
 
 serializable = keras.saving.register_keras_serializable(package="mobilebert")
@@ -32,7 +32,8 @@ class Brick(keras.layers.Layer):
         return layer
 
     def __init__(self, *, autocast: bool = False, **kwargs: Any) -> None:
-        super().__init__(autocast=autocast, **kwargs)
+        dtype, self._quantize_as = policies.split_quantization(kwargs.pop("dtype", None))
+        super().__init__(autocast=autocast, dtype=dtype, **kwargs)
         self._part_sizes: dict[str, int | None] = {}
 
     def part(self, attribute: str, layer: keras.layers.Layer | None, in_size: int | None = None) -> None:
@@ -53,6 +54,9 @@ class Brick(keras.layers.Layer):
             layer = getattr(self, attribute)
             if not layer.built:
                 layer.build(None if in_size is None else (None, None, in_size))
+        if self._quantize_as is not None:
+            quantization.quantize_parts(self, self._quantize_as)
+            self._quantize_as = None
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, and what was changed since: quantized and frozen layers inside.

@@ -24,9 +24,35 @@ def from_argument(dtype: Any, of_file: str | None) -> Any:
     """The `dtype` argument of `from_pretrained`, where "auto" is the dtype of the file."""
     if dtype == "auto":
         return of_file
-    if isinstance(dtype, str) and not dtype.startswith("mixed_") and dtype not in DTYPES:
+    known = isinstance(dtype, str) and (dtype in DTYPES or dtype.startswith("mixed_") or "_from_" in dtype)
+    if isinstance(dtype, str) and not known:
         raise ConfigError(f"dtype must be 'auto', a Keras policy or one of {', '.join(DTYPES)}, got {dtype!r}.")
     return dtype
+
+
+def split_quantization(dtype: Any) -> tuple[Any, Any]:
+    """A policy such as "int8_from_float32" as the one that layers are made with and how they are quantized then.
+
+    The second is None for other policies. Not every layer can be quantized: dense layers and tables are.
+
+    Raises:
+        ConfigError: for a quantization that needs texts.
+    """
+    policy = keras.dtype_policies.get(dtype)
+    if not isinstance(policy, keras.dtype_policies.QuantizedDTypePolicy):
+        return dtype, None
+    mode, of = policy.quantization_mode, policy._source_name
+    if mode == "int4":
+        size = getattr(policy, "block_size", None)
+        return of, keras.quantizers.Int4QuantizationConfig(**({} if size is None else {"block_size": size}))
+    if mode == "int8":
+        return of, keras.quantizers.Int8QuantizationConfig()
+    if mode == "float8":
+        return of, keras.quantizers.Float8QuantizationConfig()
+    raise ConfigError(
+        f"dtype {policy.name!r}: {mode} looks at texts, of which a model that is being made has none; wanted int8, "
+        f"int4 or float8. Make the model in {of}, then call quantize({mode!r}, config=...)."
+    )
 
 
 def wide(policy: Any) -> Any:
@@ -49,6 +75,11 @@ def apply_map(model: Any, parts: Collection[str]) -> None:
     policies, name = model.dtype_policy, model.name
     if not isinstance(policies, keras.dtype_policies.DTypePolicyMap):
         return
+    if policies.default_policy.quantization_mode is not None:
+        raise ConfigError(
+            f"{type(model).__name__}: wanted a map whose default is in floating point, since norms are not quantized, "
+            f"got {policies.default_policy.name!r}. Name the dense layers and tables that are to be."
+        )
     keys = {}
     for key in policies:
         first, _, rest = key.partition("/")
@@ -66,7 +97,15 @@ def check_used(model: keras.layers.Layer) -> None:
     policies = model.dtype_policy
     if not isinstance(policies, keras.dtype_policies.DTypePolicyMap):
         return
-    paths = [layer.path for layer in layers_by_path(model).values() if layer.path]
+    layers = layers_by_path(model).values()
+    paths = [layer.path for layer in layers if layer.path]
+    modes = [(layer, f"_{layer.quantization_mode}_call") for layer in layers if layer.quantization_mode is not None]
+    unable = [x.path for x, call in modes if getattr(type(x), call) is getattr(keras.layers.Layer, call)]
+    if unable:
+        raise ConfigError(
+            f"{type(model).__name__}: dtype quantizes layers that cannot be: {', '.join(unable[:4])}. Name dense "
+            "layers and tables, or pass a policy for the whole model, such as 'int8_from_float32'."
+        )
     unused = [key for key in policies if key not in paths and not any(re.fullmatch(key, path) for path in paths)]
     if unused:
         raise ConfigError(

@@ -59,7 +59,8 @@ class TFMobileBertPreTrainedModel(CallForms, TrainedByKeras, AdaptedByKeras, Who
             )
         config.validate()
         check_head(config, self.head)
-        super().__init__(autocast=False, **kwargs)
+        dtype, quantize_as = policies.split_quantization(kwargs.pop("dtype", None))
+        super().__init__(autocast=False, dtype=dtype, **kwargs)
         policies.apply_map(self, ("mobilebert", "cls", *self.head.modules))
         self.config: MobileBertConfig = config
         self.lora: dict[str, Any] | None = None  # what enable_lora was called with
@@ -68,8 +69,10 @@ class TFMobileBertPreTrainedModel(CallForms, TrainedByKeras, AdaptedByKeras, Who
         self.build_parts(config, initializer=initializer, dtype=self.dtype_policy)
         self.build()
         memory.forget_operations()
-        if kwargs.get("dtype") is not None:
+        if dtype is not None:
             policies.check_used(self)
+        if quantize_as is not None:
+            quantization.quantize_parts(self, quantize_as)
 
     def build_parts(self, config: MobileBertConfig, *, initializer: Any, dtype: Any) -> None:
         """Creates `mobilebert` and the modules of the head."""
@@ -255,7 +258,8 @@ class TFMobileBertPreTrainedModel(CallForms, TrainedByKeras, AdaptedByKeras, Who
         Args:
             config: used in place of config.json.
             dtype: a dtype or Keras policy such as "mixed_float16"; default Keras's global policy; "auto" keeps
-                the dtype of the file. `torch_dtype` is the same.
+                the dtype of the file; "int8_from_float32" quantizes dense layers and tables once they are loaded.
+                `torch_dtype` is the same.
             ignore_mismatched_sizes: mis-shaped weights are newly initialized instead of being an error.
             allow_missing: names of weights that may be newly initialized.
             allow_unknown: names in the file that are no weights of the model and may stay there.
@@ -279,7 +283,8 @@ class TFMobileBertPreTrainedModel(CallForms, TrainedByKeras, AdaptedByKeras, Who
         policy, caller = dtype or torch_dtype, cls.__name__
 
         def own(config: MobileBertConfig) -> OwnWeights:
-            derived.append(cls(config, dtype=policies.from_argument(policy, None), **model_kwargs))
+            made_with, _ = policies.split_quantization(policies.from_argument(policy, None))
+            derived.append(cls(config, dtype=made_with, **model_kwargs))
             return own_weights(derived[0])
 
         with mapped_device(f"{caller}.from_pretrained", device_map):
@@ -297,10 +302,12 @@ class TFMobileBertPreTrainedModel(CallForms, TrainedByKeras, AdaptedByKeras, Who
                 caller=caller,
                 keywords=kwargs,
             )
-            dtype = policies.from_argument(policy, loading.plan.dtype)
+            dtype, quantize_as = policies.split_quantization(policies.from_argument(policy, loading.plan.dtype))
             model = derived[0] if derived else cls(loading.config, initializer="zeros", dtype=dtype, **model_kwargs)
             quantization.refuse_quantized(f"{caller}.from_pretrained", model, "weights are loaded in floating point")
             model._assign(loading)
+            if quantize_as is not None:
+                quantization.quantize_parts(model, quantize_as)
         memory.loaded(model)
         return (model, loading.plan.loading_info()) if output_loading_info else model
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import keras
@@ -98,6 +98,15 @@ def restore(model: keras.layers.Layer, layers: Mapping[str, Any]) -> None:
                     f"The file says that the layer {path!r} is quantized; {model.name} has no such layer."
                 )
             found[path].quantize(config=keras.saving.deserialize_keras_object(config))
+
+
+def quantize_parts(layer: keras.layers.Layer, config: Any) -> None:
+    """Quantizes every dense layer and table inside a layer that is built, as far as Keras has a way for it."""
+    with one_collection():
+        for part in layers_by_path(layer).values():
+            if isinstance(part, keras.layers.Dense | keras.layers.Embedding):
+                with suppress(NotImplementedError):  # a table has no float8
+                    part.quantize(config=config)
 
 
 @contextmanager

@@ -12,11 +12,12 @@ import torch
 import mobilebert_torch
 from mobilebert_core.errors import ConfigError
 from mobilebert_core.training.recipe import Recipe
-from mobilebert_tf import MODEL_CLASSES, ResumeTraining
+from mobilebert_tf import MODEL_CLASSES, ResumeTraining, TFMobileBertMainLayer
 from mobilebert_tf.quantization import quantized_layers
 from mobilebert_tf.trainer import Trainer
 from mobilebert_tf.variables import variable_array
 from tests.keras_only.fitting import build, data, plain, weights_of
+from tests.tiny import tiny_config
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method:UserWarning"),
@@ -113,11 +114,61 @@ def test_what_a_quantized_model_refuses():
     assert model.config.vocab_size == 97 and not model.config.pruned_heads
 
 
-def test_a_quantizing_policy_does_not_load_a_checkpoint(tmp_path):
-    build("MaskedLM").save_pretrained(tmp_path)
-    policy = keras.dtype_policies.get("int8_from_float32")
-    with pytest.raises(ConfigError, match="from_pretrained: weights are loaded in floating point"):
-        MODEL_CLASSES["MaskedLM"].from_pretrained(tmp_path, dtype=policy)
+@pytest.mark.parametrize("policy", ["int8_from_float32", "int4_from_float32", "int4/16_from_float32",
+                                    "float8_from_float32", "int8_from_mixed_bfloat16"])  # fmt: skip
+def test_a_policy_that_quantizes_is_that_of_dense_layers_and_tables(tmp_path, policy):
+    """What is made or loaded with it is what `quantize` makes of it, and a copy computes the same."""
+    name, source = "SequenceClassification", policy.partition("_from_")[2]
+    plain_model, (x, _) = build(name, initializer_range=0.2), data(name)
+    plain_model.save_pretrained(tmp_path)
+    loaded = MODEL_CLASSES[name].from_pretrained(tmp_path, dtype=keras.dtype_policies.get(policy))
+    wanted = MODEL_CLASSES[name].from_pretrained(tmp_path, dtype=source)
+    size = {"config": INT4(block_size=16)} if "/16" in policy else {"mode": policy.partition("_")[0]}
+    wanted.quantize(**size)
+    assert len(quantized_layers(loaded)) == len(quantized_layers(wanted)) > 10
+    logits = np.asarray(keras.ops.cast(loaded(x)[0], "float32"))
+    assert np.array_equal(logits, keras.ops.cast(wanted(x)[0], "float32"))
+    made = build(name, dtype=policy)
+    made.set_weights(loaded.get_weights())
+    copy = type(made).from_config(made.get_config())
+    copy.set_weights(made.get_weights())
+    made.save(tmp_path / "model.keras")
+    for model in (made, copy, keras.models.load_model(tmp_path / "model.keras")):
+        assert np.array_equal(keras.ops.cast(model(x)[0], "float32"), logits)
+
+
+def test_a_policy_that_quantizes_in_a_layer_and_everywhere(tmp_path):
+    x, _ = data("Model")
+    layer = TFMobileBertMainLayer(tiny_config(), dtype="int8_from_float32")
+    layer.build()
+    again = type(layer).from_config(layer.get_config())
+    again.set_weights(layer.get_weights())
+    assert np.array_equal(layer(x["input_ids"])[0], again(x["input_ids"])[0]) and quantized_layers(layer)
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("int8_from_float32")
+    try:
+        model = MODEL_CLASSES["Model"](tiny_config())
+    finally:
+        keras.config.set_dtype_policy(before)
+    ids = keras.Input((None,), dtype="int32")
+    functional = keras.Model(ids, model(ids).pooler_output)
+    functional.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert np.array_equal(loaded(x["input_ids"]), functional(x["input_ids"]))
+    assert len(quantized_layers(model)) == len(quantized_layers(layer))
+
+
+def test_policies_that_cannot_quantize(tmp_path):
+    with pytest.raises(ConfigError, match=r"gptq looks at texts, .* call quantize\('gptq', config=...\)"):
+        build("Model", dtype="gptq/4/-1_from_float32")
+    a_map = keras.dtype_policies.DTypePolicyMap(keras.dtype_policies.get("int8_from_float32"))
+    with pytest.raises(ConfigError, match="wanted a map whose default is in floating point"):
+        build("Model", dtype=a_map)
+    a_map = keras.dtype_policies.DTypePolicyMap(
+        "float32", {".*embeddings.*": keras.dtype_policies.get("int8_from_float32")}
+    )
+    with pytest.raises(ConfigError, match="dtype quantizes layers that cannot be: .*/LayerNorm"):
+        build("Model", dtype=a_map)
 
 
 @pytest.mark.slow
