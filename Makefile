@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 JOBS ?= 2
 
-.PHONY: browser browser-test executorch interop parity test slow pages docs docs-build check format bench demo-model mini-model
+.PHONY: browser browser-test cluster executorch interop parity test slow pages docs docs-build check format bench demo-model mini-model
 .PHONY: transfer-study release-check clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -74,6 +74,16 @@ $(EXECUTORCH_VENV)/.installed: pyproject.toml constraints.txt
 executorch: $(EXECUTORCH_VENV)/.installed
 	$(EXECUTORCH_VENV)/bin/python -m pytest -q -m executorch tests/executorch
 
+# Prediction with Ray and Spark, in an environment of their own; Spark needs Java.
+CLUSTER_VENV ?= .venv-cluster
+$(CLUSTER_VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(CLUSTER_VENV)
+	$(CLUSTER_VENV)/bin/pip install --quiet --constraint constraints.txt --editable '.[cluster]'
+	touch $@
+
+cluster: $(CLUSTER_VENV)/.installed
+	$(CLUSTER_VENV)/bin/python -m pytest -q -m cluster tests/cluster
+
 # What the documentation shows, run.
 pages: $(VENV)/.installed
 	$(BIN)/python -m pytest -q -m pages tests/test_pages.py tests/test_notebooks.py
@@ -126,4 +136,4 @@ transfer-study: $(VENV)/.installed
 	$(BIN)/python -m scripts.transfer_study $(DATA) build/transfer_study --tokens $(TOKENS)
 
 clean:
-	rm -rf $(VENV) $(INTEROP_VENV) $(EXECUTORCH_VENV) $(DOCS_VENV) $(BROWSER_VENV) $(PAGE)/library $(PAGE)/model build *.egg-info .pytest_cache .ruff_cache .mypy_cache
+	rm -rf $(VENV) $(INTEROP_VENV) $(EXECUTORCH_VENV) $(CLUSTER_VENV) $(DOCS_VENV) $(BROWSER_VENV) $(PAGE)/library $(PAGE)/model build *.egg-info .pytest_cache .ruff_cache .mypy_cache

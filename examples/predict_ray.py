@@ -1,0 +1,46 @@
+"""Classifies the texts of Parquet files with Ray Data: each worker holds the model, and who is free takes rows.
+
+    python examples/predict_ray.py MODEL INPUT OUTPUT_DIRECTORY [WORKERS]
+
+MODEL is a checkpoint, or a directory that `mobilebert export` wrote. A worker gets the rows that `mobilebert predict`
+sorts into batches together, so the answers are the same on any number of workers. Needs `pip install 'ray[data]'`.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import ray
+from ray.data import ActorPoolStrategy, DataContext
+
+from mobilebert import pipeline
+
+BATCH = 16
+ROWS = 8 * BATCH
+
+
+class Classifier:
+    def __init__(self, model: str) -> None:
+        self.classify = pipeline("text-classification", model, top_k=1, batch_size=BATCH)
+
+    def __call__(self, rows: dict[str, Any]) -> dict[str, Any]:
+        answers = self.classify([str(text) for text in rows["text"]])
+        return {**rows, **{name: [answer[name] for answer in answers] for name in ("label", "score")}}
+
+
+def main(model: str, source: str, output: str, workers: str = "2") -> None:
+    ray.init()
+    DataContext.get_current().execution_options.preserve_order = True
+    size, has = int(workers), ray.cluster_resources()
+    # Reading needs a processor too: workers that took them all would wait for rows for ever.
+    room = {"num_gpus": 1} if has.get("GPU", 0) >= size else {"num_cpus": min(1, (has["CPU"] - 1) / size)}
+    rows = ray.data.read_parquet(source).repartition(target_num_rows_per_block=ROWS, strict=True)
+    answers = rows.map_batches(
+        Classifier, fn_constructor_args=(model,), batch_size=ROWS, compute=ActorPoolStrategy(size=size), **room
+    )
+    answers.write_parquet(output)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
