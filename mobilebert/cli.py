@@ -20,6 +20,7 @@ from .commands.predict import add_predict
 from .commands.pretrain import add_pretrain
 from .commands.train import add_train
 from .commands.vocab import add_vocab
+from .option_names import as_options
 from .streams import discard_output, flush_output, open_missing, say
 
 
@@ -52,7 +53,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "mobilebert") -> in
         flush_output()
         return code
     except MobileBertError as e:
-        say(str(e))
+        say(as_options(str(e), options))
         return 2
     except BrokenPipeError:  # the reader of the output has had enough
         discard_output()

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
 from conversion.backends import Backend
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.errors import InputError, TokenizerError
+from mobilebert_core.heads import HEADS, heads_named
 from mobilebert_core.tasks.runner import Runner
 from mobilebert_core.text.tokenization_base import TokenizerBase
+
+logger = logging.getLogger(__name__)
 
 
 def open_runner(
@@ -43,7 +47,24 @@ def open_runner(
         )
     session = {} if threads is None else {"threads": threads}
     runner: Runner = runner_class.from_pretrained(head, path, **session, dtype=dtype, device=device, **options)
+    if backend.models:
+        _say_other_head(head, path, runner.config)
     return runner
+
+
+def _say_other_head(head: str, path: str | Path, config: MobileBertConfig) -> None:
+    """Warns where the weights are those of another head, which has the same names."""
+    saved = heads_named(config.architectures)
+    if any(each.name == head for each in saved):
+        return
+    if other := [each.class_name for each in saved if each.modules == HEADS[head].modules and each.modules]:
+        logger.warning(
+            "%s: was saved as %s and is read as %s, whose weights have the same names. Its answers mean nothing unless "
+            "it was trained for that.",
+            path,
+            other[0],
+            HEADS[head].class_name,
+        )
 
 
 def check_words(caller: str, tokenizer: TokenizerBase, config: MobileBertConfig) -> None:

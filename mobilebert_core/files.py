@@ -23,6 +23,7 @@ TENSORFLOW_FILE = "tf_model.h5"  # of transformers' TensorFlow models
 PICKLE_FILE = "pytorch_model.bin"  # of older checkpoints
 PROVENANCE_FILE = "provenance.json"  # of a conversion: digests of what it read and wrote
 INDEX_SUFFIX = ".index.json"  # of the file that says in which shard each weight is
+_WEIGHT_ENDINGS = (".safetensors", ".bin", ".pt", ".pth", ".h5", ".keras", ".weights.json", ".index")
 _INDEX = re.compile(r".*\.index(\.[^.]+)?\.json", re.DOTALL)
 
 # Where several files with weights are, the first of these is loaded. Checkpoints of TensorFlow 1, which have
@@ -51,6 +52,14 @@ def variant_name(file: str, variant: str | None) -> str:
 def is_index(file: str) -> bool:
     """True for the name of an index of shards, of a variant too: "model.safetensors.index.fp16.json"."""
     return _INDEX.fullmatch(file) is not None
+
+
+def tokenizer_place(place: Path) -> Path:
+    """Where the tokenizer of a path is: beside a file of weights or a TensorFlow checkpoint, else the path itself."""
+    of_weights = place.name.endswith(_WEIGHT_ENDINGS) or is_index(place.name)
+    if (of_weights and place.is_file()) or (not place.exists() and Path(f"{place}.index").is_file()):
+        return place.parent
+    return place
 
 
 def read_json(path: Path) -> dict[str, Any]:

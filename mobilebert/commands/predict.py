@@ -22,6 +22,7 @@ from mobilebert_core.processes import check_one_process
 from mobilebert_core.tasks.table import TASKS, TextTask
 from mobilebert_core.tasks.task_text import options_of
 
+from ..option_names import as_options
 from ..pipelines import MobileBertPipeline, Prepared
 from ..streams import check_output as check_stream
 from .answer_tables import AnswerTable
@@ -33,6 +34,7 @@ from .shares import Share, share
 
 Answers = AnswerFile | AnswerTable | ParquetAnswers
 
+_OTHER_FORMATS = (".csv", ".tsv", ".arrow", ".feather", ".xlsx", ".gz", ".xz", ".bz2", ".zip")  # not written here
 _POSITIONAL = "text"  # the field that stands on the command line without a name
 
 
@@ -58,8 +60,9 @@ def _add_task(tasks: argparse._SubParsersAction[argparse.ArgumentParser], task: 
         aliases=task.aliases,
         help=task.about,
         usage=f"%(prog)s {text}{model} [options]",
-        description=f"{task.about[0].upper()}{task.about[1:]}. {_input_help(task)} Each answer is a line of JSON, "
-        '{"line": its number, "result": the answer}; a line that cannot be read is reported and left out.',
+        description=f"{task.about[0].upper()}{task.about[1:]}. {_input_help(task)} Answers are text on a "
+        'terminal, else lines of JSON, {"line": its number, "result": the answer}; a line that cannot be read is '
+        "reported and left out.",
     )
     options = {each.name for each in options_of(task.text)}
     for field in task.takes:
@@ -86,7 +89,7 @@ def _add_task(tasks: argparse._SubParsersAction[argparse.ArgumentParser], task: 
     parser.add_argument("--input", metavar="FILE", help=f"{', '.join(formats)}, also .gz; - is standard input")
     parser.add_argument("--format", choices=formats, help="of the input (default: by its name; txt for standard input)")
     add_read_options(parser.add_argument_group("columns of the input, as in training"), task.files.options)
-    parser.add_argument("--output", type=output_path, metavar="FILE",
+    parser.add_argument("--output", type=answers_path, metavar="FILE",
                         help="JSON lines, or .parquet (default: standard output)")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="JSON lines on a terminal as well, with all scores")
     parser.add_argument(
@@ -101,8 +104,9 @@ def _add_task(tasks: argparse._SubParsersAction[argparse.ArgumentParser], task: 
 def _add_computation(parser: argparse.ArgumentParser) -> None:
     """Adds what says how the model computes."""
     parser.add_argument("--shard", type=share, default=Share(), metavar="I/N",
-                        help="answer only the Ith of N shares of the input, which together answer it with the numbers "
-                        "of one; each with an output of its own, whose lines say which input they answer")  # fmt: skip
+                        help="answer only the Ith of N shares of the input, dealt in runs of 8 batches, which together "
+                        "answer it with the numbers of one; each with an output of its own, whose lines say which "
+                        "input they answer")  # fmt: skip
     parser.add_argument("--batch-size", type=int, default=16, metavar="N", help="rows at once (default 16)")
     parser.add_argument("--dtype", choices=DTYPES, default="float32", help="default float32")
     parser.add_argument("--threads", type=int, metavar="N", help="of an export's runtime (default: all)")
@@ -120,6 +124,16 @@ def _input_help(task: TextTask) -> str:
         f"One input comes as arguments; many from --input or standard input, as JSON lines or CSV with "
         f"{' and '.join(needed)}, or, when all but one of them are arguments, as lines of text."
     )
+
+
+def answers_path(text: str) -> Path:
+    """A place for answers, whose name promises nothing else than what is written."""
+    path = output_path(text)
+    if path.suffix.lower() in _OTHER_FORMATS:
+        raise argparse.ArgumentTypeError(
+            f"wanted a name that ends in .jsonl or {PARQUET}, which answers are written as, got {text!r}"
+        )
+    return path
 
 
 def _flag(name: str) -> str:
@@ -203,6 +217,7 @@ def _source(options: argparse.Namespace, fields: dict[str, Any], texts: list[str
     """The file to read, "-" for standard input, or None where the arguments are the input."""
     passed = {*fields, *([_POSITIONAL] if texts else [])}
     missing = [field.name for field in options.task.takes if not field.optional and field.name not in passed]
+    named = [name if name == _POSITIONAL else _flag(name) for name in missing]
     if texts and options.input:
         raise InputError(f"{options.task.name}: text was passed as arguments and from --input. Pass one of the two.")
     if options.input:
@@ -211,7 +226,7 @@ def _source(options: argparse.Namespace, fields: dict[str, Any], texts: list[str
         return None
     if texts or sys.stdin is None or sys.stdin.isatty():
         raise InputError(
-            f"{options.task.name}: {' and '.join(missing)} missing. Pass texts as arguments, --input FILE, or "
+            f"{options.task.name}: {' and '.join(named)} missing. Pass texts as arguments, --input FILE, or "
             "--input - for standard input."
         )
     return STANDARD_INPUT
@@ -223,7 +238,7 @@ def _rows(
     """The inputs, and where those of no use are reported."""
 
     def report(message: str) -> None:
-        tqdm.write(message, file=sys.stderr)
+        tqdm.write(as_options(message, options), file=sys.stderr)
 
     model = Path(options.model)
     held: list[Path | int] = list(model.iterdir()) if model.is_dir() else [model]

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from ..errors import CheckpointError
-from ..files import TOKENIZER_FILES, sha256
+from ..files import TOKENIZER_FILES, sha256, tokenizer_place
 from ..hub.resolve import resolve
 from .configurations import MODEL_GARDEN_FILE
 from .opening import open_checkpoint
@@ -39,7 +39,7 @@ def tokenizer_digests(name_or_path: str | os.PathLike[str]) -> dict[str, str]:
     Raises:
         CheckpointNotFoundError: for a name that the hub does not give out, as `resolve`.
     """
-    place = resolve(name_or_path, tokenizer=True)
+    place = tokenizer_place(resolve(name_or_path, tokenizer=True))
     return _digests([place / name for name in TOKENIZER_FILES] if place.is_dir() else [place])
 
 

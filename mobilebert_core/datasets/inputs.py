@@ -11,7 +11,7 @@ from ..errors import InputError
 from ..tasks.task_text import Field
 from .columns import PAIR, TEXT, cell, column, pair_of, several_of, text_of
 from .examples import BadRow, BadRows, ReadOptions, brief
-from .labelled_tables import choice_columns, choices_of
+from .labelled_tables import CHOICE_TEXT, CHOICES, begun, choice_columns, choices_of
 from .plain_texts import PLAIN_TEXTS
 from .reading import Reader
 from .sources import NOT_UTF8, EmptyError, Source, is_utf8
@@ -110,6 +110,7 @@ class InputFiles:
         table = read_table(source, options, bad, for_inputs=True)
         readers = {each.name: self._reader(table, each, options, each.name in missing) for each in self.fields}
         alone = missing[0] if missing else self.fields[0].name
+        begins = self._beginning(table, options)
         keeps_id = "id" not in readers and (table.by_name or "id" in table.keys)
         for line, row in table.rows:
             with bad.row(line):
@@ -120,6 +121,8 @@ class InputFiles:
                     yield self._words(line, row, alone)
                     continue
                 values = {name: value for name, read in readers.items() if (value := read(row)) is not None}
+                if "choices" in values:
+                    values["choices"] = list(begun(values["choices"], row, begins))
                 kept = {}
                 if keeps_id and (not table.by_name or "id" in row):
                     kept["id"] = row[table.keys.get("id", "id")]
@@ -127,6 +130,13 @@ class InputFiles:
                     kept["text"] = " ".join(values["text"])
                     values["text"] = list(values["text"])
                 yield InputRow(line, values, kept)
+
+    def _beginning(self, table: Table, options: ReadOptions) -> Any:
+        """The key of what each choice begins with in SWAG's columns, as `read_choices` has it; None in others."""
+        texts = [name for name in CHOICE_TEXT if name in table.keys]
+        if options.text_column is not None:
+            texts = [options.text_column]
+        return table.keys.get("sent2") if self.reader is CHOICES and texts == ["sent1"] else None
 
     def _words(self, line: int, row: list[Any], name: str) -> InputRow:
         """An input that is a list of words by itself."""
@@ -144,6 +154,8 @@ class InputFiles:
             return _words_or_text(table, options.word_column)
         wanted = {"text": options.text_column, "text_pair": options.pair_column}.get(each.name)
         usual = _USUAL.get(each.name, (each.name,))
+        if each.name == "text" and self.reader is CHOICES and any(name in table.keys for name in CHOICE_TEXT):
+            usual = CHOICE_TEXT
         if each.name == "text_pair" and wanted is None and not needed and options.text_column is not None:
             return lambda row: None  # who names the text means this text
         key = column(table, f"{each.name}_column" if each.name == "text" else "pair_column" if each.name == "text_pair"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from ..configuration.fields import MULTI_LABEL
@@ -29,6 +29,7 @@ HELD = 1 << 18  # rows that are in memory together, about 100 MB
 _REMEMBERED = 1 << 16  # different cells with labels
 
 Labels = tuple[str | tuple[str, ...], tuple[float, ...] | None]  # of a row, and their probabilities
+CHOICE_TEXT = ("text", "question", "sent1")  # usual names of the text before choices
 
 
 def read_labelled_texts(source: Source, options: ReadOptions, bad: BadRows) -> Iterator[TextExample]:
@@ -125,7 +126,7 @@ def read_choices(source: Source, options: ReadOptions, bad: BadRows) -> Iterator
     Of SWAG's columns the second text begins each choice, as in its published baselines.
     """
     table = read_table(source, options, bad)
-    text_key = column(table, "text_column", options.text_column, ("text", "question", "sent1"))
+    text_key = column(table, "text_column", options.text_column, CHOICE_TEXT)
     label_key = column(table, "label_column", options.label_column, LABEL)
     begins = table.keys.get("sent2") if text_key == table.keys.get("sent1") else None
     keys = choice_columns(table)
@@ -133,8 +134,7 @@ def read_choices(source: Source, options: ReadOptions, bad: BadRows) -> Iterator
     for line, row in table.rows:
         with bad.row(line):
             text, choices = text_of(row, text_key, "text"), choices_of(row, keys, table.separated)
-            if begins is not None and isinstance(cell(row, begins), str) and row[begins].strip():
-                choices = tuple(f"{row[begins].strip()} {choice}" for choice in choices)
+            choices = begun(choices, row, begins)
             if len(choices) < 2 or (count and len(choices) != count):
                 wanted = f"{count} choices as in the rows before" if count else "at least 2 choices"
                 raise BadRow(f"wanted {wanted}, got {len(choices)}.")
@@ -143,6 +143,14 @@ def read_choices(source: Source, options: ReadOptions, bad: BadRows) -> Iterator
             )
             count = len(choices)
             yield ChoiceExample(line, text, choices, label)
+
+
+def begun(choices: Iterable[str], row: Any, begins: Any) -> tuple[str, ...]:
+    """The choices, each after the text in a column, if there is one."""
+    start = None if begins is None else cell(row, begins)
+    if not isinstance(start, str) or not start.strip():
+        return tuple(choices)
+    return tuple(f"{start.strip()} {choice}" for choice in choices)
 
 
 def choice_columns(table: Table) -> Any:

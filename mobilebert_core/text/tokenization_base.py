@@ -341,8 +341,9 @@ class TokenizerBase(VirtualSubclass, TokenInventory):
     def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike[str], **overrides: Any) -> Self:
         """The tokenizer of a directory, of a vocab.txt or tokenizer.json whose path is passed, or of a name on the hub.
 
-        Reads what transformers 4 and 5 write. Keyword arguments of the constructor override what the files say;
-        `subfolder`, `revision` and the others of `mobilebert_core.hub.resolve` say where the files are.
+        That of a file of weights lies beside it. Reads what transformers 4 and 5 write. Keyword arguments of the
+        constructor override what the files say; `subfolder`, `revision` and the others of
+        `mobilebert_core.hub.resolve` say where the files are.
         Raises `CheckpointNotFoundError` when nothing is there and `TokenizerError` for files that are damaged or
         contradict each other.
         """

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mobilebert_core.files import TOKENIZER_FILES
+from mobilebert_core.files import TOKENIZER_FILES, tokenizer_place
 from mobilebert_core.saves import home, steady
 from mobilebert_core.text.added_tokens import ADDITIONAL, SPECIAL_TOKEN_NAMES
 from mobilebert_core.text.tokenizer_files import TokenizerDirectory, VocabularySource, read_vocabulary
@@ -35,7 +35,7 @@ def constructor_arguments(
     """`vocab_file` and keywords that make the tokenizer at `name_or_path`; `overrides` win over what its files say."""
     overrides = dict(overrides)
     hub = take_hub_keywords(overrides)
-    place = resolve(name_or_path, tokenizer=True, **hub)
+    place = tokenizer_place(resolve(name_or_path, tokenizer=True, **hub))
 
     def read() -> tuple[str | None, VocabularySource, dict[str, Any]]:
         found = TokenizerDirectory.find(place)

@@ -229,3 +229,18 @@ def test_an_array_or_column_of_texts_is_a_list_of_inputs(model, backend):
         answers = classify(holder(texts))
         assert isinstance(answers, list)
         assert_same(answers, classify(texts))
+
+
+def test_a_file_of_weights_has_its_tokenizer_beside_it(model, backend, tmp_path):
+    path = model("text-classification")
+    answer = load("text-classification", path, backend.name)("cats")
+    assert_same(load("text-classification", path / "model.safetensors", backend.name)("cats"), answer)
+
+
+def test_weights_of_another_head_are_said(model, backend, caplog):
+    path = model("text-classification")
+    load("text-classification", path, backend.name), load("sentence-embedding", path, backend.name)
+    assert not caplog.messages
+    load("token-classification", path, backend.name)
+    (said,) = caplog.messages
+    assert "was saved as MobileBertForSequenceClassification and is read as MobileBertForTokenClassification" in said

@@ -59,6 +59,12 @@ TEXTS = "text-classification"
          [(2, {"text": "a", "choices": ["b", "c"]}, {})]),
         ("multiple-choice", "a.jsonl", [{"text": "a", "ending0": "b", "ending1": "c"}, {"text": "a", "choices": ["d"]}],
          {}, [(1, {"text": "a", "choices": ["b", "c"]}, {}), (2, {"text": "a", "choices": ["d"]}, {})]),
+        ("multiple-choice", "a.csv", "sent1,sent2,ending0,ending1,label\na,b,c,d,0\ne,,f,g,1\n", {},
+         [(2, {"text": "a", "choices": ["b c", "b d"]}, {}), (3, {"text": "e", "choices": ["f", "g"]}, {})]),
+        ("multiple-choice", "a.jsonl", [{"sent1": "a", "sent2": "b", "ending0": "c", "ending1": "d"}],
+         {"text_column": "sent1"}, [(1, {"text": "a", "choices": ["b c", "b d"]}, {})]),
+        ("multiple-choice", "a.jsonl", [{"question": "a", "choices": ["c", "d"]}], {},
+         [(1, {"text": "a", "choices": ["c", "d"]}, {})]),
         ("question-answering", "a.jsonl", [{"question": "q", "context": "c"}], {},
          [(1, {"question": "q", "context": "c"}, {})]),
         ("question-answering", "a.json",
@@ -124,6 +130,28 @@ def test_files_of_training_are_answered(model, predict, tmp_path, monkeypatch):
     assert code == 0 and [record["line"] for record in records] == [2]
     code, records, said = predict(TEXTS, "--model", path, "--input", written(tmp_path, "a.tsv", table))
     assert code == 2 and records == [] and "no column text or sentence" in said
+
+
+def test_messages_name_the_options_of_the_command(model, predict, tmp_path):
+    path, table = model(TEXTS), written(tmp_path, "a.csv", "words,label\ncats,x\n")
+    for arguments, wanted in (
+        (("--input", table), "Name it by --text-column, or pass --no-header if the first row is data."),
+        (("--input", table, "--text-column", "text_column"), "no column 'text_column' (--text-column);"),
+        (("cats " * 40, "--on-long", "error"), "(--on-long is 'error')"),
+        (("cats", "--top-k", 0), "--top-k must be at least 1, got 0."),
+    ):
+        code, _, said = predict(TEXTS, "--model", path, *arguments)
+        assert code in (1, 2) and wanted in said
+    code, _, said = predict("next-sentence", "cats", "--model", path)
+    assert code == 2 and "--text-pair missing" in said
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl.gz", "a.tsv"])
+def test_answers_are_not_written_under_the_name_of_another_format(model, predict, tmp_path, capsys, name):
+    with pytest.raises(SystemExit):
+        predict(TEXTS, "cats", "--model", model(TEXTS), "--output", tmp_path / name)
+    assert "wanted a name that ends in .jsonl or .parquet" in capsys.readouterr().err
+    assert not (tmp_path / name).exists()
 
 
 @pytest.fixture

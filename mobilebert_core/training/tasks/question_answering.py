@@ -40,7 +40,7 @@ class QuestionAnsweringTraining(LabelledTask):
     """
 
     name = "question-answering"
-    about = "answers in texts: SQuAD JSON, version 1 or 2"
+    about = "answers in texts: SQuAD JSON, version 1 or 2, or JSON lines or Parquet"
     reader = QUESTIONS
     recipe = Recipe(epochs=7)
     options = ("doc_stride", "max_question_length", "max_answer_length", "n_best")
