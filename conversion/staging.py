@@ -58,8 +58,9 @@ def settle(save: Save, path: Path, output_format: Format, source: Checkpoint, ov
     output, folder = output_format.written, save.folder
     tokenizer = [name for name in TOKENIZER_FILES if current(source.folder / name).is_file()]
     for name in tokenizer:
-        if overwrite or not (folder / name).exists():
-            shutil.copyfile(current(source.folder / name), save.stage / name)
+        taken = current(source.folder / name)
+        if overwrite or not (folder / name).is_file() or not filecmp.cmp(folder / name, taken, shallow=False):
+            shutil.copyfile(taken, save.stage / name)
     names = sorted(p.name for p in save.stage.iterdir())
     if folder.exists():
         _check_neighbours(save.stage, path, folder, names, overwrite)

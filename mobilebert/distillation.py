@@ -46,6 +46,7 @@ from mobilebert_core.training.trainer import TrainerBase
 from mobilebert_core.weights import every_weight, weight_table
 
 from .distillation_report import draw_terms, write_transfer_card
+from .path_fields import PathFields
 from .training_data import TrainingData, check_segments
 
 # Like the released code: nothing is dropped while a student looks at its teacher.
@@ -55,8 +56,8 @@ _OF_THE_TEACHER = ("vocab_size", "max_position_embeddings", "type_vocab_size", "
 
 
 @dataclass(frozen=True, kw_only=True)
-class Distillation:
-    """Which student learns what from which teacher. Paths are kept as passed.
+class Distillation(PathFields):
+    """Which student learns what from which teacher. Paths may be text; they are kept as passed.
 
     Attributes:
         teacher: a checkpoint of a MobileBERT or IB-BERT with a masked-language head, and its tokenizer.
@@ -77,7 +78,7 @@ class Distillation:
 
     teacher: str
     student: str
-    data: Sequence[str | Path]
+    data: Path | Sequence[str | Path]
     output: Path
     dev: Path | None = None
     shards: Path | None = None

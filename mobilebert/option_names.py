@@ -14,8 +14,8 @@ _PREFIXES = ("option_", "recipe_")  # before the keyword, in the names of parsed
 def as_options(message: str, options: argparse.Namespace) -> str:
     """The message with `--text-column` for `text_column`, and `--no-header` for `header=False`.
 
-    Of options that the command has, and only where the name can be told from a plain word: it has an underscore, or a
-    value after it. What is in quotes or part of a path stays as it is.
+    Of options that the command has, whose names are several words or have a value behind them: others may be plain
+    words of a sentence. What is in quotes or part of a path stays as it is.
     """
     names = set(vars(options))
     for prefix in _PREFIXES:

@@ -45,6 +45,7 @@ from mobilebert_core.training.tasks.training_task import Features, TrainingTask
 from mobilebert_core.training.trainer import TrainerBase
 from mobilebert_core.weights import weight_table
 
+from .path_fields import PathFields
 from .recipe_choice import RecipeChoice
 from .teaching import Lesson, Teaching
 from .training_data import TrainingData, check_alone, check_segments
@@ -54,8 +55,8 @@ _CLASSIFIER_BIAS = "classifier.bias"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Training:
-    """What to train, on what, and how. Paths are kept as passed.
+class Training(PathFields):
+    """What to train, on what, and how. Paths may be text; they are kept as passed.
 
     Attributes:
         task: a key of `TRAINING_TASKS`, or an alias.
@@ -74,8 +75,7 @@ class Training:
             move the classifier's bias so that it lies at 0, a probability of 0.5.
         teaching: a teacher whose scores are learned beside the labels.
         save_every: steps between two states to go on from.
-        shards: a directory for the rows of training, which are then made once and mapped into memory instead of
-            kept there. Large data get one beside the output.
+        shards: a directory for the rows of training, made once and mapped into memory; large data get one.
         held_out: of so many rows in shards one is evaluated on in place of learned from, where there is no dev file.
         shard: over several processes, each holds a part of the weights (FSDP2); else each holds all (DDP).
     """

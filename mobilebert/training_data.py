@@ -93,7 +93,7 @@ class TrainingData:
         cls,
         kind: type[FillMaskTraining],
         read: ReadOptions,
-        data: Sequence[str | Path],
+        data: Path | Sequence[str | Path],
         dev: Path | None,
         shards: Path | None,
         beside: Path,
@@ -105,6 +105,7 @@ class TrainingData:
             DataError: when there is none.
         """
         files: dict[str, list[Path]] = {}
+        data = [data] if isinstance(data, Path) else data
         for place in map(Path, data):
             if place.is_dir() and any(place.glob("train.*")):
                 for name, path in splits(place, kind.reader.endings).items():

@@ -138,6 +138,17 @@ def test_an_interrupted_overwriting_leaves_no_mixture(checkpoint, tmp_path, monk
     assert first.keys() == second.keys() and all(np.array_equal(first[n], second[n]) for n in first)
 
 
+def test_a_tokenizer_is_not_mixed_with_the_one_that_is_there(checkpoint, tmp_path):
+    source, out = checkpoint("MaskedLM"), tmp_path / "out"
+    (source / "vocab.txt").write_text("new")
+    (source / "tokenizer_config.json").write_text("{}")
+    out.mkdir()
+    (out / "vocab.txt").write_text("old")
+    with pytest.raises(CheckpointError, match=r"out: vocab\.txt would be replaced"):
+        convert(source, out / "a.keras", parity="none")
+    assert [path.name for path in out.iterdir()] == ["vocab.txt"] and (out / "vocab.txt").read_text() == "old"
+
+
 def test_overwriting_takes_the_tokenizer_along(checkpoint, tmp_path):
     source = checkpoint("MaskedLM")
     convert(source, tmp_path / "out", parity="none")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from mobilebert import MobileBertPipeline
+from mobilebert import MobileBertPipeline, Training
 from mobilebert.cli import main
+from mobilebert.distillation import Distillation
 from tests.parity.train_tasks import MISSING, sentence, train, write_lines, write_task
 from tests.tiny import TINY
 
@@ -111,3 +113,14 @@ def test_a_preset_and_a_checkpoint_as_start(here, checkpoint):
         and "`classifier.bias`" in card
         and "2 steps" in card
     )
+
+
+@pytest.mark.parametrize("backend", ["torch", "keras"])
+def test_paths_may_be_text(here, backend):
+    """A text is a sequence of letters, none of which is a file."""
+    data = str(write_task(here, "text-classification"))
+    training = Training(task="text-classification", data=data, dev=data, model=str(here / "random" / "config.json"),
+                        output=str(here / "out"), changes={"max_steps": 1}, max_length=12, backend=backend)  # fmt: skip
+    assert training.run()["dev"] and (here / "out" / "model.safetensors").is_file()
+    assert Training(task="text-classification", data=f"{here}/*.csv", model="", output="out").data == [f"{here}/*.csv"]
+    assert Distillation(teacher="", student="", data=data, output="out").data == Path(data)
