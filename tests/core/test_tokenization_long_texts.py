@@ -269,7 +269,7 @@ def test_only_the_shorter_of_two_long_texts_is_counted(tmp_path, monkeypatch):
     monkeypatch.setattr(long_texts, "_AT_ONCE", 10_000)
     short, long = "the fox " * 4_000, "the fox " * 40_000
     for pair in ((short, long), (long, short)):
-        found = tokenizer(*pair, truncation=True, max_length=16)
+        found = tokenizer(*pair, truncation=True, max_length=128)
         sequences = found.sequence_ids()
-        assert sequences.count(int(pair[1] is long)) == 7
-    assert sum(seen) < 350_000  # of 704,000
+        assert sequences.count(int(pair[1] is long)) == 63
+    assert sum(seen) < 500_000  # both whole would be 704,000 and more
