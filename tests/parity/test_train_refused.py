@@ -46,11 +46,11 @@ def test_bad_data_is_told_before_anything_is_written(here, name, capsys):
 @pytest.mark.parametrize(
     ("task", "options", "message"),
     [
-        ("fill-mask", ["--max-length", "2"], "max_length must be from 3 to 37"),
-        ("fill-mask", ["--max-length", "38"], "max_length must be from 3 to 37"),
-        ("pretraining", ["--max-length", "4"], "max_length must be from 5 to 37"),
-        ("fill-mask", ["--mask-share", "0"], "mask_share must be above 0 and at most 1, got 0.0"),
-        ("fill-mask", ["--mask-share", "nan"], "mask_share must be above 0 and at most 1, got nan"),
+        ("fill-mask", ["--max-length", "2"], "--max-length must be from 3 to 37"),
+        ("fill-mask", ["--max-length", "38"], "--max-length must be from 3 to 37"),
+        ("pretraining", ["--max-length", "4"], "--max-length must be from 5 to 37"),
+        ("fill-mask", ["--mask-share", "0"], "--mask-share must be above 0 and at most 1, got 0.0"),
+        ("fill-mask", ["--mask-share", "nan"], "--mask-share must be above 0 and at most 1, got nan"),
         ("text-classification", ["--device", "foo"], "wanted one that PyTorch has here, such as cpu, got 'foo'"),
         ("text-classification", ["--set", "vocab_size=10"], "the model has 10 words, the tokenizer 82"),
         ("text-classification", ["--set", "foo=1", "--set", "initializer_range=0.2"], "no field 'foo'"),
