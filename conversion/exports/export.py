@@ -34,6 +34,7 @@ from mobilebert_core.training.evaluation import TaskFile
 from ..versions import installed_versions
 from .card import card
 from .formats import ExportFormat, export_format_named
+from .layouts import Layout, layout_named, write_settings
 from .proof import Proof, compare_outputs, run_all, with_rounding
 from .record import EXPORT_FILE, ExportRecord, is_exported
 from .scores import task_file
@@ -84,6 +85,7 @@ def export(
     fold: str = "auto",
     mlperf: bool = False,
     input_dtype: str = "int32",
+    layout: str | None = None,
     overwrite: bool = False,
     progress: Say | None = None,
 ) -> Exported:
@@ -102,6 +104,7 @@ def export(
         fold: basis in which norms are folded into the weights; "auto" takes the best of format and precision.
         mlperf: the file that MLPerf Mobile's app runs: 1 x 384, its names of inputs, end and start scores.
         input_dtype: of the inputs; transformers.js wants int64.
+        layout: key of LAYOUTS: places and settings that a server of models reads; None for none.
         progress: called with the name of each step.
 
     Raises:
@@ -114,6 +117,7 @@ def export(
     row = export_format_named(format)
     row.precision(precision)
     row.check_input_dtype(input_dtype)
+    served = layout_named(layout, format)
     if fold not in FOLDS:
         raise ExportError(f"export: fold must be one of {', '.join(FOLDS)}, got {fold!r}.")
     path = _free(directory, overwrite)
@@ -136,9 +140,11 @@ def export(
     )
     with saving(path) as save:
         say("load")
-        job = _Job(row, spec, opened, fold, save.stage, say)
+        job = _Job(row, spec, opened, fold, save.stage, say, served)
         if examples is not None:
             job.evaluate(examples)
+        if served is not None:
+            write_settings(served, save.stage, path.resolve().name, job.spec)
         record = job.finish(str(source), calibrate)
         save.stale |= _stale(path) if overwrite else set()
         files = {name: (save.stage / name).stat().st_size for name in _files(save.stage)}
@@ -148,7 +154,10 @@ def export(
 class _Job:
     """One export between its checks and its publication: the file is written into the stage when this is made."""
 
-    def __init__(self, row: ExportFormat, spec: ExportSpec, opened: _Source, fold: str, stage: Path, say: Say) -> None:
+    def __init__(
+        self, row: ExportFormat, spec: ExportSpec, opened: _Source, fold: str, stage: Path, say: Say,
+        layout: Layout | None,
+    ) -> None:  # fmt: skip
         self.row, self.opened, self.stage, self.say = row, opened, stage, say
         self.writer = row.load_writer()
         self.notes: list[str] = [] if opened.own_tokenizer else ["the source has no tokenizer, nor has the export"]
@@ -160,7 +169,7 @@ class _Job:
         self.with_own_states: Any = None
         self.model, self.spec = self._prepared(spec, fold)
         say("write")
-        self.file = row.precision(spec.precision).file
+        self.file = row.precision(spec.precision).file if layout is None else layout.file
         self._write(self.spec, stage)
         self.scored: dict[str, Any] | None = None
         say("prove")

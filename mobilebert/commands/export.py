@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from conversion.exports.export import FOLDS, Exported
 from conversion.exports.formats import EXPORT_FORMATS
+from conversion.exports.layouts import LAYOUTS
 from mobilebert_core.exports import CALIBRATED, INPUT_DTYPES, PRECISIONS
 from mobilebert_core.heads import HEADS
 from mobilebert_core.processes import check_one_process
@@ -58,6 +59,11 @@ def add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--input-dtype", choices=INPUT_DTYPES, default="int32", help="of the inputs; transformers.js wants int64 (onnx)"
     )
+    parser.add_argument(
+        "--layout", choices=list(LAYOUTS),
+        help="with the settings of a server: "
+        + ", ".join(f"{name} ({each.format})" for name, each in LAYOUTS.items()),
+    )  # fmt: skip
     parser.add_argument("--overwrite", action="store_true", help="replace the export at OUTPUT_DIR")
     parser.add_argument("--json", action="store_true", help="print the record instead of the table")
     parser.set_defaults(run=run_export)
@@ -84,6 +90,7 @@ def run_export(options: argparse.Namespace) -> int:
             fold=options.fold,
             mlperf=options.mlperf,
             input_dtype=options.input_dtype,
+            layout=options.layout,
             overwrite=options.overwrite,
             progress=bar.set_description_str,
         )

@@ -209,6 +209,7 @@ def whole_run(backend, optimizer):
     return np.array(curve), [*weights, run.weights()], states, saved
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["adamw", "lamb"])
 def test_a_training_in_stages_agrees_between_the_backends(optimizer):
     one, other = whole_run("torch", optimizer)[0], whole_run("keras", optimizer)[0]
@@ -217,6 +218,7 @@ def test_a_training_in_stages_agrees_between_the_backends(optimizer):
         assert np.abs(each - last).max() < 1e-8 * np.abs(each).max() + 1e-12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["adamw", "lamb"])
 def test_only_the_blocks_of_a_stage_change(backend, optimizer):
     """Bit for bit, decay included; what is trained all changes, and nothing else has moments."""
@@ -230,6 +232,7 @@ def test_only_the_blocks_of_a_stage_change(backend, optimizer):
         assert {name for name in moments if states[number][FIRST + name].any()} == {*before} - frozen
 
 
+@pytest.mark.slow
 def test_moments_begin_with_the_stage_of_a_block(backend):
     _, _, states, _ = whole_run(backend.name, "adamw")
     name = "mobilebert.encoder.layer.{}.output.dense.weight"
@@ -285,6 +288,7 @@ def test_hard_frozen_blocks_and_the_teacher_stay(backend):
     assert all(np.array_equal(array, known.array(name)) for name, array in kept.items())
 
 
+@pytest.mark.slow
 def test_the_clipped_norm_is_that_of_what_is_trained(backend):
     """Adam's first moment behind one step: a tenth of the clipped gradients, of the first block alone."""
     found = whole_run(backend.name, "adamw")[2][0]

@@ -58,6 +58,7 @@ def test_steps_that_float16_leaves_out_are_not_counted(trainer_class):
     assert first.state()[STEPS].tolist() == [3]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("before", "after"), [("torch", "keras"), ("keras", "torch")])
 def test_a_training_changes_its_framework(before, after, tmp_path):
     first_class, second_class = (FRAMEWORKS[name].trainer("test") for name in (before, after))

@@ -119,6 +119,7 @@ def test_the_words_of_tweets_come_back_from_their_pieces():
     assert compared > 10_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"max_length": 128, "doc_stride": 32}], ids=["whole", "windows"])
 def test_the_answers_of_xquad_come_back_from_the_features(options):
     examples = TRAINING_TASKS[QUESTIONS].read(real_data("xquad", "xquad.en.json"))

@@ -154,6 +154,7 @@ class TestProof:
         config = tiny_config(num_hidden_layers=1)
         return random_checkpoint(config, HEADS["SequenceClassification"], tmp_path / "source")
 
+    @pytest.mark.slow
     def test_a_file_without_weights_is_refused(self, source, tmp_path, monkeypatch):
         """What the converter makes of a recorded function and its Keras model, without an error."""
 

@@ -117,6 +117,7 @@ def test_spans_leave_out_what_is_not_in_the_window():
 # ------------------------------------------------------------------------------------- through a model
 
 
+@pytest.mark.slow
 def test_a_compiled_model_counts_the_same_after_saving(tmp_path):
     model = build("SequenceClassification", initializer_range=0.5, **MULTI)
     x, _ = data("SequenceClassification", **MULTI)
@@ -144,6 +145,7 @@ def test_a_compiled_model_counts_the_same_after_saving(tmp_path):
         np.testing.assert_allclose(again[name], value, rtol=1e-5, err_msg=name)
 
 
+@pytest.mark.slow
 def test_losses_and_metrics_by_output_of_a_model(tmp_path):
     x, y = data("PreTraining")
     model = build("PreTraining", initializer_range=0.5)

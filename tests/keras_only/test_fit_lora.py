@@ -105,6 +105,7 @@ def test_files_of_weights_with_and_without_adapters(tmp_path):
     assert np.abs(numbers(a)).max() > 0 and not numbers(b).any()  # they can learn again
 
 
+@pytest.mark.slow
 def test_adapters_learn():
     x, y = learnable("SequenceClassification")
     model = build("SequenceClassification", initializer_range=0.1)

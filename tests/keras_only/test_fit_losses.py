@@ -42,6 +42,7 @@ def test_named_losses_leave_out_what_is_not_learned(name):
     assert named == pytest.approx(first_loss(model, x, plain(y))["loss"][0], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_losses_of_other_problems():
     x, _ = data("SequenceClassification")
     labels = np.random.default_rng(0).integers(0, 2, (8, 3)).astype(np.float32)
@@ -53,6 +54,7 @@ def test_losses_of_other_problems():
     assert first_loss(model, x, labels[:, 0], loss="mse")["loss"][0] == pytest.approx(own, rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", [
     {"prediction_logits": Sparse(True, ignore_class=-100), "seq_relationship_logits": Sparse(True)},
     {"labels": Sparse(True, ignore_class=-100), "next_sentence_label": "sparse_categorical_crossentropy"},

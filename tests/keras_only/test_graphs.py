@@ -91,6 +91,7 @@ CHANGES = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method")
 @pytest.mark.parametrize("change, verbose", [*((change, 0) for change in CHANGES), (other_block, 2)])
 def test_a_change_is_seen_by_the_next_prediction(change, verbose):

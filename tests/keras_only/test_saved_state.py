@@ -108,6 +108,7 @@ def test_frozen_after_compiling_the_optimizer_keeps_its_state(tmp_path):
     assert len(loaded.optimizer.variables) < len(model.optimizer.variables)
 
 
+@pytest.mark.slow
 def test_frozen_inside_functional_models(tmp_path):
     """One inside the other, with a layer of Keras's own that is frozen too."""
     x, _ = data("Model")

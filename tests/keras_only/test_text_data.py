@@ -129,6 +129,7 @@ def test_fit_on_texts_learns(tokenizer):
         assert len(next(iter(model.predict(dataset, verbose=0).values()))) == 16
 
 
+@pytest.mark.slow
 def test_fit_on_a_mapped_dataset_is_fit_on_text_dataset(tokenizer):
     labels = [0, 1, 1, 0]
     mapped = tf.data.Dataset.from_tensor_slices((TEXTS, labels)).batch(2).map(TextPreprocessor(tokenizer))

@@ -19,6 +19,7 @@ from mobilebert.cli import main
 from tests.parity.train_tasks import TASKS, curve, train, write_task
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS)
 def test_every_task_learns_in_both_backends_alike(here, task, capsys):
     options = ("--epochs", "4", "--learning-rate", "3e-3", "--precision", "float64")

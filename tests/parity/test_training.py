@@ -27,6 +27,7 @@ def curve(trainer_class, head, config, recipe, precision="float64", accumulate=1
     return np.array(losses), trainer
 
 
+@pytest.mark.slow
 # In float64 the arithmetic of every head shows; in float32 rounding, of one loss and of two.
 @pytest.mark.parametrize(
     ("head", "precision"),
