@@ -19,6 +19,7 @@ from mobilebert_tf.fit.optimization import FusedAdam, FusedAdamW, fuse_updates
 from tests.tiny import tiny_batch, tiny_config
 
 SMALL = {"num_hidden_layers": 1, "num_feedforward_networks": 1}
+OFTEN = ("QuestionAnswering", "TokenClassification")  # two labels a text, one a word
 
 
 def build(name, dtype=None, **overrides):
@@ -61,7 +62,10 @@ def test_wrong_forms():
         model({"input_ids": [[1, 2], [1]]})
 
 
-@pytest.mark.parametrize("name", sorted(set(HEADS) - {"Model"}))
+@pytest.mark.parametrize(
+    "name",
+    [*OFTEN, *(pytest.param(n, marks=pytest.mark.slow) for n in HEADS if n not in ("Model", *OFTEN))],
+)
 def test_fit_with_the_models_own_loss(name):
     model, (x, y) = build(name, attention_probs_dropout_prob=0.0), data(name)
     expected = float(model(x | y, training=True).loss)
