@@ -114,12 +114,8 @@ def export(
         CheckpointError: for a source that cannot be loaded, or a directory that cannot be written.
     """
     say = progress or (lambda step: None)
-    row = export_format_named(format)
-    row.precision(precision)
-    row.check_input_dtype(input_dtype)
+    row = _row(format, precision, input_dtype, fold)
     served = layout_named(layout, format)
-    if fold not in FOLDS:
-        raise ExportError(f"export: fold must be one of {', '.join(FOLDS)}, got {fold!r}.")
     path = _free(directory, overwrite)
     sizes = _sizes(row, batch, length, mlperf)
     say("open")
@@ -324,6 +320,16 @@ class _Job:
         record = replace(record, sha256=digests)
         record.write(self.stage)
         return record
+
+
+def _row(format: str, precision: str, input_dtype: str, fold: str) -> ExportFormat:
+    """The row of a format; raises ExportError for what it is not written in."""
+    row = export_format_named(format)
+    row.precision(precision)
+    row.check_input_dtype(input_dtype)
+    if fold not in FOLDS:
+        raise ExportError(f"export: fold must be one of {', '.join(FOLDS)}, got {fold!r}.")
+    return row
 
 
 def _learned(row: ExportFormat, precision: str, config: MobileBertConfig) -> dict[str, tuple[float, float]]:
