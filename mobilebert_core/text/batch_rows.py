@@ -7,6 +7,7 @@ from mobilebert_core.errors import TokenizerError
 from mobilebert_core.text.encoding_options import EncodingOptions
 
 Row = tuple[Any, Any]
+_AS_THEY_ARE = (str, bytes, list, tuple)
 
 
 def listed(values: Any) -> Any:
@@ -14,7 +15,7 @@ def listed(values: Any) -> Any:
 
     Anything that is a `Sequence` or turns itself into a list does, so that none of these libraries is imported.
     """
-    if isinstance(values, str | bytes | list | tuple) or values is None or is_table(values):
+    if values is None or isinstance(values, _AS_THEY_ARE) or is_table(values):
         return values
     for name in ("tolist", "to_pylist", "to_list"):  # numpy, pandas and PyTorch; Arrow; Polars
         if callable(method := getattr(values, name, None)):

@@ -112,19 +112,19 @@ def resolve_options(
         raise TokenizerError(
             "padding: wanted a pad_token, which this tokenizer lacks. Set one: tokenizer.pad_token = '[PAD]'."
         )
-    unknown = [name for name in options if name not in EncodingOptions.__dataclass_fields__]
-    if unknown:
+    if not options.keys() <= EncodingOptions.__dataclass_fields__.keys():
+        unknown = [name for name in options if name not in EncodingOptions.__dataclass_fields__]
         raise TokenizerError(
             f"tokenizer: wanted options it knows, got {', '.join(map(repr, unknown))}."
             f" It knows {', '.join(EncodingOptions.__dataclass_fields__)} and return_tensors."
         )
     resolved = {**options, "padding": padding, "truncation": truncation, "max_length": max_length}
-    defaults = {
-        "return_token_type_ids": "token_type_ids" in model_input_names,
-        "return_attention_mask": "attention_mask" in model_input_names,
-        "split_special_tokens": split_special_tokens,
-    }
-    resolved |= {name: value for name, value in defaults.items() if resolved.get(name) is None}
+    if resolved.get("return_token_type_ids") is None:
+        resolved["return_token_type_ids"] = "token_type_ids" in model_input_names
+    if resolved.get("return_attention_mask") is None:
+        resolved["return_attention_mask"] = "attention_mask" in model_input_names
+    if resolved.get("split_special_tokens") is None:
+        resolved["split_special_tokens"] = split_special_tokens
     return EncodingOptions(**resolved)
 
 

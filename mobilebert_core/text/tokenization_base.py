@@ -171,7 +171,7 @@ class TokenizerBase(VirtualSubclass, TokenInventory):
         words = options["is_split_into_words"]
         text, text_pair = map(listed_words if words else listed, (text, text_pair))
         if not is_batch(text, words):
-            return self.encode_plus(text, text_pair, return_tensors=return_tensors, **options)
+            return self._encode_one(text, text_pair, return_tensors, self._options(options))
         rows = paired_rows(text, text_pair)
         return self._encode_batch(rows, return_tensors, self._options(options))
 
@@ -183,10 +183,11 @@ class TokenizerBase(VirtualSubclass, TokenInventory):
         self, text: Any, text_pair: Any = None, return_tensors: Any = None, **options: Any
     ) -> BatchEncoding:
         """Model inputs of one text or pair; besides text also tokens or ids are taken. Options as in a call."""
-        resolved = self._options(options)
-        text, text_pair = listed(text), listed(text_pair)
-        batch = self._encode_batch([(text, text_pair)], return_tensors, resolved, single=True)
-        if return_tensors is not None or (self.is_fast and resolved.return_overflowing_tokens):
+        return self._encode_one(listed(text), listed(text_pair), return_tensors, self._options(options))
+
+    def _encode_one(self, text: Any, text_pair: Any, return_tensors: Any, options: EncodingOptions) -> BatchEncoding:
+        batch = self._encode_batch([(text, text_pair)], return_tensors, options, single=True)
+        if return_tensors is not None or (self.is_fast and options.return_overflowing_tokens):
             return batch
         kept = ("length",) if self.is_fast else ()  # the fast tokenizer gives a list here, as in transformers
         for key, value in batch.items():
@@ -232,6 +233,8 @@ class TokenizerBase(VirtualSubclass, TokenInventory):
         return parts.rows(rows, options)
 
     def _check_room(self, rows: Sequence[Row], options: EncodingOptions) -> None:
+        if options.truncation == "do_not_truncate":
+            return
         check_room(rows, options, self.num_special_tokens_to_add(), self.num_special_tokens_to_add(pair=True))
 
     # Ids to model inputs; the names without a body are functions of model_inputs.py -----------------------------------
