@@ -305,7 +305,7 @@ FORMAT_CASE = Case(
         ),
     ),
     files={"mobilebert_core/checkpoints/containers/lines.py": CONTAINER_MODULE},
-    tests={"tests/core/test_opening.py": 10, "tests/parity/test_converting.py": 3},
+    tests={"tests/core/test_opening.py": 8, "tests/parity/test_converting.py": 3},
 )
 
 CASES = {

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -28,7 +30,7 @@ def port(tmp_path_factory):
         number = free.getsockname()[1]
     log = (tmp_path_factory.mktemp("server") / "log").open("w+")
     command = [sys.executable, "examples/serve_litserve.py", str(mobilebert.DEMO_MODEL), str(number)]
-    server = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
+    server = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, start_new_session=True)
     try:
         for _ in range(240):
             if is_ready(number):
@@ -39,7 +41,7 @@ def port(tmp_path_factory):
             pytest.fail(Path(log.name).read_text())
         yield number
     finally:
-        server.terminate()
+        os.killpg(server.pid, signal.SIGKILL)  # its workers too, which outlive it
         server.wait(30)
         log.close()
 
