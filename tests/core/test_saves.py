@@ -56,12 +56,21 @@ def test_loads_beside_a_writer_are_whole(tmp_path, case, loads):
     try:
         while found(tmp_path / "work") == NOTHING:
             assert writer.poll() is None
-        seen = Counter(found(tmp_path / "work") for _ in range(loads))
+        seen = Counter(found_or_said(tmp_path / "work") for _ in range(loads))
         assert writer.poll() is None
     finally:
         writer.kill()
         writer.wait()
-    assert seen.keys() == {OLD, NEW}, seen
+    assert {OLD, NEW} <= seen.keys() <= {OLD, NEW, "said"} and seen["said"] <= loads // 10, seen
+
+
+def found_or_said(folder):
+    """Where processes share few cores a reader may come too late each time; then it says so, and loads nothing."""
+    try:
+        return found(folder)
+    except CheckpointError as e:
+        assert "its files were replaced each time they were read" in str(e)
+        return "said"
 
 
 @pytest.mark.parametrize("case", [*OUTPUT_FORMATS, "shards", "h5-shards"])
