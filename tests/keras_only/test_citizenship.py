@@ -179,16 +179,6 @@ def test_lists_are_taken_as_data():
     model.fit({"input_ids": [[1, 2, 3], [4, 5, 6]]}, [0, 1], verbose=0)
 
 
-def test_masked_accuracy_leaves_out_ignored_labels():
-    metric = MaskedAccuracy()
-    logits = np.eye(3, dtype=np.float32)[[[0, 1, 2, 2]]]
-    metric.update_state(np.array([[0, 1, 0, -100]]), logits)
-    assert float(metric.result()) == pytest.approx(2 / 3)
-    metric.reset_state()
-    metric.update_state(np.array([[0, 1, 0, -100]]), logits, sample_weight=np.array([0.5]))
-    assert float(metric.result()) == pytest.approx(2 / 3)
-
-
 def test_saving_before_any_call(tmp_path):
     model, (x, _) = build("PreTraining", dtype="mixed_bfloat16"), data("PreTraining")
     model.save(tmp_path / "model.keras")

@@ -128,3 +128,13 @@ def test_compiling_again_without_a_loss_goes_back_to_the_models_own(name):
     model.compile(keras.optimizers.SGD(0.0))
     found = model.evaluate(x, plain(y), verbose=0, return_dict=True)
     assert found == {"loss": pytest.approx(float(model(x | y).loss), rel=1e-4)}
+
+
+def test_masked_accuracy_leaves_out_ignored_labels():
+    metric = MaskedAccuracy()
+    logits = np.eye(3, dtype=np.float32)[[[0, 1, 2, 2]]]
+    metric.update_state(np.array([[0, 1, 0, -100]]), logits)
+    assert float(metric.result()) == pytest.approx(2 / 3)
+    metric.reset_state()
+    metric.update_state(np.array([[0, 1, 0, -100]]), logits, sample_weight=np.array([0.5]))
+    assert float(metric.result()) == pytest.approx(2 / 3)
