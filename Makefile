@@ -131,7 +131,7 @@ mini-model: $(VENV)/.installed
 	$(BIN)/python -m scripts.mini_model $(DATA) build/mini_model
 
 # TOKENS is the budget of each run; what was interrupted goes on, and what is done is not done again.
-TOKENS ?= 10000000
+TOKENS ?= 5000000
 transfer-study: $(VENV)/.installed
 	$(BIN)/python -m scripts.transfer_study $(DATA) build/transfer_study --tokens $(TOKENS)
 

@@ -27,7 +27,7 @@ Which way of teaching a small MobileBERT pays, on real text: a teacher, `ib-bert
 
     make transfer-study DATA=DIR TOKENS={tokens}
 
-The teacher read {teacher_reads} and finds {teacher:.1%} of the hidden words of the held-out text. Every student and the
+The teacher read {teacher_reads} times as many and finds {teacher:.1%} of the hidden words of the held-out text. Every student and the
 teacher start with a bias of the words' frequencies and with vectors of words from counts of neighbours, or with the
 teacher's embeddings, which started so.
 
@@ -74,7 +74,7 @@ def _page(found: Mapping[str, Any], done: Mapping[str, Any]) -> str:
         whole="and all of the study was run" if found["whole"] else "**of which only what is shown here was run**",
         small="" if found["tokens"] >= 5_000_000 else "That is far too little to tell what a real training would "
         "gain: it shows that the study runs, and how the ways begin. ",
-        teacher_reads="twice as many", teacher=found.get("teacher", {}).get("masked_accuracy", float("nan")),
+        teacher_reads=found["teacher_reads"], teacher=found.get("teacher", {}).get("masked_accuracy", float("nan")),
         picture=PICTURE, table=_table(done, tasks), spread=_spread(done), baseline=baseline,
         tasks=_of_which(tasks, found["share"]), said=_said(done, baseline, tasks), card=_CARD,
     )  # fmt: skip
