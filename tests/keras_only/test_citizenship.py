@@ -14,24 +14,11 @@ import tensorflow as tf
 from mobilebert_core.errors import InputError
 from mobilebert_core.heads import HEADS
 from mobilebert_core.outputs import ModelOutput
-from mobilebert_tf import MODEL_CLASSES, MaskedAccuracy
+from mobilebert_tf import MaskedAccuracy
 from mobilebert_tf.fit.optimization import FusedAdam, FusedAdamW, fuse_updates
-from tests.tiny import tiny_batch, tiny_config
+from tests.keras_only.fitting import build, data
 
-SMALL = {"num_hidden_layers": 1, "num_feedforward_networks": 1}
 OFTEN = ("QuestionAnswering", "TokenClassification")  # two labels a text, one a word
-
-
-def build(name, dtype=None, **overrides):
-    keras.utils.set_random_seed(0)
-    return MODEL_CLASSES[name](tiny_config(**{**SMALL, **overrides}), dtype=dtype)
-
-
-def data(name, batch=8, **overrides):
-    """Inputs and labels apart."""
-    both = tiny_batch(tiny_config(**{**SMALL, **overrides}), name, batch=batch)
-    labels = {n: both.pop(n) for n in HEADS[name].label_names if n in both}
-    return both, labels
 
 
 def first(output):

@@ -37,7 +37,7 @@ def test_compiles_without_a_break(name):
 
 
 def test_compiles_in_training_with_states():
-    model, batch = model_and_batch("MaskedLM", attention_probs_dropout_prob=0.0)
+    model, batch = model_and_batch("MaskedLM", attention_probs_dropout_prob=0.0, num_hidden_layers=1)
     model.train()
     compiled = torch.compile(model, fullgraph=True, backend="aot_eager", dynamic=True)
     output = compiled(**batch, output_hidden_states=True, output_attentions=True)

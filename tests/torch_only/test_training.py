@@ -237,10 +237,10 @@ def test_a_block_keeps_no_sum_and_one_activation():
 # --------------------------------------------------------------------------------------- sparse prediction
 
 
-@pytest.mark.parametrize("name", ["MaskedLM", "PreTraining"])
-@pytest.mark.parametrize("dropout", [0.0, 0.1])
+@pytest.mark.parametrize(("name", "dropout"), [("MaskedLM", 0.1), ("PreTraining", 0.0)])
 def test_a_compiled_step_takes_any_number_of_labels(name, dropout):
-    model, batch = model_and_batch(name, sparse_prediction=True, attention_probs_dropout_prob=dropout)
+    changes = {"sparse_prediction": True, "attention_probs_dropout_prob": dropout, "num_hidden_layers": 1}
+    model, batch = model_and_batch(name, **changes)
     model.train()
     compiled = torch.compile(copy.deepcopy(model), backend="aot_eager")
     for labelled in (0.5, 0.1, 0.0):
@@ -299,7 +299,13 @@ def test_the_output_matrix_is_not_joined():
     assert seen.found == ["aten::addmm", "aten::addmm_"]  # the one array of logits, made and then added to
 
 
-@pytest.mark.parametrize("name", [name for name, head in HEADS.items() if head.tasks])
+LONGER = ("MultipleChoice", "NextSentencePrediction", "TokenClassification")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[pytest.mark.slow] * (n in LONGER)) for n, head in HEADS.items() if head.tasks],
+)
 def test_every_head_learns_64_examples_by_heart(name):
     config = tiny_config(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, initializer_range=0.1)
     batch = tiny_batch(config, name, batch=64, length=11)
