@@ -304,7 +304,7 @@ LONGER = ("MultipleChoice", "NextSentencePrediction", "TokenClassification")
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(n, marks=[pytest.mark.slow] * (n in LONGER)) for n, head in HEADS.items() if head.tasks],
+    [pytest.param(n, marks=pytest.mark.slow if n in LONGER else ()) for n, head in HEADS.items() if head.tasks],
 )
 def test_every_head_learns_64_examples_by_heart(name):
     config = tiny_config(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, initializer_range=0.1)
