@@ -22,15 +22,15 @@ test: $(VENV)/.installed
 slow: $(VENV)/.installed
 	$(BIN)/python -m pytest -q -n $(JOBS) --dist loadgroup -m slow
 
-# The tools around PyTorch's models, in an environment of their own: they are large.
-INTEROP_VENV ?= .venv-interop
-$(INTEROP_VENV)/.installed: pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(INTEROP_VENV)
-	$(INTEROP_VENV)/bin/pip install --quiet --constraint constraints.txt --editable '.[interop]'
+# An environment of its own, .venv-NAME, for each extra NAME that is large or does not fit the rest.
+.venv-%/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/pip install --quiet --constraint constraints.txt --editable '.[$*]' pytest pytest-xdist
 	touch $@
 
-interop: $(INTEROP_VENV)/.installed
-	$(INTEROP_VENV)/bin/python -m pytest -q -m interop tests/interop
+# The tools around PyTorch's models.
+interop: .venv-interop/.installed
+	.venv-interop/bin/python -m pytest -q -n $(JOBS) --dist loadfile -m interop tests/interop
 
 # A page that runs a model in the browser: what examples/browser needs is laid beside it.
 NPM := build/npm
@@ -55,48 +55,24 @@ browser: $(PAGE)/library/.installed $(PAGE)/model/int8/export.json $(PAGE)/model
 	@echo "Serve it: python -m http.server --directory $(PAGE), and open http://localhost:8000"
 
 # The page in headless Chromium, and the exported files in Node, beside Python's answers.
-BROWSER_VENV ?= .venv-browser
-$(BROWSER_VENV)/.installed: pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(BROWSER_VENV)
-	$(BROWSER_VENV)/bin/pip install --quiet --constraint constraints.txt --editable '.[browser]'
-	touch $@
-
-browser-test: browser $(BROWSER_VENV)/.installed
-	$(BROWSER_VENV)/bin/python -m pytest -q -m browser tests/browser
+browser-test: browser .venv-browser/.installed
+	.venv-browser/bin/python -m pytest -q -m browser tests/browser
 
 # ExecuTorch brings two dozen packages that nothing else here needs.
-EXECUTORCH_VENV ?= .venv-executorch
-$(EXECUTORCH_VENV)/.installed: pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(EXECUTORCH_VENV)
-	$(EXECUTORCH_VENV)/bin/pip install --quiet --constraint constraints.txt --editable '.[executorch]' pytest
-	touch $@
-
-executorch: $(EXECUTORCH_VENV)/.installed
-	$(EXECUTORCH_VENV)/bin/python -m pytest -q -m executorch tests/executorch
+executorch: .venv-executorch/.installed
+	.venv-executorch/bin/python -m pytest -q -m executorch tests/executorch
 
 # Prediction with Ray and Spark, in an environment of their own; Spark needs Java.
-CLUSTER_VENV ?= .venv-cluster
-$(CLUSTER_VENV)/.installed: pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(CLUSTER_VENV)
-	$(CLUSTER_VENV)/bin/pip install --quiet --constraint constraints.txt --editable '.[cluster]'
-	touch $@
-
-cluster: $(CLUSTER_VENV)/.installed
-	$(CLUSTER_VENV)/bin/python -m pytest -q -m cluster tests/cluster
+cluster: .venv-cluster/.installed
+	.venv-cluster/bin/python -m pytest -q -m cluster tests/cluster
 
 # What the documentation shows, run.
 pages: $(VENV)/.installed
-	$(BIN)/python -m pytest -q -m pages tests/test_pages.py tests/test_notebooks.py
+	$(BIN)/python -m pytest -q -n $(JOBS) -m pages tests/test_pages.py tests/test_notebooks.py
 
 # The documentation: built strictly, and served on this machine.
-DOCS_VENV ?= .venv-docs
-MKDOCS := NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/bin/mkdocs
-$(DOCS_VENV)/.installed: pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(DOCS_VENV)
-	$(DOCS_VENV)/bin/pip install --quiet --constraint constraints.txt --editable '.[docs]'
-	touch $@
-
-docs-build: $(DOCS_VENV)/.installed
+MKDOCS := NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs
+docs-build: .venv-docs/.installed
 	$(MKDOCS) build --strict --quiet
 
 docs: docs-build
@@ -136,4 +112,4 @@ transfer-study: $(VENV)/.installed
 	$(BIN)/python -m scripts.transfer_study $(DATA) build/transfer_study --tokens $(TOKENS)
 
 clean:
-	rm -rf $(VENV) $(INTEROP_VENV) $(EXECUTORCH_VENV) $(CLUSTER_VENV) $(DOCS_VENV) $(BROWSER_VENV) $(PAGE)/library $(PAGE)/model build *.egg-info .pytest_cache .ruff_cache .mypy_cache
+	rm -rf $(VENV) .venv-* $(PAGE)/library $(PAGE)/model build *.egg-info .pytest_cache .ruff_cache .mypy_cache
