@@ -87,18 +87,19 @@ _NOTES = "1d15e-1d164 1d1bb-1d1c0"
 _CHINESE = "3400-4dbf 4e00-9fff f900-faff 20000-2a6df 2a700-2b81f 2b920-2ceaf 2f800-2fa1f"
 
 
-def _spans(ranges: str) -> list[tuple[int, int]]:
+def code_points(ranges: str) -> list[tuple[int, int]]:
+    """The first and last code point of each range of `ranges`."""
     ends = (part.partition("-")[::2] for part in ranges.split())
     return [(int(first, 16), int(last or first, 16)) for first, last in ends]
 
 
 def _members(ranges: str) -> frozenset[str]:
-    return frozenset(chr(point) for first, last in _spans(ranges) for point in range(first, last + 1))
+    return frozenset(chr(point) for first, last in code_points(ranges) for point in range(first, last + 1))
 
 
 def regex_class(ranges: str) -> str:
     """The inside of a regular expression's character class that matches `ranges`."""
-    return "".join(f"\\U{first:08x}-\\U{last:08x}" for first, last in _spans(ranges))
+    return "".join(f"\\U{first:08x}-\\U{last:08x}" for first, last in code_points(ranges))
 
 
 SPACE_CLASS = regex_class(_SPACE)
@@ -108,10 +109,11 @@ ORDERED_MARK_CLASS = regex_class(_ORDERED_MARK + _NOTES)
 # All that ends a word under some settings or, taken apart, becomes what does; Python splits at four controls as well.
 # Beyond the first 65,536 code points all but emoji: a class of many ranges there is slow.
 _BMP_PUNCTUATION = _PUNCTUATION.partition("10100-")[0]
-DIVIDING_CLASS = regex_class(
+DIVIDING_RANGES = (
     f"1c-1f {_SPACE} {_CLEANED_SPACE} {_BMP_PUNCTUATION} 226e-226f 2260 1fef 3400-4dbf 4e00-9fff f900-faff "
     "10000-1efff 1fb00-10ffff"
 )
+DIVIDING_CLASS = regex_class(DIVIDING_RANGES)
 
 _cleaned_spaces = _members(_CLEANED_SPACE)
 _spaces = _members(_SPACE)
@@ -121,8 +123,8 @@ _marks = _members(_MARK)
 _ordered = _members(_ORDERED_MARK) | _marks
 _late_lower = {chr(p): chr(p + step) for first, last, step in _LATE_LETTERS for p in range(first, last + 1)}
 _late_composed = _members(_LATE_COMPOSED)
-_control_spans = _spans(_CONTROL)
-_chinese_spans = _spans(_CHINESE)
+_control_spans = code_points(_CONTROL)
+_chinese_spans = code_points(_CHINESE)
 
 
 def is_control(char: str) -> bool:

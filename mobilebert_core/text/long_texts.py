@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from mobilebert_core.text.batch_rows import Row
 from mobilebert_core.text.character_classes import DIVIDING_CLASS, is_letter
 from mobilebert_core.text.encoding_options import EncodingOptions
+from mobilebert_core.text.word_ends import end_of_word, letters_of, start_of_word
 
 _CHARACTERS = 16  # looked at for a token that is wanted; prose has 5
 _GROWTH = 16  # of a part that was too short: little is tokenized again where all of a text is needed
@@ -19,6 +20,7 @@ _AT_ONCE = 1 << 20  # characters of a long text that are counted together
 _SPECIAL_OF_PAIR = 3
 NEVER_LONG = _CHARACTERS * _WORTH_IT * 100  # characters that are tokenized whole at any length and vocabulary
 _SPACE = re.compile(r"\s")
+_LAST_OF_ASCII = 127
 
 Gaps = tuple[tuple[int, int], ...]  # (place in a part, characters of the text that were left out before it)
 RowGaps = tuple[Mapping[int | None, Gaps], Mapping[int | None, Gaps]]  # of both texts: by word, or of a text by None
@@ -33,12 +35,15 @@ class Part(NamedTuple):
 
 
 _DIVIDING = re.compile(f"[{DIVIDING_CLASS}]")
-_LAST_DIVIDED = re.compile(f"[{DIVIDING_CLASS}][^{DIVIDING_CLASS}]*\\Z")
 
 
 @functools.cache
-def _endless(length: int) -> re.Pattern[str]:
-    return re.compile(f"(?<![^{DIVIDING_CLASS}])[^{DIVIDING_CLASS}]{{{length},}}")
+def _endless(length: int, after: str = "") -> re.Pattern[str]:
+    """The first characters of a word of so many or more, where `after` does not hold before them."""
+    return re.compile(f"{after}[^{DIVIDING_CLASS}]{{{length}}}")
+
+
+_INSIDE = f"(?<![^{DIVIDING_CLASS}])"
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,7 @@ class Parts:
         margin: tokens at the cut end of a text that are not relied on.
         at_spaces: whether no token has a space in it.
         word_end: letters at the ends of an endless word that decide its token.
-        inside: the characters of each added token that can lie inside a word.
+        inside: the added tokens that can lie inside a word.
         left: whether truncation takes tokens from the beginning.
         longer_first: whether of two texts the longer one gets the token that cannot be shared; else the first does.
     """
@@ -65,7 +70,7 @@ class Parts:
     margin: int
     at_spaces: bool
     word_end: int
-    inside: tuple[frozenset[str], ...]
+    inside: tuple[str, ...]
     left: bool
     longer_first: bool
 
@@ -85,7 +90,7 @@ class Parts:
         """
         texts = [text for text in added if text]
         longest = max(map(len, texts), default=0)
-        inside = tuple(frozenset(text) for text in texts if not _DIVIDING.search(text))
+        inside = tuple(text for text in texts if not _DIVIDING.search(text))
         at_spaces = not any(map(_SPACE.search, texts))
         return cls(
             count, normalize, word + 4 * longest + 16, at_spaces, max(word + 1, longest), inside, left, longer_first
@@ -137,9 +142,11 @@ class Parts:
             return
         start = 0
         while start < len(text):
-            space = text.find(" ", start + _AT_ONCE) if self.at_spaces else -1
-            end = space if space > 0 else len(text)
-            yield self.count(self._with_short_words(text[start:end]).text)
+            near = min(start + _AT_ONCE, len(text))
+            stop = end_of_word(text, near, len(text))
+            space = text.find(" ", stop) if self.at_spaces else -1
+            end = space if space >= 0 else len(text)
+            yield self.count(self._with_short_words(text, start, end, near, stop).text)
             start = end
 
     def _is_longer(self, one: Any, other: Any) -> bool:
@@ -158,12 +165,13 @@ class Parts:
         """A part of a text with the tokens that are wanted, or as good as the whole text where it has fewer."""
         if not isinstance(text, str):
             return self._words(text, wanted, size)
-        while size < len(text):
-            part = self._end(text, size)
-            if self.count(part.text) - self.margin >= wanted:
-                return part
+        start = max(0, len(text) - size) if self.left else 0
+        part = _joined([self._with_short_words(text, start, min(start + size, len(text)))], start)
+        is_all = False
+        while not is_all and self.count(part.text) - self.margin < wanted:
+            part, is_all = self._end(text, size)
             size *= _GROWTH
-        return self._with_short_words(text)
+        return part
 
     def _words(self, words: Sequence[str], wanted: int, size: int) -> Part:
         parts: list[Part] = []
@@ -177,61 +185,87 @@ class Parts:
         gaps: dict[int | None, Gaps] = {n: part.gaps[None] for n, part in enumerate(parts) if part.gaps}
         return Part([part.text for part in parts], gaps)
 
-    def _end(self, text: str, size: int) -> Part:
-        """So many characters at the end of a text that is kept, up to the next end of a word, endless words short."""
-        if self.left:
-            start = _start_of_word(text, len(text) - size)
-            part = self._with_short_words(text[start:], start)
-            return part if len(part.text) < 2 * size else self._with_short_words(text[-size:], len(text) - size)
-        found = _DIVIDING.search(text, size)
-        part = self._with_short_words(text[: found.start() if found else len(text)])
-        return part if len(part.text) < 2 * size else self._with_short_words(text[:size])
+    def _end(self, text: str, size: int) -> tuple[Part, bool]:
+        """So many characters at the end of a text that is kept, with endless words short, and whether that is all.
 
-    def _with_short_words(self, text: str, start: int = 0) -> Part:
-        """A text that begins at a place of another, in which endless words have only their ends."""
-        gaps = [(0, start)] if start else []
+        It ends where a word does, unless that is an endless one which cannot be shortened.
+        """
+        parts: list[Part] = []
+        place, last = (len(text), 0) if self.left else (0, len(text))
+        length, is_cut = 0, False
+        while length < size and place != last and not is_cut:
+            near = max(place + length - size, 0) if self.left else min(place + size - length, last)
+            far = start_of_word(text, near) if self.left else end_of_word(text, near, last)
+            part = self._with_short_words(text, *sorted((place, far)), *sorted((near, far)))
+            is_cut = len(part.text) >= 2 * size
+            if is_cut:
+                far, part = near, self._with_short_words(text, *sorted((place, near)))
+            parts.append(part)
+            length, place = length + len(part.text), far
+        return _joined(parts[::-1] if self.left else parts, place if self.left else 0), place == last
+
+    def _with_short_words(self, text: str, start: int, end: int, clear: int = 0, clear_to: int = 0) -> Part:
+        """A stretch of a text in which endless words have only their ends.
+
+        It is known that no word ends from `clear` to `clear_to`: there is no second look.
+        """
+        gaps: list[tuple[int, int]] = []
         pieces: list[str] = []
-        done = length = 0
-        for found in _endless(2 * self.word_end + 1).finditer(text):
-            head, tail = _letters(found[0], self.word_end), _letters(found[0][::-1], self.word_end)
-            left_out = len(found[0]) - head - tail
-            if not (head and tail and left_out > 0) or self._holds_token(found[0]):
-                continue
-            pieces.append(text[done : found.start() + head])
-            length += len(pieces[-1])
-            gaps.append((length, left_out))
-            done = found.end() - tail
-        short = "".join([*pieces, text[done:]]) if pieces else text
-        return Part(short, {None: tuple(gaps)} if gaps else {})
+        length, pattern = 0, _endless(2 * self.word_end + 1, _INSIDE)
+        found = _endless(2 * self.word_end + 1).match(text, start, end) or pattern.search(text, start, end)
+        while found:
+            first, last = found.start(), end_of_word(text, found.end(), max(clear, found.end()))
+            if last >= clear:
+                last = end_of_word(text, max(last, clear_to), end)
+            if kept := self._ends(text, first, last):
+                pieces.append(text[start : first + kept[0]])
+                length += len(pieces[-1])
+                gaps.append((length, last - first - sum(kept)))
+                start = last - kept[1]
+            found = pattern.search(text, last, end)
+        return Part("".join([*pieces, text[start:end]]), {None: tuple(gaps)} if gaps else {})
 
-    def _holds_token(self, word: str) -> bool:
+    def _ends(self, text: str, first: int, last: int) -> tuple[int, int] | None:
+        """How much of an endless word stays at its two ends; None for one that must stay whole."""
+        most = min(last - first, _CHARACTERS * self.word_end)
+        head = _letters(text[first : first + most], self.word_end)
+        tail = _letters(text[last - most : last][::-1], self.word_end)
+        if not (head and tail and head + tail < last - first) or self._holds_token(text, first, last):
+            return None
+        return head, tail
+
+    def _holds_token(self, text: str, first: int, last: int) -> bool:
         """Whether an added token may be found inside a word."""
         if not self.inside:
             return False
-        letters = set(word)
-        letters.update(*map(self.normalize, tuple(letters)))
-        return any(token <= letters for token in self.inside)
+        normal = {ord(letter): self.normalize(letter) for letter in letters_of(text, first, last)}
+        letters = {*map(chr, normal), *"".join(normal.values())}
+        possible = [token for token in self.inside if letters.issuperset(token)]
+        if not possible or max(normal) > _LAST_OF_ASCII:
+            return bool(possible)
+        word = text[first:last]
+        normalized = word.translate(normal)  # in ASCII each character is normalized by itself
+        return any(token in word or token in normalized for token in possible)
+
+
+def _joined(parts: Sequence[Part], left_out: int) -> Part:
+    """Parts that follow each other in a text, of which so many characters are left out before them."""
+    gaps, length = [(0, left_out)] if left_out else [], 0
+    for part in parts:
+        gaps += [(length + place, count) for place, count in part.gaps.get(None, ())]
+        length += len(part.text)
+    return Part("".join(part.text for part in parts), {None: tuple(gaps)} if gaps else {})
 
 
 def _letters(word: str, wanted: int) -> int:
-    """How much of a word has so many letters that every normalization keeps; 0 where that is far."""
+    """How much of the beginning of a word has so many letters that every normalization keeps; 0 where it has fewer."""
     if word[:wanted].isascii() and word[:wanted].isalnum():
         return wanted
     found = 0
-    for number, char in enumerate(word[: _CHARACTERS * wanted], 1):
+    for number, char in enumerate(word, 1):
         found += is_letter(char)
         if found == wanted:
             return number
-    return 0
-
-
-def _start_of_word(text: str, place: int) -> int:
-    """Where the word begins in which a place of a text lies."""
-    while place > 0:
-        start = max(0, place - _AT_ONCE)
-        if (found := _LAST_DIVIDED.search(text[start:place])) is not None:
-            return start + found.start() + 1
-        place = start
     return 0
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mobilebert_core import AddedToken, MobileBertTokenizerFast
-from mobilebert_core.text import long_texts
+from mobilebert_core.text import long_texts, word_ends
 from mobilebert_core.text.basic_tokenization import TextNormalizer
 from mobilebert_core.text.character_classes import (
     DIVIDING_CLASS,
@@ -273,3 +273,47 @@ def test_only_the_shorter_of_two_long_texts_is_counted(tmp_path, monkeypatch):
         sequences = found.sequence_ids()
         assert sequences.count(int(pair[1] is long)) == 63
     assert sum(seen) < 500_000  # both whole would be 704,000 and more
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+@pytest.mark.parametrize("made", CLASSES)
+def test_an_endless_word_is_looked_through_once(made, tmp_path, side, monkeypatch):
+    """And not at all where the tokens that are wanted come before it."""
+    looked: list[int] = []
+    plain = word_ends._is_plain
+    monkeypatch.setattr(word_ends, "_is_plain", lambda text: looked.append(len(text)) or plain(text))
+    tokenizer = made(write_vocabulary(tmp_path), truncation_side=side)
+    options = {"truncation": True, "max_length": 16}
+    for word in ENDLESS:
+        looked.clear()
+        tokenizer(word, **options)
+        assert len(word) - 20_000 < sum(looked) < 1.05 * len(word)
+        looked.clear()
+        tokenizer(f"{word} {word}", **options)
+        assert sum(looked) < 2.1 * len(word)
+        looked.clear()
+        prose = "the fox " * 2_000
+        tokenizer(word + " " + prose if side == "left" else prose + word, **options)
+        assert sum(looked) < 5_000
+        looked.clear()
+        tokenizer(word, word, truncation=True, max_length=17)
+        assert sum(looked) < 4.2 * len(word)
+
+
+@pytest.mark.parametrize(
+    ("token", "word", "wanted"),
+    [
+        ("fox", "FOXXOF" * 50_000, None),  # found in lower case
+        ("fox", "xof" * 100_000, 1),  # the letters of it, and nowhere the token
+        ("fox", "f\x00ox" + "xof" * 100_000, None),  # cleaning removes what stands in it
+    ],
+)
+@pytest.mark.parametrize("made", CLASSES)
+def test_an_added_token_that_is_nowhere_in_an_endless_word(made, tmp_path, monkeypatch, token, word, wanted):
+    tokenizer = made(write_vocabulary(tmp_path))
+    tokenizer.add_tokens([token])
+    seen, count = [], made._count
+    monkeypatch.setattr(made, "_count", lambda self, *a, **k: seen.append(len(a[0])) or count(self, *a, **k))
+    found = tokenizer(word, truncation=True, max_length=16)["input_ids"][1:-1]
+    assert found == whole(tokenizer, word[:20_000])[:14] and (wanted is None or len(found) == wanted)
+    assert sum(seen) < 60_000
