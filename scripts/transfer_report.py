@@ -27,9 +27,9 @@ Which way of teaching a small MobileBERT pays, on real text: a teacher, `ib-bert
 
     make transfer-study DATA=DIR TOKENS={tokens}
 
-The teacher read {teacher_reads} times as many and finds {teacher:.1%} of the hidden words of the held-out text. Every student and the
-teacher start with a bias of the words' frequencies and with vectors of words from counts of neighbours, or with the
-teacher's embeddings, which started so.
+The teacher read {teacher_reads} times as many and finds {teacher:.1%} of the hidden words of the held-out text. Every
+student and the teacher start with a bias of the words' frequencies and with vectors of words from counts of neighbours,
+or with the teacher's embeddings, which started so.
 
 ![masked words found by each way]({picture})
 

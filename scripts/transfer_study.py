@@ -1,8 +1,8 @@
 """Which way of teaching a small MobileBERT pays: `make transfer-study DATA=DIR TOKENS=N`.
 
-DIR is that of `mini_model.py`. N, the tokens that each student reads, is the whole budget: the teacher reads eight times
-as many, so that it knows what a student cannot find out alone, and the tasks take the more steps the larger the budget
-is. 5,000,000 take about six hours of two idle cores.
+DIR is that of `mini_model.py`. N, the tokens that each student reads, is the whole budget: the teacher reads eight
+times as many, so that it knows what a student cannot find out alone, and the tasks take the more steps the larger the
+budget is. 5,000,000 take about six hours of two idle cores.
 
 A teacher (ib-bert-4x256) learns masked words from vectors of words. Then students (mobilebert-4x256) learn in each of
 `WAYS` for equal steps, and again for the seconds that masked words alone take. The baseline and the two best are
@@ -244,7 +244,8 @@ def _task_place(study: Study, way: str, seed: int, task: str) -> Path:
 
 def results(study: Study) -> dict[str, Any]:
     """All that is done, in plain values; what is not done is left out."""
-    found: dict[str, Any] = {"tokens": study.tokens, "steps": study.steps, "share": study.share, "teacher_reads": TEACHER_READS, "ways": {}}
+    found: dict[str, Any] = {n: getattr(study, n) for n in ("tokens", "steps", "share")}
+    found |= {"teacher_reads": TEACHER_READS, "ways": {}}
     if is_done(study.teacher()):
         found["teacher"] = read_json(study.teacher() / "training.json")["dev"]
         found["teacher_seconds"] = seconds_of(study.teacher()) * study.steps * TEACHER_READS
