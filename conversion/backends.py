@@ -22,7 +22,8 @@ class Backend:
 
     Attributes:
         name: as users call it.
-        package: ours; its `inference` has a `Runner`, its `trainer` a `Trainer`, itself `MODEL_CLASSES`.
+        package: ours; its `inference` has a `Runner`, its `trainer` a `Trainer`, its `heads`
+            `MODEL_CLASSES`.
         framework: the module whose presence says that it is installed.
         extra: of this distribution, which installs it.
         models: False for a runtime of exported files, which has a `Runner` and nothing else.

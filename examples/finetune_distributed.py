@@ -1,4 +1,4 @@
-"""The same over several processes, with `ddp` or `fsdp`:
+"""Fine-tunes MobileBERT in several processes, with `ddp` or `fsdp`:
 
     torchrun --standalone --nproc-per-node 2 examples/finetune_distributed.py ddp CHECKPOINT OUTPUT
 

@@ -28,6 +28,7 @@ from mobilebert_core.files import CONFIG_FILE, WEIGHTS_FILE, read_json, write_te
 
 from .pretraining_text import LENGTH, pretraining, started, tokenizer_of, written_text
 from .small_tasks import SMALL_TASKS, fine_tuned, words_alone
+from .transfer_report import average, deviation
 
 ARCHITECTURE = "mobilebert-4x256"
 WORDS = 8000
@@ -176,9 +177,7 @@ def card(output: Path, results: dict, scores: dict[str, dict], tokens: int, seed
 
 
 def mean(values: list[float]) -> str:
-    average = sum(values) / len(values)
-    spread = (sum((value - average) ** 2 for value in values) / max(1, len(values) - 1)) ** 0.5
-    return f"{average:.3f}" + (f" ± {spread:.3f}" if len(values) > 1 else "")
+    return f"{average(values):.3f}" + (f" ± {deviation(values):.3f}" if len(values) > 1 else "")
 
 
 if __name__ == "__main__":

@@ -83,10 +83,14 @@ def _rows(folder: Path, split: str) -> list[dict[str, Any]]:
 
 
 def _emotions(folder: Path, split: str) -> list[dict[str, Any]]:
-    names = (folder / "labels.txt").read_text(encoding="utf-8").split()
+    names = _emotion_names(folder)
     lines = (folder / f"{split}.tsv").read_text(encoding="utf-8").splitlines()
     rows = [line.split("\t") for line in lines]
     return [{"text": row[0], "labels": {names[int(n)]: 1.0 for n in row[1].split(",")}} for row in rows]
+
+
+def _emotion_names(folder: Path) -> list[str]:
+    return (folder / "labels.txt").read_text(encoding="utf-8").split()
 
 
 def fine_tuned(
@@ -101,7 +105,7 @@ def fine_tuned(
     folder = prepared(task, data, work)
     read = task.read
     if task.several:
-        read = ReadOptions(label_names=tuple((data / "goemotions" / "labels.txt").read_text(encoding="utf-8").split()))
+        read = ReadOptions(label_names=tuple(_emotion_names(data / "goemotions")))
     training = Training(
         task=task.task,
         data=folder,
@@ -134,7 +138,7 @@ def words_alone(task: SmallTask, data: Path, work: Path) -> float:
     if not task.several:
         classifier = LogisticRegression(C=10, max_iter=200).fit(known.tocsr(), [row["label"] for row in train])
         return float(np.mean(classifier.predict(asked.tocsr()) == np.array([row["label"] for row in dev])))
-    names = (data / "goemotions" / "labels.txt").read_text(encoding="utf-8").split()
+    names = _emotion_names(data / "goemotions")
     gold, right = (np.array([[n in row["labels"] for n in names] for row in rows]) for rows in (train, dev))
     several = OneVsRestClassifier(LogisticRegression(solver="liblinear", class_weight="balanced"))
     several.fit(known.tocsr(), gold)

@@ -145,8 +145,7 @@ def teach(study: Study, way: str, kind: str, seed: int, steps: int) -> None:
 
 def learn_task(study: Study, way: str, seed: int, task: str) -> None:
     """One task by one student of equal steps."""
-    student = study.place(way, "steps", seed)
-    output = student.with_name(f"{student.name}-{task}")
+    student, output = study.place(way, "steps", seed), _task_place(study, way, seed, task)
     steps = max(1, round(SMALL_TASKS[task].steps * study.share))
     score = fine_tuned(SMALL_TASKS[task], study.data, study.work, str(student), output, steps=steps, seed=seed)
     write_text(output / "score.json", json.dumps(score))
@@ -224,7 +223,7 @@ def phases(study: Study) -> Iterable[list[Callable[[], None]]]:
 
 def repeated(study: Study) -> list[str]:
     """The baseline and the two ways that found most hidden words with the first seed."""
-    others = sorted((way for way in WAYS if way != BASELINE), key=lambda way: -masked(study, way, "steps") or 0)
+    others = sorted((way for way in WAYS if way != BASELINE), key=lambda way: -masked(study, way, "steps"))
     return [BASELINE, *others[:2]]
 
 

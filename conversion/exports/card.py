@@ -49,7 +49,7 @@ def card(record: ExportRecord, size: int) -> str:
         ]
     if task is not None:
         lines += ["", "## Use", "", "```", f"mobilebert predict {task} --model DIRECTORY ...", "```"]
-    lines += [f"\nNote: {escaped(note)}." for note in record.notes]
+    lines += [f"\nNote: {escaped(note.rstrip('.'))}." for note in record.notes]
     return "\n".join(lines) + "\n"
 
 

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from mobilebert_core.errors import CheckpointError
 from mobilebert_core.exports import INPUT_DTYPES, ExportSpec
-from mobilebert_core.files import CONFIG_FILE, read_json, write_text
+from mobilebert_core.files import read_json, write_text
 from mobilebert_core.heads import HEADS, Head
 from mobilebert_core.saves import arriving
 
@@ -120,4 +120,4 @@ def is_exported(path: Any) -> bool:
         return False
 
 
-__all__ = ["CONFIG_FILE", "EXPORT_FILE", "ExportRecord", "is_exported", "place_of"]
+__all__ = ["EXPORT_FILE", "ExportRecord", "is_exported", "place_of"]

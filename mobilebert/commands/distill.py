@@ -7,15 +7,14 @@ from pathlib import Path
 
 from conversion.backends import FRAMEWORKS
 from mobilebert_core.configuration.presets import PRESETS
-from mobilebert_core.errors import ConfigError
 from mobilebert_core.training.knowledge_transfer import STRATEGIES, TransferSettings
 from mobilebert_core.training.recipe import OPTIMIZERS
 from mobilebert_core.training.state import PRECISIONS
 from mobilebert_core.training.tasks.masked_language import FillMaskTraining
 
-from .arguments import output_path
-from .pretrain import ROWS, ROWS_HELP, check_held_out
-from .train import config_field, report
+from .arguments import at_least_one, config_field, one_of_so_many, output_path
+from .pretrain import ROWS, ROWS_HELP
+from .train import report
 
 # Of the recipe: fields with their help.
 _RECIPE = {
@@ -50,7 +49,7 @@ def add_distill(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser = commands.add_parser(
         "distill",
         help="train a student from text and a teacher, in either framework",
-        usage="mobilebert distill --teacher DIR --student PRESET|DIR --data FILE|DIR|GLOB ... --output DIR [options]",
+        usage="%(prog)s --teacher DIR --student PRESET|DIR --data FILE|DIR|GLOB ... --output DIR [options]",
         description="Transfers the knowledge of a teacher to a student in stages. The student goes to the output "
         "directory, with its curves, scores and a model card. Text is tokenized once, into files that are mapped into "
         "memory. What was interrupted goes on with --resume.",
@@ -64,7 +63,7 @@ def add_distill(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
                         help="text, also .gz and .xz: a sentence on each line, a blank line between "
                         "documents")  # fmt: skip
     parser.add_argument("--dev", type=Path, metavar="FILE", help="text to evaluate on at the end of each stage")
-    parser.add_argument("--held-out", type=int, default=0, metavar="N",
+    parser.add_argument("--held-out", type=one_of_so_many, default=0, metavar="N",
                         help="without --dev hold out one of so many rows to evaluate on (default 0: none)")  # fmt: skip
     parser.add_argument("--shards", type=Path, metavar="DIR",
                         help="where rows are kept; those of mobilebert pretrain will do, where its rows are the same "
@@ -87,11 +86,13 @@ def add_distill(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     _add_numbers(group, "recipe", _RECIPE, FillMaskTraining.recipe)
     group.add_argument("--max-length", type=int, metavar="N", help="tokens of a row (default: all the student has)")
     group.add_argument("--mask-share", type=float, metavar="X", help="share of the words to predict (default 0.15)")
-    group.add_argument("--set", nargs="+", action="extend", default=[], metavar="FIELD=VALUE", dest="fields",
+    group.add_argument("--set", nargs="+", action="extend", default=[], type=config_field, metavar="FIELD=VALUE",
+                       dest="fields",
                        help="fields of the student's configuration")  # fmt: skip
     group.add_argument("--precision", choices=PRECISIONS, default="float32", help="default float32")
     group.add_argument("--device", help="where PyTorch computes (default: the GPU, if any)")
-    group.add_argument("--save-every", type=int, default=500, metavar="N", help="steps between states to resume from")
+    group.add_argument("--save-every", type=at_least_one, default=500, metavar="N",
+                       help="steps between states to resume from")  # fmt: skip
     parser.set_defaults(run=run_distill, after_interruption="; the same command with --resume goes on")
 
 
@@ -111,9 +112,6 @@ def run_distill(options: argparse.Namespace) -> int:
     """
     from ..distillation import Distillation
 
-    if options.save_every < 1:
-        raise ConfigError(f"distill: --save-every must be at least 1, got {options.save_every}.")
-    check_held_out("distill", options.held_out)
     kind, more = ROWS[options.rows]
     if options.mask_share is not None:
         more = {**more, "mask_share": options.mask_share}
@@ -136,7 +134,7 @@ def run_distill(options: argparse.Namespace) -> int:
         task=kind.name,
         settings=settings,
         changes=changes,
-        fields=dict(config_field(text) for text in options.fields),
+        fields=dict(options.fields),
         options=more,
         max_length=options.max_length,
         copy=options.copy,

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from conversion.backends import BACKENDS
 from mobilebert_core.configuration.fields import DTYPES
-from mobilebert_core.errors import InputError
 from mobilebert_core.processes import check_one_process
 from mobilebert_core.training.evaluation import EVALUATION_BATCH
 from mobilebert_core.training.recipe import Recipe
@@ -19,6 +18,7 @@ from mobilebert_core.training.tasks.table import TRAINING_TASKS
 from mobilebert_core.training.tasks.training_task import TrainingTask
 
 from ..streams import check_output
+from .arguments import at_least_one
 from .reading_options import read_options
 from .train import add_data_options, report_rows, task_options
 
@@ -41,7 +41,7 @@ def _add_task(tasks: argparse._SubParsersAction[argparse.ArgumentParser], task: 
         task.name,
         aliases=list(task.aliases),
         help=task.about,
-        usage=f"mobilebert evaluate {task.name} FILE --model PATH [options]",
+        usage="%(prog)s FILE --model PATH [options]",
         description=f"Scores a model on {task.about}. The file is read as `mobilebert train {task.name}` reads it.",
     )
     parser.add_argument("data", type=Path, metavar="FILE", help="of examples, with what is right")
@@ -56,7 +56,7 @@ def _add_task(tasks: argparse._SubParsersAction[argparse.ArgumentParser], task: 
     add_data_options(parser, task)
     group = parser.add_argument_group("computation")
     hides = not issubclass(task, LabelledTask)
-    group.add_argument("--batch-size", type=int, default=EVALUATION_BATCH, metavar="N",
+    group.add_argument("--batch-size", type=at_least_one, default=EVALUATION_BATCH, metavar="N",
                        help=f"rows at once (default {EVALUATION_BATCH}"
                        f"{', as in training; another number hides other words' if hides else ''})")  # fmt: skip
     if hides:
@@ -78,8 +78,6 @@ def run_evaluate(options: argparse.Namespace) -> int:
 
     check_one_process("evaluate")
     check_output("evaluate")
-    if options.batch_size < 1:
-        raise InputError(f"evaluate: --batch-size must be at least 1, got {options.batch_size}.")
     found = evaluate(
         options.task.name,
         options.data,

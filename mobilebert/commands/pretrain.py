@@ -8,11 +8,10 @@ from typing import Any
 
 from conversion.backends import FRAMEWORKS
 from mobilebert_core.configuration.presets import PRESETS
-from mobilebert_core.errors import ConfigError
 from mobilebert_core.training.tasks.masked_language import FillMaskTraining, PretrainingTraining
 from mobilebert_core.training.tasks.training_task import TrainingTask
 
-from .arguments import output_path
+from .arguments import one_of_so_many, output_path
 from .train import add_data_options, add_recipe_options, run_training, training_of
 
 # What a row is: the task that makes it, and its options.
@@ -33,7 +32,7 @@ def add_pretrain(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = commands.add_parser(
         "pretrain",
         help="teach a model from text: masked words, next sentences, in either framework",
-        usage="mobilebert pretrain --data FILE|DIR|GLOB ... --config PRESET|JSON --output DIR [options]",
+        usage="%(prog)s --data FILE|DIR|GLOB ... --config PRESET|JSON --output DIR [options]",
         description="Teaches a model from text, a sentence on each line and a blank line between documents. Text is "
         "tokenized once, by all cores, into files that are mapped into memory, so that it may be larger than that. "
         "Some rows are held out to evaluate on. What was interrupted goes on with --resume.",
@@ -55,7 +54,7 @@ def add_pretrain(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--shards", type=Path, metavar="DIR",
                         help="where rows are kept, for other trainings as well (default: OUTPUT.shards)")  # fmt: skip
     parser.add_argument("--dev", type=Path, metavar="FILE", help="text to evaluate on, in place of rows held out")
-    parser.add_argument("--held-out", type=int, default=_HELD_OUT, metavar="N",
+    parser.add_argument("--held-out", type=one_of_so_many, default=_HELD_OUT, metavar="N",
                         help=f"hold out one of so many rows; 0 holds out none (default {_HELD_OUT})")  # fmt: skip
     add_data_options(parser, PretrainingTraining)
     add_recipe_options(parser, PretrainingTraining)
@@ -68,12 +67,5 @@ def run_pretrain(options: argparse.Namespace) -> int:
     Raises:
         MobileBertError: as `Training.run`.
     """
-    check_held_out("pretrain", options.held_out)
     options.task, more = ROWS[options.rows]
     return run_training(training_of(options, more, held_out=options.held_out))
-
-
-def check_held_out(command: str, every: int) -> None:
-    """Raises ConfigError for a number of rows of which none could be held out."""
-    if every < 0 or every == 1:
-        raise ConfigError(f"{command}: --held-out must be 0 or at least 2, got {every}.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +21,7 @@ from mobilebert_core.training.tasks.table import TRAINING_TASKS
 from mobilebert_core.training.tasks.text_classification import TextClassificationTraining
 from mobilebert_core.training.tasks.training_task import TrainingTask
 
-from .arguments import output_path
+from .arguments import at_least_one, config_field, output_path
 from .reading_options import add_read_options, read_options
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ def _add_task(tasks: argparse._SubParsersAction[argparse.ArgumentParser], task: 
         task.name,
         aliases=list(task.aliases),
         help=task.about,
-        usage=f"mobilebert train {task.name} --data FILE|DIR --model PATH|PRESET --output DIR [options]",
+        usage="%(prog)s --data FILE|DIR --model PATH|PRESET --output DIR [options]",
         description=f"Trains on {task.about}. The best model goes to the output directory, with its curves, scores and "
         "a model card. A training that was interrupted goes on with --resume.",
     )
@@ -134,7 +133,8 @@ def add_recipe_options(parser: argparse.ArgumentParser, task: type[TrainingTask]
         kind = learning_rate if name == "learning_rate" else int if whole else float
         group.add_argument("--" + name.replace("_", "-"), type=kind, metavar="N" if whole else "X",
                            help=help + shown, dest=f"recipe_{name}")  # fmt: skip
-    group.add_argument("--set", nargs="+", action="extend", default=[], metavar="FIELD=VALUE", dest="fields",
+    group.add_argument("--set", nargs="+", action="extend", default=[], type=config_field, metavar="FIELD=VALUE",
+                       dest="fields",
                        help="fields of the configuration, such as attention_probs_dropout_prob=0")  # fmt: skip
     group.add_argument("--precision", choices=PRECISIONS, default="float32", help="default float32")
     group.add_argument("--quantize", choices=QUANTIZATIONS,
@@ -145,7 +145,8 @@ def add_recipe_options(parser: argparse.ArgumentParser, task: type[TrainingTask]
     group.add_argument("--shard", action="store_true",
                        help="under torchrun or accelerate: each process holds a part of the weights (FSDP2); without "
                        "it each holds all of them (DDP)")  # fmt: skip
-    group.add_argument("--save-every", type=int, default=500, metavar="N", help="steps between states to resume from")
+    group.add_argument("--save-every", type=at_least_one, default=500, metavar="N",
+                       help="steps between states to resume from")  # fmt: skip
 
 
 def _add_teacher(parser: argparse.ArgumentParser, task: type[TrainingTask]) -> None:
@@ -179,8 +180,6 @@ def training_of(options: argparse.Namespace, more: Mapping[str, Any], **settings
     """The training that the arguments describe, with `more` options of the task and other settings."""
     from ..training import Training
 
-    if options.save_every < 1:
-        raise ConfigError(f"train: --save-every must be at least 1, got {options.save_every}.")
     return Training(
         task=options.task.name,
         data=options.data,
@@ -191,7 +190,7 @@ def training_of(options: argparse.Namespace, more: Mapping[str, Any], **settings
         tokenizer=options.tokenizer,
         changes={n: getattr(options, f"recipe_{n}", None) for n in _HELP},
         read=read_options(options, options.skip_bad_rows),
-        fields=dict(config_field(text) for text in options.fields),
+        fields=dict(options.fields),
         options={**task_options(options), **more},
         max_length=options.max_length,
         precision=options.precision,
@@ -223,16 +222,6 @@ def run_train(options: argparse.Namespace) -> int:
         MobileBertError: as `Training.run`.
     """
     return run_training(training_of(options, {}))
-
-
-def config_field(text: str) -> tuple[str, Any]:
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise ConfigError(f"train: --set wants FIELD=VALUE, got {text!r}.")
-    try:
-        return name, json.loads(value.lower() if value in ("True", "False", "None") else value)
-    except ValueError:
-        return name, value
 
 
 def report_rows(notes: Sequence[str], skipped: Sequence[str]) -> None:

@@ -99,3 +99,21 @@ def test_a_vocabulary_needs_room(tmp_path, size, capsys):
     (tmp_path / "t").write_text("text")
     assert main(["vocab", "train", str(tmp_path / "t"), "--size", str(size)]) == 2
     assert "above the 5 special tokens" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (["pretrain", "--held-out", "1"], "argument --held-out: must be 0 or at least 2, got 1"),
+        (["distill", "--held-out", "-1"], "argument --held-out: must be 0 or at least 2, got -1"),
+        (["distill", "--save-every", "0"], "argument --save-every: must be at least 1, got 0"),
+        (["train", "fill-mask", "--set", "num_labels"], "argument --set: wanted FIELD=VALUE, got 'num_labels'"),
+        (["evaluate", "fill-mask", "a.txt", "--batch-size", "0"], "argument --batch-size: must be at least 1, got 0"),
+    ],
+)
+def test_an_argument_out_of_range_names_its_command(command, message, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(command, prog="python -m mobilebert")
+    said, name = capsys.readouterr().err, " ".join(command[: command.index(command[-2])]).removesuffix(" a.txt")
+    assert f"python -m mobilebert {name}: error: {message}" in said
+    assert said.startswith(f"usage: python -m mobilebert {name} ")

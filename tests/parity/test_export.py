@@ -173,7 +173,6 @@ def test_evaluate_scores_an_export_as_its_source(exported, source, tmp_path, mon
         ("text-classification", "text,label\nGood.,delight\n", [], "label 'delight' is not among"),
         ("text-classification", "text,label\n", [], "wanted rows of data, got none"),
         ("text-classification", "text,label\nGood.,joy\n", ["--max-length", "600"], "--max-length is 600"),
-        ("text-classification", "text,label\nGood.,joy\n", ["--batch-size", "0"], "--batch-size must be at least 1"),
         ("text-classification", "text,label\nGood.,joy\n", ["--backend", "torch"], "is an export, which onnx runs"),
         ("text-classification", "text,label\nGood.,joy\n", ["--dtype", "float64"], "precision of its export"),
         ("fill-mask", "Good.\n", [], "wanted an exported MobileBertForMaskedLM"),
