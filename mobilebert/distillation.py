@@ -47,12 +47,14 @@ from mobilebert_core.weights import every_weight, weight_table
 
 from .distillation_report import draw_terms, write_transfer_card
 from .path_fields import PathFields
+from .random_start import config_of, has_no_weights
 from .training_data import TrainingData, check_segments
 
 # Like the released code: nothing is dropped while a student looks at its teacher.
 _NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 # What the student's embeddings share with the teacher's, and its tokenizer with both.
 _OF_THE_TEACHER = ("vocab_size", "max_position_embeddings", "type_vocab_size", "pad_token_id")
+_MANY_STEPS = 1 << 40  # for stages of any share
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,8 +104,8 @@ class Distillation(PathFields):
     def run(self) -> dict[str, Any]:
         """Trains, and returns what training.json then holds: settings, stages, rows, notes and scores.
 
-        Everything is read and checked before the first file is written. Started by torchrun or accelerate, every
-        process calls this; together they take the steps that one would take, and the first writes.
+        Everything is read and checked before the first file is written, except shards of rows. Started by torchrun or
+        accelerate, every process calls this; together they take the steps that one would take, and the first writes.
 
         Raises:
             DataError: for text that cannot be learned from.
@@ -152,18 +154,20 @@ class Distillation(PathFields):
         config = self._student_config(teacher_config)
         tokenizer = self._tokenizer(config)
         task = kind(tokenizer, config, self.max_length, seed=recipe.seed, **self.options)
+
+        def stages_of(steps: int) -> Schedule:
+            return schedule(self.settings, config.num_hidden_layers, steps, recipe, kind.head == "PreTraining")
+
+        # What the stages read is the same in however many steps: a teacher of no use is refused before text is read.
+        teacher = self._teacher(kind, backend, stages_of(_MANY_STEPS))
         examples = data.examples()
         features = data.features(task, examples, run_directory.settings, ranks)
         check_segments(config, features)
-        stages = schedule(
-            self.settings, config.num_hidden_layers, self._steps(recipe, features["train"]), recipe,
-            kind.head == "PreTraining",
-        )  # fmt: skip
+        stages = stages_of(self._steps(recipe, features["train"]))
         each = recipe.steps_per_epoch(len(features["train"].rows))
         recipe = recipe.replace(max_steps=stages.steps, epochs=max(recipe.epochs, -(-stages.steps // each)))
         pair = Pair.of(self.settings, stages, teacher_config, config)
         trainer, report = self._trainer(kind, backend, recipe, config, checkpoint, run_directory.saved, ranks)
-        teacher = self._teacher(kind, backend, stages)
         course = TransferCourse(
             trainer,
             pair,
@@ -189,8 +193,8 @@ class Distillation(PathFields):
         self, run_directory: RunDirectory, recipe: Recipe, pair: Pair, examples: Mapping[str, Examples],
         features: Mapping[str, Features], notes: list[str], best: Mapping[str, float],
     ) -> None:  # fmt: skip
-        number = f"{len(pair.schedule.stages):.1f}"
-        last = [float(row["loss"]) for row in read_curves(self.output / CURVES_FILE) if row["stage"] == number]
+        number, curves = len(pair.schedule.stages), read_curves(self.output / CURVES_FILE)
+        last = [float(row["loss"]) for row in curves if float(row["stage"]) == number]
         notes = [*notes, *(f"{n}: {note}" for n, found in features.items() for note in found.notes)]
         results = {
             "stages": [
@@ -267,14 +271,14 @@ class Distillation(PathFields):
         config = config.copy(sparse_prediction=True, **{**_NO_DROPOUT, **self._chosen_dropout()})
         arrays: dict[str, Any] = {}
         report = None
-        if self._from_config_alone() and self.copy:
+        if has_no_weights(self.student) and self.copy:
             theirs = checkpoint.weights(checkpoint.config())
             known = [w for w in every_weight(checkpoint.config()) if w.full_name in theirs.stored]
             full = (dataclasses.replace(weight, name=weight.full_name) for weight in known)
             arrays, report = copied_from(full, weight_table(config, HEADS[kind.head]), theirs.read)
         if saved is not None:
             return trainer_class.start(kind.head, saved, recipe, **common), report
-        if self._from_config_alone():
+        if has_no_weights(self.student):
             trainer = trainer_class.start(kind.head, None, recipe, config=config, **common)
             trainer.assign({name: array.astype(trainer.array(name).dtype) for name, array in arrays.items()})
             return trainer, report
@@ -306,19 +310,12 @@ class Distillation(PathFields):
 
     def _student_config(self, teacher: MobileBertConfig) -> MobileBertConfig:
         """The student's configuration. Random weights take the sizes of their embeddings from the teacher."""
-        if not self._from_config_alone():
-            return MobileBertConfig.from_pretrained(self.student, **self.fields)
-        shared = {name: getattr(teacher, name) for name in _OF_THE_TEACHER}
-        if self.student in PRESETS:
-            return MobileBertConfig.from_preset(self.student, **{**shared, **self.fields})
-        return MobileBertConfig.from_pretrained(self.student, **{**shared, **self.fields})
+        names = _OF_THE_TEACHER if has_no_weights(self.student) else ()
+        return config_of(self.student, **{**{name: getattr(teacher, name) for name in names}, **self.fields})
 
     def _own_dropout(self) -> dict[str, float]:
         """The dropout that the saved student says, whatever it learned with."""
-        if self.student in PRESETS:
-            config = MobileBertConfig.from_preset(self.student, **self.fields)
-        else:
-            config = MobileBertConfig.from_pretrained(self.student, **self.fields)
+        config = config_of(self.student, **self.fields)
         return {name: getattr(config, name) for name in _NO_DROPOUT}
 
     def _chosen_dropout(self) -> dict[str, Any]:
@@ -331,7 +328,7 @@ class Distillation(PathFields):
             ConfigError: for a student with other words.
         """
         tokenizer = AutoTokenizer.from_pretrained(self.teacher)
-        if not self._from_config_alone():
+        if not has_no_weights(self.student):
             own = AutoTokenizer.from_pretrained(self.student)
             if own.get_vocab() != tokenizer.get_vocab():
                 raise ConfigError(
@@ -346,10 +343,6 @@ class Distillation(PathFields):
             tokenizer.model_max_length = config.max_position_embeddings
         return tokenizer
 
-    def _from_config_alone(self) -> bool:
-        place = Path(self.student)
-        return self.student in PRESETS or (place.is_file() and place.suffix == ".json")
-
     # ------------------------------------------------------------------------------------------ data
 
     def _steps(self, recipe: Recipe, features: Features) -> int:
@@ -361,7 +354,7 @@ class Distillation(PathFields):
         student: dict[str, str] = {}
         if self.student not in PRESETS:
             place = Path(self.student)
-            student = {place.name: sha256(place)} if self._from_config_alone() else model_digests(self.student)
+            student = {place.name: sha256(place)} if has_no_weights(self.student) else model_digests(self.student)
         return {
             "task": self.task,
             "teacher": name_of(self.teacher),

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mobilebert_core.card_text import code, escaped, name_of
+from mobilebert_core.card_text import code, data_name, escaped, name_of
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.configuration.presets import PRESETS
 from mobilebert_core.files import replacing, write_text
@@ -65,7 +65,6 @@ def transfer_card(distillation: Any, recipe: Recipe, pair: Pair, results: Mappin
     student, teacher, rows = pair.student, pair.teacher, results["rows"]
     name = name_of(distillation.student)
     described = f" ({PRESETS[name].description})" if name in PRESETS else ""
-    files = ", ".join(code(Path(place).resolve().name) for place in distillation.data)
     rate = f"learning rate {recipe.learning_rate:g}"
     lines = [
         "---",
@@ -77,7 +76,8 @@ def transfer_card(distillation: Any, recipe: Recipe, pair: Pair, results: Mappin
         "",
         "A MobileBERT that learned masked words from text and from a teacher (arXiv 2004.02984, sections 3.3 to 3.5).",
         "",
-        f"- **Data:** {files}: " + ", ".join(f"{count:,} {split} rows" for split, count in rows.items()),
+        f"- **Data:** {code(data_name(distillation.data))}: "
+        + ", ".join(f"{count:,} {split} rows" for split, count in rows.items()),
         f"- **Teacher:** {code(name_of(distillation.teacher))}: {_sizes(teacher)}",
         f"- **Student:** {code(name)}{escaped(described)}: {_sizes(student)}, vocabulary {student.vocab_size:,}",
         f"- **Strategy:** {distillation.settings.strategy}: {STRATEGIES[distillation.settings.strategy]}",

@@ -10,7 +10,6 @@ from typing import Any
 
 from mobilebert_core.checkpoints.opening import open_checkpoint
 from mobilebert_core.configuration.config import MobileBertConfig
-from mobilebert_core.configuration.presets import PRESETS
 from mobilebert_core.errors import MobileBertError, TrainingError
 from mobilebert_core.files import read_json
 from mobilebert_core.hub.resolve import resolve
@@ -19,6 +18,8 @@ from mobilebert_core.training.recipe import Recipe
 from mobilebert_core.training.run_directory import SETTINGS_FILE
 from mobilebert_core.training.tasks.labelled_task import LabelledTask
 from mobilebert_core.training.tasks.training_task import TrainingTask
+
+from .random_start import config_of, has_no_weights
 
 
 @dataclass
@@ -104,10 +105,8 @@ class RecipeChoice:
 def _config(model: str) -> MobileBertConfig | None:
     """The configuration of a preset, a JSON file or a checkpoint; None where loading it will say what is wrong."""
     try:
-        if model in PRESETS:
-            return MobileBertConfig.from_preset(model)
-        if Path(model).is_file() and Path(model).suffix == ".json":
-            return MobileBertConfig.from_pretrained(model)
+        if has_no_weights(model):
+            return config_of(model)
         return open_checkpoint(resolve(model, config=True, weights=True)).config()
     except MobileBertError:
         return None

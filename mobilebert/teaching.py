@@ -56,12 +56,16 @@ class Teaching:
         teacher: a checkpoint of this package with the head of the task; for text classification also one that
             transformers runs, such as a BERT.
         soft_labels: shares and temperature.
-        unlabelled: a file of texts without labels, which the teacher labels; of text classification.
+        unlabelled: a file of texts without labels, which the teacher labels; of text classification. May be text.
     """
 
     teacher: str
     soft_labels: SoftLabels = dataclasses.field(default_factory=SoftLabels)
     unlabelled: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.unlabelled is not None:
+            object.__setattr__(self, "unlabelled", Path(self.unlabelled))
 
     def check(self, kind: type[TrainingTask]) -> None:
         """Raises ConfigError for a task that has no labels to teach."""
@@ -145,7 +149,7 @@ def _with_scores(rows: Sequence[FeatureRow], scores: Sequence[Mapping[str, np.nd
 
 def _teacher(place: str, task: LabelledTask, backend: Backend, device: str | None, options: Mapping[str, Any]) -> Any:
     """Examples and their features -> the scores of each row, labels in the student's order."""
-    where = resolve(place, config=True, weights=True)
+    where = resolve(place, config=True, weights=True, tokenizer=True)
     config_file = where / CONFIG_FILE
     if config_file.is_file() and (model := read_json(config_file).get("model_type", "mobilebert")) != "mobilebert":
         if not isinstance(task, TextClassificationTraining):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from contextlib import closing
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -46,6 +46,7 @@ from mobilebert_core.training.trainer import TrainerBase
 from mobilebert_core.weights import weight_table
 
 from .path_fields import PathFields
+from .random_start import config_of, has_no_weights
 from .recipe_choice import RecipeChoice
 from .teaching import Lesson, Teaching
 from .training_data import TrainingData, check_alone, check_segments
@@ -109,8 +110,8 @@ class Training(PathFields):
     def run(self) -> dict[str, Any]:
         """Trains, and returns what training.json then holds: settings, rows, notes and scores.
 
-        Everything is read and checked before the first file is written. Started by torchrun or accelerate, every
-        process calls this; together they take the steps that one would take, and the first writes.
+        Everything is read and checked before the first file is written, except shards of rows. Started by torchrun or
+        accelerate, every process calls this; together they take the steps that one would take, and the first writes.
 
         Raises:
             DataError: for data that cannot be learned from.
@@ -135,7 +136,7 @@ class Training(PathFields):
         places = (self.data, self.dev, self.shards, self.output, self.held_out)
         data = TrainingData.find(kind, self.read, *places, in_memory=self.teaching is not None)
         examples = data.examples()
-        choice = RecipeChoice.of(kind, self.model, self._from_config_alone(), self.recipe, self.changes)
+        choice = RecipeChoice.of(kind, self.model, has_no_weights(self.model), self.recipe, self.changes)
         if self.resume:
             choice.take_up(self.output)
         directory = run_directory(ranks, self.output, self._settings(choice, data), self.resume)
@@ -158,7 +159,7 @@ class Training(PathFields):
     ) -> None:
         recipe = choice.recipe
         fields = kind.config_fields(examples["train"], self.read) | dict(self.fields)
-        self._check_thresholds(fields, examples)
+        self._check_thresholds(fields, {*examples, *(["dev"] if data.shards and data.held_out else [])})
         tokenizer = AutoTokenizer.from_pretrained(self._tokenizer_place())
         words, saved = len(tokenizer), run_directory.saved
         trainer = self._trainer(kind, backend, recipe, fields, words, saved, ranks)
@@ -166,6 +167,7 @@ class Training(PathFields):
             tokenizer.model_max_length = trainer.config.max_position_embeddings
         task = kind(tokenizer, trainer.config, self.max_length, seed=recipe.seed, **self.options)
         features = data.features(task, examples, run_directory.settings, ranks)
+        self._check_thresholds(fields, {*features})  # rows may be too few to hold some out
         check_segments(trainer.config, features)
         lesson = self._lesson(task, examples, features, backend)
         trainer.objective = lesson.objective or trainer.objective
@@ -273,10 +275,10 @@ class Training(PathFields):
         except (OSError, SafetensorError) as e:  # of a training that was resumed
             raise CheckpointError(f"{self.output}: the best model, kept before, cannot be read ({e}).") from None
 
-    def _check_thresholds(self, fields: Mapping[str, Any], examples: Mapping[str, Any]) -> None:
+    def _check_thresholds(self, fields: Mapping[str, Any], splits: Set[str]) -> None:
         if self.tune_thresholds and fields.get("problem_type") != MULTI_LABEL:
             raise ConfigError(f"{self.task}: thresholds are for several labels a text, these data have one. Leave it.")
-        if self.tune_thresholds and "dev" not in examples:
+        if self.tune_thresholds and "dev" not in splits:
             raise ConfigError(f"{self.task}: thresholds are tuned on dev rows, there are none. Give a file with dev=.")
 
     def _keep(self, trainer: TrainerBase, tokenizer: Any, dev: Evaluation | None) -> None:
@@ -293,19 +295,16 @@ class Training(PathFields):
         if self.tokenizer is not None:
             return self.tokenizer
         place = Path(self.model)
-        if self._from_config_alone():
+        if has_no_weights(self.model):
             beside = [place.parent / name for name in TOKENIZER_FILES[:2]] if place.is_file() else []
             return place.parent if any(path.exists() for path in beside) else DEMO_MODEL
         return self.model
-
-    def _from_config_alone(self) -> bool:
-        return self.model in PRESETS or (Path(self.model).suffix == ".json" and Path(self.model).is_file())
 
     def _model_digests(self) -> dict[str, str]:
         known = difflib.get_close_matches(self.model, [*PRESETS, *SHIPPED_MODELS], 1)
         if known and self.model != known[0] and "/" not in self.model and not Path(self.model).exists():
             raise ConfigError(f"train: --model {self.model}: no such path, preset or model. Did you mean {known[0]}?")
-        if self._from_config_alone():
+        if has_no_weights(self.model):
             return {} if self.model in PRESETS else {Path(self.model).name: sha256(Path(self.model))}
         return model_digests(self.model)
 
@@ -335,8 +334,8 @@ class Training(PathFields):
                 raise CheckpointError(f"{saved}: the saved state lacks {trainer.newly_initialized[0]}. Train anew.")
             return trainer
         fields = {**kind.config_defaults, **fields}
-        config = self._new_config({"vocab_size": words, **fields})
-        if config is not None:
+        if has_no_weights(self.model):
+            config = config_of(self.model, **{"vocab_size": words, **fields})
             self._check_words(words, config)
             return trainer_class.start(kind.head, None, recipe, config=config, **common)
         trainer = trainer_class.start(kind.head, self.model, recipe, **common, **fields)
@@ -348,14 +347,6 @@ class Training(PathFields):
             )
         self._check_words(words, trainer.config)
         return trainer
-
-    def _new_config(self, fields: Mapping[str, Any]) -> MobileBertConfig | None:
-        """The configuration of random weights, where `model` is a preset or a JSON file; None for a checkpoint."""
-        if self.model in PRESETS:
-            return MobileBertConfig.from_preset(self.model, **fields)
-        if Path(self.model).is_file() and Path(self.model).suffix == ".json":
-            return MobileBertConfig.from_pretrained(self.model, **fields)
-        return None
 
     def _check_words(self, words: int, config: MobileBertConfig) -> None:
         if words > config.vocab_size:
@@ -388,11 +379,7 @@ class Training(PathFields):
 
 def _results(examples: Mapping[str, Any], features: Mapping[str, Any], more: list[str]) -> dict[str, Any]:
     """What there is to say about the rows of each file."""
-    skipped = [
-        message.replace(str(examples[n].path), examples[n].path.name)  # no path of the machine goes into files
-        for n in examples
-        for message in (*examples[n].skipped, *features[n].skipped)
-    ]
+    skipped = [message for n in examples for message in (*examples[n].skipped, *features[n].skipped)]
     return {
         "rows": {name: len(found.rows) for name, found in features.items()},
         "notes": [f"{name}: {note}" for name, found in features.items() for note in found.notes] + more,

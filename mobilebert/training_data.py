@@ -6,6 +6,7 @@ import dataclasses
 import glob
 import hashlib
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -71,7 +72,7 @@ class TrainingData:
 
         Args:
             beside: what the directory of shards is named after where none is named and the files are large.
-            in_memory: keeps the rows of one path in memory, however large.
+            in_memory: keeps the rows in memory, however large or many the files.
 
         Raises:
             DataError: when there are none.
@@ -84,8 +85,8 @@ class TrainingData:
             found["dev"] = [dev]
         limit = LABELLED_STREAMED_FROM if kind.names_labels else STREAMED_FROM
         large = sum(map(_unpacked_size, found["train"])) >= limit
-        if shards is None and ((large and not in_memory) or not isinstance(data, Path)):
-            shards = beside.with_name(f"{beside.name}.shards")
+        if shards is None and not in_memory and (large or not isinstance(data, Path)):
+            shards = _beside(beside)
         return cls(kind, read, data_name(data), found, shards, 0 if "dev" in found else held_out)
 
     @classmethod
@@ -115,8 +116,7 @@ class TrainingData:
                 files.setdefault("train", []).extend(_matching([place], kind.reader.endings))
         if dev is not None:
             files["dev"] = [dev]
-        shards = shards or beside.with_name(f"{beside.name}.shards")
-        return cls(kind, read, data_name(data), files, shards, 0 if "dev" in files else held_out)
+        return cls(kind, read, data_name(data), files, shards or _beside(beside), 0 if "dev" in files else held_out)
 
     def settings(self) -> dict[str, Any]:
         """What decides the numbers: the digests of the files, and whether rows are read in blocks."""
@@ -130,7 +130,7 @@ class TrainingData:
         """The examples of each split; of a split in shards one for each label, by which the model is made."""
         found = {name: self._whole(paths) for name, paths in self.files.items() if name != "train"}
         if self.shards is None:
-            return {"train": self.kind.read(self.files["train"][0], self.read), **found}
+            return {"train": self._whole(self.files["train"]), **found}
         for path in self.files["train"]:
             self.kind.reader.check(self.kind.name, path, self.read)
         if not self.kind.names_labels:
@@ -144,8 +144,9 @@ class TrainingData:
         each = [self.kind.read(path, self.read) for path in paths]
         if len(each) == 1:
             return each[0]
-        items = [item for found in each for item in (*found.items, "")]
-        return Examples(items, [message for found in each for message in found.skipped], paths[0], self.read)
+        end = [""] if issubclass(self.kind, FillMaskTraining) else []
+        items = [item for found in each for item in (*found.items, *end)]
+        return Examples(items, [message for found in each for message in found.skipped], Path(self.name), self.read)
 
     def features(
         self, task: TrainingTask, examples: Mapping[str, Examples], settings: Mapping[str, Any], ranks: Ranks
@@ -156,16 +157,25 @@ class TrainingData:
             settings: of the training, of which some decide the rows in shards.
         """
         if self.shards is None:
-            return {name: task.features(found) for name, found in examples.items()}
+            found = {name: task.features(each) for name, each in examples.items()}
+            return self._not_held_out(found, "are in memory, of which none is held out")
         folder, made_from = self.shards, self._made_from(task, settings)
         ranks.first(lambda: self._write(folder, task, made_from))
         rows = ShardedRows(folder, task.row, check=ranks.rank == 0)
         whole = Features(rows, rows.about["notes"], rows.about["skipped"])
         others = {name: task.features(found) for name, found in examples.items() if name != "train"}
         if not self.held_out or len(rows) < 2 * self.held_out:
-            return {"train": whole, **others}
+            return self._not_held_out({"train": whole, **others}, f"are too few to hold out one of {self.held_out}")
         train, dev = (RowsBut(rows, self.held_out, held_out) for held_out in (False, True))
         return {"train": dataclasses.replace(whole, rows=train), "dev": Features(dev), **others}
+
+    def _not_held_out(self, features: dict[str, Features], why: str) -> dict[str, Features]:
+        """The rows of each split, with a note where some were to be held out."""
+        if not self.held_out:
+            return features
+        train = features["train"]
+        note = f"{len(train.rows):,} rows {why}; nothing is evaluated"
+        return {**features, "train": dataclasses.replace(train, notes=[*train.notes, note])}
 
     def _made_from(self, task: TrainingTask, settings: Mapping[str, Any]) -> dict[str, Any]:
         config: MobileBertConfig | None = getattr(task, "config", None)
@@ -225,6 +235,12 @@ def _one_of_each_label(items: Iterable[TextExample | WordsExample]) -> Iterator[
             yield item
 
 
+def _beside(output: Path) -> Path:
+    """Where the rows of a training lie, unless it says otherwise; `.` and `..` are called what they are called."""
+    place = Path(os.path.abspath(output)) if output.name in ("", "..") else output
+    return place.parent / f"{place.name}.shards"
+
+
 def _matching(patterns: Iterable[str | Path], endings: Iterable[str]) -> list[Path]:
     """The files that paths, directories and patterns mean, each once, in order.
 
@@ -239,7 +255,7 @@ def _matching(patterns: Iterable[str | Path], endings: Iterable[str]) -> list[Pa
             some = sorted(path for path in place.iterdir() if path.is_file() and ending(path) in known)
             some = [path for path in some if not path.name.upper().startswith("README")]
         else:
-            some = [place] if place.is_file() else sorted(map(Path, glob.glob(str(pattern), recursive=True)))
+            some = [place] if place.is_file() else sorted(_files_of(str(pattern)))
         for path in some:
             if ending(path) not in known:
                 raise DataError(f"{path}: wanted a file ending in {', '.join(endings)}, also .gz or .xz.")
@@ -249,13 +265,18 @@ def _matching(patterns: Iterable[str | Path], endings: Iterable[str]) -> list[Pa
     return list(dict.fromkeys(found))
 
 
+def _files_of(pattern: str) -> list[Path]:
+    return [path for path in map(Path, glob.glob(pattern, recursive=True)) if path.is_file()]
+
+
 def check_alone(ranks: Ranks, shards: Path | None) -> None:
-    """Raises ConfigError where a teacher's training would need more than one process and rows in memory."""
-    if ranks.count > 1 or shards is not None:
+    """Raises ConfigError where a teacher's training would have several processes, or rows that are not in memory."""
+    if ranks.count > 1:
         raise ConfigError(
-            "train: with a teacher wanted one process and rows in memory, got several or shards. Start the command "
-            "once, without --shards."
+            f"train: with a teacher wanted one process, got {ranks.count}. Start the command once, without a launcher."
         )
+    if shards is not None:
+        raise ConfigError(f"train: with a teacher wanted rows in memory, got --shards {shards}. Leave it out.")
 
 
 def check_segments(config: MobileBertConfig, features: Mapping[str, Any]) -> None:

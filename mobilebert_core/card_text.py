@@ -32,4 +32,4 @@ def name_of(place: str | os.PathLike[str]) -> str:
 
 def data_name(data: Path | Sequence[str | Path]) -> str:
     """What data are called: the name of a file or directory, or of several."""
-    return data.resolve().name if isinstance(data, Path) else " ".join(Path(each).name for each in data)
+    return data.resolve().name if isinstance(data, Path) else " ".join(Path(each).resolve().name for each in data)

@@ -208,10 +208,8 @@ def training_of(options: argparse.Namespace, more: Mapping[str, Any], **settings
 
 
 def run_training(training: Training) -> int:
-    """Trains and reports; of several processes the first does."""
-    results = training.run()
-    if is_first():
-        report(training.output, results)
+    """Trains and reports."""
+    report(training.output, training.run())
     return 0
 
 
@@ -235,6 +233,9 @@ def report_rows(notes: Sequence[str], skipped: Sequence[str]) -> None:
 
 
 def report(output: Path, results: dict[str, Any]) -> None:
+    """Prints what a training ends with; of several processes the first does."""
+    if not is_first():
+        return
     report_rows(results["notes"], results["skipped"])
     for split in ("dev", "test"):
         if scores := results.get(split):

@@ -100,6 +100,9 @@ class BadRow(Exception):
 class BadRows:
     """Collects what is wrong with rows of a file, or raises it at once.
 
+    Messages that are collected say the name of the file alone: they go into model cards and other files, where no
+    path of this machine belongs.
+
     Raises:
         DataError: for the first bad row, unless `skip`.
     """
@@ -110,10 +113,10 @@ class BadRows:
 
     def add(self, line: int | str, message: str, advice: str = "Mend the row") -> None:
         """Takes note of a bad row."""
-        found = f"{place(self.path, line)}: {message}"
         if not self.skip:
-            raise DataError(f"{found} {advice}, or leave such rows out with skip_bad_rows=True.")
-        self.messages.append(found)
+            where = place(self.path, line)
+            raise DataError(f"{where}: {message} {advice}, or leave such rows out with skip_bad_rows=True.")
+        self.messages.append(f"{place(Path(self.path.name), line)}: {message}")
 
     def lost(self, first: int, last: int, message: str, advice: str) -> None:
         """Takes note of all lines from `first` on, of which nothing says where a row begins.

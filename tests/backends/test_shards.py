@@ -19,6 +19,7 @@ from conversion.backends import FRAMEWORKS
 from mobilebert.cli import main
 from mobilebert.training import Training
 from mobilebert_core import DEMO_MODEL, CheckpointError, ConfigError
+from mobilebert_core.datasets.examples import ReadOptions
 from mobilebert_core.training.recipe import Recipe
 from tests.tiny import TINY
 
@@ -103,6 +104,24 @@ def test_pretrain_from_a_directory_to_a_model(place, backend, capsys):
         more.write("one more\n")
     assert main([*again, "--output", str(place / "other")]) == 2
     assert "something else (data differ)" in capsys.readouterr().err
+
+
+def test_rows_that_are_held_out_or_too_few(place):
+    """Of labelled rows in shards too; what is left out is named without the path of this machine."""
+    (place / "parts" / "more").mkdir(parents=True)
+    rows = ["text,label", *(f"{word} rain,{word}" for word in ("warm", "cold") * 6), "broken"]
+    (place / "parts" / "a.csv").write_text("\n".join(rows) + "\n")
+    settings = {
+        "task": "text-classification", "data": str(place / "parts" / "*"), "tune_thresholds": True,
+        "read": ReadOptions(skip_bad_rows=True, label_separator="|"), "changes": {"epochs": 1},
+    }  # fmt: skip
+    results = training(place, "out", held_out=3, **settings).run()
+    assert results["rows"] == {"train": 8, "dev": 4} and "f1_micro" in results["dev"]
+    assert results["skipped"] == ["a.csv:14: wanted 2 columns, got 1: ['broken']."]
+    with pytest.raises(ConfigError, match="thresholds are tuned on dev rows, there are none"):
+        training(place, "other", held_out=7, **settings).run()
+    results = training(place, "third", held_out=7, **{**settings, "tune_thresholds": False}).run()
+    assert "train: 12 rows are too few to hold out one of 7; nothing is evaluated" in results["notes"]
 
 
 def test_damaged_rows_are_refused(place):

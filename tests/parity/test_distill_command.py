@@ -9,7 +9,8 @@ import pytest
 from mobilebert import pipeline
 from mobilebert.cli import main
 from mobilebert.distillation import Distillation
-from mobilebert_core import ConfigError, MobileBertConfig, MobileBertTokenizerFast
+from mobilebert_core import CheckpointError, ConfigError, MobileBertConfig, MobileBertTokenizerFast
+from mobilebert_core.datasets.examples import ReadOptions
 from mobilebert_core.demo_model import DEMO_VOCABULARY
 from mobilebert_core.training.knowledge_transfer import TransferSettings
 from mobilebert_core.training.loop import TrainingLoop
@@ -165,3 +166,38 @@ def test_the_rows_of_a_pretraining_serve_the_student_too(places, tmp_path):
     results = json.loads((tmp_path / "out" / "training.json").read_text())
     assert results["rows"]["dev"] == sum(results["rows"].values()) // 3 and results["dev"]["loss"] > 0
     assert not (tmp_path / "out.shards").exists()
+
+
+def test_one_file_as_text_into_this_directory(places, tmp_path, monkeypatch):
+    """No path of the machine is written, whatever was left out; the output has a name though it is passed as a dot."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    text = tmp_path / "one.txt"
+    text.write_bytes(text.read_bytes() + b"\xff\n")
+    options = {
+        "data": str(text),
+        "read": ReadOptions(skip_bad_rows=True),
+        "settings": TransferSettings(strategy="none"),
+    }
+    results = made(places, ".", changes={"batch_size": 4, "max_steps": 1}, **options).run()
+    assert results["skipped"] and results["skipped"][0].startswith("one.txt:")
+    assert "- **Data:** `one.txt`: " in (tmp_path / "here" / "README.md").read_text()
+    assert (tmp_path / "here.shards" / "shards.json").exists()
+
+
+def test_a_teacher_of_no_use_is_refused_before_text_is_read(places, tmp_path, checkpoint):
+    teacher = checkpoint("Model", name="no head", **SIZES)
+    MobileBertTokenizerFast(str(DEMO_VOCABULARY)).save_pretrained(teacher)
+    with pytest.raises(CheckpointError, match="no head"):
+        made({**places, "teacher": str(teacher)}, tmp_path / "out").run()
+    assert not (tmp_path / "out.shards").exists() and not (tmp_path / "out").exists()
+
+
+def test_one_of_several_processes_speaks(capsys, monkeypatch):
+    monkeypatch.setattr(Distillation, "run", lambda self: {"notes": ["said"], "skipped": []})
+    command = ["distill", "--teacher", "t", "--student", "s", "--data", "x", "--output", "y"]
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for rank, said in (("0", True), ("1", False)):
+        monkeypatch.setenv("RANK", rank)
+        assert main(command) == 0
+        assert ("said" in capsys.readouterr().out) == said

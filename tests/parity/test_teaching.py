@@ -105,6 +105,22 @@ def test_a_student_learns_from_scores_alone(here, backend, capsys):
     assert settings["hard_share"] == 0 and settings["unlabelled"]["file"] == "more.txt"
 
 
+def test_several_files_are_taught_as_one(here):
+    teacher = random_teacher(here, "SequenceClassification", LABELS["text-classification"])
+    lines = write_task(here, "text-classification").read_text().splitlines()
+    for name, some in (("a", lines[1:20]), ("b", lines[20:])):
+        (here / f"{name}.csv").write_text("\n".join([lines[0], *some]) + "\n")
+    (here / "more.txt").write_text("a lovely day\n")
+    teaching = Teaching(teacher=str(teacher), unlabelled=str(here / "more.txt"))
+    common = {"task": "text-classification", "model": str(here / "random" / "config.json"), "teaching": teaching}
+    training = Training(data=f"{here}/[ab].csv", output=here / "out", held_out=5, changes={"max_steps": 1}, **common)
+    notes = training.run()["notes"]
+    assert "the teacher teacher labels 40 train rows and 1 without labels" in notes
+    assert "train: 40 rows are in memory, of which none is held out; nothing is evaluated" in notes
+    with pytest.raises(ConfigError, match="wanted rows in memory, got --shards"):
+        Training(data=here / "a.csv", output=here / "other", shards=here / "rows", **common).run()
+
+
 def test_resuming_wants_the_same_teacher_and_its_words(here, capsys):
     teacher = random_teacher(here, "SequenceClassification", LABELS["text-classification"])
     options = ("--teacher", str(teacher), "--max-steps", "1")

@@ -1,0 +1,25 @@
+"""Models that begin with random weights: those that are named by a preset or by a configuration alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from mobilebert_core.configuration.config import MobileBertConfig
+from mobilebert_core.configuration.presets import PRESETS
+
+
+def has_no_weights(model: str) -> bool:
+    """True for the name of a preset and the path of a JSON file; anything else is a checkpoint."""
+    return model in PRESETS or (Path(model).suffix == ".json" and Path(model).is_file())
+
+
+def config_of(model: str, **fields: Any) -> MobileBertConfig:
+    """The configuration of a preset, a JSON file or a checkpoint, with other fields.
+
+    Raises:
+        CheckpointError, ConfigError: as `MobileBertConfig.from_pretrained`.
+    """
+    if model in PRESETS:
+        return MobileBertConfig.from_preset(model, **fields)
+    return MobileBertConfig.from_pretrained(model, **fields)
