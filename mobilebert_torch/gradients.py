@@ -43,7 +43,8 @@ def dropped_product(probs: Tensor, value: Tensor, rate: float) -> Tensor:
     Four entries use 16 bits each of one random number, which takes a third of the time of one number each. The rate
     is so rounded to 1/65536, and the kept entries are scaled by the rounded rate.
     """
-    if torch.compiler.is_compiling():  # the compiler decides what to keep and what to compute again
+    # The compiler decides what to keep and what to compute again; a trace knows no views of another type.
+    if torch.compiler.is_compiling() or torch.jit.is_tracing():
         return torch.matmul(F.dropout(probs, rate), value)
     levels = round(rate * 2**16)
     bits = torch.empty(-(-probs.numel() // 4), dtype=torch.int64).random_(-(2**63), None)

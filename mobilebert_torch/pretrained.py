@@ -376,8 +376,10 @@ class MobileBertPreTrainedModel(TransformersSurface):
             return
         values = StateDict(Path("state_dict"), self.state_dict() if state_dict is None else state_dict)
         own = {} if "head" in vars(type(self)) else self._own_shapes()
-        names = {w.full_name: w.name for w in self.weight_table() if w.tied_to is None} | {name: name for name in own}
+        table, held = self.weight_table(), [name for name, _ in self.named_parameters()]
+        names = {w.full_name: w.name for w in table if w.tied_to is None} | {name: name for name in own}
         values.check_complete(str(save_directory), type(self).__name__, names.values())
+        values.check_nothing_lost(str(save_directory), table, own, held)
         model = ModelToWrite(
             self.config,
             self.head,

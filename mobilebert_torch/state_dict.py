@@ -13,6 +13,7 @@ from mobilebert_core.checkpoints.names.torch import without_inner_wrappers
 from mobilebert_core.checkpoints.tensor_info import TensorInfo
 from mobilebert_core.configuration.fields import DTYPES
 from mobilebert_core.errors import CheckpointError
+from mobilebert_core.weights import Weight
 
 # What stands in the place of a weight, and what then is to be done.
 _IN_PLACE = {
@@ -77,9 +78,45 @@ class StateDict:
             f"{advice}."
         )
 
+    def check_nothing_lost(self, place: str, table: Iterable[Weight], own: Iterable[str], held: Iterable[str]) -> None:
+        """Raises CheckpointError where a file of these weights would not give back the model that holds them.
+
+        Args:
+            table: the weights of its configuration, of which tied ones are written once.
+            own: names that are written beside them.
+            held: the names of its parameters.
+        """
+        names = {weight.full_name: weight.name for weight in table}
+        known = {*names.values(), *own}
+        if lost := [name for name in map(without_inner_wrappers, held) if name not in known]:
+            raise CheckpointError(
+                f"{place}: the model holds {len(lost)} weights that its class and configuration do not have, the first "
+                f"{lost[0]}; nothing was written. Set the configuration that says so, such as num_hidden_layers, or "
+                "save a class derived from it, whose own weights are kept."
+            )
+        for weight in table:
+            if weight.tied_to is not None and not self._equal(weight.name, names[weight.tied_to]):
+                raise CheckpointError(
+                    f"{place}: {weight.name} is tied to {names[weight.tied_to]} and has other values; nothing was "
+                    "written. For those of the second call tie_weights(), as after "
+                    "load_state_dict(..., assign=True); to keep both set config.tie_word_embeddings = False."
+                )
+
+    def _equal(self, name: str, other: str) -> bool:
+        """Whether two tensors have the same values, or one is not there."""
+        one, two = self._tensors.get(name), self._tensors.get(other)
+        if one is None or two is None or one is two or one.is_meta or two.is_meta:
+            return True
+        return one.data_ptr() == two.data_ptr() or torch.equal(one.to(two), two)
+
     def read(self, name: str) -> Any:
         """A copy of one array as numpy; bfloat16, which numpy lacks, comes exactly as float32."""
         if self._tensors[name].is_meta:
             raise CheckpointError(f"{self.path}: {name} is on the meta device and has no values. Load the model first.")
+        if self._tensors[name].layout != torch.strided:
+            raise CheckpointError(
+                f"{self.path}: wanted dense tensors, got {name} with the layout {self._tensors[name].layout}. Pass "
+                "to_dense() of it."
+            )
         tensor = self._tensors[name].detach().cpu()
         return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor.clone()).numpy()

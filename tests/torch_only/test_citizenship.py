@@ -69,15 +69,6 @@ def test_exports_with_any_batch_and_length(name):
             torch.testing.assert_close(found[key], expected[key])
 
 
-@pytest.mark.filterwarnings("ignore:.*torch.jit.trace.*is deprecated:DeprecationWarning")
-def test_traces():
-    model, batch = model_and_batch("TokenClassification", return_dict=False)
-    ids, mask = batch["input_ids"], batch["attention_mask"]
-    traced = torch.jit.trace(model, (ids, mask))
-    short = (ids[:1, :5], mask[:1, :5])
-    torch.testing.assert_close(traced(*short)[0], model(*short)[0])
-
-
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_autocast_is_finite_and_near(dtype):
     model, batch = model_and_batch("PreTraining")

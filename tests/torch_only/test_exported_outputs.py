@@ -100,3 +100,40 @@ def test_traces_of_default_outputs_are_dicts(name):
         torch.testing.assert_close(got[key], expected[key])
     with pytest.raises(RuntimeError, match="Encountering a dict at the output of the tracer"):
         torch.jit.trace(model, (ids, mask))
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*is deprecated:DeprecationWarning")
+@pytest.mark.parametrize("name", HEADS)
+def test_traces_of_flat_outputs_take_any_batch_and_length(name):
+    model, inputs = model_and_inputs(name, torchscript=True, **STATES)
+    buffer = io.BytesIO()
+    torch.jit.save(torch.jit.trace(model, tuple(inputs.values())), buffer)
+    buffer.seek(0)
+    traced = torch.jit.load(buffer)
+    for rows, length in ((1, 1), (2, 5), (5, 37)):
+        batch = tiny_batch(model.config, name, rows, max(length, 4), labels=False)
+        other = [torch.as_tensor(batch[n][..., :length]).long() for n in inputs]
+        expected, got = model(*other), traced(*other)
+        assert isinstance(expected, tuple) and len(got) == len(expected)
+        for one, two in zip(
+            torch.utils._pytree.tree_leaves(got), torch.utils._pytree.tree_leaves(expected), strict=True
+        ):
+            torch.testing.assert_close(one, two)
+    ids, mask, types = other
+    longer = [torch.nn.functional.pad(each, (0, 1), value=1) for each in other]
+    for wrong in (longer, (ids - ids.max() - 1, mask, types), (ids, mask, types + 3)):
+        with pytest.raises(RuntimeError, match="index out of range|must match the size"):
+            traced(*wrong)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.trace.*is deprecated:DeprecationWarning")
+def test_a_trace_made_in_training_drops_as_pytorch_does(monkeypatch):
+    model, inputs = model_and_inputs("SequenceClassification", torchscript=True, attention_probs_dropout_prob=0.5)
+    traced = torch.jit.trace(model.train(), tuple(inputs.values()), check_trace=False)
+    batch = [value[:2, :7] for value in inputs.values()]
+    torch.manual_seed(3)
+    (got,) = traced(*batch)
+    assert not torch.equal(got, traced(*batch)[0])
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)  # no way of our own through dropout
+    torch.manual_seed(3)
+    torch.testing.assert_close(got, model(*batch)[0])

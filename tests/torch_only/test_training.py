@@ -128,6 +128,16 @@ def test_dense_no_norm_is_that_of_autograd(residual):
     assert arrays[0].grad is None and arrays[1].grad is not None
 
 
+def test_second_derivatives():
+    """As a gradient penalty takes them; PyTorch's fused attention has none, so that attention must be "eager"."""
+    model, _ = model_and_batch(
+        num_hidden_layers=1, initializer_range=0.3, attn_implementation="eager", attention_probs_dropout_prob=0.0
+    )
+    model.double().train()
+    embeds = torch.randn((1, 3, 20), dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradgradcheck(lambda x: model(inputs_embeds=x).logits, (embeds,), atol=1e-5)
+
+
 @pytest.mark.parametrize("branch", BRANCHES)
 def test_fused_layers_change_no_gradient(branch, monkeypatch):
     overrides = {**BRANCHES[branch], "attention_probs_dropout_prob": 0.0}

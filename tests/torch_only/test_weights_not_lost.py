@@ -1,0 +1,68 @@
+"""What a model holds beside what its configuration says: a file would lose it, so that saving refuses."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+
+from mobilebert_core.errors import CheckpointError
+from mobilebert_torch import MODEL_CLASSES
+from tests.tiny import tiny_config
+
+
+def tiny_model(name, **fields):
+    return MODEL_CLASSES[name](tiny_config(num_hidden_layers=1, **fields)).eval()
+
+
+def another_layer(model):
+    model.mobilebert.encoder.layer.append(copy.deepcopy(model.mobilebert.encoder.layer[0]))
+
+
+def another_part(model):
+    model.classifier.scale = torch.nn.Parameter(torch.ones(2))
+
+
+def sparse(model):
+    model.classifier.weight = torch.nn.Parameter(model.classifier.weight.detach().to_sparse())
+
+
+@pytest.mark.filterwarnings("ignore:Converting a tensor with requires_grad=True to a scalar:UserWarning")
+@pytest.mark.parametrize("safe_serialization", [True, False])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (another_layer, r"holds \d+ weights that its class and configuration do not have, the first .*layer\.1\."),
+        (another_part, r"holds 1 weights .* the first classifier\.scale.* derived from it"),
+        (sparse, r"wanted dense tensors, got classifier\.weight with the layout torch\.sparse_coo.*to_dense"),
+    ],
+)
+def test_what_a_file_would_not_hold_is_named(tmp_path, change, message, safe_serialization):
+    model = tiny_model("TokenClassification")
+    change(model)
+    with pytest.raises(CheckpointError, match=message):
+        model.save_pretrained(tmp_path / "saved", safe_serialization=safe_serialization)
+    assert not (tmp_path / "saved").exists()
+
+
+def test_a_tied_decoder_that_was_trained_apart(tmp_path):
+    """`load_state_dict(assign=True)` unties the decoder, as PyTorch documents."""
+    model = tiny_model("MaskedLM")
+    model.load_state_dict({name: tensor.clone() for name, tensor in model.state_dict().items()}, assign=True)
+    model.save_pretrained(tmp_path / "equal")  # apart, with the same values
+    with torch.no_grad():
+        model.cls.predictions.decoder.weight.mul_(2)
+    for state in (None, model.state_dict()):
+        with pytest.raises(CheckpointError, match=r"decoder\.weight is tied to .*word_embeddings\.weight.*tie_weights"):
+            model.save_pretrained(tmp_path / "saved", state_dict=state)
+    assert not (tmp_path / "saved").exists()
+    ids = torch.ones((1, 5), dtype=torch.long)
+    expected = model(ids).logits
+    model.config.tie_word_embeddings = False
+    model.save_pretrained(tmp_path / "both")
+    assert torch.equal(type(model).from_pretrained(tmp_path / "both")(ids).logits, expected)
+    model.config.tie_word_embeddings = True
+    model.tie_weights()
+    model.save_pretrained(tmp_path / "tied")
+    assert torch.equal(type(model).from_pretrained(tmp_path / "tied")(ids).logits, model(ids).logits)
