@@ -23,8 +23,9 @@ from . import policies
 from .attention import Attention, JointAttention
 from .brick import Brick, serializable
 from .initializers import padded_initializer, weight_initializer
-from .inputs import as_indices, attention_bias, head_masks, input_dict
+from .inputs import attention_bias, head_masks, input_dict
 from .layers import BlockOutput, Bottleneck, FeedForward, Intermediate, NoNorm, Pooler, Powers, make_norm
+from .lookup import rows_of
 from .pretrained import TFMobileBertPreTrainedModel
 from .rematerialization import rematerialized
 
@@ -73,9 +74,7 @@ class TFMobileBertEmbeddings(Brick):
         attention_mask: Any = None,
         training: bool = False,
     ) -> Any:
-        if input_ids is not None:
-            input_ids = as_indices(input_ids, self.word_embeddings.input_dim)
-        x = inputs_embeds if input_ids is None else self.word_embeddings(input_ids)  # (B, S, E)
+        x = inputs_embeds if input_ids is None else rows_of(self.word_embeddings, input_ids)  # (B, S, E)
         x = ops.cast(x, self.compute_dtype)
         if input_ids is not None and self.pad_token_id is not None and training:
             x = ops.where(ops.equal(input_ids, self.pad_token_id)[..., None], ops.stop_gradient(x), x)
@@ -88,15 +87,15 @@ class TFMobileBertEmbeddings(Brick):
         if self.transforms:
             x = self.embedding_transformation(x)  # (B, S, H)
         if position_ids is None:
-            position_ids = ops.arange(ops.shape(x)[1], dtype="int32")
+            positions = self.position_embeddings(ops.arange(ops.shape(x)[1], dtype="int32"))
         else:
-            position_ids = as_indices(position_ids, self.position_embeddings.input_dim)
-        x = x + ops.cast(self.position_embeddings(position_ids), x.dtype)  # an int4 table gives float32
+            positions = rows_of(self.position_embeddings, position_ids)
+        x = x + ops.cast(positions, x.dtype)  # an int4 table gives float32
         if token_type_ids is None:
-            token_type_ids = ops.zeros((1,), dtype="int32")
+            segments = self.token_type_embeddings(ops.zeros((1,), dtype="int32"))
         else:
-            token_type_ids = as_indices(token_type_ids, self.token_type_embeddings.input_dim)
-        x = x + ops.cast(self.token_type_embeddings(token_type_ids), x.dtype)
+            segments = rows_of(self.token_type_embeddings, token_type_ids)
+        x = x + ops.cast(segments, x.dtype)
         return self.dropout(x if self.LayerNorm is None else self.LayerNorm(x), training=training)
 
     def in_units(self, x: Any) -> Any:

@@ -10,6 +10,7 @@ from operator import itemgetter
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from mobilebert_tf import graphs
 from mobilebert_tf.inference import Runner
@@ -24,8 +25,6 @@ def recorded(monkeypatch):
 
     @functools.wraps(original)
     def counting(self, *args, **kwargs):
-        import tensorflow as tf
-
         if not tf.executing_eagerly():
             counts.append(type(self).__name__)
         return original(self, *args, **kwargs)
@@ -199,3 +198,17 @@ def test_a_watch_answers_while_it_looks(monkeypatch):
     watch.look()
     assert answers[-1]
     assert not watch.changed()
+
+
+def test_ids_outside_their_table_under_xla():
+    """Its look-up knows no errors: those that cannot be checked before give NaN, and never another id's row."""
+    model, (x, _) = build("TokenClassification"), data("TokenClassification", batch=2)
+    x["position_ids"] = np.tile(np.arange(11, dtype="int32"), (2, 1))
+    compiled = tf.function(lambda inputs: model(inputs)["logits"], jit_compile=True, autograph=False)
+    np.testing.assert_allclose(compiled(x), model(x)["logits"], rtol=1e-4, atol=1e-6)
+    for name, size in (("input_ids", 97), ("token_type_ids", 3), ("position_ids", 37)):
+        for value in (-1, -size, size):
+            ids = x[name].copy()
+            ids[0, 3] = value
+            got = compiled({**x, name: ids}).numpy()
+            assert np.isnan(got[0]).all() and np.isfinite(got[1]).all(), (name, value)
