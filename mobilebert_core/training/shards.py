@@ -27,7 +27,7 @@ from .row_arrays import MakeRow, RowArrays, joined
 
 SHARDS_FILE = "shards.json"
 VERSION = 1
-_SHARD_TOKENS = 1 << 24  # of a file: 32 MB, of which two are in memory while one is written
+_SHARD_BYTES = 1 << 25  # of a file, however short its rows; while it is written, it is in memory three times
 _READ_BEFORE_RELEASE = 1 << 16  # rows, after which the pages that were read may leave the memory of the process
 _DTYPES = {"U16": "<u2", "U32": "<u4", "I32": "<i4", "I64": "<i8", "F64": "<f8"}
 
@@ -64,14 +64,14 @@ def write_shards(
 def _by_file(parts: Iterable[RowArrays]) -> Iterator[RowArrays]:
     """The rows of each file."""
     held: list[RowArrays] = []
-    tokens = 0
+    size = 0
     for part in parts:
         if len(part):
             held.append(part)
-            tokens += len(part.arrays["input_ids"])
-        if tokens >= _SHARD_TOKENS:
+            size += sum(array.nbytes for array in part.arrays.values())
+        if size >= _SHARD_BYTES:
             yield joined(held)
-            held, tokens = [], 0
+            held, size = [], 0
     if held:
         yield joined(held)
 
@@ -124,9 +124,7 @@ class ShardedRows(LazySequence[Any]):
         self._maps: list[mmap.mmap] = []
         self._shards = [self._mapped(name, entry, check) for name, entry in files.items()]
         self._starts = [0, *accumulate(map(len, self._shards))]
-        longest = max(int(shard.lengths.max()) for shard in self._shards)
-        self.lengths = np.concatenate([s.lengths.astype(np.uint16 if longest < 1 << 16 else np.int64)
-                                       for s in self._shards])  # fmt: skip
+        self.lengths = np.concatenate([self._lengths(shard) for shard in self._shards])
         self.pairs = any("firsts" in shard.arrays for shard in self._shards)
         self._reads = 0
 
@@ -139,6 +137,12 @@ class ShardedRows(LazySequence[Any]):
         if self._reads % _READ_BEFORE_RELEASE == 0:
             self._release()
         return self._shards[shard].row(number - self._starts[shard], number, self.make)
+
+    def _lengths(self, shard: RowArrays) -> np.ndarray:
+        """The lengths of the rows of a file, in as few bytes as hold them."""
+        lengths = shard.lengths
+        self._release()
+        return lengths.astype(np.uint16) if int(lengths.max()) < 1 << 16 else lengths
 
     def _release(self) -> None:
         """Lets go of what was read; the system may keep it, and reads it again where it is needed."""

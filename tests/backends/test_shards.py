@@ -20,7 +20,9 @@ from mobilebert.cli import main
 from mobilebert.training import Training
 from mobilebert_core import DEMO_MODEL, CheckpointError, ConfigError
 from mobilebert_core.datasets.examples import ReadOptions
+from mobilebert_core.training import shards
 from mobilebert_core.training.recipe import Recipe
+from mobilebert_core.training.row_arrays import RowArrays
 from tests.tiny import TINY
 
 ROOT = Path(__file__).parents[2]
@@ -140,6 +142,19 @@ def test_damaged_rows_are_refused(place):
         training(place, "third", **{**settings, "shards": place / "texts"}).run()
 
 
+@pytest.mark.parametrize("tokens", [1, 200])
+def test_a_file_of_rows_is_no_larger_however_short_they_are(tmp_path, monkeypatch, tokens):
+    """A file is what is in memory while rows are written."""
+    monkeypatch.setattr(shards, "_SHARD_BYTES", 1 << 15)
+    ids, ends, labels = np.ones(20 * tokens, np.uint16), np.arange(1, 21) * tokens, np.zeros(20, np.int64)
+    part = RowArrays({"input_ids": ids, "ends": ends, "labels": labels})
+    shards.write_shards(tmp_path / "rows", [part] * 200, {}, dict)
+    rows = shards.ShardedRows(tmp_path / "rows", lambda *row: row)
+    assert len(rows) == 4000 and set(rows.lengths) == {tokens} and rows[3999] == ([1] * tokens, [0] * tokens, 0, 3999)
+    sizes = [path.stat().st_size for path in sorted((tmp_path / "rows").glob("*.safetensors"))]
+    assert len(sizes) > 1 and max(sizes) < (1 << 15) + 20 * (2 * tokens + 16) + 400
+
+
 KILLED = """
 import sys
 from pathlib import Path
@@ -151,7 +166,7 @@ def parts():
         yield RowArrays({"input_ids": np.ones(8, np.uint16), "ends": np.array([8])})
         if n == 9: print("begun", flush=True)
         time.sleep(0.01 if n > 9 else 0)
-shards._SHARD_TOKENS = 16
+shards._SHARD_BYTES = 32
 shards.write_shards(Path(sys.argv[1]), parts(), {}, dict)
 """
 
