@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 
 from mobilebert_core import DataError
-from mobilebert_core.datasets.examples import ChoiceExample, QuestionExample, ReadOptions, TextExample, WordsExample
+from mobilebert_core.datasets import word_files
+from mobilebert_core.datasets.examples import (
+    BadRows,
+    ChoiceExample,
+    QuestionExample,
+    ReadOptions,
+    TextExample,
+    WordsExample,
+)
 from mobilebert_core.datasets.reading import splits
+from mobilebert_core.datasets.sources import Source
 from mobilebert_core.training.tasks.table import TRAINING_TASKS
 from tests.core.data_files import CHOICES, ENDINGS, QUESTIONS, TEXTS, WORDS, answered, read, squad, written
 
@@ -66,11 +77,26 @@ def test_texts(tmp_path, name, content, options, items):
          [(1, "a", "X")]),
     ],
 )  # fmt: skip
-def test_words(tmp_path, name, content, options, items):
+@pytest.mark.parametrize("held", [1 << 17, 2], ids=["held", "read twice"])
+def test_words(tmp_path, monkeypatch, name, content, options, items, held):
+    monkeypatch.setattr(word_files, "HELD", held)
     examples = read(tmp_path, WORDS, name, content, **options)
     assert examples.items == [
         WordsExample(line, tuple(words.split(" ")), tuple(tags.split())) for line, words, tags in items
     ]
+
+
+def test_lines_of_words_are_read_one_by_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(word_files, "HELD", 64)
+    path = tmp_path / "a.conll"
+    path.write_text("bee\tB-x\nsun\tO\n\n" * 10_000)
+    tracemalloc.start()
+    try:
+        count = sum(1 for _ in word_files.read_words(Source.of(path), ReadOptions(), BadRows(path, False)))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert count == 10_000 and peak < 1 << 20
 
 
 @pytest.mark.parametrize(
