@@ -15,8 +15,13 @@ from mobilebert_core.inputs import Shape
 
 ID_INPUTS = ("input_ids", "token_type_ids", "position_ids")
 
-# Arrays whose values can be read; anything else is a placeholder of a graph being recorded.
+# Arrays with values; anything else is a placeholder of a graph being recorded.
 _CONCRETE = ("ndarray", "EagerTensor", "ArrayImpl")
+
+
+def _readable(array: Any) -> bool:
+    """Whether this process can read the values: of an array of JAX parts may lie with other processes."""
+    return type(array).__name__ in _CONCRETE and getattr(array, "is_fully_addressable", True)
 
 
 class ArrayProbe:
@@ -29,7 +34,7 @@ class ArrayProbe:
         return "int" in keras.backend.standardize_dtype(array.dtype)
 
     def bounds(self, array: Any, ignore: int | None = None) -> tuple[float, float] | None:
-        if type(array).__name__ not in _CONCRETE:
+        if not _readable(array):
             return None
         values = np.asarray(array)
         if ignore is not None:
@@ -37,7 +42,7 @@ class ArrayProbe:
         return (float(values.min()), float(values.max())) if values.size else None
 
     def has_fractions(self, array: Any) -> bool:
-        if type(array).__name__ not in _CONCRETE:
+        if not _readable(array):
             return False
         values = np.asarray(array)
         return bool((values != np.round(values)).any())
