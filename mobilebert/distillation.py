@@ -104,8 +104,8 @@ class Distillation(PathFields):
     def run(self) -> dict[str, Any]:
         """Trains, and returns what training.json then holds: settings, stages, rows, notes and scores.
 
-        Everything is read and checked before the first file is written, except shards of rows. Started by torchrun or
-        accelerate, every process calls this; together they take the steps that one would take, and the first writes.
+        Everything is read and checked before the first file is written, except shards of rows. Started by a
+        launcher, every process calls this; together they take the steps that one would take, and the first writes.
 
         Raises:
             DataError: for text that cannot be learned from.

@@ -110,8 +110,8 @@ class Training(PathFields):
     def run(self) -> dict[str, Any]:
         """Trains, and returns what training.json then holds: settings, rows, notes and scores.
 
-        Everything is read and checked before the first file is written, except shards of rows. Started by torchrun or
-        accelerate, every process calls this; together they take the steps that one would take, and the first writes.
+        Everything is read and checked before the first file is written, except shards of rows. Started by a
+        launcher, every process calls this; together they take the steps that one would take, and the first writes.
 
         Raises:
             DataError: for data that cannot be learned from.

@@ -9,15 +9,20 @@ from dataclasses import dataclass
 
 from .errors import ConfigError
 
-# What each launcher says to its processes about their number: torchrun and accelerate, Open MPI, MPICH, Slurm's srun.
-_COUNTS = ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS")
+# What each launcher says to its processes: their rank, their number, and the rank on their machine.
+_LAUNCHERS = (
+    ("RANK", "WORLD_SIZE", "LOCAL_RANK"),  # torchrun, accelerate
+    ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK"),  # mpirun of Open MPI
+    ("PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID"),  # mpirun of MPICH and Intel MPI
+    ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID"),  # srun
+)
 _MEETING = ("MASTER_ADDR", "MASTER_PORT")  # where processes that work together find each other
 _CLUSTER = "TF_CONFIG"  # of TensorFlow, a JSON object that lists the machines
 
 
 @dataclass(frozen=True)
 class Launch:
-    """What torchrun and accelerate say to each process: its number, how many there are, its number on its machine."""
+    """What a launcher says to each process: its number, how many there are, its number on its machine."""
 
     rank: int
     count: int
@@ -28,19 +33,34 @@ def launch_of(command: str, environment: Mapping[str, str] = os.environ) -> Laun
     """This process among those that train together; None where it is alone.
 
     Raises:
-        ConfigError: for one of several that were not started to work together.
+        ConfigError: for one of several that were not started to work together, or do not know where they meet.
     """
-    numbers = [environment.get(name, "") for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")]
-    together = all(number.isdecimal() for number in numbers) and {*_MEETING} <= {*environment}
-    if together and int(numbers[1]) > 1:
-        return Launch(*map(int, numbers))
-    check_one_process(command, environment)
-    return None
+    launch = _launch(environment)
+    if launch is None:
+        check_one_process(command, environment)
+    elif missing := [name for name in _MEETING if name not in environment]:
+        raise ConfigError(
+            f"{command}: wanted {launch.count} processes that know where they meet, got no {' and no '.join(missing)}. "
+            "Set MASTER_ADDR to the machine of the first process and MASTER_PORT to a free port there, or start the "
+            "command once, without the launcher."
+        )
+    return launch
 
 
 def is_first(environment: Mapping[str, str] = os.environ) -> bool:
     """Whether this process is alone, or the first of those that work together: the one that speaks for them."""
-    return environment.get("RANK", "0") in ("", "0") or environment.get("WORLD_SIZE", "1") in ("", "1")
+    launch = _launch(environment)
+    return launch is None or launch.rank == 0
+
+
+def _launch(environment: Mapping[str, str]) -> Launch | None:
+    """This process among several, as the innermost launcher says; None where none says it."""
+    for names in _LAUNCHERS:
+        numbers = [environment.get(name, "") for name in names]
+        if all(number.isdecimal() for number in numbers):
+            launch = Launch(*map(int, numbers))
+            return launch if launch.count > 1 else None
+    return None
 
 
 def check_one_process(command: str, environment: Mapping[str, str] = os.environ) -> None:
@@ -48,7 +68,7 @@ def check_one_process(command: str, environment: Mapping[str, str] = os.environ)
 
     Each of them would read the same rows and write the same files.
     """
-    for name in _COUNTS:
+    for _, name, _ in _LAUNCHERS:
         count = environment.get(name, "")
         if count.isdecimal() and int(count) > 1:
             raise ConfigError(_refusal(command, f"{name} is {count}", name))

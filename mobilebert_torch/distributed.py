@@ -71,7 +71,7 @@ def join(launch: Launch, device: Any = None, shard: bool = False) -> ProcessRank
     backend = "cpu:gloo,cuda:nccl" if found.type == "cuda" else "gloo"
     with _explained():
         if not dist.is_initialized():  # left at the end: processes that join again might meet one that is leaving
-            dist.init_process_group(backend, timeout=_LONGEST_WAIT)
+            dist.init_process_group(backend, timeout=_LONGEST_WAIT, rank=launch.rank, world_size=launch.count)
             atexit.register(_leave)
         return ProcessRanks(found, shard)
 

@@ -143,7 +143,7 @@ def add_recipe_options(parser: argparse.ArgumentParser, task: type[TrainingTask]
     group.add_argument("--device", help="where PyTorch computes, such as cpu or cuda:1 (default: the GPU, if any)")
     group.add_argument("--compile", action="store_true", help="compile the step (torch.compile, or XLA in Keras)")
     group.add_argument("--shard", action="store_true",
-                       help="under torchrun or accelerate: each process holds a part of the weights (FSDP2); without "
+                       help="under a launcher: each process holds a part of the weights (FSDP2); without "
                        "it each holds all of them (DDP)")  # fmt: skip
     group.add_argument("--save-every", type=at_least_one, default=500, metavar="N",
                        help="steps between states to resume from")  # fmt: skip

@@ -9,7 +9,7 @@ import pytest
 from mobilebert.cli import main
 from mobilebert.training import Training
 from mobilebert_core import ConfigError
-from mobilebert_core.processes import check_one_process
+from mobilebert_core.processes import Launch, check_one_process, is_first, launch_of
 
 COMMANDS = {
     "train": ["train", "text-classification", "--data", "d.csv", "--model", "mobilebert", "--output", "out"],
@@ -61,3 +61,25 @@ def test_what_launchers_say(environment, refused):
         return
     with pytest.raises(ConfigError, match=next(iter(environment))):
         check_one_process("train", environment)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("RANK", "WORLD_SIZE", "LOCAL_RANK"),
+        ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK"),
+        ("PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID"),
+        ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID"),
+    ],
+    ids=["torchrun", "Open MPI", "MPICH", "srun"],
+)
+def test_who_a_process_is_among_those_that_train_together(names):
+    said = dict(zip(names, ("3", "4", "1"), strict=True))
+    with pytest.raises(ConfigError, match="wanted 4 processes that know where they meet, got no MASTER_PORT"):
+        launch_of("train", {**said, "MASTER_ADDR": "here"})
+    meeting = {"MASTER_ADDR": "here", "MASTER_PORT": "29500"}
+    assert launch_of("train", {**said, **meeting}) == Launch(3, 4, 1) and not is_first(said)
+    # The innermost launcher counts: srun may have started a torchrun on each machine.
+    inner = {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0"}
+    assert launch_of("train", {**said, **inner, **meeting}) == Launch(0, 2, 0) and is_first({**said, **inner})
+    assert launch_of("train", {**meeting, names[0]: "0", names[1]: "1", names[2]: "0"}) is None and is_first({})

@@ -50,14 +50,18 @@ for settings in json.loads(sys.argv[1]):
 WORDS = "bees gather light rain sun cold warm sweet bitter quick slow bright loud"
 
 
-def ranks(settings: list[dict], count: int = 2) -> list[subprocess.Popen]:
+TORCHRUN = ("RANK", "LOCAL_RANK", "WORLD_SIZE")
+OPEN_MPI = ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_SIZE")
+
+
+def ranks(settings: list[dict], count: int = 2, names: tuple[str, ...] = TORCHRUN) -> list[subprocess.Popen]:
     """Starts processes as a launcher does, each to do the same trainings."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     started = []
     for rank in range(count):
-        own = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        own = {**dict(zip(names, (rank, rank, count), strict=True)), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
         environment = {**os.environ, "OMP_NUM_THREADS": "1", **{name: str(value) for name, value in own.items()}}
         command = [sys.executable, "-c", RUN, json.dumps(settings)]
         started.append(subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True))
@@ -144,7 +148,7 @@ def test_two_processes_teach_what_one_does(data, tmp_path, checkpoint):
     }  # fmt: skip
     strategies = ("progressive", "auxiliary", "tinybert", "minilm", "distilbert")
     cases = {name: {**common, "settings": {"strategy": name}} for name in strategies}
-    started = ranks([{**case, "output": str(tmp_path / f"two {name}")} for name, case in cases.items()])
+    started = ranks([{**case, "output": str(tmp_path / f"two {name}")} for name, case in cases.items()], names=OPEN_MPI)
     said = [process.communicate(timeout=300)[1] for process in started]
     assert [process.returncode for process in started] == [0, 0], said
     for name, case in cases.items():

@@ -1,0 +1,69 @@
+"""accelerate's launcher: the command of the guide trains in two processes as one process trains."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mobilebert.cli import main
+from mobilebert_core import DEMO_MODEL
+from tests.pages import BLOCK, ROOT
+from tests.tiny import TINY
+
+PAGE = (ROOT / "docs" / "guides" / "many_machines.md").read_text()
+DEMO = '--model $(python -c "import mobilebert; print(mobilebert.DEMO_MODEL)")'  # it has dropout, so draws differ
+
+
+def launched(command: str, folder: Path) -> str:
+    variables = {
+        **os.environ, "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "PYTHONPATH": str(ROOT),
+        "HOME": str(folder), "OMP_NUM_THREADS": "1",
+    }  # fmt: skip
+    done = subprocess.run(command, shell=True, cwd=folder, env=variables, text=True, capture_output=True, timeout=280)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+def curve(output: Path) -> np.ndarray:
+    with (output / "curves.csv").open() as lines:
+        return np.array([float(row["loss"]) for row in csv.DictReader(lines)])
+
+
+@pytest.fixture(scope="module")
+def launch():
+    """The launcher's part of the guide's command, and what it starts."""
+    (command,) = re.findall(r"^    (accelerate launch .*?)(?=\n\n)", PAGE, flags=re.M | re.S)
+    launcher, _, words = re.sub(r"\\\n *", "", command).partition(" -m mobilebert ")
+    return launcher, words.replace(DEMO, f"--model config.json --tokenizer {DEMO_MODEL}")
+
+
+def test_the_command_of_the_guide_learns_what_one_process_does(launch, tmp_path, monkeypatch):
+    launcher, words = launch
+    for language, title, block in BLOCK.findall(PAGE):
+        if language == "csv":
+            (tmp_path / title).write_text(block)
+    without = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    (tmp_path / "config.json").write_text(json.dumps({**TINY, "vocab_size": 8000, "initializer_range": 0.1, **without}))
+    words += " --classifier-dropout 0"
+    launched(f"{launcher} -m mobilebert {words}", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert main(words.replace("--output classifier", "--output alone").split()) == 0
+    one, two = curve(tmp_path / "alone"), curve(tmp_path / "classifier")
+    assert len(one) == 4 and np.ptp(one) > 1e-3
+    np.testing.assert_allclose(two, one, rtol=1e-5)
+
+
+def test_it_starts_several_processes_on_cpus_where_it_is_told(launch, tmp_path):
+    launcher, _ = launch
+    for switch, processes in (("--multi_gpu", 2), ("--cpu", 1)):
+        said = launched(f"{launcher.replace('--multi_gpu', switch)} --no_python env", tmp_path).splitlines()
+        assert sum(line.startswith("MASTER_PORT=") for line in said) == processes, switch
+        assert said.count("WORLD_SIZE=2") == (processes if processes > 1 else 0), switch
