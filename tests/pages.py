@@ -1,8 +1,9 @@
 """Runs what a page of Markdown shows, in its order, and compares what it prints with what the page says.
 
-A block of Python runs in a process of its own and prints the block of text after it, if there is one. Commands run in
-a shell at a pseudo-terminal. A block with a title is a file of that name. `...` in an output stands for any text, and
-numbers such as 1.2e-15 for any small number: rounding differs from machine to machine.
+A block of Python runs in a process of its own and prints the block of text after it or, without one, what stands in
+comments behind `print`. Commands run in a shell at a pseudo-terminal. A block with a title is a file of that name. In
+an output `...` stands for any text, and numbers such as 1.2e-15 for any small number: rounding differs from machine to
+machine.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```', flags=re.M | re.S)
+PRINTED = re.compile(r"^print\(.*\)  # (.*)$", flags=re.M)
 TARGETS = {"parity": "agrees: largest deviation", "test": "-m pytest"}  # of make, and what they print
 
 
@@ -101,7 +103,7 @@ def run_page(text: str, folder: Path) -> None:
             (folder / title).write_text(block)
         elif language == "python":
             seen = on_terminal(["python", "-c", block], folder, variables)
-            assert_shown(shown if following == "text" else "", seen)
+            assert_shown(shown if following == "text" else "\n".join(PRINTED.findall(block)), seen)
         elif language == "console":
             for command, output in commands(block):
                 run_command(command, output, folder, variables)

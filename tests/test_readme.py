@@ -30,7 +30,7 @@ def test_what_it_names_exists():
     table = re.search(r"^\| `pip install '\.\[\.\.\.\]'`.*?\n\n", start, flags=re.M | re.S).group()
     named = re.findall(r"^\| `(\w+)` \|", table, flags=re.M)
     assert len(named) == 11 and set(named) == set(extras) - {"dev", "jax", "interop", "browser", "cluster", "docs"}
-    assert len(README.splitlines()) <= 110
+    assert len(README.splitlines()) <= 88
     for path in re.findall(r"\]\(([\w/.]+)\)", README):
         assert (ROOT / path).is_file(), path
     assert set(TARGETS) <= set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), flags=re.M))
