@@ -19,7 +19,7 @@ from mobilebert_core.checkpoints.opening import Checkpoint, open_checkpoint
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.demo_model import DEMO_MODEL
 from mobilebert_core.errors import CheckpointError, ConfigError, ExportError, InputError, MobileBertError
-from mobilebert_core.exports import DYNAMIC, MLPERF_LENGTH, ExportSpec, size_of
+from mobilebert_core.exports import CALIBRATED, DYNAMIC, MLPERF_LENGTH, ExportSpec, size_of
 from mobilebert_core.files import TOKENIZER_FILES, sha256, write_text
 from mobilebert_core.heads import HEADS, Head
 from mobilebert_core.hub.resolve import resolve
@@ -99,7 +99,7 @@ def export(
         head: key of HEADS; by default the one the checkpoint was saved from.
         length, batch: a number, or "dynamic" (default).
         calibrate: a file of texts like those of use, from which ranges of activations are taken. A model trained with
-            `quantize` has learned its own, which are taken without a file.
+            `quantize` has learned its own, which are taken without a file; int8 in ONNX takes sentences of ours.
         evaluate: a file of labelled examples, on which source and export are scored.
         fold: basis in which norms are folded into the weights; "auto" takes the best of format and precision.
         mlperf: the file that MLPerf Mobile's app runs: 1 x 384, its names of inputs, end and start scores.
@@ -122,9 +122,8 @@ def export(
     opened = _opened(source, head)
     spec = ExportSpec(opened.head, opened.config, "fp32", *sizes, mlperf=mlperf, input_dtype=input_dtype)
     limit = spec.length
-    batches = () if calibrate is None else calibration_batches(
-        Path(calibrate), opened.tokenizer, opened.config, opened.head, limit
-    )  # fmt: skip
+    own = precision == "int8" and row.precision(precision).rewriter is not None
+    batches = calibration_batches(calibrate, opened.tokenizer, opened.config, opened.head, limit, own)
     spec = replace(
         spec,
         precision=precision,
@@ -204,14 +203,15 @@ class _Job:
         )
 
     def _calibrated(self, model: Any, spec: ExportSpec) -> tuple[Any, ExportSpec]:
-        """The model with a mask value of the size of its scores, and scales that suit integers where its basis allows.
+        """The model with a mask value of the size of its scores where these become integers, and scales that suit them
+        where its basis allows.
 
         The scales change the states between its blocks, so a copy with those of the source is kept.
         """
         self.say("calibrate")
         tools = self.row.framework.load("calibration", "export")
         seen = tools.calibrate(self.reference.model if spec.folding == "all" else model, spec.calibration)
-        spec = replace(spec, mask_value=seen.mask_constant)
+        spec = replace(spec, mask_value=seen.mask_constant if spec.precision in CALIBRATED else None)
         self.with_own_states = tools.copy_of(model)
         model = tools.migrate(model, seen) if spec.folding == "block" else tools.copy_of(model)
         for each in (model, self.with_own_states):

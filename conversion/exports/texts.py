@@ -23,6 +23,7 @@ from mobilebert_core.tasks.task_text import Row
 from mobilebert_core.text.tokenization_base import TokenizerBase
 
 from ..parity.sample import SENTENCES
+from .own_texts import OWN_TEXTS
 
 # Sentences written for this package, of everyday matters and of many lengths.
 TEXTS = (
@@ -92,16 +93,30 @@ def _padded(rows: Sequence[Row], tokenizer: TokenizerBase, head: Head, length: i
 
 
 def calibration_batches(
-    path: Path, tokenizer: TokenizerBase, config: MobileBertConfig, head: Head, length: int | None = None
+    path: str | Path | None,
+    tokenizer: TokenizerBase,
+    config: MobileBertConfig,
+    head: Head,
+    length: int | None = None,
+    own: bool = False,
 ) -> tuple[dict[str, np.ndarray], ...]:
     """The texts of a file as batches of model inputs, (B, S) or (B, C, S) int32, rows of like length together.
 
     Takes every file that `mobilebert predict` takes for the head's task; labels are not read.
 
+    Args:
+        path: None for no texts.
+        own: whether sentences that ship with the package, and are not in the proof, are there in place of none.
+
     Raises:
         DataError: for a file that cannot be read.
         ExportError: for too few texts.
     """
+    if path is None:
+        limit = min(length or _LONGEST, config.max_position_embeddings)
+        rows = [_row(tokenizer, config, text, limit) for text in OWN_TEXTS if own]
+        return tuple(_padded(batch, tokenizer, head, length) for batch in _batches(rows))
+    path = Path(path)
     task = task_of(head)
     limit = min(length or config.max_position_embeddings, config.max_position_embeddings)
     text = task.text(task.name, task.takes, tokenizer, config).with_options({"max_length": limit})
@@ -111,7 +126,7 @@ def calibration_batches(
         raise ExportError(f"{path}: wanted a file of texts to calibrate with, there is none.")
     if ending(path) not in files.endings:
         raise ExportError(f"{path}: wanted a file ending in {', '.join(files.endings)}.")
-    rows: list[Row] = []
+    rows = []
     count = 0
     for item in files.rows(Source.of(path), ReadOptions(skip_bad_rows=True), [], bad):
         rows += text.rows(item.values)

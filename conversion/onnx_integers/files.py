@@ -24,7 +24,7 @@ def rewrite(path: Path, spec: ExportSpec, matrices: Callable[[], Mapping[str, np
     """
     model = onnx.load(path)
     if spec.precision == "int8":
-        model = dynamic.quantized(model)
+        model = dynamic.quantized(model, _sized(spec))
     elif spec.ranges:
         learned = {static.weight_key(m): spec.ranges[place] for place, m in matrices().items() if place in spec.ranges}
         model = static.quantized(model, learned=learned)

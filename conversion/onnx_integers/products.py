@@ -9,6 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from onnx import NodeProto
 
+from mobilebert_core.quantization.integers import as_int8, weight_scales
+from mobilebert_core.quantization.rounding import Moments, rounded
+
 from .graph import Graph, attributes
 
 _SMALL_HEAD = 1 << 17  # weights: 256 labels of a model with 512 features
@@ -78,6 +81,25 @@ def integer_products(graph: Graph) -> list[Product]:
     """The products that become integers: all but a small last one, which costs nothing and whose errors nobody evens
     out."""
     return [p for p in products(graph) if p.y not in graph.outputs or p.weight.size > _SMALL_HEAD]
+
+
+@dataclass
+class Integers:
+    """A product in integers: y = x @ (scales * weight) + bias, with weight int8 (out, in) and scales (out,)."""
+
+    weight: np.ndarray
+    scales: np.ndarray
+    bias: np.ndarray | None
+
+
+def integers_of(product: Product, moments: Moments | None = None) -> Integers:
+    """A product's integers: those nearest to its weights, or with moments of its input those of the least error."""
+    scales = weight_scales(product.weight)
+    if moments is None or not moments.count:
+        return Integers(as_int8(product.weight, scales), scales, product.bias)
+    weight = rounded(product.weight, scales, moments.covariance)
+    lost = (product.weight - scales[:, None] * weight.astype(np.float64)) @ moments.mean
+    return Integers(weight, scales, (lost if product.bias is None else product.bias + lost).astype(np.float32))
 
 
 def put(product: Product, new: list[NodeProto], replaced: dict[int, list[NodeProto]]) -> None:

@@ -8,28 +8,29 @@ than 8 bits. B batch, S sequence.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import onnx
-from onnx import NodeProto, TensorProto, helper
+from onnx import NodeProto
 
 from mobilebert_core.errors import ConfigError
 from mobilebert_core.quantization.histograms import Histogram
-from mobilebert_core.quantization.integers import activation_scale, as_int8, weight_scales
+from mobilebert_core.quantization.integers import activation_scale
+from mobilebert_core.quantization.rounding import Moments
 
 from .attention import simplify_scores
 from .graph import Graph
-from .products import Product, integer_products, join_readers, products, put
+from .observing import Batch, observed
+from .products import Product, integer_products, integers_of, join_readers, products, put
 from .tables import quantize_tables
 
-Batch = Mapping[str, np.ndarray]
 Range = tuple[float, float]
 LEVELS = {8: 256, 16: 65536}
 _TYPES = {8: np.uint8, 16: np.uint16}
 _HEADROOM = 2.0  # with 16 bits: one is given for texts whose values lie beyond those of calibration
-_MASKS = ("attention_mask", "input_mask")  # ours, and MLPerf Mobile's
 
 
 def quantized(
@@ -62,10 +63,12 @@ def quantized(
     attention = [] if learned is not None else _attention_products(graph, dense)
     wanted = dict.fromkeys([*(p.x for p in dense), *(name for node in attention for name in node.input)])
     missing = [name for name in wanted if name not in ranges]
+    moments: dict[str, Moments] = {}
     if missing:
-        ranges |= _observed(graph, missing, batches, bits, method)
+        found, moments = _observed(graph, missing, {product.x for product in dense}, batches, bits, method)
+        ranges |= found
     quantize_tables(graph)
-    writer = _Writer(graph, ranges, bits)
+    writer = _Writer(graph, ranges, moments, bits)
     replaced: dict[int, list[NodeProto]] = {}
     of_product = {id(product.nodes[0]): product for product in dense}
     of_attention = {id(node) for node in attention}
@@ -87,6 +90,7 @@ def weight_key(weight: np.ndarray) -> bytes:
 class _Writer:
     graph: Graph
     ranges: Mapping[str, Range]
+    moments: Mapping[str, Moments]
     bits: int
 
     def __post_init__(self) -> None:
@@ -109,16 +113,16 @@ class _Writer:
     def product(self, product: Product) -> list[NodeProto]:
         new: list[NodeProto] = []
         x, x_scale = self.activation(product.x, new)
-        scales = weight_scales(product.weight)
-        hint, graph = product.nodes[0].name, self.graph
-        integers = graph.constant(f"{hint}.weight", as_int8(product.weight, scales).T.copy())
-        zeros = graph.constant(f"{hint}.zero", np.zeros(len(scales), np.int8))
-        weight = graph.node("DequantizeLinear", [integers, graph.constant(f"{hint}.scales", scales), zeros], axis=1)
+        hint, graph, found = product.nodes[0].name, self.graph, integers_of(product, self.moments.get(product.x))
+        integers = graph.constant(f"{hint}.weight", found.weight.T.copy())
+        zeros = graph.constant(f"{hint}.zero", np.zeros(len(found.scales), np.int8))
+        scales = graph.constant(f"{hint}.scales", found.scales)
+        weight = graph.node("DequantizeLinear", [integers, scales, zeros], axis=1)
         new.append(weight)
-        if product.bias is None:
+        if found.bias is None:
             return [*new, graph.node("MatMul", [x, weight.output[0]], product.y)]
         total = graph.node("MatMul", [x, weight.output[0]])
-        bias = self._bias(hint, product.bias, x_scale * scales)
+        bias = self._bias(hint, found.bias, x_scale * found.scales)
         return [*new, total, bias, graph.node("Add", [total.output[0], bias.output[0]], product.y)]
 
     def _bias(self, hint: str, bias: np.ndarray, scales: np.ndarray) -> NodeProto:
@@ -145,22 +149,16 @@ def _attention_products(graph: Graph, dense: list[Product]) -> list[NodeProto]:
     return [node for node in matrices if not any(name in graph.constants for name in node.input)]
 
 
-def _observed(graph: Graph, names: list[str], batches: Iterable[Batch], bits: int, method: str) -> dict[str, Range]:
-    """Runs the graph of floats and looks at activations. Tokens that are masked are left out."""
-    import onnxruntime
-
-    model = graph.model()
-    del model.graph.output[:]
-    model.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names)
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+def _observed(
+    graph: Graph, names: list[str], dense: set[str], batches: Iterable[Batch], bits: int, method: str
+) -> tuple[dict[str, Range], dict[str, Moments]]:
+    """The ranges of activations, and the moments of those that dense layers read."""
     histograms = {name: Histogram() for name in names}
-    for batch in batches:
-        mask = next((np.asarray(batch[name]) >= 1 for name in _MASKS if name in batch), None)
-        for name, array in zip(names, session.run(names, dict(batch)), strict=True):
-            tokens = mask is not None and array.ndim == 3 and array.shape[:2] == mask.shape
-            histograms[name].add(array[mask] if tokens else array)
+    moments: dict[str, Moments] = defaultdict(Moments)
+    for name, values in observed(graph, names, batches):
+        histograms[name].add(values)
+        if name in dense:
+            moments[name].add(values.reshape(-1, values.shape[-1]))
     unseen = [name for name, each in histograms.items() if not each.counts.any()]
     if unseen:
         raise ConfigError(
@@ -168,5 +166,5 @@ def _observed(graph: Graph, names: list[str], batches: Iterable[Batch], bits: in
             "batches of real texts."
         )
     if bits == 16:
-        return {name: (_HEADROOM * each.low, _HEADROOM * each.high) for name, each in histograms.items()}
-    return {name: each.range(method, LEVELS[bits]) for name, each in histograms.items()}
+        return {name: (_HEADROOM * each.low, _HEADROOM * each.high) for name, each in histograms.items()}, moments
+    return {name: each.range(method, LEVELS[bits]) for name, each in histograms.items()}, moments

@@ -14,6 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 WEIGHT_LIMIT = 127
+PAIR_LIMIT = 128  # of two neighbouring integers of one sign together: 255 * 128 < 2**15
 _TINY = float(np.finfo(np.float32).tiny)
 
 

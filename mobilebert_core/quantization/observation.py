@@ -38,15 +38,16 @@ class Calibration:
         score_range: the widest span of the scores that one token gives to all others, masked ones included, in any
             head of any block; before the mask is added.
         inputs: histograms of a dense layer's inputs. Masked tokens are left out: nobody reads their values.
-        channels: the largest absolute value of each input feature of a dense layer, (C,).
-        outputs: the same of its output features.
+        lowest, highest: of each input feature of a dense layer, (C,); 0 need not lie between.
+        outputs: the largest absolute value of each of its output features.
     """
 
     rows: int = 0
     tokens: int = 0
     score_range: float = 0.0
     inputs: dict[str, Histogram] = field(default_factory=dict)
-    channels: dict[str, np.ndarray] = field(default_factory=dict)
+    lowest: dict[str, np.ndarray] = field(default_factory=dict)
+    highest: dict[str, np.ndarray] = field(default_factory=dict)
     outputs: dict[str, np.ndarray] = field(default_factory=dict)
 
     @property
@@ -117,9 +118,11 @@ class Observer:
             found.inputs.setdefault(place, Histogram()).add(read)
         except ConfigError as e:
             raise ConfigError(with_place + str(e).removeprefix("calibration: ")) from None
-        for largest, values in ((found.channels, read), (found.outputs, written)):
-            now = np.abs(values).max(axis=0, initial=0.0).astype(np.float64)
-            largest[place] = np.maximum(largest.get(place, 0.0), now)
+        if len(read):
+            found.lowest[place] = np.minimum(found.lowest.get(place, np.inf), read.min(axis=0)).astype(np.float64)
+            found.highest[place] = np.maximum(found.highest.get(place, -np.inf), read.max(axis=0)).astype(np.float64)
+        now = np.abs(written).max(axis=0, initial=0.0).astype(np.float64)
+        found.outputs[place] = np.maximum(found.outputs.get(place, 0.0), now)
         if place.endswith(".self.query"):
             self._queries[place.removesuffix("query")] = y
         elif place.endswith(".self.key"):

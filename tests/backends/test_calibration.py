@@ -78,10 +78,24 @@ def test_features_of_activations_become_even(backend, checkpoint):
     after = calibration.calibrate(calibration.migrate(model, before, strength=1.0), [batch])
 
     def spread(seen):
-        places = [place for place in seen.channels if place.endswith("bottleneck.input.dense")]
-        return [seen.channels[p].max() / np.median(seen.channels[p]) for p in places]
+        places = [place for place in seen.lowest if place.endswith("bottleneck.input.dense")]
+        sizes = [np.maximum(-seen.lowest[place], seen.highest[place]) for place in places]
+        return [size.max() / np.median(size) for size in sizes]
 
     assert all(now < 2 for now in spread(after)) and max(spread(before)) > 2
+
+
+def test_activations_are_centered(backend, checkpoint):
+    """Shifts of the residual stream and of the values are taken out of what 8 bits must hold."""
+    model, calibration = folded(backend, checkpoint("TokenClassification"), "TokenClassification")
+    batch = tiny_batch(model.config, "TokenClassification", labels=False)
+    before = calibration.calibrate(model, [batch])
+    after = calibration.calibrate(calibration.migrate(model, before), [batch])
+    for name in ("bottleneck.input.dense", "attention.self.query", "attention.output.dense"):
+        place = f"mobilebert.encoder.layer.1.{name}"
+        largest = np.maximum(after.highest[place], -after.lowest[place]).max()
+        assert np.abs(after.lowest[place] + after.highest[place]).max() < 1e-9 * largest
+        assert np.abs(before.lowest[place] + before.highest[place]).max() > 1e-3
 
 
 def test_both_backends_observe_the_same(checkpoint):
@@ -97,7 +111,8 @@ def test_both_backends_observe_the_same(checkpoint):
     assert one.rows == other.rows == 3 and one.tokens == other.tokens == 29
     assert one.score_range == pytest.approx(other.score_range) and one.inputs.keys() == other.inputs.keys()
     for place in one.inputs:
-        np.testing.assert_allclose(one.channels[place], other.channels[place], rtol=1e-9, atol=1e-9)
+        np.testing.assert_allclose(one.lowest[place], other.lowest[place], rtol=1e-9, atol=1e-9)
+        np.testing.assert_allclose(one.highest[place], other.highest[place], rtol=1e-9, atol=1e-9)
         np.testing.assert_allclose(one.range(place), other.range(place), rtol=1e-9, atol=1e-9)
 
 

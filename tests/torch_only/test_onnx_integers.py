@@ -99,6 +99,12 @@ def test_static(exported, bits, limit):
     assert (onnx.TensorProto.UINT16 in kinds) == (bits == 16)
 
 
+def test_texts_make_dynamic_weights_better(exported):
+    plain, fitted = dynamic.quantized(exported), dynamic.quantized(exported, batches())
+    assert operators(fitted).count("MatMulInteger") == operators(plain).count("MatMulInteger")
+    assert deviation(fitted, exported) < 0.8 * deviation(plain, exported)
+
+
 def test_static_needs_texts(exported):
     with pytest.raises(ConfigError, match="no text showed what"):
         static.quantized(exported, [])
