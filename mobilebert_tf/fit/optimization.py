@@ -8,9 +8,11 @@ kernel, and a norm as another.
 from __future__ import annotations
 
 import types
+from collections.abc import Iterator
 from typing import Any
 
 import keras
+import numpy as np
 
 _WIDE = ("float32", "float64")  # dtypes that TensorFlow's kernels update as exactly as Keras does
 
@@ -93,14 +95,51 @@ def _is_fusible(variables: Any) -> bool:
     return all(isinstance(v, tf.Variable) and v.dtype.name in _WIDE and v.dtype == plain[0].dtype for v in plain)
 
 
+_FROZEN = "frozen"  # beside the variables of an optimizer in Keras's files: which belong to weights that were frozen
+
+
+class _KeepsState:
+    """For optimizers: what is saved after weights were frozen is loaded into a model where they are.
+
+    Keras builds the optimizer of a loaded model for the weights that train. Saved is the state of those of `compile`,
+    so that after freezing without another `compile` the two do not fit, and Keras leaves all of it out.
+    """
+
+    def save_own_variables(self: Any, store: Any) -> None:
+        super().save_own_variables(store)  # type: ignore[misc]  # of keras.optimizers.Optimizer
+        if frozen := sorted(_places_of_frozen(self)):
+            store[_FROZEN] = np.array(frozen, np.int64)
+
+    def load_own_variables(self: Any, store: Any) -> None:
+        saved = {int(name): store[name] for name in store.keys() if name != _FROZEN}  # noqa: SIM118
+        if len(saved) != len(self.variables) and _FROZEN in store:
+            for place in np.array(store[_FROZEN]):
+                saved.pop(int(place), None)
+        super().load_own_variables({str(i): saved[name] for i, name in enumerate(sorted(saved))})  # type: ignore[misc]
+
+
+def _places_of_frozen(optimizer: Any) -> Iterator[int]:
+    """Where among its variables are those for weights that were frozen since it was built."""
+    places = {id(variable): place for place, variable in enumerate(optimizer.variables)}
+    weights = getattr(optimizer, "_trainable_variables", ())
+    for states in vars(optimizer).values():  # a list for each kind of state, in the order of the weights
+        if isinstance(states, list) and len(states) == len(weights):
+            for state, weight in zip(states, weights, strict=True):
+                if not weight.trainable and id(state) in places:
+                    yield places[id(state)]
+
+
 @keras.saving.register_keras_serializable(package="mobilebert")
-class FusedAdamW(keras.optimizers.AdamW):
+class FusedAdamW(_KeepsState, keras.optimizers.AdamW):
     """`keras.optimizers.AdamW` that on TensorFlow decays, clips and updates each weight in one operation each.
 
     Arguments, configuration and state are those of AdamW. Distribution strategies, amsgrad, weights of half precision
     and other backends take Keras's own way. The results agree with Keras to float32 rounding (in float64 they are
     more exact: Keras rounds the betas), except for table rows that a batch looks up more than once: their
     gradients are added up before they are squared and clipped, as in PyTorch; Keras takes them one by one.
+
+    In a model of any kind that is frozen without another `compile`, saved to `.keras` and loaded, the state of the
+    weights that still train is kept; with Keras's own it is lost, and Keras warns of "Skipping variable loading".
     """
 
     _backend_update_step = _backend_update_step
@@ -109,7 +148,7 @@ class FusedAdamW(keras.optimizers.AdamW):
 
 
 @keras.saving.register_keras_serializable(package="mobilebert")
-class FusedAdam(keras.optimizers.Adam):
+class FusedAdam(_KeepsState, keras.optimizers.Adam):
     """`keras.optimizers.Adam` with the operations of `FusedAdamW`."""
 
     _backend_update_step = _backend_update_step

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import pickle
 import weakref
+from contextlib import nullcontext
 from pathlib import Path
 
 import keras
@@ -16,7 +17,7 @@ import tensorflow as tf
 
 from mobilebert import pipeline
 from mobilebert_core.errors import ConfigError
-from mobilebert_tf import TFMobileBertLayer, TFMobileBertMainLayer, TFMobileBertModel, memory
+from mobilebert_tf import FusedAdamW, TFMobileBertLayer, TFMobileBertMainLayer, TFMobileBertModel, memory
 from mobilebert_tf.layer_paths import layers_by_path, trainable_flags
 from mobilebert_tf.variables import variable_array
 from tests.keras_only.fitting import SMALL, build, data, plain, weights_of
@@ -147,6 +148,32 @@ class Around(keras.Model):
     @classmethod
     def from_config(cls, config):
         return cls(keras.saving.deserialize_keras_object(config.pop("bert")), **config)
+
+
+@pytest.mark.parametrize(("around", "optimizer"), [("functional", FusedAdamW), ("own", keras.optimizers.AdamW)])
+def test_a_users_model_frozen_after_compiling(tmp_path, around, optimizer):
+    """Without another `compile` the state of the weights that train is kept by our optimizers, and by no other."""
+    x = data("Model")[0]["input_ids"]
+    bert, ids = build("Model", num_hidden_layers=1), keras.Input((None,), dtype="int32")
+    model = Around(bert) if around == "own" else keras.Model(ids, keras.layers.Dense(3)(bert(ids).pooler_output))
+    model(x)
+    model.compile(optimizer(), "mse")
+    model.optimizer.build(model.trainable_variables)
+    for number, variable in enumerate(model.optimizer.variables):
+        variable.assign(keras.ops.full_like(variable, number + 1))
+    bert.trainable = False  # and not compiled again
+    model.save(tmp_path / "model.keras")
+    ours = optimizer is FusedAdamW
+    with nullcontext() if ours else pytest.warns(UserWarning, match="Skipping variable loading for optimizer"):
+        loaded = keras.models.load_model(tmp_path / "model.keras")
+    kept = {id(v): i for i, v in enumerate(model.optimizer._trainable_variables) if v.trainable}
+    assert len(loaded.trainable_variables) == len(loaded.optimizer._momentums) == len(kept) == 2
+    for states in ("_momentums", "_velocities"):
+        for place, state in zip(kept.values(), getattr(loaded.optimizer, states), strict=True):
+            expected = variable_array(getattr(model.optimizer, states)[place])
+            assert np.array_equal(variable_array(state), expected if ours else 0 * expected)
+    assert int(loaded.optimizer.iterations) == int(ours)
+    assert np.array_equal(variable_array(loaded(x)), variable_array(model(x)))
 
 
 @pytest.mark.parametrize("form", ["array", "dict", "list"])
