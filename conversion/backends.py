@@ -5,6 +5,8 @@ Nothing here imports a framework; `Backend.load` does, when a call needs it.
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Collection
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -87,15 +89,30 @@ BACKENDS: dict[str, Backend] = {
 FRAMEWORKS: dict[str, Backend] = {name: backend for name, backend in BACKENDS.items() if backend.models}
 
 
-def backend_named(name: str, caller: str) -> Backend:
+# What others call them.
+_ALIASES = {
+    "pt": "torch", "pytorch": "torch", "tf": "keras", "tensorflow": "keras", "ort": "onnx", "onnxruntime": "onnx",
+    "tflite": "litert",
+}  # fmt: skip
+
+
+def backend_named(name: str, caller: str, among: Collection[str] = BACKENDS.keys()) -> Backend:
     """The backend of a name; see `backend_for` for a model without one.
 
     Raises:
-        InputError: listing the names there are.
+        InputError: for a name that is not `among` them, listing those, and saying which was meant.
     """
-    if name not in BACKENDS:
-        raise InputError(f"{caller}: backend must be one of {', '.join(BACKENDS)}, got {name!r}.")
+    if name not in among:
+        raise InputError(f"{caller}: {unknown_backend(name, among)}")
     return BACKENDS[name]
+
+
+def unknown_backend(name: Any, among: Collection[str]) -> str:
+    """What says that a name is no backend of these, and which one was meant."""
+    text = str(name).lower()
+    meant = [_ALIASES.get(text, text)]
+    near = [each for each in meant if each in among] or difflib.get_close_matches(text, among, 1)
+    return f"backend must be one of {', '.join(among)}, got {name!r}." + (f" Did you mean {near[0]!r}?" if near else "")
 
 
 def backend_for(model: Any, name: str | None, caller: str) -> Backend:

@@ -13,7 +13,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from conversion.backends import Backend, backend_named
+from conversion.backends import FRAMEWORKS, Backend, backend_named
 from mobilebert_core.card_text import name_of
 from mobilebert_core.checkpoints.digests import model_digests, tokenizer_digests
 from mobilebert_core.checkpoints.opening import Checkpoint, open_checkpoint
@@ -116,7 +116,9 @@ class Distillation(PathFields):
         launch = launch_of("distill")
         if launch is None:
             return self._run(ALONE)
-        ranks = backend_named(self.backend, "distill").load("distributed", "distill").join(launch, self.device)
+        ranks = (
+            backend_named(self.backend, "distill", FRAMEWORKS).load("distributed", "distill").join(launch, self.device)
+        )
         results = self._run(ranks)
         ranks.wait()  # one that leaves while another still writes would take it along
         return results
@@ -125,7 +127,7 @@ class Distillation(PathFields):
         kind = training_task_named(self.task)
         if not issubclass(kind, FillMaskTraining):
             raise ConfigError(f"distill: the task must be pretraining or fill-mask, got {self.task!r}.")
-        backend = backend_named(self.backend, "distill")
+        backend = backend_named(self.backend, "distill", FRAMEWORKS)
         data = TrainingData.of_text(
             kind, self.read, self.data, self.dev, self.shards, self.output, self.held_out
         )  # fmt: skip

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -110,3 +112,18 @@ def _config(model: str) -> MobileBertConfig | None:
         return open_checkpoint(resolve(model, config=True, weights=True)).config()
     except MobileBertError:
         return None
+
+
+@contextmanager
+def said_before() -> Iterator[None]:
+    """While it is entered, what loading a model has to say is not said: it was said when the model was loaded first."""
+    logger = logging.getLogger("mobilebert")
+
+    def drop(record: logging.LogRecord) -> bool:
+        return False
+
+    logger.addFilter(drop)
+    try:
+        yield
+    finally:
+        logger.removeFilter(drop)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import sys
 from collections.abc import Mapping, Sequence, Set
 from contextlib import closing
@@ -16,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 from tqdm import tqdm
 
-from conversion.backends import Backend, backend_named
+from conversion.backends import FRAMEWORKS, Backend, backend_named
 from mobilebert_core.card_text import name_of
 from mobilebert_core.checkpoints.digests import model_digests, tokenizer_digests
 from mobilebert_core.configuration.config import MobileBertConfig
@@ -27,8 +26,7 @@ from mobilebert_core.demo_model import DEMO_MODEL
 from mobilebert_core.errors import BackendMissingError, CheckpointError, ConfigError
 from mobilebert_core.files import TOKENIZER_FILES, WEIGHTS_FILE, sha256
 from mobilebert_core.heads import HEADS
-from mobilebert_core.processes import launch_of
-from mobilebert_core.shipped_models import SHIPPED_MODELS
+from mobilebert_core.processes import check_launched, launch_of
 from mobilebert_core.text.auto_tokenizer import AutoTokenizer
 from mobilebert_core.text.padding_truncation import NO_LIMIT
 from mobilebert_core.training.defaults import curve_notes, swept_losses
@@ -47,7 +45,7 @@ from mobilebert_core.weights import weight_table
 
 from .path_fields import PathFields
 from .random_start import config_of, has_no_weights
-from .recipe_choice import RecipeChoice
+from .recipe_choice import RecipeChoice, said_before
 from .teaching import Lesson, Teaching
 from .training_data import TrainingData, check_alone, check_segments
 from .training_report import draw_curves, write_card
@@ -116,13 +114,17 @@ class Training(PathFields):
         Raises:
             DataError: for data that cannot be learned from.
             CheckpointError, ConfigError, TokenizerError: for a model, tokenizer or option that does not fit.
-            ConfigError: also for several processes that were not started to work together, or train with Keras.
+            ConfigError: also for several processes that were not started to work together, or train with Keras, and
+                for `shard` without a launcher.
             TrainingError: when the loss is no longer finite, or another process has ended.
         """
         launch = launch_of("train")
         if launch is None:
+            if self.shard:
+                check_launched("train", "--shard")
             return self._run(ALONE)
-        ranks = backend_named(self.backend, "train").load("distributed", "train").join(launch, self.device, self.shard)
+        engine = backend_named(self.backend, "train", FRAMEWORKS).load("distributed", "train")
+        ranks = engine.join(launch, self.device, self.shard)
         results = self._run(ranks)
         ranks.wait()  # one that leaves while another still writes would take it along
         return results
@@ -132,7 +134,7 @@ class Training(PathFields):
         if self.teaching is not None:
             self.teaching.check(kind)
             check_alone(ranks, self.shards)
-        backend = backend_named(self.backend, "train")
+        backend = backend_named(self.backend, "train", FRAMEWORKS)
         places = (self.data, self.dev, self.shards, self.output, self.held_out)
         data = TrainingData.find(kind, self.read, *places, in_memory=self.teaching is not None)
         examples = data.examples()
@@ -157,11 +159,10 @@ class Training(PathFields):
         run_directory: RunDirectory,
         ranks: Ranks,
     ) -> None:
-        recipe = choice.recipe
         fields = kind.config_fields(examples["train"], self.read) | dict(self.fields)
         self._check_thresholds(fields, {*examples, *(["dev"] if data.shards and data.held_out else [])})
         tokenizer = AutoTokenizer.from_pretrained(self._tokenizer_place())
-        words, saved = len(tokenizer), run_directory.saved
+        recipe, words, saved = choice.recipe, len(tokenizer), run_directory.saved
         trainer = self._trainer(kind, backend, recipe, fields, words, saved, ranks)
         if tokenizer.model_max_length >= NO_LIMIT:
             tokenizer.model_max_length = trainer.config.max_position_embeddings
@@ -174,7 +175,8 @@ class Training(PathFields):
         if choice.sweep == {} and saved is None:
 
             def start() -> TrainerBase:
-                begun = self._trainer(kind, backend, recipe, fields, words, None, ranks)
+                with said_before():
+                    begun = self._trainer(kind, backend, recipe, fields, words, None, ranks)
                 begun.objective = lesson.objective or begun.objective
                 return begun
 
@@ -301,9 +303,6 @@ class Training(PathFields):
         return self.model
 
     def _model_digests(self) -> dict[str, str]:
-        known = difflib.get_close_matches(self.model, [*PRESETS, *SHIPPED_MODELS], 1)
-        if known and self.model != known[0] and "/" not in self.model and not Path(self.model).exists():
-            raise ConfigError(f"train: --model {self.model}: no such path, preset or model. Did you mean {known[0]}?")
         if has_no_weights(self.model):
             return {} if self.model in PRESETS else {Path(self.model).name: sha256(Path(self.model))}
         return model_digests(self.model)

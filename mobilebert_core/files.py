@@ -8,7 +8,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -36,6 +36,7 @@ WEIGHT_FILES = (
 TENSORFLOW_1_INDEX = re.compile(r"([^/\\]+\.ckpt(?:-\d+)?)\.index")  # <checkpoint>.index beside <checkpoint>.data-*
 
 _MOST_NAMES = 10_000  # of a directory, among which a name that is like another is looked for
+_VERY_LIKE = 0.85  # to difflib: a slip of a key or two
 
 # What a tokenizer may have; the first two hold its vocabulary, of which one must be there.
 TOKENIZER_FILES = (
@@ -91,11 +92,15 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def nearest(path: str | os.PathLike[str]) -> str:
-    """What is here in place of a path that is not, as a sentence: the name most like it, or the directory above."""
+def nearest(path: str | os.PathLike[str], known: Iterable[str] = ()) -> str:
+    """What is here in place of a path that is not, as a sentence: the name most like it, or the directory above.
+
+    Names that are `known` without being here are named as well, where they are very like it.
+    """
     folder = Path()
     try:
-        for part in Path(path).expanduser().parts or (".",):
+        parts = Path(path).expanduser().parts or (".",)
+        for part in parts:
             if not (folder / part).is_dir():
                 break
             folder /= part
@@ -104,6 +109,8 @@ def nearest(path: str | os.PathLike[str]) -> str:
         names = [entry.name for entry in islice(os.scandir(folder), _MOST_NAMES)]
     except (OSError, ValueError, RuntimeError):  # a name that no file or user can have, a directory not to be read
         return "Check the spelling."
+    if len(parts) == 1:
+        names += difflib.get_close_matches(part, known, 1, _VERY_LIKE)
     close = difflib.get_close_matches(part, names, 1)
     if close:
         return f"Did you mean {folder / close[0]}?"

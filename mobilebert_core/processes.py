@@ -47,6 +47,15 @@ def launch_of(command: str, environment: Mapping[str, str] = os.environ) -> Laun
     return launch
 
 
+def check_launched(command: str, option: str, environment: Mapping[str, str] = os.environ) -> None:
+    """Raises ConfigError for an option for several processes where no launcher has started this one."""
+    if not environment.get("WORLD_SIZE"):
+        raise ConfigError(
+            f"{command}: {option} is for several processes that train together, got one without a launcher. Start "
+            f"them: torchrun --nproc-per-node N -m mobilebert {command} ...; or leave {option} out."
+        )
+
+
 def is_first(environment: Mapping[str, str] = os.environ) -> bool:
     """Whether this process is alone, or the first of those that work together: the one that speaks for them."""
     launch = _launch(environment)

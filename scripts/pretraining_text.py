@@ -56,7 +56,7 @@ def tokenizer_of(train: Path, words: int, work: Path) -> Path:
     """The directory of a tokenizer of so many words, learned from the text once."""
     folder = work / "words"
     if not (folder / "vocab.txt").exists():
-        train_vocabulary([train], words, work / "words.txt")
+        train_vocabulary([train], words, work / "words.txt", overwrite=True)
         tokenizer = AutoTokenizer.from_pretrained(work / "words.txt")
         tokenizer.model_max_length = LENGTH
         tokenizer.save_pretrained(folder)

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
+
+from conversion.backends import unknown_backend
+from mobilebert_core.configuration.config import MobileBertConfig
+from mobilebert_core.configuration.presets import PRESETS
+from mobilebert_core.errors import ConfigError
+from mobilebert_core.files import nearest
 
 
 def output_path(text: str) -> Path:
@@ -40,3 +47,27 @@ def config_field(text: str) -> tuple[str, Any]:
         return name, json.loads(value.lower() if value in ("True", "False", "None") else value)
     except ValueError:
         return name, value
+
+
+def add_backend(parser: Any, among: Collection[str], **settings: Any) -> None:
+    """Adds --backend, one of these; another name is refused with the one that was meant."""
+
+    def named(text: str) -> str:
+        if text not in among:
+            raise argparse.ArgumentTypeError(unknown_backend(text, among))
+        return text
+
+    parser.add_argument("--backend", type=named, choices=list(among), **settings)
+
+
+def config_of(passed: str | None) -> MobileBertConfig | Path | None:
+    """The configuration that --config names: a preset's, or the place of a file.
+
+    Raises:
+        ConfigError: for what is neither.
+    """
+    if passed is None or Path(passed).exists():
+        return None if passed is None else Path(passed)
+    if passed not in PRESETS:
+        raise ConfigError(f"--config {passed}: no such file, and no preset. {nearest(passed, PRESETS)}")
+    return MobileBertConfig.from_preset(passed)

@@ -13,13 +13,11 @@ from tqdm import tqdm
 from conversion.record import Conversion
 from conversion.verification import MODES
 from mobilebert_core.checkpoints.formats import OUTPUT_FORMATS
-from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.configuration.fields import DTYPES
-from mobilebert_core.configuration.presets import PRESETS
 from mobilebert_core.heads import HEADS
 from mobilebert_core.processes import check_one_process
 
-from .arguments import output_path
+from .arguments import config_of, output_path
 
 _SHOWN = 12  # dropped names of one reason that are printed; all of them stand in the record
 
@@ -88,7 +86,7 @@ def run_convert(options: argparse.Namespace) -> int:
             to=options.to,
             dtype=options.dtype,
             head=options.head,
-            config=_config(options.config),
+            config=config_of(options.config),
             max_shard_size=options.max_shard_size,
             drop=options.drop,
             parity=options.parity,
@@ -135,9 +133,3 @@ def _show(done: Conversion, record: Path, verbose: bool) -> None:
 
 def _size(text: str) -> int | str:
     return int(text) if text.isdecimal() else text
-
-
-def _config(passed: str | None) -> MobileBertConfig | Path | None:
-    if passed is None:
-        return None
-    return MobileBertConfig.from_preset(passed) if passed in PRESETS else Path(passed)

@@ -12,7 +12,7 @@ from mobilebert_core.training.recipe import OPTIMIZERS
 from mobilebert_core.training.state import PRECISIONS
 from mobilebert_core.training.tasks.masked_language import FillMaskTraining
 
-from .arguments import at_least_one, config_field, one_of_so_many, output_path
+from .arguments import add_backend, at_least_one, config_field, one_of_so_many, output_path
 from .pretrain import ROWS, ROWS_HELP
 from .train import report
 
@@ -71,7 +71,7 @@ def add_distill(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.add_argument("--output", type=output_path, required=True, metavar="DIR", help="a new directory")
     parser.add_argument("--rows", choices=list(ROWS), default="pairs", help=ROWS_HELP)
     parser.add_argument("--resume", action="store_true", help="go on with what is in the output directory")
-    parser.add_argument("--backend", choices=list(FRAMEWORKS), default="torch", help="default torch")
+    add_backend(parser, FRAMEWORKS, default="torch", help="default torch")
     group = parser.add_argument_group("transfer")
     group.add_argument("--strategy", choices=list(STRATEGIES), default="progressive",
                        help="; ".join(f"{name}: {about}" for name, about in STRATEGIES.items()))  # fmt: skip

@@ -18,7 +18,7 @@ from mobilebert_core.training.tasks.table import TRAINING_TASKS
 from mobilebert_core.training.tasks.training_task import TrainingTask
 
 from ..streams import check_output
-from .arguments import at_least_one
+from .arguments import add_backend, at_least_one
 from .reading_options import read_options
 from .train import add_data_options, report_rows, task_options
 
@@ -50,8 +50,7 @@ def _add_task(tasks: argparse._SubParsersAction[argparse.ArgumentParser], task: 
         help="a checkpoint, a directory of `mobilebert export`, or a name on the Hugging Face hub",
     )  # fmt: skip
     parser.add_argument("--tokenizer", metavar="PATH", help="default: the model's")
-    parser.add_argument("--backend", choices=list(BACKENDS),
-                        help="default torch, whose scores are those of keras; or what an export runs in")  # fmt: skip
+    add_backend(parser, BACKENDS, help="default torch, whose scores are those of keras; or what an export runs in")
     parser.add_argument("--json", action="store_true", help="JSON on a terminal as well")
     add_data_options(parser, task)
     group = parser.add_argument_group("computation")

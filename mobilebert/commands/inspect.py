@@ -5,10 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from mobilebert_core.configuration.config import MobileBertConfig
-from mobilebert_core.configuration.presets import PRESETS
-
 from ..streams import check_output
+from .arguments import config_of
 
 
 def add_inspect(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -30,9 +28,7 @@ def run_inspect(options: argparse.Namespace) -> int:
     from conversion.inspection import inspect_checkpoint
 
     check_output("inspect")
-    passed = options.config
-    config = MobileBertConfig.from_preset(passed) if passed in PRESETS else passed
-    found = inspect_checkpoint(options.checkpoint, config)
+    found = inspect_checkpoint(options.checkpoint, config_of(options.config))
     if options.json:
         print(found.to_json(), end="")
         return 1 if found.odd else 0

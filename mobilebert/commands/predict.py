@@ -26,7 +26,7 @@ from ..option_names import as_options
 from ..pipelines import MobileBertPipeline, Prepared
 from ..streams import check_output as check_stream
 from .answer_tables import AnswerTable
-from .arguments import output_path
+from .arguments import add_backend, output_path
 from .parquet_answers import PARQUET, ParquetAnswers
 from .prediction_files import STANDARD_INPUT, AnswerFile, ReportedRows, check_output, source_of
 from .reading_options import add_read_options, read_options
@@ -80,11 +80,7 @@ def _add_task(tasks: argparse._SubParsersAction[argparse.ArgumentParser], task: 
         help="directory of the checkpoint, or a name on the Hugging Face hub"
         + " (default: the demo model, 28 emotions)" * own,
     )  # fmt: skip
-    parser.add_argument(
-        "--backend",
-        choices=list(BACKENDS),
-        help="default torch, whose answers are those of keras; or what an export runs in",
-    )
+    add_backend(parser, BACKENDS, help="default torch, whose answers are those of keras; or what an export runs in")
     formats = [ending.removeprefix(".") for ending in task.files.endings]
     parser.add_argument("--input", metavar="FILE", help=f"{', '.join(formats)}, also .gz; - is standard input")
     parser.add_argument("--format", choices=formats, help="of the input (default: by its name; txt for standard input)")
@@ -299,6 +295,8 @@ def _answer(
     answers.finished = True
     if cut:
         print(f"mobilebert: {pipeline.cut_note(cut, total).replace('on_long', '--on-long')}", file=sys.stderr)
+    if not (total or bad.count or answers.done):
+        print(f"mobilebert: {bad.path}: 0 rows, nothing to answer", file=sys.stderr)
     if bad.count:
         print(f"mobilebert: {bad.count} broken lines, {answers.written} answered", file=sys.stderr)
     return 1 if bad.count else 0

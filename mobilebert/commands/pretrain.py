@@ -11,7 +11,7 @@ from mobilebert_core.configuration.presets import PRESETS
 from mobilebert_core.training.tasks.masked_language import FillMaskTraining, PretrainingTraining
 from mobilebert_core.training.tasks.training_task import TrainingTask
 
-from .arguments import one_of_so_many, output_path
+from .arguments import add_backend, one_of_so_many, output_path
 from .train import add_data_options, add_recipe_options, run_training, training_of
 
 # What a row is: the task that makes it, and its options.
@@ -49,7 +49,7 @@ def add_pretrain(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--output", type=output_path, required=True, metavar="DIR", help="a new directory for the model"
     )
     parser.add_argument("--resume", action="store_true", help="go on with the training in the output directory")
-    parser.add_argument("--backend", choices=list(FRAMEWORKS), default="torch", help="default torch")
+    add_backend(parser, FRAMEWORKS, default="torch", help="default torch")
     parser.add_argument("--rows", choices=list(ROWS), default="pairs", help=ROWS_HELP)
     parser.add_argument("--shards", type=Path, metavar="DIR",
                         help="where rows are kept, for other trainings as well (default: OUTPUT.shards)")  # fmt: skip

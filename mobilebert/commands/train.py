@@ -21,7 +21,7 @@ from mobilebert_core.training.tasks.table import TRAINING_TASKS
 from mobilebert_core.training.tasks.text_classification import TextClassificationTraining
 from mobilebert_core.training.tasks.training_task import TrainingTask
 
-from .arguments import at_least_one, config_field, output_path
+from .arguments import add_backend, at_least_one, config_field, output_path
 from .reading_options import add_read_options, read_options
 
 if TYPE_CHECKING:
@@ -66,8 +66,8 @@ def _add_task(tasks: argparse._SubParsersAction[argparse.ArgumentParser], task: 
         "--output", type=output_path, required=True, metavar="DIR", help="a new directory for the model"
     )
     parser.add_argument("--resume", action="store_true", help="go on with the training in the output directory")
-    parser.add_argument("--backend", choices=list(FRAMEWORKS), default="torch",
-                        help="default torch; the same seed gives the same curve but for dropout")  # fmt: skip
+    add_backend(parser, FRAMEWORKS, default="torch",
+                help="default torch; the same seed gives the same curve but for dropout")  # fmt: skip
     parser.add_argument("--shards", type=Path, metavar="DIR",
                         help="keep the rows of training there, made once and mapped into memory (default: rows are in "
                         "memory; of 256 MB and more in OUTPUT.shards)")  # fmt: skip

@@ -20,6 +20,7 @@ def add_vocab(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     train.add_argument(
         "--output", type=output_path, default=Path("vocab.txt"), help="where to write (default vocab.txt)"
     )
+    train.add_argument("--overwrite", action="store_true", help="replace what is at --output")
     train.add_argument("--cased", action="store_true", help="keep upper case")
     train.set_defaults(run=run_vocab)
 
@@ -27,6 +28,8 @@ def add_vocab(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 def run_vocab(options: argparse.Namespace) -> int:
     """Writes the vocabulary and prints its size; returns 0."""
     check_one_process("vocab train")
-    count = train_vocabulary(options.files, options.size, options.output, lowercase=not options.cased)
+    count = train_vocabulary(
+        options.files, options.size, options.output, lowercase=not options.cased, overwrite=options.overwrite
+    )
     print(f"{options.output}: {count} tokens")
     return 0

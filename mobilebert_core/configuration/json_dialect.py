@@ -19,7 +19,7 @@ from ..errors import ConfigError
 from .checks import MOST_LABELS, is_int
 from .fields import ALWAYS_WRITTEN, WRITTEN_ACTIVATIONS, default_values, fields_marked
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("mobilebert")
 
 # Fields that every transformers configuration may carry. They change nothing in MobileBERT; they are
 # accepted, kept and written back, so that a file survives the trip.

@@ -12,9 +12,10 @@ from collections.abc import MutableMapping
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
+from ..configuration.presets import PRESETS
 from ..errors import BackendMissingError, CheckpointNotFoundError, ConfigError
 from ..files import CONFIG_FILE, TOKENIZER_FILES, nearest
-from ..shipped_models import shipped
+from ..shipped_models import SHIPPED_MODELS, shipped
 from .selection import find_google_jsons, find_weights
 
 if TYPE_CHECKING:
@@ -122,15 +123,22 @@ def _check_name(name: str, asked: bool) -> None:
     if not is_repository_name(name):
         raise CheckpointNotFoundError(
             f"{name!r}: no file or directory here, and no name of a repository on the Hugging Face hub, which is "
-            f"`owner/name` of letters, digits, '-', '_' and '.'. {nearest(name)}"
+            f"`owner/name` of letters, digits, '-', '_' and '.'. {nearest(name, SHIPPED_MODELS)}"
         )
     owner, slash, _ = name.partition("/")
-    if (not slash or os.path.isdir(owner)) and not asked:
+    if asked or (slash and not os.path.isdir(owner)):
+        return
+    if name in PRESETS:
         raise CheckpointNotFoundError(
-            f"{name!r}: no file or directory here, and not looked up on the Hugging Face hub, where a name is "
-            f"`owner/name` and its owner no directory here. {nearest(name)} For the hub's pass revision='main', or "
-            "call from another directory."
+            f"{name!r}: no file or directory here. It is the name of an architecture, which has a configuration "
+            f"(MobileBertConfig.from_preset) and no weights; `mobilebert train --model {name}` trains it."
         )
+    elsewhere = "call from another directory" if slash else "write owner/name"
+    raise CheckpointNotFoundError(
+        f"{name!r}: no file or directory here, and not looked up on the Hugging Face hub, where a name is `owner/name` "
+        f"and its owner no directory here. {nearest(name, [*SHIPPED_MODELS, *PRESETS])} For the hub's {elsewhere}, or "
+        "pass revision='main'."
+    )
 
 
 def has_path_form(name_or_path: str | os.PathLike[str]) -> bool:

@@ -14,17 +14,25 @@ SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
 def train_vocabulary(
-    files: Sequence[Path], size: int, output: Path, lowercase: bool = True, min_frequency: int = 2
+    files: Sequence[Path],
+    size: int,
+    output: Path,
+    lowercase: bool = True,
+    min_frequency: int = 2,
+    overwrite: bool = False,
 ) -> int:
     """Learns word pieces from the lines of UTF-8 files and writes vocab.txt; returns its number of tokens.
 
     The five special tokens come first, so that [PAD] is 0. Equal files give equal vocabularies.
 
     Raises:
-        InputError: when a file cannot be read as text or is the output, or there is too little text for a vocabulary.
+        InputError: when a file cannot be read as text or is the output, the output is there and not to `overwrite`, or
+            there is too little text for a vocabulary.
     """
     if any(same_file(output, path) for path in files):
         raise InputError(f"vocabulary: {output} is one of the texts. Write the vocabulary elsewhere; nothing was done.")
+    if output.is_file() and not overwrite:
+        raise InputError(f"vocabulary: {output} is there already. Choose another output, or pass overwrite=True.")
     if size <= len(SPECIAL_TOKENS):
         raise InputError(f"vocabulary: size must be above the {len(SPECIAL_TOKENS)} special tokens, got {size}.")
     splitting = {"do_lower_case": lowercase, **WORDPIECE_DEFAULTS}
