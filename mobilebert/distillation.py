@@ -35,7 +35,7 @@ from mobilebert_core.training.knowledge_transfer import Schedule, TransferSettin
 from mobilebert_core.training.knowledge_transfer_course import TransferCourse
 from mobilebert_core.training.knowledge_transfer_start import CopyReport, Pair, copied_from
 from mobilebert_core.training.loop import TrainingLoop
-from mobilebert_core.training.ranks import ALONE, Ranks
+from mobilebert_core.training.ranks import ALONE, Ranks, lengths_of
 from mobilebert_core.training.recipe import Recipe
 from mobilebert_core.training.run_checks import read_curves
 from mobilebert_core.training.run_directory import CURVES_FILE, DIGESTS, RunDirectory
@@ -168,7 +168,7 @@ class Distillation(PathFields):
         stages = stages_of(self._steps(recipe, features["train"]))
         each = recipe.steps_per_epoch(len(features["train"].rows))
         recipe = recipe.replace(max_steps=stages.steps, epochs=max(recipe.epochs, -(-stages.steps // each)))
-        pair = Pair.of(self.settings, stages, teacher_config, config)
+        pair = Pair.of(self.settings, stages, teacher_config, config, int(lengths_of(features["train"].rows).max()))
         trainer, report = self._trainer(kind, backend, recipe, config, checkpoint, run_directory.saved, ranks)
         course = TransferCourse(
             trainer,
@@ -273,9 +273,9 @@ class Distillation(PathFields):
         config = config.copy(sparse_prediction=True, **{**_NO_DROPOUT, **self._chosen_dropout()})
         arrays: dict[str, Any] = {}
         report = None
-        if has_no_weights(self.student) and self.copy:
+        if has_no_weights(self.student):
             theirs = checkpoint.weights(checkpoint.config())
-            known = [w for w in every_weight(checkpoint.config()) if w.full_name in theirs.stored]
+            known = [w for w in every_weight(checkpoint.config()) if self.copy and w.full_name in theirs.stored]
             full = (dataclasses.replace(weight, name=weight.full_name) for weight in known)
             arrays, report = copied_from(full, weight_table(config, HEADS[kind.head]), theirs.read)
         if saved is not None:

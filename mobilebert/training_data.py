@@ -47,6 +47,9 @@ class TrainingData:
         files: by split; of "train" there may be several, in the order in which they are read.
         shards: the directory of the training rows; None where they are in memory.
         held_out: of so many training rows in shards one is kept for evaluation; 0 keeps none.
+
+    Raises:
+        ConfigError: for a `held_out` that leaves no rows to train on.
     """
 
     kind: type[TrainingTask]
@@ -55,6 +58,10 @@ class TrainingData:
     files: dict[str, list[Path]]
     shards: Path | None = None
     held_out: int = 0
+
+    def __post_init__(self) -> None:
+        if self.held_out == 1 or self.held_out < 0:
+            raise ConfigError(f"held_out must be 0 or at least 2, got {self.held_out}: rows to train on must be left.")
 
     @classmethod
     def find(

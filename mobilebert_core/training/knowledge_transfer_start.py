@@ -14,6 +14,10 @@ from .knowledge_transfer import MAPPED_TERMS, RELATION_TERMS, Comparison, Schedu
 from .knowledge_transfer import relation_heads as common_heads
 
 _BLOCKS = f"{BASE_PREFIX}encoder.layer."
+_SCALED = {  # by folding: why states of blocks cannot be compared
+    "all": "states are scaled by the gains of all blocks before",
+    "half": "states are scaled by powers of two",
+}
 
 
 @dataclass(frozen=True)
@@ -22,22 +26,26 @@ class CopyReport:
 
     Attributes:
         copied: names of weights that are now the teacher's.
-        skipped: (name, shape wanted, shape of the teacher's) of weights that do not fit; both shapes of a weight.
-        random: names outside of the blocks that were not copied. Their embeddings are trained from the first stage.
+        skipped: (name, what the student has, what the teacher has) of weights that do not fit: their shapes, or where
+            these are equal their kinds.
+        random: names outside of the blocks that were not copied. Embeddings among them are trained in every stage.
     """
 
     copied: tuple[str, ...]
-    skipped: tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...]
+    skipped: tuple[tuple[str, tuple[int, ...] | str, tuple[int, ...] | str], ...]
     random: tuple[str, ...]
 
     def said(self) -> list[str]:
         """Notes for people."""
+        if not self.copied:
+            return ["nothing is the teacher's: embeddings too are trained from the first stage"]
         notes = [f"{len(self.copied)} weights of embeddings and heads are the teacher's"]
         notes += [f"not copied: {name} is {wanted}, the teacher's {got}" for name, wanted, got in self.skipped]
         if self.random:
             few = ", ".join(self.random[:4]) + (f" and {len(self.random) - 4} more" if len(self.random) > 4 else "")
             notes.append(
-                f"WARNING: not the teacher's but random, and so trained from the first stage that reads them: {few}"
+                f"WARNING: not the teacher's but newly initialized, and so trained from the first stage that reads "
+                f"them: {few}"
             )
         return notes
 
@@ -47,7 +55,8 @@ def copied_from(
 ) -> tuple[dict[str, np.ndarray], CopyReport]:
     """The teacher's weights outside of the blocks that the student has too, by the student's names, and the report.
 
-    They are matched by their names in the table, never by their order, and only where shapes are equal.
+    They are matched by their names in the table, never by their order, and only where shapes and kinds are equal: the
+    scale and shift of a layer norm are not those of a NoNorm, as in the released code, where they have other names.
 
     Args:
         array: the teacher's weight of a name.
@@ -59,12 +68,13 @@ def copied_from(
         if weight.tied_to is not None or weight.full_name.startswith(_BLOCKS):
             continue
         same = known.get(weight.full_name)
-        if same is not None and same.shape == weight.shape:
+        if same is not None and (same.shape, same.kind) == (weight.shape, weight.kind):
             arrays[weight.name] = array(same.name)
             continue
         random.append(weight.name)
         if same is not None:
-            skipped.append((weight.name, weight.shape, same.shape))
+            other = same.shape != weight.shape
+            skipped.append((weight.name, *((weight.shape, same.shape) if other else (weight.kind, same.kind))))
     return arrays, CopyReport(tuple(arrays), tuple(skipped), tuple(random))
 
 
@@ -86,9 +96,17 @@ class Pair:
 
     @classmethod
     def of(
-        cls, settings: TransferSettings, schedule: Schedule, teacher: MobileBertConfig, student: MobileBertConfig
+        cls,
+        settings: TransferSettings,
+        schedule: Schedule,
+        teacher: MobileBertConfig,
+        student: MobileBertConfig,
+        longest: int | None = None,
     ) -> Pair:
-        """Checks that every term can compare the two.
+        """Checks that every term can compare the two, and that the teacher can read what the student reads.
+
+        Args:
+            longest: tokens of the longest row; default what the student can read.
 
         Raises:
             ConfigError: saying what does not fit, and what to do instead.
@@ -96,6 +114,8 @@ class Pair:
         terms = {name for stage in schedule.stages for name in stage.weights}
         follows = block_map(teacher.num_hidden_layers, student.num_hidden_layers, settings.blocks)
         _check_alike(terms, follows, teacher, student)
+        if any(stage.needs_teacher for stage in schedule.stages):
+            _check_readable(teacher, student, longest or student.max_position_embeddings)
         heads = 1
         if terms & set(RELATION_TERMS):
             last = student.num_hidden_layers - 1
@@ -117,12 +137,34 @@ class Pair:
         return {name: (array / np.sqrt(self.student.hidden_size)).astype(dtype)}
 
 
+def _check_readable(teacher: MobileBertConfig, student: MobileBertConfig, longest: int) -> None:
+    for what, has, wanted in (
+        ("words", teacher.vocab_size, student.vocab_size),
+        ("kinds of segments", teacher.type_vocab_size, student.type_vocab_size),
+        ("positions", teacher.max_position_embeddings, longest),
+    ):
+        if has < wanted:
+            raise ConfigError(
+                f"transfer: the teacher reads the student's rows, so wanted one with at least {wanted} {what}, got "
+                f"{has}. Take another teacher, or give the student no more"
+                f"{', or shorter rows' if what == 'positions' else ''}."
+            )
+
+
 def _check_alike(
     terms: set[str], follows: tuple[int, ...], teacher: MobileBertConfig, student: MobileBertConfig
 ) -> None:
     for name, config in (("teacher", teacher), ("student", student)):
-        if config.folding == "all":
-            raise ConfigError(f"transfer: the {name} is folded, where nothing is left to compare. Take the one before.")
+        if config.folding in ("all", "half"):  # "block" keeps states in true units between blocks
+            raise ConfigError(
+                f"transfer: wanted a {name} whose states are in true units, got one folded by {config.folding!r}, "
+                f"where {_SCALED[config.folding]}. Take the model before it was folded."
+            )
+    if student.gradient_checkpointing:
+        raise ConfigError(
+            "transfer: wanted a student without gradient_checkpointing, which the stages do not use, got True. Set it "
+            "to false in the student's config.json."
+        )
     if terms & {"feature", "mean", "variance", "cosine"} and teacher.hidden_size != student.hidden_size:
         raise ConfigError(
             f"transfer: the states of the blocks are compared, so both models need the same hidden_size; the teacher "

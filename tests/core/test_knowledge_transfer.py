@@ -124,12 +124,33 @@ def test_relation_heads_divide_both_widths():
         ({"hidden_size": 44}, "progressive", "the teacher has 48, the student 44. Take the strategy minilm"),
         ({"num_attention_heads": 2}, "joint", "block 0 of the student has 2 heads, block 0 of the teacher 4"),
         ({"vocab_size": 96}, "none", "the teacher has 97 words, the student 96"),
-        ({"folding": "all"}, "none", "the student is folded"),
+        ({"folding": "all"}, "none", "a student whose states are in true units, got one folded by 'all', where"),
+        ({"folding": "half"}, "joint", "one folded by 'half', where states are scaled by powers of two"),
+        ({"gradient_checkpointing": True}, "joint", "wanted a student without gradient_checkpointing"),
+        ({"vocab_size": 98}, "minilm", "wanted one with at least 98 words, got 97"),
+        ({"type_vocab_size": 4}, "joint", "wanted one with at least 4 kinds of segments, got 3"),
+        ({"max_position_embeddings": 38}, "joint", "wanted one with at least 38 positions, got 37"),
     ],
 )
 def test_pairs_that_cannot_be_compared(student, strategy, message):
     with pytest.raises(ConfigError, match=message):
-        Pair.of(TransferSettings(strategy=strategy), made(strategy, 2), TEACHER, tiny_config(**student))
+        settings = {"hard_share": 1.0} if strategy == "minilm" else {}
+        Pair.of(TransferSettings(strategy=strategy, **settings), made(strategy, 2, **settings), TEACHER,
+                tiny_config(**student))  # fmt: skip
+
+
+def test_a_teacher_folded_by_powers_of_two_is_refused():
+    teacher = tiny_config(folding="half")
+    with pytest.raises(ConfigError, match="wanted a teacher whose states are in true units, got one folded by 'half'"):
+        Pair.of(TransferSettings(), made("progressive", 2), teacher, tiny_config())
+
+
+def test_a_teacher_that_is_not_asked_may_be_smaller():
+    student = tiny_config(vocab_size=98, max_position_embeddings=38)
+    alone = {"strategy": "none", "hard_share": 1.0}
+    Pair.of(TransferSettings(**alone), made(blocks=2, **alone), TEACHER, student)
+    longer = tiny_config(max_position_embeddings=38)  # than its longest row
+    assert Pair.of(TransferSettings(), made(blocks=2), TEACHER, longer, longest=37).follows == (0, 1)
 
 
 def test_relations_need_nothing_equal():
@@ -146,7 +167,7 @@ def test_relations_need_nothing_equal():
 def test_what_is_copied_is_named():
     """By name and only where shapes are equal; a norm's scale and shift are never exchanged."""
     student = tiny_config(embedding_size=18, num_hidden_layers=1)
-    theirs, ours = weight_table(TEACHER, PRETRAINING), weight_table(student, PRETRAINING)
+    theirs, ours = weight_table(tiny_config(), PRETRAINING), weight_table(student, PRETRAINING)
     arrays, report = copied_from(theirs, ours, lambda name: np.full(1, sum(map(ord, name))))
     assert "mobilebert.embeddings.LayerNorm.weight" in report.copied
     assert arrays["mobilebert.embeddings.LayerNorm.weight"] == sum(map(ord, "mobilebert.embeddings.LayerNorm.weight"))
@@ -154,6 +175,17 @@ def test_what_is_copied_is_named():
     words = "mobilebert.embeddings.word_embeddings.weight"
     assert (words, (97, 18), (97, 20)) in report.skipped and words in report.random
     assert any(words in note and "WARNING" in note for note in report.said())
+
+
+def test_the_scale_of_a_layer_norm_is_not_that_of_a_nonorm():
+    """As in the released code. A NoNorm that keeps its first values would stay so until the last stage."""
+    theirs, ours = (weight_table(config, PRETRAINING) for config in (TEACHER, tiny_config()))
+    norm = {f"mobilebert.embeddings.LayerNorm.{leaf}" for leaf in ("weight", "bias")}
+    _, report = copied_from(theirs, ours, lambda name: np.zeros(1))
+    assert norm == {*report.random} and "cls.predictions.transform.LayerNorm.weight" in report.copied
+    assert ("mobilebert.embeddings.LayerNorm.weight", "no_norm", "layer_norm") in report.skipped
+    weight = next(w for w in ours if w.name == "mobilebert.embeddings.LayerNorm.weight")
+    assert made(blocks=2).stages[0].factor_of(weight, report.random) == 1
 
 
 def test_what_is_not_copied_is_trained_from_the_first_stage():

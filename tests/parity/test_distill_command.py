@@ -13,6 +13,7 @@ from mobilebert_core import CheckpointError, ConfigError, MobileBertConfig, Mobi
 from mobilebert_core.datasets.examples import ReadOptions
 from mobilebert_core.demo_model import DEMO_VOCABULARY
 from mobilebert_core.training.knowledge_transfer import TransferSettings
+from mobilebert_core.training.knowledge_transfer_course import TransferCourse
 from mobilebert_core.training.loop import TrainingLoop
 from mobilebert_core.training.run_checks import read_curves
 from tests.tiny import BRANCHES, TINY
@@ -124,6 +125,11 @@ def read_curves_of(loop):
     return read_curves(loop.run_directory.output / "curves.csv")
 
 
+def test_rows_to_learn_from_are_left(places, tmp_path):
+    with pytest.raises(ConfigError, match="held_out must be 0 or at least 2, got 1"):
+        made(places, tmp_path / "out", held_out=1).run()
+
+
 def test_a_student_of_another_vocabulary(places, tmp_path, checkpoint):
     student = checkpoint("PreTraining", name="student", **{**SIZES, "vocab_size": 97})
     (tmp_path / "words.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "honey"]))
@@ -201,3 +207,17 @@ def test_one_of_several_processes_speaks(capsys, monkeypatch):
         monkeypatch.setenv("RANK", rank)
         assert main(command) == 0
         assert ("said" in capsys.readouterr().out) == said
+
+
+def test_without_a_copy_the_embeddings_are_trained_in_every_stage(places, tmp_path, monkeypatch):
+    """Nothing else would train them before the last stage, and the blocks would learn to read random numbers."""
+    seen = []
+    original = TransferCourse.begin
+
+    def begin(self, step):
+        original(self, step)
+        seen.append(self.trainer._factors["mobilebert.embeddings.word_embeddings.weight"])
+
+    monkeypatch.setattr(TransferCourse, "begin", begin)
+    results = made(places, tmp_path / "out", copy=False, settings=TransferSettings(stage_steps=(1, 1, 1))).run()
+    assert seen == [1, 1, 1] and "nothing is the teacher's" in results["notes"][0]
