@@ -50,6 +50,9 @@ def calibrate(model: TFMobileBertPreTrainedModel, batches: Iterable[Mapping[str,
         return watched
 
     layers = dense_layers(model)
+    before = {
+        place: vars(layer).get("call") for place, layer in layers.items()
+    }  # one that rounds has a call of its own
     try:
         for place, layer in layers.items():
             object.__setattr__(layer, "call", watch(place, layer.call))
@@ -57,8 +60,10 @@ def calibrate(model: TFMobileBertPreTrainedModel, batches: Iterable[Mapping[str,
             observer.begin(batch)
             model(batch, training=False)
     finally:
-        for layer in layers.values():
+        for place, layer in layers.items():
             vars(layer).pop("call", None)
+            if before[place] is not None:
+                object.__setattr__(layer, "call", before[place])
     return observer.calibration
 
 

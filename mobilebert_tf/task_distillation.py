@@ -16,6 +16,7 @@ from mobilebert_core.configuration.fields import MULTI_LABEL, REGRESSION
 from mobilebert_core.heads import Head, Task
 from mobilebert_core.training.soft_labels import TEACHER, SoftLabels
 
+from .distributed import counted
 from .knowledge_transfer import soft, wide
 from .losses import labelled_rows
 
@@ -45,7 +46,7 @@ class TaskDistillation:
     def _soft(self, task: Task, teacher: Any, student: Any, batch: Mapping[str, Any]) -> Any:
         teacher, temperature = ops.cast(teacher, student.dtype), self.soft_labels.temperature
         if task.kind == "problem" and self.problem == REGRESSION:
-            return ops.mean(ops.square(teacher - student))
+            return ops.sum(ops.square(teacher - student)) / counted(ops.cast(ops.size(student), student.dtype))
         if task.kind == "problem" and self.problem == MULTI_LABEL:
             t, s = (ops.reshape(ops.stack((x, ops.zeros_like(x)), axis=-1), (-1, 2)) for x in (teacher, student))
             return soft(t, s, temperature)
@@ -53,7 +54,8 @@ class TaskDistillation:
             hidden = batch["attention_mask"] < 1
             lowest = float(np.finfo(keras.backend.standardize_dtype(student.dtype)).min)
             t, s = (ops.log_softmax(ops.where(hidden, lowest, x / temperature), axis=-1) for x in (teacher, student))
-            return ops.mean(ops.sum(ops.exp(t) * ops.where(hidden, 0.0, t - s), axis=-1)) * temperature**2
+            total = ops.sum(ops.exp(t) * ops.where(hidden, 0.0, t - s))
+            return total * temperature**2 / counted(ops.cast(ops.shape(student)[0], student.dtype))
         if task.per_token:
             rows = labelled_rows(batch[task.label])
             classes = student.shape[-1]

@@ -177,8 +177,8 @@ class Trainer(TrainerBase):
                 first.assign(self._oriented(name, state[FIRST + name]))
                 second.assign(self._oriented(name, state[SECOND + name]))
         for place, seed in enumerate(self._seeds()):
-            if f"{GENERATOR}keras.{place}" in state:
-                seed.assign(state[f"{GENERATOR}keras.{place}"])
+            later = [self.recipe.seed * 65537 + place, self.steps]  # not the masks of the first steps again
+            seed.assign(np.asarray(state.get(f"{GENERATOR}keras.{place}", later)).astype(seed.dtype))
         if self.scaler is not None and f"{GENERATOR}scale" in state:
             scale, counter = state[f"{GENERATOR}scale"]
             self.scaler.dynamic_scale.assign(scale)

@@ -41,12 +41,12 @@ def dropped_product(probs: Tensor, value: Tensor, rate: float) -> Tensor:
     """dropout(probs, rate) @ value, for which backward keeps one byte an entry beside `probs` and `value`.
 
     Four entries use 16 bits each of one random number, which takes a third of the time of one number each. The rate
-    is so rounded to 1/65536, and the kept entries are scaled by the rounded rate.
+    is so rounded to 1/65536, never up to 1, and the kept entries are scaled by the rounded rate.
     """
     # The compiler decides what to keep and what to compute again; a trace knows no views of another type.
     if torch.compiler.is_compiling() or torch.jit.is_tracing():
         return torch.matmul(F.dropout(probs, rate), value)
-    levels = round(rate * 2**16)
+    levels = min(round(rate * 2**16), 2**16 - 1)
     bits = torch.empty(-(-probs.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
     dropped = (bits.view(torch.int16)[: probs.numel()] < levels - 2**15).view(probs.shape)
     return DroppedProduct.apply(probs, dropped, value * (1.0 / (1.0 - levels / 2**16)))

@@ -15,6 +15,7 @@ from mobilebert_core.configuration.fields import MULTI_LABEL, REGRESSION
 from mobilebert_core.heads import IGNORE_INDEX, Head, Task
 from mobilebert_core.training.soft_labels import TEACHER, SoftLabels
 
+from .distributed import counted
 from .knowledge_transfer import soft, wide
 
 
@@ -42,7 +43,7 @@ class TaskDistillation:
     def _soft(self, task: Task, teacher: Tensor, student: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
         teacher, temperature = teacher.to(student.dtype), self.soft_labels.temperature
         if task.kind == "problem" and self.problem == REGRESSION:
-            return (teacher - student).square().mean()
+            return (teacher - student).square().sum() / counted(student.new_tensor(student.numel()))
         if task.kind == "problem" and self.problem == MULTI_LABEL:
             t, s = (torch.stack((x, torch.zeros_like(x)), -1).flatten(0, -2) for x in (teacher, student))
             return soft(t, s, temperature)
@@ -50,7 +51,8 @@ class TaskDistillation:
             hidden = batch["attention_mask"] < 1
             lowest = torch.finfo(student.dtype).min
             t, s = (torch.log_softmax((x / temperature).masked_fill(hidden, lowest), -1) for x in (teacher, student))
-            return (t.exp() * (t - s).masked_fill(hidden, 0)).sum(-1).mean() * temperature**2
+            total = (t.exp() * (t - s).masked_fill(hidden, 0)).sum()
+            return total * temperature**2 / counted(student.new_tensor(len(student)))
         if task.per_token:
             rows = (batch[task.label].flatten() != IGNORE_INDEX).nonzero()[:, 0]
             teacher, student = teacher.flatten(0, 1)[rows], student.flatten(0, 1)[rows]

@@ -207,7 +207,7 @@ class Trainer(TrainerBase):
         names = self._generators(self.ranks.rank)
         if all(name in state for name in names):
             self._random = [torch.as_tensor(state[name]) for name in names]
-        elif self.ranks.rank:  # it was saved by fewer processes
+        else:  # saved by fewer processes, on another device or by Keras: not the masks of the first steps again
             self._seed_dropout()
         if f"{GENERATOR}scale" in state and self.scaler.is_enabled():
             scale, tracker = state[f"{GENERATOR}scale"]
@@ -274,7 +274,10 @@ class Trainer(TrainerBase):
 
     def _seed_dropout(self) -> None:
         with torch.random.fork_rng(devices=self._cuda()):
-            torch.manual_seed((self.recipe.seed + (self.ranks.rank << 32) + (self.steps << 40)) % (1 << 63))
+            seed, place = self.recipe.seed, (self.ranks.rank, self.steps)
+            if any(place):  # mixed into 32 bits: the CPU's generator takes no more of a seed
+                seed = int(np.random.SeedSequence([seed, *place]).generate_state(1)[0])
+            torch.manual_seed(seed)
             self._random = self._random_state()
 
     def _generators(self, rank: int) -> list[str]:

@@ -64,6 +64,15 @@ def with_ranges(config: MobileBertConfig, ranges: Ranges) -> MobileBertConfig:
     return new
 
 
+def without_ranges(config: MobileBertConfig) -> MobileBertConfig:
+    """A configuration that holds no ranges: those of a model whose weights change belong to the weights before."""
+    if _FIELD not in config.extra:
+        return config
+    new = config.copy()
+    del new.extra[_FIELD]
+    return new
+
+
 def ranges_in(config: MobileBertConfig) -> dict[str, tuple[float, float]] | None:
     """The ranges that a quantization-aware training has left: place of a dense layer -> lowest and highest input.
 

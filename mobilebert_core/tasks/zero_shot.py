@@ -73,7 +73,7 @@ def entailment_classes(id2label: Mapping[int, str]) -> tuple[int, int]:
     The second is called contradiction or not-entailment; where nothing is, it is the first or else the last class
     other than entailment, as in transformers.
     """
-    names = {index: name.lower() for index, name in id2label.items()}
+    names = {index: str(name).lower() for index, name in id2label.items()}
     entailed = [i for i, name in names.items() if "entail" in name and not name.startswith(_DENIALS)]
     if len(entailed) != 1 or len(names) < 2:
         raise ConfigError(

@@ -57,16 +57,17 @@ def swept_losses(
     Args:
         start: makes the trainer anew, the same each time.
     """
-    steps = min(recipe.steps(len(rows)), _SWEEP_STEPS)
+    steps, each = min(recipe.steps(len(rows)), _SWEEP_STEPS), recipe.steps_per_epoch(len(rows))
     found: dict[float, float] = {}
     lengths = lengths_of(rows)
     for rate in RATES:
         trainer, losses, tried = start(), [], recipe.replace(learning_rate=rate)
         groups = epoch_batches(lengths, recipe.batch_size, recipe.seed, 0, is_in_blocks(rows))
         for step in range(steps):
-            rng = np.random.default_rng([recipe.seed, 0, step])
-            own = rank_batch(batch, rows, lengths, groups[step % len(groups)], rng, ranks)
-            losses.append(trainer.step([own], tried.learning_rate_at(step, steps)))
+            rng, first = np.random.default_rng([recipe.seed, 0, step]), step % each * recipe.accumulate
+            chosen = groups[first : first + recipe.accumulate]
+            own = [rank_batch(batch, rows, lengths, places, rng, ranks) for places in chosen]
+            losses.append(trainer.step(own, tried.learning_rate_at(step, steps)))
             if not np.isfinite(losses[-1]):
                 break
         last = losses[-max(1, steps // 4) :]

@@ -6,8 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..errors import ConfigError
+from ..files import sha256
+from ..saves import current
 from .ranks import Ranks
-from .run_directory import RunDirectory
+from .run_directory import PROGRESS_FILE, RESUME, RunDirectory
 
 
 class FollowingDirectory(RunDirectory):
@@ -48,12 +51,34 @@ class FollowingDirectory(RunDirectory):
 def run_directory(
     ranks: Ranks, output: Path, settings: Mapping[str, Any], resume: bool, columns: Sequence[str] = ()
 ) -> RunDirectory:
-    """The directory of a training, which the first rank writes and the others follow; raises as `RunDirectory`."""
+    """The directory of a training, which the first rank writes and the others follow.
+
+    Raises:
+        ConfigError, CheckpointError: as `RunDirectory`, on every rank.
+        ConfigError: also where a rank sees another saved state than the first.
+    """
     made: list[RunDirectory] = []
 
-    def make() -> bool:
+    def make() -> tuple[bool, str | None]:
         made.append(RunDirectory(output, settings, resume, columns))
-        return made[0].finished
+        return made[0].finished, _digest_of_saved(output)
 
-    finished = ranks.first(make)
+    finished, saved = ranks.first(make)
+    seen = ranks.gather(_digest_of_saved(output))
+    ranks.first(lambda: _check_same(output, saved, seen))
     return made[0] if made else FollowingDirectory(output, settings, finished)
+
+
+def _digest_of_saved(output: Path) -> str | None:
+    """What tells the saved state that a rank sees from every other; None where it sees none."""
+    path = current(output / RESUME / PROGRESS_FILE)
+    return sha256(path) if path.is_file() else None
+
+
+def _check_same(output: Path, first: str | None, seen: Sequence[str | None]) -> None:
+    others = [str(rank) for rank, digest in enumerate(seen) if digest != first]
+    if others:
+        raise ConfigError(
+            f"{output}: wanted an output directory that every process sees, got another saved state, or none, in "
+            f"process {', '.join(others[:8])}. Take a directory on a disk that all machines share."
+        )

@@ -15,9 +15,9 @@ from ..weights import Weight
 def initial_arrays(weights: Iterable[Weight], config: MobileBertConfig, seed: int) -> dict[str, np.ndarray]:
     """Float32 arrays by name, for the weights that are not tied to another.
 
-    Matrices come from a normal distribution cut at two standard deviations (`initializer_range`), norms start at the
-    identity, biases and the padding row of the word embeddings at 0: as in the released code. Each is drawn from the
-    seed and its own name, so that it does not matter which others are drawn.
+    Matrices come from a normal distribution cut at two standard deviations (`initializer_range`), norms and gains start
+    at the identity, biases, exponents and the padding row of the word embeddings at 0: as in the released code. Each is
+    drawn from the seed and its own name, so that it does not matter which others are drawn.
     """
     return {w.name: _initial(w, config, seed) for w in weights if w.tied_to is None}
 
@@ -30,9 +30,9 @@ def newly_initialized_names(table: Iterable[Weight], info: Mapping[str, Any] | N
 
 
 def _initial(weight: Weight, config: MobileBertConfig, seed: int) -> np.ndarray:
-    if weight.name.endswith("bias"):
+    if weight.name.endswith("bias") or weight.kind == "exponents":
         return np.zeros(weight.shape, np.float32)
-    if weight.kind.endswith("norm"):
+    if weight.kind.endswith("norm") or weight.kind == "gain":
         return np.ones(weight.shape, np.float32)
     rng = np.random.default_rng([seed, zlib.crc32(weight.name.encode())])
     array = rng.standard_normal(weight.shape, np.float32)

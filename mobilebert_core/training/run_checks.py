@@ -78,7 +78,9 @@ def check_files(directory: Path, digests: object, but: str) -> None:
         whole = name in found and found[name].is_file() and digests.get(name) == sha256(found[name])
         if not whole:
             said = "is not what was saved" if name in found else "is gone"
-            raise CheckpointError(f"{directory}: the saved state cannot be read ({name} {said}). Start anew elsewhere.")
+            raise CheckpointError(
+                f"{directory}: the saved state cannot be read ({name} {said}). Train anew into another --output."
+            )
 
 
 def read_curves(path: Path) -> list[dict[str, Any]]:

@@ -26,7 +26,7 @@ from ..checkpoints.digests import changed_files
 from ..errors import CheckpointError, ConfigError
 from ..file_lock import DirectoryLock, refuse
 from ..files import read_json, write_text
-from ..saves import clear, current, saving
+from ..saves import STAGE, clear, current, saving
 from .run_checks import check_curve, check_files, check_progress, check_scores, check_settings, digests_of, read_curves
 
 SETTINGS_FILE = "training.json"
@@ -34,13 +34,16 @@ CURVES_FILE = "curves.csv"
 SCORES_FILE = "scores.csv"
 RESUME = "resume"
 _STATE_FILE = "state.safetensors"
-_PROGRESS_FILE = "progress.json"
+PROGRESS_FILE = "progress.json"
 DIGESTS = "sha256"  # the setting with digests by file name, of the model and of the tokenizer
 _CURVES = ("step", "epoch", "learning_rate", "loss")
 
 
 class RunDirectory:
     """The files of one training in its output directory. Nothing is written before `begin`.
+
+    Where a training is already, what a killed one has left half-written is removed at once: the stages of saves, and
+    `.resume-*` of version 0.1.0. In every other directory nothing is touched.
 
     Args:
         settings: all that decides the numbers; a training only goes on under equal ones.
@@ -63,7 +66,8 @@ class RunDirectory:
             raise ConfigError(f"{output}: wanted a directory for the model, got a file. Choose another --output.")
         self._lock = DirectoryLock(output)
         self._lock.check()  # before anything that another process may just be writing is touched
-        self._restore_interrupted()
+        if there.exists():
+            self._restore_interrupted()
         self._seen = self._begun()
         begun = {SETTINGS_FILE, CURVES_FILE, SCORES_FILE, DirectoryLock.name}
         if there.exists() and {path.name for path in output.iterdir()} <= begun:
@@ -76,7 +80,7 @@ class RunDirectory:
             self._check_same(found["settings"])
             self.finished = found.get("finished", False)
             self._check_state()
-        elif output.is_dir() and any(path.name != DirectoryLock.name for path in output.iterdir()):
+        elif output.is_dir() and any(not _of_a_start(path) for path in output.iterdir()):
             raise ConfigError(f"{output}: wanted a new or empty directory, got one that holds files. Choose another.")
 
     def _check_same(self, before: Mapping[str, Any]) -> None:
@@ -105,7 +109,7 @@ class RunDirectory:
                 state = {n: np.ascontiguousarray(a) for n, a in trainer.state().items()}
                 save_file(state, save.stage / _STATE_FILE)
                 whole = {**progress, DIGESTS: digests_of(save.stage)}
-                write_text(save.stage / _PROGRESS_FILE, json.dumps(whole))
+                write_text(save.stage / PROGRESS_FILE, json.dumps(whole))
                 if self._curves is not None:
                     self._curves.flush()
         except SafetensorError as e:  # what it makes of a full disk
@@ -134,9 +138,9 @@ class RunDirectory:
         """Raises CheckpointError for a saved state that is not what was saved."""
         if self.finished or self.saved is None:
             return
-        progress = read_json(self.saved / _PROGRESS_FILE)
-        check_progress(self.saved / _PROGRESS_FILE, progress)
-        check_files(self.saved, progress.get(DIGESTS), _PROGRESS_FILE)
+        progress = read_json(self.saved / PROGRESS_FILE)
+        check_progress(self.saved / PROGRESS_FILE, progress)
+        check_files(self.saved, progress.get(DIGESTS), PROGRESS_FILE)
 
     def load(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """State and progress as last saved.
@@ -146,11 +150,13 @@ class RunDirectory:
         """
         place = self.output / RESUME
         try:
-            progress = read_json(current(place / _PROGRESS_FILE))
+            progress = read_json(current(place / PROGRESS_FILE))
             del progress[DIGESTS]
             return load_file(current(place / _STATE_FILE)), progress
         except (OSError, KeyError, SafetensorError) as e:
-            raise CheckpointError(f"{place}: the saved state cannot be read ({e}). Start anew elsewhere.") from None
+            raise CheckpointError(
+                f"{place}: the saved state cannot be read ({e}). Train anew into another --output."
+            ) from None
 
     # ------------------------------------------------------------------------------------------ curves
 
@@ -191,7 +197,7 @@ class RunDirectory:
 
     def _begun(self) -> list[bytes]:
         """What another process that trains here would change."""
-        places = (self.output / SETTINGS_FILE, self.output / RESUME / _PROGRESS_FILE)
+        places = (self.output / SETTINGS_FILE, self.output / RESUME / PROGRESS_FILE)
         return [path.read_bytes() if path.is_file() else b"" for path in places]
 
     def line(
@@ -234,6 +240,11 @@ class RunDirectory:
         self.close_curves()
         self.note(**results, finished=True)
         shutil.rmtree(self.output / RESUME, ignore_errors=True)
+
+
+def _of_a_start(path: Path) -> bool:
+    """Whether a training that was killed before it wrote its settings may have left this; its next save removes it."""
+    return path.name == DirectoryLock.name or path.name.startswith(STAGE)
 
 
 def _write_csv(path: Path, names: tuple[str, ...], rows: list[dict[str, Any]]) -> None:

@@ -82,7 +82,7 @@ def order_of_labels(teacher: MobileBertConfig, student: MobileBertConfig, head: 
     """
     if all(task.classes != "num_labels" for task in HEADS[head].tasks):
         return None
-    theirs, ours = teacher.id2label or {}, student.id2label or {}
+    theirs, ours = ({i: str(n) for i, n in (config.id2label or {}).items()} for config in (teacher, student))
     names = {name: number for number, name in theirs.items()}
     if {*names} == {*ours.values()}:
         return [names[ours[i]] for i in range(len(ours))]

@@ -13,7 +13,8 @@ import numpy as np
 from ..checkpoints.formats import OUTPUT_FORMATS
 from ..checkpoints.targets import ModelToWrite
 from ..configuration.config import MobileBertConfig
-from ..quantization.training import RANGE, with_ranges
+from ..errors import ConfigError
+from ..quantization.training import RANGE, with_ranges, without_ranges
 from .initialization import initial_arrays, newly_initialized_names
 from .ranks import ALONE, Ranks
 from .recipe import Recipe
@@ -73,10 +74,12 @@ class TrainerBase(ABC):
 
         Raises:
             CheckpointError, ConfigError: as `from_pretrained`.
+            ConfigError: also for neither a source nor a configuration.
         """
         check_precision(precision)
         if source is None:
-            assert config is not None
+            if config is None:
+                raise ConfigError("Trainer.start: wanted a checkpoint or a config, got neither. Pass config=...")
             model, info = cls.create(head, config, precision), None
         else:
             model, info = cls.load(head, source, precision, **fields)
@@ -108,7 +111,8 @@ class TrainerBase(ABC):
 
         Args:
             replace: arrays to write in place of the weights of these names.
-            config: to write in place of the model's; it has the same weights.
+            config: to write in place of the model's; it has the same weights. Ranges of an earlier quantization go:
+                they are those of other weights.
         """
         names = {weight.full_name: weight.name for weight in self.model.weight_table()}
         replaced = dict(replace or {})
@@ -125,8 +129,8 @@ class TrainerBase(ABC):
 
         dtype = find(next(iter(names.values()))).dtype.name
         config = config or self.config
-        if self.quantization is not None:
-            config = with_ranges(config, self.quantization.ranges())
+        ranges = None if self.quantization is None else self.quantization.ranges()
+        config = without_ranges(config) if ranges is None else with_ranges(config, ranges)
         model = ModelToWrite(config, self.model.head, dtype, array)
         OUTPUT_FORMATS["pytorch"].written.write(directory, model, None)
 

@@ -36,8 +36,11 @@ class ResumeTraining(keras.callbacks.Callback):
     `first_pass=ResumeTraining.epoch_in(backup_dir)`. A backup appears whole or not at all.
 
     Args:
-        save_freq: "epoch", or a number of batches.
+        save_freq: "epoch", or on TensorFlow a number of batches.
         delete_checkpoint: removes the backup when training is over.
+
+    Raises:
+        ConfigError: for another `save_freq`.
     """
 
     def __init__(
@@ -47,6 +50,8 @@ class ResumeTraining(keras.callbacks.Callback):
         whole = isinstance(save_freq, int) and not isinstance(save_freq, bool) and save_freq > 0
         if save_freq != "epoch" and not whole:
             raise ConfigError(f"ResumeTraining: save_freq must be 'epoch' or a number of batches, got {save_freq!r}.")
+        if whole:
+            _check_backend(f"save_freq={save_freq}")
         self.backup_dir = Path(backup_dir)
         self.save_freq = save_freq
         self.delete_checkpoint = delete_checkpoint
@@ -65,6 +70,8 @@ class ResumeTraining(keras.callbacks.Callback):
         state = _state(self.backup_dir)
         if not state:
             return
+        if state["batch"]:
+            _check_backend(f"a backup of batch {state['batch']} in {self.backup_dir}")
         path = current(self.backup_dir / state["weights"])
         self.model.load_weights(path)
         with np.load(path.with_suffix(".npz")) as arrays:
@@ -124,6 +131,15 @@ class ResumeTraining(keras.callbacks.Callback):
             np.savez(path.with_suffix(".npz"), **arrays)
             write_text(save.stage / _STATE, json.dumps({"epoch": epoch, "batch": batch, "weights": path.name}))
             save.stale.add(re.compile(r"epoch-.*"))
+
+
+def _check_backend(got: str) -> None:
+    """Batches are skipped in the middle of an epoch, for which other backends' loops have no such place."""
+    if keras.backend.backend() != "tensorflow":
+        raise ConfigError(
+            f"ResumeTraining: on Keras with {keras.backend.backend()} wanted backups at the end of epochs, got {got}. "
+            "Pass save_freq='epoch', or run Keras on TensorFlow."
+        )
 
 
 def _state(backup_dir: Path) -> dict[str, Any]:

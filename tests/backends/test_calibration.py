@@ -7,8 +7,10 @@ import importlib
 import numpy as np
 import pytest
 
+from conversion.backends import FRAMEWORKS
 from mobilebert_core.errors import ConfigError
-from tests.tiny import BRANCHES, tiny_batch
+from mobilebert_core.training.recipe import Recipe
+from tests.tiny import BRANCHES, tiny_batch, tiny_config
 
 MIGRATABLE = (
     "released",
@@ -139,3 +141,13 @@ def test_what_cannot_be_calibrated(backend, checkpoint):
         calibration.calibrate(fold(model, "all"), [batch])
     with pytest.raises(ConfigError, match="wanted a model folded by 'block', got folding=None"):
         calibration.migrate(model, calibration.calibrate(model, [batch]))
+
+
+def test_a_model_that_rounds_still_does_afterwards(backend):
+    framework = FRAMEWORKS[backend.name]
+    config = tiny_config(num_hidden_layers=1)
+    found = framework.trainer("test").start("TokenClassification", None, Recipe(), config=config, quantize="int8")
+    batch = tiny_batch(config, "TokenClassification", labels=False)
+    before = output(backend, found.model, batch)
+    modules(backend)[1].calibrate(found.model, [batch])
+    assert np.array_equal(output(backend, found.model, batch), before)

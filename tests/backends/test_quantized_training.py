@@ -10,7 +10,7 @@ import pytest
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.errors import ConfigError
 from mobilebert_core.quantization.integers import as_int8, weight_scales
-from mobilebert_core.quantization.training import RANGE, ranges_in
+from mobilebert_core.quantization.training import RANGE, ranges_in, with_ranges
 from mobilebert_core.training.recipe import Recipe
 from tests.backends.backend import BACKENDS
 from tests.tiny import tiny_batch
@@ -110,3 +110,13 @@ def test_what_is_not_trained(backend, checkpoint):
     config.extra["quantization"] = {"ranges": {"a": [1, "x"]}}
     with pytest.raises(ConfigError, match=r"wanted quantization\.ranges with two finite numbers"):
         ranges_in(config)
+
+
+def test_ranges_go_where_the_weights_are_trained_without_them(backend, checkpoint, tmp_path):
+    """An export would round by the ranges of other weights."""
+    path = checkpoint(HEAD, **ONE_BLOCK)
+    ranges = {"mobilebert.encoder.layer.0.attention.self.query": np.array([-1.0, 2.0])}
+    with_ranges(MobileBertConfig.from_pretrained(path), ranges).save_pretrained(path)
+    found = trainer(backend, path, quantize=None)
+    found.save(tmp_path / "again")
+    assert ranges_in(found.config) and ranges_in(MobileBertConfig.from_pretrained(tmp_path / "again")) is None

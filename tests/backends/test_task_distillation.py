@@ -63,7 +63,8 @@ def by_definition(head, problem, batch, outputs, temperature):
 
 
 @pytest.mark.parametrize(("head", "problem"), CASES)
-def test_the_terms_are_their_definitions(backend, head, problem):
+def test_the_terms_are_their_definitions(backend, monkeypatch, head, problem):
+    """And each counts over all ranks, as the losses of labels do."""
     config, batch = taught(head, problem)
     found = FRAMEWORKS[backend.name].trainer("test").start(head, None, Recipe(), config=config, precision="float64")
     make = FRAMEWORKS[backend.name].load("task_distillation", "test").TaskDistillation
@@ -74,5 +75,8 @@ def test_the_terms_are_their_definitions(backend, head, problem):
     terms = {name: float(backend.numpy(value)) for name, value in terms.items()}
     assert terms["hard"] == pytest.approx(0.25 * float(outputs["loss"]), rel=1e-10)
     assert terms["soft"] == pytest.approx(0.75 * by_definition(head, problem, batch, outputs, 3.0), rel=1e-10)
-    soft_only = make(HEADS[head], problem, SoftLabels(hard_share=0.0))
-    assert {*soft_only(found.model, {name: backend.array(array) for name, array in batch.items()})} == {"soft"}
+    soft_only = make(HEADS[head], problem, SoftLabels(hard_share=0.0, temperature=3.0))
+    for name in ("task_distillation", "knowledge_transfer"):  # as if another rank had as many rows
+        monkeypatch.setattr(FRAMEWORKS[backend.name].load(name, "test"), "counted", lambda count: 2 * count)
+    halved = soft_only(found.model, {name: backend.array(array) for name, array in batch.items()})
+    assert float(backend.numpy(halved.pop("soft"))) == pytest.approx(terms["soft"] / 0.75 / 2, rel=1e-10) and not halved

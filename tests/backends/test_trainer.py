@@ -153,3 +153,12 @@ def test_a_save_leaves_the_live_model_alone(trainer_class, tmp_path):
     found = trainer_class.start(HEAD, tmp_path, RECIPE)
     assert not found.config.sparse_prediction and np.array_equal(found.array("classifier.bias"), before + 1)
     assert np.array_equal(found.array("classifier.weight"), weights["classifier.weight"])
+
+
+def test_masks_of_the_first_steps_do_not_come_again(trainer_class):
+    """Where a state has no random numbers of this framework: it was saved by the other one, or on another device."""
+    trainer = trainer_class.start(HEAD, None, RECIPE, config=tiny_config(num_hidden_layers=1))
+    first = trainer.state()
+    known = {name for name in first if name.startswith(GENERATOR)}
+    trainer.restore({**{name: first[name] for name in first.keys() - known}, STEPS: np.array([3])})
+    assert known and all(not np.array_equal(trainer.state()[name], first[name]) for name in known)

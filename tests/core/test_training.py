@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import os
+import pickle
 
 import numpy as np
 import pytest
 
 from mobilebert_core import CheckpointError, ConfigError
+from mobilebert_core.errors import MobileBertError
+from mobilebert_core.files import sha256
 from mobilebert_core.heads import HEADS
+from mobilebert_core.tasks.zero_shot import entailment_classes
+from mobilebert_core.training.following import run_directory as opened
 from mobilebert_core.training.initialization import initial_arrays
 from mobilebert_core.training.order import epoch_batches
+from mobilebert_core.training.ranks import Ranks
 from mobilebert_core.training.recipe import Recipe
 from mobilebert_core.training.run_directory import RunDirectory, read_curves
+from mobilebert_core.training.soft_labels import order_of_labels
+from mobilebert_core.training.tasks.labelled_task import NoneOfUseError
+from mobilebert_core.training.trainer import TrainerBase
 from mobilebert_core.weights import weight_table
 from tests.tiny import tiny_config
 
@@ -177,6 +186,49 @@ def test_a_directory_with_other_files_is_left_alone(tmp_path):
         run_directory(tmp_path)
 
 
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_directory_without_a_training_loses_nothing(tmp_path, resume):
+    kept = [tmp_path / "out" / name / "mine" for name in (".resume-drafts", ".mobilebert-save-1")]
+    for path in kept:
+        path.parent.mkdir(parents=True)
+        path.write_text("x")
+    with pytest.raises(ConfigError, match="wanted a new or empty directory"):
+        run_directory(tmp_path, resume)
+    assert all(path.read_text() == "x" for path in kept)
+
+
+def test_a_kill_before_the_settings_are_written_is_no_hindrance(tmp_path):
+    (tmp_path / "out" / ".mobilebert-save-1").mkdir(parents=True)
+    again = run_directory(tmp_path)
+    again.begin(0)
+    again.close()
+    assert not list((tmp_path / "out").glob(".mobilebert-save-*"))
+
+
+class OtherDisk(Ranks):
+    """The first of two ranks; what the second one sees is `theirs`."""
+
+    def __init__(self, theirs):
+        self.theirs = theirs
+
+    def gather(self, value):
+        return [value, self.theirs]
+
+
+def test_ranks_that_see_no_saved_state_are_told(tmp_path):
+    first = run_directory(tmp_path)
+    first.begin(0)
+    first.save(FakeTrainer(1), {"step": 1, "best": {}})
+    first.close()
+    settings = {"recipe": {"seed": 1}}
+    digest = sha256(tmp_path / "out" / "resume" / "progress.json")
+    for theirs in (None, "0" * 64):
+        with pytest.raises(ConfigError, match=r"that every process sees, got another saved state.* process 1\. Take"):
+            opened(OtherDisk(theirs), tmp_path / "out", settings, resume=True)
+    assert opened(OtherDisk(digest), tmp_path / "out", settings, resume=True).saved
+    assert opened(OtherDisk(None), tmp_path / "new", settings, resume=True).saved is None
+
+
 def test_a_training_that_saved_nothing_is_no_hindrance(tmp_path):
     first = run_directory(tmp_path)
     first.begin(0)
@@ -187,3 +239,38 @@ def test_a_training_that_saved_nothing_is_no_hindrance(tmp_path):
     again.begin(0)
     again.close()
     assert read_curves(tmp_path / "out" / "curves.csv") == []
+
+
+def test_weights_of_a_folded_model_start_as_their_modules_do():
+    config = tiny_config(folding="half")
+    table = [w for w in weight_table(config, HEADS["Model"]) if w.kind in ("gain", "exponents")]
+    arrays = initial_arrays(table, config, 0)
+    assert {w.kind: set(arrays[w.name].tolist()) for w in table} == {"gain": {1.0}, "exponents": {0.0}}
+
+
+def test_a_trainer_needs_something_to_start_from():
+    with pytest.raises(ConfigError, match="wanted a checkpoint or a config, got neither"):
+        TrainerBase.start("Model", None, Recipe())
+
+
+def every_error(kind=MobileBertError):
+    return [kind, *(each for under in kind.__subclasses__() for each in every_error(under))]
+
+
+def test_errors_reach_another_process_as_they_are():
+    """Ranks send theirs to each other."""
+    assert NoneOfUseError in every_error()
+    for kind in every_error():
+        found = pickle.loads(pickle.dumps(kind("what was wrong")))
+        assert type(found) is kind and str(found) == "what was wrong"
+    assert pickle.loads(pickle.dumps(NoneOfUseError("none", ["why"]))).skipped == ["why"]
+
+
+def test_labels_may_be_numbers():
+    theirs, ours = (tiny_config(id2label=dict(enumerate(names))) for names in ((1, 2.5), (2.5, 1)))
+    assert order_of_labels(theirs, ours, "SequenceClassification") == [1, 0]
+    assert order_of_labels(tiny_config(id2label={0: 3, 1: 4}), tiny_config(num_labels=2), "SequenceClassification") == [
+        0,
+        1,
+    ]
+    assert entailment_classes({0: 7, 1: "entailment"}) == (1, 0)

@@ -89,3 +89,15 @@ def test_a_rate_that_ends_in_no_number_is_not_taken():
 
     losses = swept_losses(Broken, [Rows()] * 32, lambda rows, rng: {}, Recipe(batch_size=2, epochs=3))
     assert losses[2e-4] == losses[1e-3] == float("inf") and np.isfinite(losses[1e-4])
+
+
+def test_a_sweep_takes_as_many_batches_a_step_as_the_training():
+    taken = []
+
+    class Counting(Parabola):
+        def step(self, batches, rate):
+            taken.append(len(batches))
+            return super().step(batches, rate)
+
+    swept_losses(Counting, [Rows()] * 7, lambda rows, rng: {}, Recipe(batch_size=2, epochs=2, accumulate=3))
+    assert taken == [3, 1, 3, 1] * len(RATES)

@@ -170,3 +170,13 @@ def test_a_loaded_model_trains_on_exactly(tmp_path):
         model.fit(x, y, epochs=3, batch_size=8, shuffle=False, verbose=0)
         finals.append([*weights_of(model), *(v.numpy() for v in model.optimizer.variables)])
     assert all(np.array_equal(a, b) for a, b in zip(*finals, strict=True))
+
+
+def test_other_backends_are_backed_up_at_the_end_of_an_epoch(tmp_path, monkeypatch):
+    """Their loops call the train function with other arguments."""
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    with pytest.raises(ConfigError, match="on Keras with jax wanted backups at the end of epochs, got save_freq=5"):
+        ResumeTraining(tmp_path, 5)
+    (tmp_path / "state.json").write_text('{"epoch": 0, "batch": 3, "weights": "x"}')
+    with pytest.raises(ConfigError, match="got a backup of batch 3"):
+        ResumeTraining(tmp_path).on_train_begin()

@@ -322,3 +322,8 @@ def test_every_head_learns_64_examples_by_heart(name):
     trainer = Trainer.start(name, None, Recipe(clip_norm=1.0, classifier_dropout=0.0), config=config)
     losses = [trainer.step([batch], 5e-3) for _ in range(200)]
     assert losses[-1] < 0.02 * losses[0], (losses[0], losses[-1])
+
+
+def test_a_rate_just_below_one_still_keeps_some():
+    product = dropped_product(torch.ones(1, 1, 4, 4), torch.eye(4).expand(1, 1, 4, 4), 1 - 2**-18)
+    assert torch.isfinite(product).all()

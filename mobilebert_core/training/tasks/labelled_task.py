@@ -57,9 +57,9 @@ class FeatureRow:
 class NoneOfUseError(DataError):
     """No example made a row; `skipped` says why."""
 
-    def __init__(self, message: str, skipped: list[str]) -> None:
+    def __init__(self, message: str, skipped: Sequence[str] = ()) -> None:  # by the message alone: it can be pickled
         super().__init__(message)
-        self.skipped = skipped
+        self.skipped = list(skipped)
 
 
 class LabelledTask(TrainingTask):
