@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import json
+import math
 import re
+import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,13 +18,16 @@ MISSING = frozenset({"NaN", "nan", "NAN", "None", "null", "NULL", "<NA>", "#N/A"
 IGNORED = "-100"  # of PyTorch: what is not to be learned from
 _BOOLEANS = frozenset({"true", "false"})
 _WHOLE = re.compile(r"([+-]?)(0|[1-9][0-9]*)(\.0*)?")
+_SCIENTIFIC = re.compile(r"[+-]?[0-9]\.[0-9]+[eE][+-][0-9]{2,3}")  # as numpy.savetxt writes all numbers
 
 
 def label_of(value: Any, name: str = "label", known: Sequence[str] = (), ignored: str | None = IGNORED) -> str:
     """A label as text: 1, 1.0 and "1" are one label, and true and "True" are; one that is `known` stays as it is.
 
+    Letters with accents are in Unicode's form NFC: what looks the same is one label.
+
     Raises:
-        BadRow: for none: empty, null, "None", "NaN" and the like, or what is `ignored`.
+        BadRow: for none: empty, null, "None", "NaN" and the like, infinity as a number, or what is `ignored`.
     """
     if isinstance(value, str):
         text = value.strip()
@@ -31,14 +36,20 @@ def label_of(value: Any, name: str = "label", known: Sequence[str] = (), ignored
     elif isinstance(value, int):
         text = str(value)
     elif isinstance(value, float):
+        if math.isinf(value):
+            raise BadRow(f"{name} must be a name or a finite number, got {json.dumps(value)}.")
         text = str(int(value)) if value.is_integer() else json.dumps(value)
     else:
         raise BadRow(f"{name} must be a name or a number, got {type(value).__name__} {brief(value)}.")
     if text in known:
         return text
+    if not text.isascii():
+        text = unicodedata.normalize("NFC", text)
     if not text:
         raise BadRow(f"{name} is empty.")
-    if whole := _WHOLE.fullmatch(text):
+    if _SCIENTIFIC.fullmatch(text) and float(text).is_integer():
+        text = str(int(float(text)))
+    elif whole := _WHOLE.fullmatch(text):
         sign = "-" if whole[1] == "-" and whole[2] != "0" else ""
         text = sign + whole[2]
     elif text.lower() in _BOOLEANS:
@@ -49,8 +60,11 @@ def label_of(value: Any, name: str = "label", known: Sequence[str] = (), ignored
 
 
 def unwritten(value: Any) -> Any:
-    """The list or object that a text is, as JSON, Python and numpy write them; any other value as it is."""
-    if not isinstance(value, str) or not (text := value.strip()).startswith(("[", "{")):
+    """The list or object that a text is, as JSON, Python and numpy write them; any other value as it is.
+
+    A tuple or a set of Python is a list, a set in sorted order. What stands in round brackets may be a name.
+    """
+    if not isinstance(value, str) or not (text := value.strip()).startswith(("[", "{", "(")):
         return value
     found: Any = None
     for read in (json.loads, ast.literal_eval, _numbers):
@@ -61,7 +75,9 @@ def unwritten(value: Any) -> Any:
             continue
     if isinstance(found, list | dict):
         return found
-    if "," in text:
+    if isinstance(found, tuple | set):
+        return sorted(found, key=str) if isinstance(found, set) else list(found)
+    if "," in text and not text.startswith("("):
         raise BadRow(f"wanted a list as JSON or Python write it, got {brief(text)}.")
     return value
 

@@ -41,6 +41,31 @@ def looks_like_regression(labels: Iterable[str], path: Path) -> bool:
     return True
 
 
+def check_single(labels: Iterable[str], path: Path) -> None:
+    """Raises DataError for labels that are no classes: several in one cell, or numbers with a comma in them."""
+    names = set(labels)
+    keep = f"where each of them is a class, pass problem_type {SINGLE_LABEL!r}"
+    for sign in _BETWEEN:
+        joined = sorted(name for name in names if sign in name)
+        for name in joined:
+            if {part.strip() for part in name.split(sign)} <= names.difference(joined):
+                raise DataError(
+                    f"{path}: label {name!r} is several others with {sign!r} between them. Pass label_separator "
+                    f"{sign!r}; {keep}."
+                )
+    decimals = sorted(name for name in names if _DECIMAL_COMMA.fullmatch(name))
+    if decimals and all(_DECIMAL_COMMA.fullmatch(name) or number(name) is not None for name in names):
+        point = decimals[0].replace(",", ".")
+        raise DataError(
+            f"{path}: label {decimals[0]!r} is a number with a comma, or two labels. Write {point} for the number, or "
+            f"pass label_separator ','; {keep}."
+        )
+
+
+_BETWEEN = ("|", ";", ",")  # what stands between several labels of a cell
+_DECIMAL_COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+")
+
+
 def label_fields(found: Iterable[str], examples: Examples, options: ReadOptions, least: int = 2) -> dict[str, Any]:
     """`num_labels`, `id2label` and `label2id` of a configuration.
 

@@ -15,7 +15,7 @@ from ...configuration.config import MobileBertConfig
 from ...configuration.fields import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from ...datasets.examples import BadRow, Examples, ReadOptions, TextExample, brief
 from ...datasets.labelled_tables import LABELLED_TEXTS
-from ...datasets.labels import LabelIds, label_fields, looks_like_regression, number
+from ...datasets.labels import LabelIds, check_single, label_fields, looks_like_regression, number
 from ...errors import DataError
 from ...text.tokenization_base import TokenizerBase
 from ..recipe import Recipe
@@ -61,6 +61,8 @@ class TextClassificationTraining(LabelledTask):
         if problem is None:
             numbers = not several and options.label_names is None and looks_like_regression(each, examples.path)
             problem = MULTI_LABEL if several else REGRESSION if numbers else SINGLE_LABEL
+            if problem == SINGLE_LABEL and options.label_names is None:
+                check_single(each, examples.path)
         elif several and problem != MULTI_LABEL:
             raise DataError(f"{examples.path}: problem_type {problem} wants one label a row, got rows with a list.")
         if problem == REGRESSION:
