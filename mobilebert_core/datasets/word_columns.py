@@ -11,6 +11,8 @@ from ..errors import DataError
 from .examples import ReadOptions, brief
 
 NEW_DOCUMENT = "-DOCSTART-"
+OUTSIDE = "O"
+TAG = re.compile("[BIESLUM]-.+")
 SPAN = re.compile(r"[0-9]+[-.][0-9]+")  # in place of an index: of several words, or of one that is left out
 # What a first line calls the columns, in lower case.
 _WORD_NAMES = ("word", "words", "token", "tokens", "form", "text")
@@ -76,16 +78,24 @@ def named(options: ReadOptions, old: str, new: str) -> tuple[str, str | None]:
 
 
 class _Column:
-    """Whether a column counts from 1 in every sentence, and whether it holds numbers alone."""
+    """Whether a column counts from 1 in every sentence, holds numbers alone, one thing all through each, or tags."""
 
     def __init__(self) -> None:
         self.first: str | None = None
-        self.counts = self.numbers = True
-        self.cells = self.sentences = self.longest = self._at = 0
+        self.counts = self.numbers = self.tags = self._same = True
+        self.cells = self.sentences = self.longest = self._at = self._repeated = 0
+        self._named = False
+        self._last: str | None = None  # of the sentence
 
     def add(self, cell: str) -> None:
         self.cells += 1
         self.first = cell if self.first is None else self.first
+        if self._same:
+            self._same = self._last is None or cell == self._last
+            self._repeated += cell == self._last
+            self._last = cell
+        if self.tags and cell != OUTSIDE:
+            self.tags = self._named = TAG.fullmatch(cell) is not None
         if self.numbers:
             self.numbers = cell.isdecimal()
         if self.counts and not SPAN.fullmatch(cell):
@@ -96,6 +106,17 @@ class _Column:
         self.sentences += 1
         self.longest = max(self.longest, self._at)
         self._at = 0
+        self._last = None
+
+    @property
+    def repeats(self) -> bool:
+        """Whether it says the same all through each sentence, of which more than one or a long one says so."""
+        return self._same and self._repeated > 1
+
+    @property
+    def are_tags(self) -> bool:
+        """Whether it holds nothing but O and tags such as B-name, and one of these."""
+        return self.tags and self._named
 
     @property
     def is_index(self) -> bool:
@@ -172,10 +193,20 @@ class _Seen:
                 f"{path}: column {word + 1} holds numbers alone, such as {columns[word].first!r}. Name the column of "
                 "the words by word_column (text_column)."
             )
+        if self.word is None and self.width > (2 if self.tagged else 1) and columns[word].repeats:
+            raise DataError(
+                f"{path}: column {word + 1} holds one thing all through a sentence, such as {columns[word].first!r}. "
+                "Name the column of the words by word_column (text_column)."
+            )
         unnamed = options.label_column is None and options.tag_column is None
         if self.tagged and unnamed and columns[self.tag].is_index:
             raise DataError(
                 f"{path}: column {self.tag + 1} counts the words. Name the column of the tags by tag_column."
+            )
+        if self.tagged and unnamed and columns[word].are_tags and not columns[self.tag].are_tags:
+            raise DataError(
+                f"{path}: column {word + 1} holds tags and column {self.tag + 1} does not. Name both by word_column "
+                "and tag_column."
             )
 
     def _place(self, option: str, wanted: str | None) -> int | None:

@@ -14,14 +14,12 @@ from .label_cells import label_of, unwritten
 from .reading import Reader
 from .sources import NOT_UTF8, Source, is_utf8
 from .table_files import read_table
-from .word_columns import NEW_DOCUMENT, SPAN, Line, is_aside, named, word_columns
+from .word_columns import NEW_DOCUMENT, OUTSIDE, SPAN, TAG, Line, is_aside, named, word_columns
 
 WORDS = ("tokens", "words")
 TAGS = ("tags", "labels", "ner_tags")
 HELD = 1 << 17  # lines that are in memory together, about 50 MB
-_OUTSIDE = "O"
 _LOOKED_AT = 50  # lines
-_TAG = re.compile("[BIESLUM]-.+")
 
 
 def read_columns(source: Source, options: ReadOptions, bad: BadRows, tagged: bool = True) -> Iterator[WordsExample]:
@@ -61,7 +59,7 @@ def read_columns(source: Source, options: ReadOptions, bad: BadRows, tagged: boo
         elif columns.indexed and SPAN.fullmatch(cells[0]):
             continue  # CoNLL-U: words that stand in one, or none
         elif not cells[0].startswith("#") or (
-            len(cells) == width and ("\t" in line or cells[tag] in columns.tags or _TAG.fullmatch(cells[tag]))
+            len(cells) == width and ("\t" in line or cells[tag] in columns.tags or TAG.fullmatch(cells[tag]))
         ):
             sentence.append((number, cells))
     yield from finished()
@@ -143,7 +141,7 @@ def looks_tagged(source: Source) -> bool:
     cells = [_cells(line) for line in lines if line.strip()]
     words = [each for each in cells if not is_aside(each)]
     return len({len(each) for each in words}) == 1 and all(
-        len(each) > 1 and (each[-1].strip() == _OUTSIDE or _TAG.fullmatch(each[-1].strip())) for each in words
+        len(each) > 1 and (each[-1].strip() == OUTSIDE or TAG.fullmatch(each[-1].strip())) for each in words
     )
 
 
