@@ -26,6 +26,13 @@ _OF_MOBILEBERT = {
     "key_query_shared_bottleneck", "num_feedforward_networks", "normalization_type",
 }  # fmt: skip
 _OF_BERT = {"vocab_size", "hidden_size", "num_hidden_layers", "intermediate_size"}
+# Fields of other models, of which their own JSON without a model type has some.
+_OF_OTHERS = {
+    "an ALBERT": {"inner_group_num", "num_hidden_groups", "net_structure_type"},
+    "a DistilBERT": {"n_layers", "n_heads", "hidden_dim"},
+    "an XLNet": {"d_model", "d_inner", "n_layer", "untie_r"},
+    "a GPT": {"n_embd", "n_ctx", "n_positions"},
+}
 # Fields that transformers writes and that code does not know.
 _OF_TRANSFORMERS = {
     "model_type", "architectures", "transformers_version", "layer_norm_eps", "pad_token_id", "true_hidden_size",
@@ -39,8 +46,10 @@ def in_our_dialect(values: Mapping[str, Any]) -> dict[str, Any]:
     Google's JSON has neither a model type nor a field of transformers alone.
 
     Raises:
-        ConfigError: for the JSON of a BERT.
+        ConfigError: for the JSON of a BERT or of another model.
     """
+    if "model_type" not in values:
+        _check_others(values)
     if "model_type" in values or not values.keys() >= _OF_BERT:
         return dict(values)
     if not values.keys() & _OF_MOBILEBERT:
@@ -49,6 +58,22 @@ def in_our_dialect(values: Mapping[str, Any]) -> dict[str, Any]:
             f'{", ".join(sorted(_OF_MOBILEBERT))}. For a MobileBERT write "model_type": "mobilebert" into it.'
         )
     return dict(values) if values.keys() & _OF_TRANSFORMERS else from_google(values)
+
+
+def _check_others(values: Mapping[str, Any]) -> None:
+    """Raises ConfigError for a JSON without a model type that fields or architectures say is another model's."""
+    for model, fields in _OF_OTHERS.items():
+        if found := sorted(values.keys() & fields):
+            raise ConfigError(
+                f"MobileBertConfig: this is the configuration of {model}: it has no model_type, and the field "
+                f'{found[0]!r}. For a MobileBERT write "model_type": "mobilebert" into it.'
+            )
+    names = values.get("architectures")
+    if isinstance(names, list) and names and not any("mobilebert" in str(name).lower() for name in names):
+        raise ConfigError(
+            f"MobileBertConfig: this is the configuration of {names[0]}: it has no model_type, and architectures "
+            f'{names}. For a MobileBERT write "model_type": "mobilebert" into it.'
+        )
 
 
 def from_google(values: Mapping[str, Any]) -> dict[str, Any]:

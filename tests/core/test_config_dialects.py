@@ -70,6 +70,20 @@ def test_a_bert_is_refused(read):
     assert read({**BERT, "model_type": "mobilebert", "num_attention_heads": 4}).hidden_size == 768
 
 
+@pytest.mark.parametrize(
+    ("values", "model"),
+    [
+        ({**BERT, "embedding_size": 128, "inner_group_num": 1, "net_structure_type": 0}, "an ALBERT.*inner_group_num"),
+        ({"dim": 768, "n_layers": 6, "n_heads": 12, "hidden_dim": 3072, "vocab_size": 30522}, "a DistilBERT"),
+        ({**TEACHER, "architectures": ["BertForMaskedLM"]}, "BertForMaskedLM: it has no model_type"),
+    ],
+)
+def test_other_models_are_refused(read, values, model):
+    with pytest.raises(ConfigError, match=f"configuration of {model}"):
+        read(values)
+    assert read({**values, "model_type": "mobilebert", "num_attention_heads": 4}).num_attention_heads == 4
+
+
 def test_nearly_a_field_is_named(read, caplog):
     values = {"model_type": "mobilebert", "bottleneck_size": 64, "my_own_key": 1}
     config = read(values)
