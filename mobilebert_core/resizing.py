@@ -10,12 +10,20 @@ from .configuration.config import MobileBertConfig
 from .errors import ConfigError
 
 
-def resized_vocabulary(config: MobileBertConfig, new_num_tokens: int | None, pad_to_multiple_of: int | None) -> int:
+def resized_vocabulary(
+    config: MobileBertConfig, new_num_tokens: int | None, pad_to_multiple_of: int | None, mean_resizing: bool = False
+) -> int:
     """The vocabulary size asked for, rounded up to a multiple.
 
     Raises:
-        ConfigError: for sizes that are no whole numbers above 0, or a vocabulary without the padding token.
+        ConfigError: for sizes that are no whole numbers above 0, a vocabulary without the padding token, or new rows
+            that are to start at the mean of the others.
     """
+    if mean_resizing:
+        raise ConfigError(
+            f"resize_token_embeddings: mean_resizing={mean_resizing!r} cannot be honoured: new rows start like newly "
+            "initialized weights. Leave it out, and assign to them what they are to start with."
+        )
     size = config.vocab_size if new_num_tokens is None else new_num_tokens
     size = size.item() if isinstance(size, np.integer) else size
     if not _is_size(size):

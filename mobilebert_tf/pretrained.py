@@ -140,7 +140,10 @@ class TFMobileBertPreTrainedModel(CallForms, TrainedByKeras, AdaptedByKeras, Who
         return None if predictions is None else predictions.decoder
 
     def resize_token_embeddings(
-        self, new_num_tokens: int | None = None, pad_to_multiple_of: int | None = None
+        self,
+        new_num_tokens: int | None = None,
+        pad_to_multiple_of: int | None = None,
+        mean_resizing: bool = False,
     ) -> keras.layers.Embedding:
         """Changes the vocabulary everywhere it shows: embeddings, decoder, extra output matrix and bias.
 
@@ -151,7 +154,7 @@ class TFMobileBertPreTrainedModel(CallForms, TrainedByKeras, AdaptedByKeras, Who
         self._without_adapters("resize_token_embeddings")
         self._in_floating_point("resize_token_embeddings")
         config, embeddings = self.config, self.get_input_embeddings()
-        size = resized_vocabulary(config, new_num_tokens, pad_to_multiple_of)
+        size = resized_vocabulary(config, new_num_tokens, pad_to_multiple_of, mean_resizing)
         if size != embeddings.input_dim:
             tied = config.tie_word_embeddings
             resizing.resize_token_embeddings(embeddings, self._predictions(), size, tied, config.initializer_range)

@@ -160,7 +160,10 @@ class MobileBertPreTrainedModel(TransformersSurface):
         predictions.bias = value.bias
 
     def resize_token_embeddings(
-        self, new_num_tokens: int | None = None, pad_to_multiple_of: int | None = None
+        self,
+        new_num_tokens: int | None = None,
+        pad_to_multiple_of: int | None = None,
+        mean_resizing: bool = False,
     ) -> nn.Embedding:
         """Changes the vocabulary everywhere it shows: embeddings, decoder, extra output matrix and bias.
 
@@ -168,7 +171,7 @@ class MobileBertPreTrainedModel(TransformersSurface):
         Returns the word embeddings; without arguments it changes nothing. Sets `config.vocab_size`.
         """
         config, embeddings = self.config, self.get_input_embeddings()
-        size = resized_vocabulary(config, new_num_tokens, pad_to_multiple_of)
+        size = resized_vocabulary(config, new_num_tokens, pad_to_multiple_of, mean_resizing)
         if size != embeddings.num_embeddings:
             tied = config.tie_word_embeddings
             resizing.resize_token_embeddings(embeddings, self._predictions(), size, tied, config.initializer_range)

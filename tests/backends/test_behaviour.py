@@ -229,7 +229,7 @@ def test_resizing_is_complete(backend, checkpoint, tmp_path, branch, asked, mult
     batch = tiny_batch(model.config, "PreTraining", labels=False)
     batch["input_ids"] = np.minimum(batch["input_ids"], 89)
     before = arrays(backend, model, batch)["prediction_logits"]
-    embeddings = model.resize_token_embeddings(asked, pad_to_multiple_of=multiple)
+    embeddings = model.resize_token_embeddings(asked, pad_to_multiple_of=multiple, mean_resizing=False)
     assert embeddings is model.get_input_embeddings() and model.config.vocab_size == size
     after = arrays(backend, model, batch)["prediction_logits"]
     kept = min(size, 97)
@@ -251,10 +251,19 @@ def test_resizing_to_nothing_new_changes_nothing(backend):
     assert all(np.array_equal(before[n], a) for n, a in backend.parameters(model).items())
 
 
-@pytest.mark.parametrize(("asked", "message"), [(0, "above 0, got 0"), (3.5, "above 0, got 3.5")])
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"new_num_tokens": 0}, "above 0, got 0"),
+        ({"new_num_tokens": 3.5}, "above 0, got 3.5"),
+        ({"new_num_tokens": 99, "mean_resizing": True}, "mean_resizing=True cannot be honoured"),
+    ],
+)
 def test_resizing_to_nonsense(backend, asked, message):
+    model = backend.build("MaskedLM", tiny_config(num_hidden_layers=1))
     with pytest.raises(ConfigError, match=message):
-        backend.build("MaskedLM", tiny_config()).resize_token_embeddings(asked)
+        model.resize_token_embeddings(**asked)
+    assert model.config.vocab_size == 97
 
 
 def test_pruning_is_all_or_nothing(backend):

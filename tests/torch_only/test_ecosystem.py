@@ -16,7 +16,7 @@ from torch.nn.utils import parametrizations, prune
 
 import mobilebert_torch
 from mobilebert_core import DEMO_MODEL, AutoTokenizer
-from mobilebert_core.errors import CheckpointError, ConfigError
+from mobilebert_core.errors import CheckpointError, ConfigError, InputError
 from mobilebert_torch import MobileBertForSequenceClassification, MobileBertLayer
 from tests.tiny import tiny_config
 
@@ -127,3 +127,12 @@ def test_frozen_embeddings_let_gradients_through_when_asked():
     assert model(ids).logits.requires_grad
     model.disable_input_require_grads()
     assert not model(ids).logits.requires_grad
+
+
+def test_symbolic_tracing_is_pointed_to_what_works():
+    model, ids = tiny_model(), torch.ones((2, 3), dtype=torch.long)
+    with pytest.raises(InputError, match=r"torch\.fx\.symbolic_trace.*torch\.export\.export\(model.*GraphModule"):
+        torch.fx.symbolic_trace(model)
+    graph = torch.export.export(model, (), {"input_ids": ids}).module()
+    assert isinstance(graph, torch.fx.GraphModule)
+    torch.testing.assert_close(graph(input_ids=ids)["logits"], model(ids).logits)
