@@ -204,7 +204,7 @@ def fold(
     """The folded model of a trained one; its outputs, hidden states included, are those of the trained model.
 
     Fold after training: dropout is not carried over, and a folded model has fewer weights to train. A model with layer
-    norm comes back as it is.
+    norm comes back as it is, without arrays, for "half" as well: `config.folding` is None.
 
     Args:
         config: of the trained model.

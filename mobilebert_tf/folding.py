@@ -29,7 +29,7 @@ def fold(model: Model, basis: str = "auto", calibration: Mapping[str, Any] | Non
 
     Hidden states, attentions and the scores of every head keep their values and units. It is saved, loaded and
     converted like every model; `config.folding` says what it is. Low-rank adapters are merged. A model with layer norm
-    comes back as it is.
+    is copied as it is, whatever the basis: layer norm is not affine, and "half" scales none of its states.
 
     For half precision: `fold(model, "half", batch, "mixed_float16")`, with what a tokenizer gives for some tens of
     texts. A saved model may also be loaded in another policy. Scores and hidden states are float32.

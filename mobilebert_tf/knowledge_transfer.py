@@ -81,6 +81,7 @@ class KnowledgeTransfer:
     Args:
         teacher: None where the stage does not need one.
         start: first values of the objective's own weights, by name; see `first_weights`.
+        device: None; Keras places models and weights itself.
 
     Attributes:
         weights: weights of the objective itself, trained with the model and dropped after the stage.

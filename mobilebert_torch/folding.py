@@ -30,7 +30,8 @@ def fold(
     """A new model of the same class, in evaluation mode, that gives the same outputs with fewer operations.
 
     Hidden states, attentions and the scores of every head keep their values and units. It is saved, loaded and
-    converted like every model; `config.folding` says what it is. A model with layer norm comes back as it is.
+    converted like every model; `config.folding` says what it is. A model with layer norm is copied as it is, whatever
+    the basis: layer norm is not affine, and "half" scales none of its states.
 
     For half precision: `fold(model, "half", batch, torch.float16)`, with what a tokenizer gives for some tens of texts.
     `model.half()`, `model.bfloat16()` and autocast may also follow later. Scores and hidden states are then float32.

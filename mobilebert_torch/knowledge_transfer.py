@@ -80,6 +80,7 @@ class KnowledgeTransfer:
     Args:
         teacher: None where the stage does not need one.
         start: first values of the objective's own weights, by name; see `first_weights`.
+        device: where the teacher and these weights go; default where they are.
 
     Attributes:
         weights: weights of the objective itself, trained with the model and dropped after the stage.

@@ -35,6 +35,17 @@ STRATEGIES: Mapping[str, str] = {
     MINILM: "relations of queries, keys and values of one block, then masked words (arXiv 2012.15828)",
 }
 _DISTILBERT = {"soft": 5.0, "hard": 2.0, "cosine": 1.0}
+_WITH_BLOCK_STAGES = (PROGRESSIVE, JOINT, TINYBERT, MINILM)
+# Which strategies read a setting, where not all do.
+_READ_BY: Mapping[str, tuple[str, ...]] = {
+    "block_share": _WITH_BLOCK_STAGES,
+    "block_rate": _WITH_BLOCK_STAGES,
+    "earlier": (PROGRESSIVE,),
+    **dict.fromkeys(BLOCK_TERMS, (PROGRESSIVE, JOINT, AUXILIARY)),
+    "hard_share": tuple(name for name in STRATEGIES if name != DISTILBERT),
+    "blocks": (*_WITH_BLOCK_STAGES, AUXILIARY),
+    "relation_heads": (MINILM,),
+}
 _SMALLEST_RELATION = 8  # features of a relation head, as in the published students of MiniLM
 
 
@@ -42,12 +53,16 @@ _SMALLEST_RELATION = 8  # features of a relation head, as in the published stude
 class TransferSettings:
     """What a user may say about a knowledge transfer.
 
+    Raises:
+        ConfigError: for a value that cannot be, or for one that the strategy does not read.
+
     Attributes:
         strategy: a key of `STRATEGIES`.
         block_share: of the steps, for the stages before the last; Google's 240,000 of 740,000 are a third.
         stage_steps: the steps of each stage, in place of `block_share`.
         earlier: learning rate of the blocks below the current one, as a share of its; 0 leaves them as they are.
-        block_rate: learning rate of the stages of blocks, as a share of the recipe's.
+        block_rate: learning rate of the stages of blocks, as a share of the recipe's; 3 in the released code, by LAMB
+            (distill_util.py).
         feature, mean, variance, attention: weights of the terms of a block.
         hard_share: of the text in the loss of masked words; the rest is the teacher's.
         temperature: both sides' scores of words are divided by it; None is 1, for distilbert 2.
@@ -80,6 +95,12 @@ class TransferSettings:
                 raise ConfigError(f"transfer: {name} must be a number of at least 0, got {getattr(self, name)!r}.")
         if self.temperature is not None and not (math.isfinite(self.temperature) and self.temperature > 0):
             raise ConfigError(f"transfer: temperature must be a number above 0, got {self.temperature!r}.")
+        for name, strategies in _READ_BY.items():
+            if self.strategy not in strategies and getattr(self, name) != getattr(type(self), name):
+                raise ConfigError(
+                    f"transfer: strategy {self.strategy} does not read {name}, got {getattr(self, name)!r}. Leave it "
+                    f"out, or take {' or '.join(strategies)}."
+                )
 
     @property
     def of_words(self) -> dict[str, float]:
@@ -98,7 +119,11 @@ class TransferSettings:
         return _without_zeros({name: getattr(self, name) for name in BLOCK_TERMS})
 
     def terms(self, sentences: bool) -> tuple[str, ...]:
-        """All terms that some stage computes."""
+        """The names of all terms that some stage computes, in the order of `TERMS`: the columns of the curves.
+
+        Args:
+            sentences: whether the student learns which sentence follows.
+        """
         blocks = {} if self.strategy in (NONE, DISTILBERT) else self.of_blocks
         last = {"next_sentence"} if sentences and self.strategy != DISTILBERT else set()
         return tuple(name for name in TERMS if name in {*blocks, *self.of_words, *last})
@@ -116,7 +141,9 @@ class Stage:
         name: for people.
         start, steps: its steps, counted over the whole training from 0.
         weights: the terms computed, with their weights.
-        blocks: the student's blocks whose terms are computed; of several blocks a term is the mean.
+        blocks: the student's blocks whose terms are computed; of several blocks a term is the mean. The paper adds them
+            up; the released code does too, and divides each by the number of all blocks, in a stage of one block as
+            well (run_pretraining.py).
         factors: of the learning rate, one for each block of the student; 0 leaves a block as it is.
         embeddings: the factor of the embeddings; those that were not copied are trained in every stage.
         falls: whether the learning rate falls to 0, as in the last stage.
@@ -147,9 +174,11 @@ class Stage:
         return any(name not in ("hard", "next_sentence") for name in self.weights)
 
     def factor_of(self, weight: Weight, random: Iterable[str] = ()) -> float:
-        """The factor of the learning rate of a weight; 0 where no term of this stage reads it.
+        """The factor of the learning rate of a weight, which stays as it is at 0.
 
-        `random` names weights that were not copied: outside of the blocks nothing else would ever train them.
+        A weight of a block has that of its block, of a head 1 in the stages that read the head and else 0, of the
+        embeddings `embeddings`, or 1 if `random` names it: before the last stage nothing else would train what was
+        not copied.
         """
         place = weight.full_name.removeprefix(f"{BASE_PREFIX}encoder.layer.")
         if place != weight.full_name:
@@ -179,7 +208,7 @@ class Schedule:
         object.__setattr__(self, "steps", sum(stage.steps for stage in self.stages))
 
     def number_at(self, step: int) -> int:
-        """The number of the stage of a step, both counted from 0; behind the end it is the last."""
+        """The number of the stage of a step, both counted from 0; past the end it is the last."""
         return next((i for i, s in enumerate(self.stages) if step < s.start + s.steps), len(self.stages) - 1)
 
     def learning_rate_at(self, step: int) -> float:
@@ -244,8 +273,10 @@ def _lengths(settings: TransferSettings, block_stages: int, steps: int) -> list[
     if settings.stage_steps is not None:
         whole = settings.stage_steps
         if len(whole) not in {stages, max(1, block_stages)} or min(whole) < 1:
+            alone = f", or of the {block_stages} of blocks alone" if block_stages else ""
             raise ConfigError(
-                f"transfer: wanted the steps of {stages} stages, each of at least 1, got {' '.join(map(str, whole))}."
+                f"transfer: wanted the steps of {stages} stage{'s' * (stages > 1)}{alone}, each of at least 1, got "
+                f"{' '.join(map(str, whole)) or 'none'}."
             )
         return list(whole)
     if not block_stages:

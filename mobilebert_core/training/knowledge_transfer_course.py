@@ -63,11 +63,11 @@ class TransferCourse:
         return self.schedule.learning_rate_at(step)
 
     def ends(self, done: int) -> bool:
-        """Whether a stage ends behind so many steps."""
+        """Whether a stage ends after so many steps."""
         return any(stage.start + stage.steps == done for stage in self.schedule.stages)
 
     def chooses(self, done: int) -> bool:
-        """Whether a model behind so many steps may be the best: those of earlier stages do not count."""
+        """Whether a model after so many steps may be the best: those of earlier stages do not count."""
         return done > self.schedule.stages[-1].start
 
     def cells(self) -> dict[str, float]:

@@ -34,10 +34,10 @@ class Course(Protocol):
     def learning_rate_at(self, step: int) -> float: ...
 
     def ends(self, done: int) -> bool:
-        """Whether a stage ends behind so many steps."""
+        """Whether a stage ends after so many steps."""
 
     def chooses(self, done: int) -> bool:
-        """Whether a model behind so many steps may be the best: those of earlier stages do not count."""
+        """Whether a model after so many steps may be the best: those of earlier stages do not count."""
 
     def cells(self) -> Mapping[str, float]:
         """What the curves say of the last step beside its loss."""

@@ -21,7 +21,7 @@ from .recipe import Recipe
 from .state import check_precision
 
 # What is minimized: model and batch -> a scalar of the framework, or scalars by name whose sum is minimized. The batch
-# holds inputs and labels by name. `weights` of the objective, if it has any, are trained with the model.
+# holds inputs and labels by name. An objective of `begin_stage` may have `weights`: see there.
 Objective = Callable[[Any, Mapping[str, Any]], Any]
 
 
@@ -32,7 +32,8 @@ class TrainerBase(ABC):
         model: the model that is trained.
         config: its configuration.
         newly_initialized: names of the weights that no checkpoint had.
-        objective: what is minimized; it may be replaced before the first step.
+        objective: model and batch -> the scalar that is minimized, or scalars by name whose sum is. It may be replaced
+            before the first step, and by `begin_stage` before any.
         terms: what the objective returned by name at the last step, the mean of its batches.
         quantization: what rounds the model while it trains, or None; its ranges are saved in config.json.
         ranks: the processes that train the model together. Each makes the same calls in the same order.
@@ -68,7 +69,9 @@ class TrainerBase(ABC):
         override the configuration's.
 
         Args:
-            objective: model and batch -> the scalar that is minimized; default the model's own loss.
+            device: where PyTorch computes; default the GPU, if any. Keras places its models itself: None.
+            objective: model and batch -> the scalar that is minimized, or scalars by name whose sum is; default the
+                model's own loss.
             quantize: "int8" trains with the rounding of static int8; see `mobilebert_core.quantization.training`.
             ranks: the processes that train the model together, as `join` of the backend's `distributed` returns them.
 
@@ -174,6 +177,9 @@ class TrainerBase(ABC):
         A weight without a factor, or with 0, stays as it is bit for bit: it has no gradient, no moments and no decay,
         and no part in the norm that is clipped. A weight that stayed so before, and with `restart` every weight, has
         new moments, whose bias is counted from here.
+
+        `objective.weights`, parameters or variables by name, are trained with the model at the whole learning rate, if
+        there are any. `state` holds them, `save` does not: they go with the stage.
         """
 
     @abstractmethod
