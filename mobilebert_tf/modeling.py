@@ -173,7 +173,7 @@ class TFMobileBertLayer(Brick):
         training: bool = False,
     ) -> Any:
         if len(x.shape) == 3:  # from a model of the user's own
-            tokens = ops.reshape(x, (-1, x.shape[-1]))
+            tokens = ops.cast(ops.reshape(x, (-1, x.shape[-1])), self.compute_dtype)
             y, probs = self.call(tokens, attention_bias, head_mask, ops.shape(x)[1], select, training)
             return (y if select is not None else ops.reshape(y, ops.shape(x))), probs
         attended, probs = self.attend(x, attention_bias, head_mask, length, training)

@@ -61,7 +61,7 @@ class TFMobileBertPreTrainedModel(CallForms, TrainedByKeras, AdaptedByKeras, Who
         check_head(config, self.head)
         dtype, quantize_as = policies.split_quantization(kwargs.pop("dtype", None))
         super().__init__(autocast=False, dtype=dtype, **kwargs)
-        policies.apply_map(self, ("mobilebert", "cls", *self.head.modules))
+        policies.apply_map(self, {(w.keras or "").partition(".")[0] for w in weight_table(config, self.head)})
         self.config: MobileBertConfig = config
         self.lora: dict[str, Any] | None = None  # what enable_lora was called with
         if initializer is None:

@@ -237,6 +237,11 @@ def test_a_policy_for_each_layer():
         again = type(model).from_config(model.get_config())
         assert [v.dtype for v in again.weights] == [v.dtype for v in model.weights]
     assert set(policies) == set(keys)  # the caller's map is left as it was
+    choices = build("MultipleChoice")
+    policies = keras.dtype_policies.DTypePolicyMap(
+        "float32", {choices.classifier.path: keras.dtype_policies.get("int8_from_float32")}
+    )
+    assert build("MultipleChoice", dtype=policies).classifier.quantization_mode == "int8"
     policies = keras.dtype_policies.DTypePolicyMap("float32", {".*/qurey": keras.dtype_policies.get("bfloat16")})
     with pytest.raises(ConfigError, match="dtype names layers that are not there: .*/qurey"):
         build("MaskedLM", dtype=policies)

@@ -319,6 +319,14 @@ def test_a_block_takes_texts_as_well_as_tokens():
     tokens, same = block(states.reshape(15, 48), length=5)
     assert np.array_equal(variable_array(texts).reshape(15, 48), variable_array(tokens))
     assert np.array_equal(probs, same) and texts.shape == (3, 5, 48)
+    for policy in ("mixed_bfloat16", "float64"):  # which cast what they get, as Keras's own layers do
+        other = TFMobileBertLayer(config, dtype=policy)
+        other.build()
+        other.set_weights(block.get_weights())
+        inputs = keras.Input((None, 48))
+        found = keras.Model(inputs, other(inputs)[0])(states)
+        assert found.dtype == other.compute_dtype
+        np.testing.assert_allclose(variable_array(found), variable_array(texts), rtol=0.1, atol=0.1)
 
 
 @pytest.mark.slow
