@@ -81,8 +81,13 @@ def _check_neighbours(stage: Path, path: Path, folder: Path, names: list[str], o
         raise CheckpointError(
             f"{folder}: {', '.join(replaced)} would be replaced. Choose another place, or pass --overwrite."
         )
-    others = [p.name for p in folder.iterdir() if p.name.endswith(_WEIGHTS) and not p.name.startswith(path.name)]
-    if folder != path and others and (shared := [n for n in replaced if not n.startswith(path.name)]):
+    others = [p.name for p in folder.iterdir() if p.name.endswith(_WEIGHTS) and not _is_of(p.name, path)]
+    if folder != path and others and (shared := [n for n in replaced if not _is_of(n, path)]):
         raise CheckpointError(
             f"{folder}: {', '.join(shared)} would be replaced, on which {others[0]} relies. Choose another directory."
         )
+
+
+def _is_of(name: str, path: Path) -> bool:
+    """Whether a file is `path`, or one of the files of a TensorFlow checkpoint of that name."""
+    return name == path.name or name.startswith(f"{path.name}.")

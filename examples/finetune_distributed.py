@@ -42,7 +42,9 @@ def train(mode, checkpoint, output):
 
     rows = list(zip(texts, labels, strict=True))
     sampler = DistributedSampler(rows, shuffle=True, seed=0)
-    local_batch = 8 // dist.get_world_size()  # of the 8 rows of a step, for each process
+    if 8 % dist.get_world_size():
+        sys.exit(f"wanted 1, 2, 4 or 8 processes, which share the 8 rows of a step, got {dist.get_world_size()}")
+    local_batch = 8 // dist.get_world_size()
     loader = DataLoader(rows, batch_size=local_batch, sampler=sampler, collate_fn=batch_of)
     optimizer = torch.optim.AdamW(trained.parameters(), lr=8e-5, weight_decay=0.01)
     for epoch in range(3):

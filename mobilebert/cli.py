@@ -21,7 +21,7 @@ from .commands.pretrain import add_pretrain
 from .commands.train import add_train
 from .commands.vocab import add_vocab
 from .option_names import as_options
-from .streams import discard_output, flush_output, open_missing, say
+from .streams import discard_output, flush_output, open_missing, say, show_every_name
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "mobilebert") -> int:
@@ -30,6 +30,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "mobilebert") -> in
     `prog` is the command that usage lines show.
     """
     open_missing()
+    show_every_name()
     parser = argparse.ArgumentParser(prog=prog, description="MobileBERT in PyTorch and Keras 3.")
     parser.add_argument("--version", action="version", version=f"mobilebert {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)

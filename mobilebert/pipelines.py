@@ -183,7 +183,7 @@ class MobileBertPipeline:
         if not isinstance(inputs, str | tuple | Mapping):
             inputs = listed(inputs)
         if isinstance(inputs, str | tuple | Mapping):
-            return next(self._answers(self._counted([self._prepare(text, inputs, shared)])))
+            return next(self.answers(self._counted([self._prepare(text, inputs, shared)])))
         if hasattr(inputs, "columns"):  # of a table, iteration gives the names of its columns
             raise InputError(
                 f"{self.task.name}: wanted texts, got a table ({type(inputs).__name__}). Pass one of its columns, or "
@@ -195,7 +195,7 @@ class MobileBertPipeline:
                 f"{type(inputs).__name__}."
             )
         total = len(inputs) if isinstance(inputs, Sized) else None
-        answers = self._shown(self._answers(self._counted(self._prepare(text, item, shared) for item in inputs)), total)
+        answers = self._shown(self.answers(self._counted(self._prepare(text, item, shared) for item in inputs)), total)
         return list(answers) if isinstance(inputs, list) else answers
 
     @property
@@ -209,7 +209,19 @@ class MobileBertPipeline:
 
     def answers(self, prepared: Iterable[Prepared], at_once: int | None = None) -> Iterator[Any]:
         """Answers in the order of the inputs, of which `at_once` (default: some batches' worth) are held."""
-        return self._answers(prepared, at_once)
+        source = iter(prepared)
+        while chunk := list(itertools.islice(source, at_once or self.inputs_at_once)):
+            owners = [each for each in chunk for _ in each.rows]
+            rows = [row for each in chunk for row in each.rows]
+            parts: list[Any] = [None] * len(rows)
+            for batch in by_length(rows, self.batch_size):
+                outputs = self._run([rows[index] for index in batch])
+                for place, index in enumerate(batch):
+                    row_outputs = {name: array[place] for name, array in outputs.items()}
+                    parts[index] = owners[index].text.read(rows[index], row_outputs)
+            read = iter(parts)
+            for each in chunk:
+                yield each.text.combine(each.values, each.rows, list(itertools.islice(read, len(each.rows))))
 
     def _prepare(self, text: TaskText, item: Any, shared: Mapping[str, Any]) -> Prepared:
         values = fields_of(self.task.name, self.task.takes, item, shared)
@@ -232,21 +244,6 @@ class MobileBertPipeline:
             f"{self.task.name}: {count:,} of {total:,} inputs were longer than the {self.text.row_limit} tokens of a "
             f"row and cut; on_long {others} does otherwise"
         )
-
-    def _answers(self, prepared: Iterable[Prepared], at_once: int | None = None) -> Iterator[Any]:
-        source = iter(prepared)
-        while chunk := list(itertools.islice(source, at_once or self.inputs_at_once)):
-            owners = [each for each in chunk for _ in each.rows]
-            rows = [row for each in chunk for row in each.rows]
-            parts: list[Any] = [None] * len(rows)
-            for batch in by_length(rows, self.batch_size):
-                outputs = self._run([rows[index] for index in batch])
-                for place, index in enumerate(batch):
-                    row_outputs = {name: array[place] for name, array in outputs.items()}
-                    parts[index] = owners[index].text.read(rows[index], row_outputs)
-            read = iter(parts)
-            for each in chunk:
-                yield each.text.combine(each.values, each.rows, list(itertools.islice(read, len(each.rows))))
 
     def _run(self, rows: list[Row]) -> dict[str, np.ndarray]:
         pad = self.text.tokenizer.pad_token_id

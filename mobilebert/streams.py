@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from contextlib import suppress
@@ -26,7 +27,13 @@ def open_missing() -> None:
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
 
 
-def check_output(command: str) -> None:
+def show_every_name() -> None:
+    """Lets standard output escape what its encoding has not, such as names of files that are no text."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def check_stdout(command: str) -> None:
     """Raises InputError where standard output, to which a command gives its answers, is closed."""
     if sys.stdout is None:
         raise InputError(f"{command}: wanted a standard output for the answers, got a closed one. Send it to a file.")

@@ -53,3 +53,9 @@ class TrainingError(MobileBertError, RuntimeError):
 
 class ExportError(MobileBertError, ValueError):
     """A model that cannot be exported as asked, or an exported file that does not compute what its source does."""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what another library says, which may be nothing: then the name of its error."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0][:300]

@@ -17,7 +17,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from mobilebert_core.errors import ConfigError, MobileBertError, TrainingError
+from mobilebert_core.errors import ConfigError, MobileBertError, TrainingError, first_line
 from mobilebert_core.processes import Launch
 from mobilebert_core.training.ranks import Ranks
 
@@ -195,7 +195,7 @@ def _explained() -> Iterator[None]:
             raise
         if isinstance(e, dist.DistError) or any(word in said for word in ("gloo", "Gloo", "NCCL", "closed by peer")):
             raise TrainingError(
-                f"another process of this training has ended or cannot be reached ({said.splitlines()[0][:200]}). The "
+                f"another process of this training has ended or cannot be reached ({first_line(e)}). The "
                 "last saved state is whole: start the same command with --resume."
             ) from e
         raise

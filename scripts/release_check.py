@@ -103,7 +103,7 @@ def constraints(environment: Environment, folder: Path) -> list[str]:
     if environment.versions == "pinned":
         return ["--constraint", str(ROOT / "constraints.txt")]
     path = folder / "oldest.txt"
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     path.write_text("\n".join(oldest(project["dependencies"])) + "\n")
     return ["--constraint", str(path)]
 

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from mobilebert_core.files import replacing, write_text
 
+_CPUS = Path("/proc/cpuinfo")  # of Linux
 PAGE, PICTURE = "transfer_study.md", "transfer_study.png"
 
 _CARD = "https://github.com/mobilebert/mobilebert/blob/main/mobilebert_core/data/mobilebert-mini/README.md"
@@ -173,6 +174,9 @@ def _mean(values: Sequence[float]) -> str:
 
 
 def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    names = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+    try:
+        lines = _CPUS.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return f"{names[0]} ({len(names)} cores)" if names else platform.processor() or platform.machine()

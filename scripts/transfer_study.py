@@ -160,7 +160,7 @@ def timed(output: Path, run: Callable[[], Any]) -> None:
         place = output.with_name(f"{output.name}-{_TIMES}")
         piece = {"steps": max(0, _steps_of(output) - before), "seconds": time.process_time() - began}
         if output.exists() and piece["steps"]:
-            earlier = place.read_text() if place.exists() else ""
+            earlier = place.read_text(encoding="utf-8") if place.exists() else ""
             write_text(place, earlier + json.dumps(piece) + "\n")
 
 
@@ -172,7 +172,10 @@ def _steps_of(output: Path) -> int:
 
 def seconds_of(output: Path) -> float:
     """Of the processor, for each step, startup included."""
-    pieces = [json.loads(line) for line in output.with_name(f"{output.name}-{_TIMES}").read_text().splitlines()]
+    pieces = [
+        json.loads(line)
+        for line in output.with_name(f"{output.name}-{_TIMES}").read_text(encoding="utf-8").splitlines()
+    ]
     return sum(piece["seconds"] for piece in pieces) / sum(piece["steps"] for piece in pieces)
 
 
@@ -256,7 +259,7 @@ def results(study: Study) -> dict[str, Any]:
             for task in study.tasks:
                 score = _task_place(study, way, seed, task) / "score.json"
                 if score.exists():
-                    own["tasks"].setdefault(task, []).append(json.loads(score.read_text()))
+                    own["tasks"].setdefault(task, []).append(json.loads(score.read_text(encoding="utf-8")))
         if is_done(study.place(way, "steps", study.seeds[0])):
             own["seconds_a_step"] = seconds_of(study.place(way, "steps", study.seeds[0]))
         place = study.place(way, "seconds", study.seeds[0])
@@ -284,7 +287,7 @@ def main() -> None:
     whole = run(study, options.jobs)
     found = {**results(study), "whole": whole, "jobs": options.jobs}
     report = write_report(found, options.report or options.work / "report")
-    print(report.read_text())
+    print(report.read_text(encoding="utf-8"))
     print("done" if whole else "the same command goes on")
 
 

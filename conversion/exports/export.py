@@ -18,7 +18,7 @@ from mobilebert_core.checkpoints.detect_heads import natural_head
 from mobilebert_core.checkpoints.opening import Checkpoint, open_checkpoint
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.demo_model import DEMO_MODEL
-from mobilebert_core.errors import CheckpointError, ConfigError, ExportError, InputError, MobileBertError
+from mobilebert_core.errors import CheckpointError, ConfigError, ExportError, InputError, MobileBertError, first_line
 from mobilebert_core.exports import CALIBRATED, DYNAMIC, MLPERF_LENGTH, ExportSpec, size_of
 from mobilebert_core.files import TOKENIZER_FILES, sha256, write_text
 from mobilebert_core.heads import HEADS, Head
@@ -251,9 +251,8 @@ class _Job:
         except MobileBertError:
             raise
         except Exception as e:  # whatever a converter raises
-            lines = str(e).strip().splitlines() or [type(e).__name__]
             raise ExportError(
-                f"export: {self.row.name} cannot be written: {type(e).__name__}: {lines[0][:300]}. Nothing was left."
+                f"export: {self.row.name} cannot be written: {type(e).__name__}: {first_line(e)}. Nothing was left."
             ) from e
         self.opened.config.copy(architectures=[self.opened.head.class_name]).save_pretrained(directory)
         ExportRecord.of(spec, self.row.name, self.file).write(directory)

@@ -92,17 +92,24 @@ class ExportRecord:
             record = cls(**{name: value for name, value in values.items() if name in known})
         except TypeError as e:
             raise CheckpointError(f"{path}: wanted the record of an export, got another JSON file ({e}).") from None
+        texts = (record.format, record.precision, record.head, record.file, record.input_dtype)
+        named = (record.inputs, record.source, record.proof, record.versions, record.sha256)
         right = (
-            isinstance(record.inputs, dict)
+            all(isinstance(each, str) for each in texts)
+            and all(isinstance(each, dict) for each in named)
             and isinstance(record.outputs, list)
-            and isinstance(record.file, str)
+            and isinstance(record.notes, list)
+            and all(isinstance(each, str) for each in (*record.inputs.values(), *record.outputs, *record.notes))
+            and all(each is None or (type(each) is int and each > 0) for each in (record.batch, record.length))
+            and (record.calibration is None or isinstance(record.calibration, dict))
+            and (record.mask_value is None or type(record.mask_value) in (int, float))
             and record.head in HEADS
             and record.input_dtype in INPUT_DTYPES
             and not Path(record.file).is_absolute()
             and ".." not in Path(record.file).parts
         )
         if not right:
-            raise CheckpointError(f"{path}: is damaged: inputs, outputs, file or head are not what an export writes.")
+            raise CheckpointError(f"{path}: is damaged: its values are not what an export writes.")
         return record
 
 

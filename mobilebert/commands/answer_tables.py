@@ -120,6 +120,10 @@ class AnswerTable:
     def __exit__(self, *error: object) -> None:
         pass
 
+    def interrupted(self) -> str:
+        """What an interruption leaves."""
+        return f"{self.written} answers were shown"
+
     def unanswered(self, rows: Iterator[InputRow]) -> Iterator[InputRow]:
         return rows
 

@@ -22,6 +22,18 @@ def output_path(text: str) -> Path:
     return Path(text)
 
 
+def input_name(text: str) -> str:
+    """What is to be read. An empty text is none: it would mean this directory, or whatever stands on standard input."""
+    if not text:
+        raise argparse.ArgumentTypeError("wanted a file to read, got an empty name")
+    return text
+
+
+def input_path(text: str) -> Path:
+    """A place to read from, as `input_name`."""
+    return Path(input_name(text))
+
+
 def at_least_one(text: str) -> int:
     """A number of things of which there must be some."""
     number = int(text)

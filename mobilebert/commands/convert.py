@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 from collections import Counter
 from pathlib import Path
@@ -18,6 +17,7 @@ from mobilebert_core.heads import HEADS
 from mobilebert_core.processes import check_one_process
 
 from .arguments import config_of, output_path
+from .termination import end_on_sigterm
 
 _SHOWN = 12  # dropped names of one reason that are printed; all of them stand in the record
 
@@ -70,10 +70,7 @@ def run_convert(options: argparse.Namespace) -> int:
     from conversion.converting import convert
 
     check_one_process("convert")
-
-    # What a batch system sends ends like Ctrl-C: nothing half-written stays.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-
+    end_on_sigterm()
     with tqdm(disable=None, file=sys.stderr, leave=False, unit=" weights", bar_format="{desc:.70} {n_fmt}") as bar:
 
         def progress(step: str) -> None:
@@ -96,7 +93,7 @@ def run_convert(options: argparse.Namespace) -> int:
         )
     record = next(path for path in done.files if path.name.endswith("provenance.json"))
     if options.json:
-        print(record.read_text(), end="")
+        print(record.read_text(encoding="utf-8"), end="")
     else:
         _show(done, record, options.verbose)
     return 0

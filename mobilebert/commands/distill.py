@@ -12,7 +12,7 @@ from mobilebert_core.training.recipe import OPTIMIZERS
 from mobilebert_core.training.state import PRECISIONS
 from mobilebert_core.training.tasks.masked_language import FillMaskTraining
 
-from .arguments import add_backend, at_least_one, config_field, one_of_so_many, output_path
+from .arguments import add_backend, at_least_one, config_field, input_name, input_path, one_of_so_many, output_path
 from .pretrain import ROWS, ROWS_HELP
 from .train import report
 
@@ -59,10 +59,10 @@ def add_distill(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
                         help="a checkpoint with a masked-language head and its tokenizer")  # fmt: skip
     parser.add_argument("--student", required=True, metavar="PRESET|DIR",
                         help=f"a checkpoint, a config.json, or a preset such as {', '.join(students)}")  # fmt: skip
-    parser.add_argument("--data", nargs="+", required=True, metavar="FILE|DIR|GLOB",
+    parser.add_argument("--data", type=input_name, nargs="+", required=True, metavar="FILE|DIR|GLOB",
                         help="text, also .gz and .xz: a sentence on each line, a blank line between "
                         "documents")  # fmt: skip
-    parser.add_argument("--dev", type=Path, metavar="FILE", help="text to evaluate on at the end of each stage")
+    parser.add_argument("--dev", type=input_path, metavar="FILE", help="text to evaluate on at the end of each stage")
     parser.add_argument("--held-out", type=one_of_so_many, default=0, metavar="N",
                         help="without --dev hold out one of so many rows to evaluate on (default 0: none)")  # fmt: skip
     parser.add_argument("--shards", type=Path, metavar="DIR",

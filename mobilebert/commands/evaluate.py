@@ -6,7 +6,6 @@ import argparse
 import json
 import sys
 from dataclasses import asdict
-from pathlib import Path
 
 from conversion.backends import BACKENDS
 from mobilebert_core.configuration.fields import DTYPES
@@ -17,8 +16,8 @@ from mobilebert_core.training.tasks.labelled_task import LabelledTask
 from mobilebert_core.training.tasks.table import TRAINING_TASKS
 from mobilebert_core.training.tasks.training_task import TrainingTask
 
-from ..streams import check_output
-from .arguments import add_backend, at_least_one
+from ..streams import check_stdout
+from .arguments import add_backend, at_least_one, input_path
 from .reading_options import read_options
 from .train import add_data_options, report_rows, task_options
 
@@ -44,7 +43,7 @@ def _add_task(tasks: argparse._SubParsersAction[argparse.ArgumentParser], task: 
         usage="%(prog)s FILE --model PATH [options]",
         description=f"Scores a model on {task.about}. The file is read as `mobilebert train {task.name}` reads it.",
     )
-    parser.add_argument("data", type=Path, metavar="FILE", help="of examples, with what is right")
+    parser.add_argument("data", type=input_path, metavar="FILE", help="of examples, with what is right")
     parser.add_argument(
         "--model", required=True, metavar="PATH",
         help="a checkpoint, a directory of `mobilebert export`, or a name on the Hugging Face hub",
@@ -76,7 +75,7 @@ def run_evaluate(options: argparse.Namespace) -> int:
     from ..evaluation import evaluate
 
     check_one_process("evaluate")
-    check_output("evaluate")
+    check_stdout("evaluate")
     found = evaluate(
         options.task.name,
         options.data,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
 import sys
 from dataclasses import asdict
 
@@ -18,6 +17,7 @@ from mobilebert_core.heads import HEADS
 from mobilebert_core.processes import check_one_process
 
 from .arguments import output_path
+from .termination import end_on_sigterm
 
 
 def add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -74,8 +74,7 @@ def run_export(options: argparse.Namespace) -> int:
     from conversion.exports.export import export
 
     check_one_process("export")
-    # What a batch system sends ends like Ctrl-C: nothing half-written stays.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    end_on_sigterm()
     with tqdm(disable=None, file=sys.stderr, leave=False, bar_format="{desc:.70}") as bar:
         done = export(
             options.source,

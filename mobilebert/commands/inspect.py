@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from ..streams import check_output
+from ..streams import check_stdout
 from .arguments import config_of
 
 
@@ -27,7 +27,7 @@ def run_inspect(options: argparse.Namespace) -> int:
     """Returns 0, or 1 when something is odd about the checkpoint."""
     from conversion.inspection import inspect_checkpoint
 
-    check_output("inspect")
+    check_stdout("inspect")
     found = inspect_checkpoint(options.checkpoint, config_of(options.config))
     if options.json:
         print(found.to_json(), end="")

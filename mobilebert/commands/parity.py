@@ -28,6 +28,8 @@ from mobilebert_core.processes import check_one_process
 from mobilebert_core.text.tokenization_fast import MobileBertTokenizerFast
 from mobilebert_core.weights import parameter_count, weight_table
 
+# Options that an export has no use for, and what they are where they are not passed.
+_OF_CHECKPOINTS = {"head": None, "dtype": ["float32"], "no_gradients": False, "seed": 0, "hidden_scale": 1.0}
 PICTURES = (".png", ".svg", ".pdf", ".jpg")
 
 
@@ -65,14 +67,15 @@ def add_parity(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="size of the random model's hidden states (the released one reaches 2.5e7)",
     )  # fmt: skip
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the measurement as JSON")
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw deviation against depth (.png, .svg, .pdf)")
+    parser.add_argument("--plot", type=Path, metavar="FILE",
+                        help=f"draw deviation against depth ({', '.join(PICTURES)})")  # fmt: skip
     parser.set_defaults(run=run_parity)
 
 
 def run_parity(options: argparse.Namespace) -> int:
     """Prints one table a dtype; returns 0 when all are within the tolerance, 1 otherwise."""
     check_one_process("parity")
-    if options.plot and options.plot.suffix not in PICTURES:
+    if options.plot and options.plot.suffix.lower() not in PICTURES:
         raise ConfigError(f"--plot {options.plot}: wanted a file that ends in {', '.join(PICTURES)}.")
     _check_outputs(options)
     if options.plot:
@@ -131,6 +134,12 @@ def _measure_export(options: argparse.Namespace) -> Report:
     """An exported directory against its source."""
     directory = Path(options.checkpoint)
     record = ExportRecord.read(directory)
+    for name, usual in _OF_CHECKPOINTS.items():
+        if getattr(options, name) != usual:
+            raise ConfigError(
+                f"--{name.replace('_', '-')} is for a checkpoint: {directory} is an export, whose file says what is "
+                "computed. Leave it out."
+            )
     if options.source is None:
         raise ConfigError(
             f"{directory}: wanted what it was made from as well ({record.source.get('name')}). Pass it: --source."

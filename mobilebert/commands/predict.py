@@ -24,9 +24,9 @@ from mobilebert_core.tasks.task_text import options_of
 
 from ..option_names import as_options
 from ..pipelines import MobileBertPipeline, Prepared
-from ..streams import check_output as check_stream
+from ..streams import check_stdout
 from .answer_tables import AnswerTable
-from .arguments import add_backend, output_path
+from .arguments import add_backend, input_name, output_path
 from .parquet_answers import PARQUET, ParquetAnswers
 from .prediction_files import STANDARD_INPUT, AnswerFile, ReportedRows, check_output, source_of
 from .reading_options import add_read_options, read_options
@@ -82,7 +82,8 @@ def _add_task(tasks: argparse._SubParsersAction[argparse.ArgumentParser], task: 
     )  # fmt: skip
     add_backend(parser, BACKENDS, help="default torch, whose answers are those of keras; or what an export runs in")
     formats = [ending.removeprefix(".") for ending in task.files.endings]
-    parser.add_argument("--input", metavar="FILE", help=f"{', '.join(formats)}, also .gz; - is standard input")
+    parser.add_argument("--input", type=input_name, metavar="FILE",
+                        help=f"{', '.join(formats)}, also .gz; - is standard input")  # fmt: skip
     parser.add_argument("--format", choices=formats, help="of the input (default: by its name; txt for standard input)")
     add_read_options(parser.add_argument_group("columns of the input, as in training"), task.files.options)
     parser.add_argument("--output", type=answers_path, metavar="FILE",
@@ -100,9 +101,9 @@ def _add_task(tasks: argparse._SubParsersAction[argparse.ArgumentParser], task: 
 def _add_computation(parser: argparse.ArgumentParser) -> None:
     """Adds what says how the model computes."""
     parser.add_argument("--shard", type=share, default=Share(), metavar="I/N",
-                        help="answer only the Ith of N shares of the input, dealt in runs of 8 batches, which together "
-                        "answer it with the numbers of one; each with an output of its own, whose lines say which "
-                        "input they answer")  # fmt: skip
+                        help="answer only the Ith of N shares of the input, dealt in runs of 8 batches (of standard "
+                        "input in single ones), which together answer it with the numbers of one; each with an output "
+                        "of its own, whose lines say which input they answer")  # fmt: skip
     parser.add_argument("--batch-size", type=int, default=16, metavar="N", help="rows at once (default 16)")
     parser.add_argument("--dtype", choices=DTYPES, default="float32", help="default float32")
     parser.add_argument("--threads", type=int, metavar="N", help="of an export's runtime (default: all)")
@@ -164,7 +165,7 @@ def run_predict(options: argparse.Namespace) -> int:
     """
     check_one_process("predict")
     if options.output is None:
-        check_stream("predict")
+        check_stdout("predict")
     task: TextTask = options.task
     if options.resume and options.output is None:
         raise InputError("predict: --resume goes on with the file of --output, which is missing.")
@@ -177,25 +178,28 @@ def run_predict(options: argparse.Namespace) -> int:
         task.name, options.model, backend=options.backend, batch_size=options.batch_size, dtype=options.dtype,
         device=options.device, threads=options.threads, padding_invariant=options.padding_invariant, **chosen,
     )  # fmt: skip
-    answers = _answers(options, pipeline, with_inputs=path is not None or len(texts) > 1)
-    bad.done = answers.done
     window = options.batch_size if path == STANDARD_INPUT else pipeline.inputs_at_once
+    answers = _answers(options, pipeline, window, with_inputs=path is not None or len(texts) > 1)
+    bad.done = answers.done
     rows = options.shard.rows(rows, window)
     with answers:
         return _answer(pipeline, rows, fields, answers, bad, window, options.output is not None)
 
 
-def _answers(options: argparse.Namespace, pipeline: MobileBertPipeline, with_inputs: bool) -> Answers:
+def _answers(options: argparse.Namespace, pipeline: MobileBertPipeline, window: int, with_inputs: bool) -> Answers:
     """Where answers go."""
     if options.output is None and not options.json and sys.stdout.isatty():
         return AnswerTable(options.task.name, pipeline.text, with_inputs)
     if options.output is not None and options.output.suffix.lower() == PARQUET:
         return ParquetAnswers(options.output, options.resume)
-    return AnswerFile(options.output, _made_from(options, pipeline) if options.output else {}, options.resume)
+    return AnswerFile(options.output, _made_from(options, pipeline, window) if options.output else {}, options.resume)
 
 
-def _made_from(options: argparse.Namespace, pipeline: MobileBertPipeline) -> dict[str, Any]:
-    """All that decides the answers but the input. The size of a batch, the device and the backend do not."""
+def _made_from(options: argparse.Namespace, pipeline: MobileBertPipeline, window: int) -> dict[str, Any]:
+    """All that decides the answers but the input. The device and the backend do not.
+
+    Nor does the size of a batch, but it says how many inputs in a row are dealt to a job of several.
+    """
     text = pipeline.text
     return {
         "task": options.task.name,
@@ -205,7 +209,7 @@ def _made_from(options: argparse.Namespace, pipeline: MobileBertPipeline) -> dic
         "fields": {name: value for name, value in vars(options).items() if name.startswith("field_") and value},
         "dtype": options.dtype,
         "padding_invariant": options.padding_invariant,
-        **({} if options.shard.count == 1 else {"shard": str(options.shard)}),
+        **({} if options.shard.count == 1 else {"shard": str(options.shard), "inputs in a row": window}),
     }
 
 
@@ -214,9 +218,9 @@ def _source(options: argparse.Namespace, fields: dict[str, Any], texts: list[str
     passed = {*fields, *([_POSITIONAL] if texts else [])}
     missing = [field.name for field in options.task.takes if not field.optional and field.name not in passed]
     named = [name if name == _POSITIONAL else _flag(name) for name in missing]
-    if texts and options.input:
+    if texts and options.input is not None:
         raise InputError(f"{options.task.name}: text was passed as arguments and from --input. Pass one of the two.")
-    if options.input:
+    if options.input is not None:
         return str(options.input)
     if not missing:
         return None
@@ -290,7 +294,7 @@ def _answer(
                     answers.write(waiting.popleft(), answer)
                     bar.update()
     except KeyboardInterrupt:
-        print(f"mobilebert: interrupted; {answers.written} answers are written, --resume goes on", file=sys.stderr)
+        print(f"mobilebert: interrupted; {answers.interrupted()}", file=sys.stderr)
         return 130
     answers.finished = True
     if cut:

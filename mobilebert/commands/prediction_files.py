@@ -21,6 +21,8 @@ from mobilebert_core.files import same_file
 from .answer_record import AnswerRecord
 
 STANDARD_INPUT = "-"
+_READ_AT_ONCE = 1 << 16  # bytes, from the end of answers that are gone on with
+_OPEN_FILES_MOVE = os.name != "nt"  # Windows renames and removes no file that is open
 PARTIAL = ".partial"  # behind the name of an output that is not finished, while another is there
 
 
@@ -120,13 +122,26 @@ class AnswerFile:
                 self.record.load()
 
     def _whole_lines(self, path: Path) -> int:
-        content = path.read_bytes()
-        kept = content[: content.rfind(b"\n") + 1]
+        """How many bytes whole lines have, of which the last says the line of its input."""
+        with path.open("rb") as file:
+            start, read = file.seek(0, os.SEEK_END), b""
+            while start and read.count(b"\n") < 2:  # the end of the last line, and that of the one before
+                step = min(start, _READ_AT_ONCE)
+                start -= step
+                file.seek(start)
+                read = file.read(step) + read
+        lines = read[: read.rfind(b"\n") + 1]
+        kept = start + len(lines) if lines else 0
         try:
-            self.done = int(json.loads(kept.splitlines()[-1])["line"]) if kept else 0
+            self.done = int(json.loads(lines[:-1].rpartition(b"\n")[2])["line"]) if kept else 0
         except (ValueError, KeyError, TypeError):
             raise InputError(f"{path}: wanted answers of this command to go on with, the last line is none.") from None
-        return len(kept)
+        return kept
+
+    def interrupted(self) -> str:
+        """What an interruption leaves."""
+        kept = self.record is not None
+        return f"{self.written} answers are written" + ", --resume goes on" * kept
 
     def unanswered(self, rows: Iterator[InputRow]) -> Iterator[InputRow]:
         """The rows that have no answer yet; raises InputError where the file answers another input."""
@@ -175,6 +190,8 @@ class AnswerFile:
         if self._place is None or self._target is None:
             return
         if self.record is not None:
+            if not _OPEN_FILES_MOVE:
+                self._let_go()
             self._end(self.record, self._place, self._target)
             self._let_go()  # last: it ends the locks
         else:

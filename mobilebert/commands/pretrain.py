@@ -11,7 +11,7 @@ from mobilebert_core.configuration.presets import PRESETS
 from mobilebert_core.training.tasks.masked_language import FillMaskTraining, PretrainingTraining
 from mobilebert_core.training.tasks.training_task import TrainingTask
 
-from .arguments import add_backend, one_of_so_many, output_path
+from .arguments import add_backend, input_name, input_path, one_of_so_many, output_path
 from .train import add_data_options, add_recipe_options, run_training, training_of
 
 # What a row is: the task that makes it, and its options.
@@ -37,7 +37,7 @@ def add_pretrain(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "tokenized once, by all cores, into files that are mapped into memory, so that it may be larger than that. "
         "Some rows are held out to evaluate on. What was interrupted goes on with --resume.",
     )
-    parser.add_argument("--data", nargs="+", required=True, metavar="FILE|DIR|GLOB",
+    parser.add_argument("--data", type=input_name, nargs="+", required=True, metavar="FILE|DIR|GLOB",
                         help="txt, csv, tsv, jsonl, parquet, arrow, also .gz or .xz")  # fmt: skip
     start = parser.add_mutually_exclusive_group(required=True)
     start.add_argument("--config", dest="model", metavar="PRESET|JSON",
@@ -53,7 +53,7 @@ def add_pretrain(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--rows", choices=list(ROWS), default="pairs", help=ROWS_HELP)
     parser.add_argument("--shards", type=Path, metavar="DIR",
                         help="where rows are kept, for other trainings as well (default: OUTPUT.shards)")  # fmt: skip
-    parser.add_argument("--dev", type=Path, metavar="FILE", help="text to evaluate on, in place of rows held out")
+    parser.add_argument("--dev", type=input_path, metavar="FILE", help="text to evaluate on, in place of rows held out")
     parser.add_argument("--held-out", type=one_of_so_many, default=_HELD_OUT, metavar="N",
                         help=f"hold out one of so many rows; 0 holds out none (default {_HELD_OUT})")  # fmt: skip
     add_data_options(parser, PretrainingTraining)

@@ -21,7 +21,7 @@ from mobilebert_core.training.tasks.table import TRAINING_TASKS
 from mobilebert_core.training.tasks.text_classification import TextClassificationTraining
 from mobilebert_core.training.tasks.training_task import TrainingTask
 
-from .arguments import add_backend, at_least_one, config_field, output_path
+from .arguments import add_backend, at_least_one, config_field, input_path, output_path
 from .reading_options import add_read_options, read_options
 
 if TYPE_CHECKING:
@@ -50,10 +50,10 @@ def _add_task(tasks: argparse._SubParsersAction[argparse.ArgumentParser], task: 
         description=f"Trains on {task.about}. The best model goes to the output directory, with its curves, scores and "
         "a model card. A training that was interrupted goes on with --resume.",
     )
-    parser.add_argument("--data", type=Path, required=True, metavar="FILE|DIR",
+    parser.add_argument("--data", type=input_path, required=True, metavar="FILE|DIR",
                         help="a directory holds train.*, and may hold dev.* and test.*")  # fmt: skip
     parser.add_argument(
-        "--dev", type=Path, metavar="FILE", help="what to evaluate on, in place of the directory's dev.*"
+        "--dev", type=input_path, metavar="FILE", help="what to evaluate on, in place of the directory's dev.*"
     )
     parser.add_argument("--model", required=True, metavar="PATH|PRESET",
                         help="a checkpoint or a name on the Hugging Face hub to go on from, or "
@@ -159,7 +159,9 @@ def _add_teacher(parser: argparse.ArgumentParser, task: type[TrainingTask]) -> N
     group.add_argument("--temperature", type=float, metavar="X",
                        help=f"divides the scores of both sides (default {SoftLabels.temperature:g})")  # fmt: skip
     if task is TextClassificationTraining:
-        group.add_argument("--unlabelled", type=Path, metavar="FILE", help="texts without labels, for the teacher")
+        group.add_argument(
+            "--unlabelled", type=input_path, metavar="FILE", help="texts without labels, for the teacher"
+        )
 
 
 def _teaching(options: argparse.Namespace) -> Any:

@@ -8,14 +8,14 @@ from pathlib import Path
 from mobilebert_core.processes import check_one_process
 from mobilebert_core.text.vocabulary import train_vocabulary
 
-from .arguments import output_path
+from .arguments import input_path, output_path
 
 
 def add_vocab(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("vocab", help="train a WordPiece vocabulary")
     actions = parser.add_subparsers(metavar="ACTION", required=True)
     train = actions.add_parser("train", help="learn word pieces from text files, one text a line")
-    train.add_argument("files", nargs="+", type=Path, metavar="FILE", help="UTF-8 text, one text a line")
+    train.add_argument("files", nargs="+", type=input_path, metavar="FILE", help="UTF-8 text, one text a line")
     train.add_argument("--size", type=int, required=True, help="number of tokens, special ones included")
     train.add_argument(
         "--output", type=output_path, default=Path("vocab.txt"), help="where to write (default vocab.txt)"

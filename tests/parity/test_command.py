@@ -1,14 +1,17 @@
-"""`mobilebert parity` and `mobilebert vocab`, as a user calls them."""
+"""`mobilebert parity` and `mobilebert vocab`, as a user calls them; records of exports that are damaged."""
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 
 import pytest
 
+from conversion.exports.record import ExportRecord
 from mobilebert.cli import main
 from mobilebert_core import MobileBertTokenizerFast
+from mobilebert_core.errors import CheckpointError, first_line
 
 
 def test_a_checkpoint_in_two_dtypes(checkpoint, tmp_path, capsys):
@@ -94,6 +97,15 @@ def test_vocabularies_are_learned(tmp_path, capsys):
     assert "none.txt: cannot be read as UTF-8 text" in capsys.readouterr().err
 
 
+def test_names_that_are_no_text_are_shown_escaped(tmp_path, monkeypatch):
+    (tmp_path / "text.txt").write_text("the bees keep the hive\n" * 20)
+    shown = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", errors="strict")
+    monkeypatch.setattr(sys, "stdout", shown)
+    output = tmp_path / "caf\udce9.txt"
+    assert main(["vocab", "train", str(tmp_path / "text.txt"), "--size", "40", "--output", str(output)]) == 0
+    assert output.exists() and b"caf\\udce9.txt: " in shown.buffer.getvalue()
+
+
 @pytest.mark.parametrize("size", [5, -1])
 def test_a_vocabulary_needs_room(tmp_path, size, capsys):
     (tmp_path / "t").write_text("text")
@@ -117,3 +129,34 @@ def test_an_argument_out_of_range_names_its_command(command, message, capsys):
     said, name = capsys.readouterr().err, " ".join(command[: command.index(command[-2])]).removesuffix(" a.txt")
     assert f"python -m mobilebert {name}: error: {message}" in said
     assert said.startswith(f"usage: python -m mobilebert {name} ")
+
+
+WHOLE = {
+    "format": "onnx", "precision": "fp32", "head": "MaskedLM", "file": "model.onnx",
+    "inputs": {"input_ids": "ids"}, "outputs": ["logits"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"head": []}, {"format": 1}, {"precision": None}, {"inputs": {"input_ids": 1}}, {"outputs": 3}, {"outputs": [1]},
+     {"source": "x"}, {"batch": "x"}, {"batch": 0}, {"length": True}, {"input_dtype": {}}, {"calibration": []},
+     {"mask_value": "x"}, {"proof": []}, {"notes": "x"}, {"sha256": None}, {"file": "/x"}],
+)  # fmt: skip
+def test_a_record_with_one_damaged_value(tmp_path, change):
+    (tmp_path / "export.json").write_text(json.dumps(WHOLE))
+    assert ExportRecord.read(tmp_path).head_row.name == "MaskedLM"
+    (tmp_path / "export.json").write_text(json.dumps({**WHOLE, **change}))
+    with pytest.raises(CheckpointError, match="export.json: is damaged"):
+        ExportRecord.read(tmp_path)
+
+
+@pytest.mark.parametrize("option", [("--seed", "1"), ("--dtype", "float64"), ("--no-gradients",), ("--head", "Model")])
+def test_options_that_an_export_does_not_take_are_refused(tmp_path, option, capsys):
+    (tmp_path / "export.json").write_text(json.dumps(WHOLE))
+    assert main(["parity", str(tmp_path), "--source", "x", "--plot", str(tmp_path / "p.PNG"), *option]) == 2
+    assert f"{option[0]} is for a checkpoint: {tmp_path} is an export" in capsys.readouterr().err
+
+
+def test_an_error_without_a_word_has_a_name():
+    assert first_line(RuntimeError()) == "RuntimeError" and first_line(ValueError(" \none\ntwo")) == "one"

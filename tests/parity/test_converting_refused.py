@@ -166,6 +166,11 @@ def test_overwriting_a_file_leaves_its_neighbours_whole(checkpoint, tmp_path):
     with pytest.raises(CheckpointError, match="config.json would be replaced, on which model.safetensors relies"):
         convert(other, source / "x.weights.h5", overwrite=True, parity="none")
     values(source)
+    convert(source, tmp_path / "tf" / "m.ckpt", parity="none")
+    for path in [*(tmp_path / "tf").glob("m.ckpt.*")]:
+        path.rename(path.with_name(path.name.replace("m.ckpt", "m.ckpt-1000")))
+    with pytest.raises(CheckpointError, match=r"would be replaced, on which m.ckpt-1000.index relies"):
+        convert(other, tmp_path / "tf" / "m.ckpt", overwrite=True, parity="none")
 
 
 def test_nothing_runs_that_lies_in_the_working_directory(checkpoint, tmp_path, monkeypatch):

@@ -14,8 +14,11 @@ import pytest
 
 from mobilebert import pipelines
 from mobilebert.cli import main
+from mobilebert.commands import prediction_files
+from mobilebert.commands.prediction_files import AnswerFile
 from mobilebert_core import MobileBertTokenizerFast
 from mobilebert_core.datasets.examples import BadRows, ReadOptions
+from mobilebert_core.datasets.inputs import InputRow
 from mobilebert_core.datasets.sources import Source
 from mobilebert_core.tasks.table import TASKS
 from tests.core.data_files import written
@@ -204,7 +207,8 @@ def test_an_output_is_replaced_by_a_whole_one_only(model, predict, tmp_path, mon
     monkeypatch.setattr(pipelines, "BATCHES_AT_ONCE", 1)
     monkeypatch.setattr(pipelines.MobileBertPipeline, "_run", interrupted)
     command = (TEXTS, "--model", path, "--input", file, "--batch-size", 2, "--output", output)
-    assert predict(*command)[0] == 130
+    code, _, said = predict(*command)
+    assert code == 130 and "2 answers are written, --resume goes on" in said
     assert output.read_text() == "before\n" and len((tmp_path / "out.jsonl.partial").read_text().splitlines()) == 2
     monkeypatch.setattr(pipelines.MobileBertPipeline, "_run", run)
     (tmp_path / "link.jsonl").symlink_to(output)
@@ -213,12 +217,47 @@ def test_an_output_is_replaced_by_a_whole_one_only(model, predict, tmp_path, mon
     assert (tmp_path / "link.jsonl").is_symlink() and not (tmp_path / "out.jsonl.partial").exists()
 
 
+def test_an_interruption_says_what_is_kept(model, predict, tmp_path, monkeypatch):
+    def interrupted(self, rows):
+        raise KeyboardInterrupt
+
+    path = model(TEXTS)
+    monkeypatch.setattr(pipelines.MobileBertPipeline, "_run", interrupted)
+    for more, said in (((), "0 answers are written"), (("--output", tmp_path / "a.parquet"), "nothing is kept")):
+        code, _, err = predict(TEXTS, "cats", "--model", path, *more)
+        assert code == 130 and said in err and "--resume" not in err
+
+
+def test_a_name_that_is_empty_is_no_input(predict, capsys):
+    for command in (("predict", TEXTS, "--model", "m", "--input", ""), ("evaluate", TEXTS, "", "--model", "m")):
+        with pytest.raises(SystemExit):
+            main([*command])
+        assert "wanted a file to read, got an empty name" in capsys.readouterr().err
+
+
+def test_files_are_closed_where_open_ones_cannot_be_renamed(tmp_path, monkeypatch):
+    """As on Windows."""
+    monkeypatch.setattr(prediction_files, "_OPEN_FILES_MOVE", False)
+    output, replace, seen = written(tmp_path, "out.jsonl", "before\n"), os.replace, []
+    answers = AnswerFile(output, {})
+    held = []
+    monkeypatch.setattr(os, "replace", lambda *a: seen.append([each.closed for each in held]) or replace(*a))
+    with answers:
+        held += answers._held
+        for row in answers.unanswered(iter([InputRow(1, {})])):
+            answers.write(row, 0)
+        answers.finished = True
+    assert seen[-2:] == [[True, True]] * 2 and json.loads(output.read_text())["line"] == 1
+
+
 def test_a_device_is_written_to(model, predict):
     assert predict(TEXTS, "cats", "--model", model(TEXTS), "--output", "/dev/null")[0] == 0
     assert not os.path.isfile("/dev/null")
 
 
-def test_broken_rows_are_reported_once_when_resumed(model, predict, tmp_path):
+@pytest.mark.parametrize("at_once", [3, 1 << 16])
+def test_broken_rows_are_reported_once_when_resumed(model, predict, tmp_path, monkeypatch, at_once):
+    monkeypatch.setattr(prediction_files, "_READ_AT_ONCE", at_once)
     file, output = written(tmp_path, "a.jsonl", '"cats"\n3\n"dogs"\n'), tmp_path / "out.jsonl"
     command = (TEXTS, "--model", model(TEXTS), "--input", file, "--output", output)
     assert predict(*command)[0] == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 
 import numpy as np
@@ -9,7 +10,11 @@ import pytest
 from pyarrow import parquet
 
 from mobilebert.cli import main
-from mobilebert_core import DEMO_MODEL, MobileBertTokenizerFast
+from mobilebert.commands import parquet_answers
+from mobilebert.commands.parquet_answers import ParquetAnswers
+from mobilebert_core import DEMO_MODEL, InputError, MobileBertTokenizerFast
+from mobilebert_core.datasets.inputs import InputRow
+from mobilebert_core.errors import SaveError
 from tests.tiny import tiny_config
 
 
@@ -53,6 +58,8 @@ def test_shares_answer_what_one_job_does(place, tmp_path, capsys):
     capsys.readouterr()
     assert predict(place, tmp_path / "1-3.jsonl", "--shard", "2/3", "--resume") == 2
     assert "shard was '1/3', now '2/3'" in capsys.readouterr().err
+    assert predict(place, tmp_path / "1-3.jsonl", "--shard", "1/3", "--resume", "--batch-size", "4") == 2
+    assert "inputs in a row was 16, now 32" in capsys.readouterr().err
     for wrong in ("0/3", "4/3", "1", "a/b"):
         with pytest.raises(SystemExit):
             predict(place, tmp_path / "wrong.jsonl", "--shard", wrong)
@@ -74,3 +81,52 @@ def test_answers_as_parquet(place, tmp_path, capsys):
         "empty.parquet",
         "out.parquet",
     ]
+
+
+def written(path, rows):
+    """The table of answers (result, what is kept of the input)."""
+    with ParquetAnswers(path, False) as answers:
+        for line, (result, kept) in enumerate(rows, 1):
+            answers.write(InputRow(line, {}, kept), result)
+        answers.finished = True
+    return parquet.read_table(path).to_pylist()
+
+
+@pytest.fixture
+def two_at_once(monkeypatch):
+    monkeypatch.setattr(parquet_answers, "_ROWS_AT_ONCE", 2)
+
+
+def test_types_of_parquet_are_those_of_values(tmp_path, two_at_once):
+    """Empty lists have none; a column is that of any row; whole numbers among others are numbers."""
+    results = [[], [], [], [{"entity": "x", "score": 0.5}], [{"entity": "y", "score": 1}], []]
+    found = written(tmp_path / "a.parquet", [(each, {"id": n} if n % 2 else {}) for n, each in enumerate(results)])
+    assert [row["result"] for row in found] == results
+    assert [row["id"] for row in found] == [None, 1, None, 3, None, 5]
+    assert written(tmp_path / "b.parquet", [([], {"id": None})] * 3)[2] == {"line": 3, "id": None, "result": []}
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [([1], {}), ([2], {}), ([1.5], {})],
+        [({"a": 1}, {}), ({"a": 2}, {}), ({"a": 3, "b": 4}, {})],
+        [([1], {}), ([2], {}), ([3], {"id": 1})],
+        [([1], {"id": "a"}), ([2], {"id": 3})],
+    ],
+)
+def test_answers_that_parquet_cannot_hold_beside_others_are_refused(tmp_path, two_at_once, rows):
+    with pytest.raises(InputError, match="wanted answers of one type, as those before"):
+        written(tmp_path / "a.parquet", rows)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("method", ["write_table", "close"])
+def test_a_full_disk_leaves_no_parquet(tmp_path, monkeypatch, method):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(parquet.ParquetWriter, method, full)
+    with pytest.raises(SaveError, match="what was there before is kept"):
+        written(tmp_path / "a.parquet", [([1], {})])
+    assert not list(tmp_path.iterdir())

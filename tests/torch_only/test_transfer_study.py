@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import lzma
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from mobilebert import pipeline
-from scripts import mini_model, transfer_study
+from scripts import mini_model, transfer_report, transfer_study
 from scripts.word_vectors import neighbours, vectors
 
 SUBJECTS = ["the cat", "a dog", "my friend", "the old man", "a child", "the queen", "our teacher", "this bird"]
@@ -112,3 +113,8 @@ def test_the_encoder_is_made_again(data, tmp_path, monkeypatch):
         "README.md", "config.json", "model.safetensors", "special_tokens_map.json", "tokenizer_config.json", "vocab.txt"
     }  # fmt: skip
     assert len(pipeline("fill-mask", str(output))("the [MASK] sees a dog .")) == 5
+
+
+def test_a_processor_has_a_name_where_no_file_says_it(monkeypatch):
+    monkeypatch.setattr(transfer_report, "_CPUS", Path("/no/such/file"))
+    assert transfer_report._processor()

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
-from mobilebert_core.errors import CheckpointError
+from mobilebert_core.errors import CheckpointError, first_line
 
 from ..runner import ExportedRunner
 
@@ -24,7 +24,7 @@ class Runner(ExportedRunner):
             self._inputs = {each["name"]: each["index"] for each in self._interpreter.get_input_details()}
             self._outputs = {each["name"]: each["index"] for each in self._interpreter.get_output_details()}
         except (ValueError, RuntimeError) as e:
-            raise CheckpointError(f"{path}: LiteRT refuses it: {str(e).strip().splitlines()[0][:300]}") from None
+            raise CheckpointError(f"{path}: LiteRT refuses it: {first_line(e)}") from None
         self._shape: tuple[int, ...] | None = None
         self._turn = threading.Lock()
 

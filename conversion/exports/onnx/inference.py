@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
-from mobilebert_core.errors import CheckpointError
+from mobilebert_core.errors import CheckpointError, first_line
 
 from ..runner import ExportedRunner
 
@@ -25,7 +25,7 @@ class Runner(ExportedRunner):
         try:
             self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as e:  # its errors share no class of their own
-            raise CheckpointError(f"{path}: ONNX Runtime refuses it: {str(e).strip().splitlines()[0][:300]}") from None
+            raise CheckpointError(f"{path}: ONNX Runtime refuses it: {first_line(e)}") from None
 
     def compute(self, inputs: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
         names = self.record.outputs

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from mobilebert_core.errors import CheckpointError, InputError
+from mobilebert_core.errors import CheckpointError, InputError, first_line
 
 from ..runner import ExportedRunner
 
@@ -28,8 +28,7 @@ class Runner(ExportedRunner):
             self._loaded = tf.saved_model.load(str(path))  # holds the variables that the signature reads
             self._signature = self._loaded.signatures[SIGNATURE]
         except Exception as e:  # a damaged file raises whatever its parts raise
-            lines = str(e).strip().splitlines() or [type(e).__name__]
-            raise CheckpointError(f"{path}: TensorFlow refuses it: {lines[0][:300]}") from None
+            raise CheckpointError(f"{path}: TensorFlow refuses it: {first_line(e)}") from None
 
     def compute(self, inputs: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
         outputs = self._signature(**{name: tf.constant(array) for name, array in inputs.items()})

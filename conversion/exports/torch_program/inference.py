@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mobilebert_core.errors import CheckpointError, InputError
+from mobilebert_core.errors import CheckpointError, InputError, first_line
 
 from ..runner import ExportedRunner
 
@@ -25,7 +25,7 @@ class Runner(ExportedRunner):
         try:
             self.module = torch.export.load(path).module()
         except Exception as e:  # a damaged archive raises whatever its parts raise
-            raise CheckpointError(f"{path}: PyTorch refuses it: {str(e).strip().splitlines()[0][:300]}") from None
+            raise CheckpointError(f"{path}: PyTorch refuses it: {first_line(e)}") from None
 
     @torch.inference_mode()
     def compute(self, inputs: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
