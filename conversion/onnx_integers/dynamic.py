@@ -14,7 +14,7 @@ from onnx import NodeProto, TensorProto
 
 from mobilebert_core.quantization.rounding import Moments
 
-from .attention import simplify_scores
+from .attention import join_attention, simplify_scores
 from .graph import Graph
 from .observing import Batch, observed
 from .products import Integers, Product, integer_products, integers_of, join_readers, put
@@ -24,7 +24,7 @@ from .tables import quantize_tables
 def quantized(model: onnx.ModelProto, batches: Iterable[Batch] = ()) -> onnx.ModelProto:
     """A graph of floats with its dense layers and embeddings in 8 bits. Inputs and outputs stay as they are.
 
-    Attention's own products, sums, norms and the softmax stay floats.
+    Attention, sums and norms stay floats; attention becomes the operator of that name.
 
     Args:
         batches: inputs by the names in the file, of texts on whose activations the weights are rounded; without any
@@ -32,6 +32,7 @@ def quantized(model: onnx.ModelProto, batches: Iterable[Batch] = ()) -> onnx.Mod
     """
     graph = Graph(model)
     simplify_scores(graph)
+    join_attention(graph)
     join_readers(graph)
     moments: dict[str, Moments] = defaultdict(Moments)
     names = list(dict.fromkeys(product.x for product in integer_products(graph)))

@@ -10,6 +10,8 @@ import numpy as np
 import onnx
 from onnx import NodeProto, helper, numpy_helper
 
+_IR_VERSIONS = {23: 11}  # the lowest that may hold an opset which rewriting asks for
+
 
 class Graph:
     """Reads a model, which stays as it is. Nodes keep the order in which each comes after those it reads."""
@@ -25,6 +27,7 @@ class Graph:
                 self.nodes.append(node)
         self.inputs = [each.name for each in model.graph.input]
         self.outputs = [each.name for each in model.graph.output]
+        self.opset = next(each.version for each in model.opset_import if not each.domain)
         self._count = 0
 
     def readers(self) -> dict[str, list[NodeProto]]:
@@ -79,8 +82,8 @@ class Graph:
         graph = helper.make_graph(self.nodes, old.name, old.input, old.output, initializers)
         model = helper.make_model(
             graph,
-            opset_imports=self._model.opset_import,
-            ir_version=self._model.ir_version,
+            opset_imports=[helper.make_opsetid("", self.opset), *(o for o in self._model.opset_import if o.domain)],
+            ir_version=max(self._model.ir_version, _IR_VERSIONS.get(self.opset, 0)),
             producer_name=self._model.producer_name,
         )
         model.metadata_props.extend(self._model.metadata_props)

@@ -81,9 +81,10 @@ def test_dynamic(exported):
     assert 1e-6 < deviation(model, exported) < 0.06
     assert {each.domain for each in model.opset_import} == {""}
     found = operators(model)
-    # Embeddings; the three readers of the block's input, query and key; output, 2 * 2, and back: 9. In floats the two
-    # of attention and the head.
-    assert found.count("MatMulInteger") == 9 and found.count("MatMul") + found.count("Gemm") == 3
+    # Embeddings; the three readers of the block's input, query and key; output, 2 * 2, and back: 9. In floats the head
+    # and attention, which is one operator.
+    assert found.count("MatMulInteger") == 9 and found.count("MatMul") + found.count("Gemm") == 1
+    assert found.count("Attention") == 1 and "Softmax" not in found
     assert found.count("DynamicQuantizeLinear") == 9
     floats = [each for each in model.graph.initializer if each.data_type == onnx.TensorProto.FLOAT]
     assert max(np.prod(each.dims) for each in floats) < 2000  # the table of positions
