@@ -14,17 +14,28 @@ from .table_files import TABLES, read_table
 def read_texts(source: Source, options: ReadOptions, bad: BadRows) -> Iterator[str]:
     """The texts of a .txt file, one a line, or of a column of a table; a blank one ends a document."""
     if source.form == ".txt":
-        for number, line in source.numbered():
-            if is_utf8(line):
-                yield line.strip()
+        before = 0
+        for lines in source.blocks():
+            if is_utf8("".join(lines)):
+                yield from map(str.strip, lines)
             else:
-                bad.add(number, NOT_UTF8)
+                yield from _good_lines(lines, before, bad)
+            before += len(lines)
         return
     table = read_table(source, options, bad)
     key = column(table, "text_column", options.text_column, TEXT)
     for number, row in table.rows:
         with bad.row(number):
             yield text_of(row, key, "text")
+
+
+def _good_lines(lines: list[str], before: int, bad: BadRows) -> Iterator[str]:
+    """Those of some lines, which so many precede, that are UTF-8."""
+    for number, line in enumerate(lines, before + 1):
+        if is_utf8(line):
+            yield line.strip()
+        else:
+            bad.add(number, NOT_UTF8)
 
 
 PLAIN_TEXTS = Reader((".txt", *TABLES), ("text_column", "header"), read_texts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import gzip
 import io
+import itertools
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ _DAMAGED: tuple[type[Exception], ...] = (EOFError, zlib.error, gzip.BadGzipFile)
 if lzma is not None:
     _DAMAGED = (*_DAMAGED, lzma.LZMAError)
 NOT_UTF8 = "wanted UTF-8 text, got other bytes."
+_LINES_AT_ONCE = 1024
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -106,6 +108,12 @@ class Source:
     def numbered(self) -> Iterator[tuple[int, str]]:
         """The lines by their number from 1, without their ends."""
         return ((number, line.removesuffix("\n")) for number, line in enumerate(self.lines(), 1))
+
+    def blocks(self) -> Iterator[list[str]]:
+        """The lines with their ends, many at a time, for those who do little with each."""
+        lines = self.lines()
+        while block := list(itertools.islice(lines, _LINES_AT_ONCE)):
+            yield block
 
     def text(self) -> str:
         r"""All of it, with \n at the ends of lines; raises DataError as `lines`."""

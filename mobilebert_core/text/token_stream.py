@@ -30,9 +30,7 @@ def token_stream(tokenizer: TokenizerBase, texts: Iterable[str], dtype: type = n
     """
 
     def encoded(some: list[str]) -> Tokens:
-        rows = tokenizer(
-            some, add_special_tokens=False, return_attention_mask=False, return_token_type_ids=False, verbose=False
-        )["input_ids"]
+        rows = tokenizer.piece_ids(some)
         lengths = np.fromiter(map(len, rows), np.int64, len(rows))
         return np.fromiter(itertools.chain.from_iterable(rows), dtype, int(lengths.sum())), lengths
 

@@ -175,6 +175,12 @@ class TokenizerBase(VirtualSubclass, TokenInventory):
         rows = paired_rows(text, text_pair)
         return self._encode_batch(rows, return_tensors, self._options(options))
 
+    def piece_ids(self, texts: list[str]) -> list[list[int]]:
+        """The ids of whole texts without special tokens, for which a call would make and check more than is needed."""
+        plain = {"add_special_tokens": False, "return_attention_mask": False, "return_token_type_ids": False}
+        ids: list[list[int]] = self(texts, **plain, verbose=False)["input_ids"]
+        return ids
+
     def encode(self, text: Any, text_pair: Any = None, **options: Any) -> Any:
         """The input ids alone of one text or pair (passed as text, tokens or ids); takes the options of a call."""
         return self.encode_plus(text, text_pair, **options)["input_ids"]

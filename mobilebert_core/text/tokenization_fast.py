@@ -149,6 +149,12 @@ class MobileBertTokenizerFast(TokenizerBase):
         plain, settings = EncodingOptions(add_special_tokens=False), LibrarySettings(None, None, split_special_tokens)
         return len(self._tokenizer.encode([text], plain, settings, with_places=False)[0])
 
+    def piece_ids(self, texts: list[str]) -> list[list[int]]:
+        """The ids of whole texts without special tokens; nothing else is fetched from the library."""
+        options = EncodingOptions(add_special_tokens=False, split_special_tokens=self.split_special_tokens)
+        encodings = self._tokenizer.encode(texts, options, self._settings_for(options), with_places=False)
+        return [encoding.ids for encoding in encodings]
+
     def _settings_for(self, options: EncodingOptions) -> LibrarySettings:
         truncation = padding = None
         if options.truncation != "do_not_truncate":

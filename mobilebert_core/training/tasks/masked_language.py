@@ -50,18 +50,6 @@ class TextRow:
         return len(self.input_ids)
 
 
-class Counted:
-    """Counts what is taken from an iterable."""
-
-    def __init__(self, items: Iterable[Any]) -> None:
-        self.items, self.count = items, 0
-
-    def __iter__(self) -> Iterator[Any]:
-        for item in self.items:
-            self.count += 1
-            yield item
-
-
 @dataclass(frozen=True)
 class MaskingOptions:
     """What a user may say about masked words."""
@@ -140,14 +128,14 @@ class FillMaskTraining(TrainingTask):
     def stream(self, items: Iterable[Any], about: Examples, notes: list[str]) -> Iterator[RowArrays]:
         room = self.max_length - 2
         packing = Packing(room, self.pack, int(self.tokenizer.cls_token_id), int(self.tokenizer.sep_token_id))
-        count = Counted(items)
-        maskable = False
-        for tokens, lengths in token_stream(self.tokenizer, count, id_dtype(len(self.tokenizer))):
+        count, maskable = 0, False
+        for tokens, lengths in token_stream(self.tokenizer, items, id_dtype(len(self.tokenizer))):
+            count += len(lengths)
             maskable = maskable or bool(self.masking.maskable[tokens].any())  # [UNK] is no word to predict
             yield packing.add(tokens, lengths)
         yield packing.end()
         if not maskable:
-            raise DataError(f"{self.name}: no words in the {count.count} lines of {about.path}; wanted a text on each.")
+            raise DataError(f"{self.name}: no words in the {count} lines of {about.path}; wanted a text on each.")
         if packing.longer:
             notes.append(f"{packing.longer} texts longer than {self.max_length} tokens go on in further rows")
 
