@@ -10,6 +10,7 @@ from typing import Any
 import keras
 
 from mobilebert_core.errors import ConfigError
+from mobilebert_core.weights import BASE_PREFIX
 
 from . import lora, quantization
 from .lora import DEFAULT_TARGETS
@@ -37,7 +38,7 @@ class AdaptedByKeras(keras.Model):
             raise ConfigError(f"{caller}: the model has adapters of rank {self.lora['rank']} already.")
         targets = (targets,) if isinstance(targets, str) else tuple(targets)
         matrices = [w for w in self.weight_table() if w.full_name.endswith(".weight") and w.keras and len(w.shape) == 2]
-        names = {w.full_name.removesuffix(".weight"): w for w in matrices if w.full_name.startswith("mobilebert.")}
+        names = {w.full_name.removesuffix(".weight"): w for w in matrices if w.full_name.startswith(BASE_PREFIX)}
         layers = {name: self._layer_of(weight) for name, weight in names.items()}
         adapted = list(lora.targeted(caller, layers, rank, targets).values())
         self.trainable = True

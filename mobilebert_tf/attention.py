@@ -15,6 +15,7 @@ from keras import ops
 
 from .brick import Brick, serializable
 from .layers import DenseNorm
+from .policies import widened
 
 
 @serializable
@@ -61,8 +62,7 @@ class SelfAttention(Brick):
         """The context of projected queries, keys and values, (T, N * D) each, and the probabilities."""
         q, k, v = self._split(query, length), self._split(key, length), self._split(value, length)  # (B, N, S, D)
         # Half precision has too little range for the scores of this model: they are computed in float32.
-        if keras.backend.standardize_dtype(q.dtype) in ("float16", "bfloat16"):
-            q, k = ops.cast(q, "float32"), ops.cast(k, "float32")
+        q, k = widened(q), widened(k)
         scores = ops.matmul(q * (1.0 / math.sqrt(self.attention_head_size)), ops.transpose(k, (0, 1, 3, 2)))
         scores = scores if attention_bias is None else scores + attention_bias
         # Of a single token nothing is left to divide, and Keras would warn.

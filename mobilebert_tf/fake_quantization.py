@@ -14,18 +14,16 @@ import keras
 import numpy as np
 from keras import ops
 
-from mobilebert_core.quantization.integers import WEIGHT_LIMIT
-from mobilebert_core.quantization.training import LEVELS, RATE, UNSEEN, Ranges, trained_places
+from mobilebert_core.quantization.integers import LEVELS, SMALLEST_SCALE, WEIGHT_LIMIT
+from mobilebert_core.quantization.training import RATE, UNSEEN, Ranges, trained_places
 
 from .variables import variable_array
-
-_TINY = float(np.finfo(np.float32).tiny)
 
 
 def rounded_activation(x: Any, low: Any, high: Any) -> Any:
     """x on LEVELS values between low and high; the gradient is 1 inside of them and 0 outside."""
     low, high = ops.minimum(low, 0), ops.maximum(high, 0)
-    scale = ops.maximum((high - low) / (LEVELS - 1), _TINY)
+    scale = ops.maximum((high - low) / (LEVELS - 1), SMALLEST_SCALE)
     zero = ops.clip(ops.round(-low / scale), 0, LEVELS - 1)
     inside = ops.clip(x, -zero * scale, (LEVELS - 1 - zero) * scale)
     return inside + ops.stop_gradient(ops.round(inside / scale) * scale - inside)
@@ -37,7 +35,7 @@ def rounded_weight(weight: Any) -> Any:
     size, width = fixed.shape
     pairs = ops.reshape(ops.pad(fixed, ((0, size % 2), (0, 0))), (-1, 2, width))
     sums = (ops.max(ops.sum(ops.maximum(sign * pairs, 0), axis=1), axis=0) for sign in (1, -1))
-    scale = ops.maximum(ops.maximum(*sums) / WEIGHT_LIMIT, _TINY)
+    scale = ops.maximum(ops.maximum(*sums) / WEIGHT_LIMIT, SMALLEST_SCALE)
     return weight + (ops.round(fixed / scale) * scale - fixed)
 
 

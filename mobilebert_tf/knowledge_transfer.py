@@ -22,6 +22,7 @@ from mobilebert_core.training.knowledge_transfer_losses import EPSILON, SCORES_B
 from .distributed import counted
 from .inputs import attention_bias
 from .losses import cross_entropy, labelled_rows
+from .policies import wide_dtype, widened
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,7 @@ def watch(
     """
     base, mask = model.mobilebert, batch["attention_mask"]
     embedded = base.embeddings(batch["input_ids"], batch.get("token_type_ids"), attention_mask=mask, training=training)
-    dtype = keras.backend.standardize_dtype(embedded.dtype)
-    bias = attention_bias(mask, "float32" if dtype in ("float16", "bfloat16") else dtype)
+    bias = attention_bias(mask, wide_dtype(embedded))
     length, found = ops.shape(embedded)[1], {}
     x = embedded = ops.reshape(embedded, (-1, embedded.shape[-1]))
     for index, layer in enumerate(base.encoder.layer[:depth]):
@@ -109,7 +109,7 @@ class KnowledgeTransfer:
         if "hidden" in terms:
             terms["hidden"].append(self._hidden(taught[0], embedded, mask))
         if "cosine" in terms:
-            terms["cosine"].append(cosine(constant(taught[2]), wide(last), mask))
+            terms["cosine"].append(cosine(constant(taught[2]), widened(last), mask))
         for name, value in self._of_words(model, batch, taught[2], last).items():
             terms[name].append(value)
         return {name: ops.mean(ops.stack(terms[name])) * weight for name, weight in stage.weights.items()}
@@ -118,7 +118,7 @@ class KnowledgeTransfer:
         wanted, found = self.comparison.stage.weights, {}
         for name, term in (("feature", feature), ("mean", mean), ("variance", variance)):
             if name in wanted:
-                found[name] = term(constant(teacher.output), wide(student.output), mask)
+                found[name] = term(constant(teacher.output), widened(student.output), mask)
         for name, term in (("attention", attention), ("scores", scores)):
             if name in wanted:
                 found[name] = term(constant(teacher.scores()), student.scores(), mask)
@@ -135,7 +135,7 @@ class KnowledgeTransfer:
 
     def _hidden(self, teacher: Any, student: Any, mask: Any) -> Any:
         weight = self.weights[MAPPED_TERMS[0]]
-        return hidden(constant(teacher), ops.matmul(wide(student), weight), mask)
+        return hidden(constant(teacher), ops.matmul(widened(student), weight), mask)
 
     def _of_words(self, model: Any, batch: Mapping[str, Any], taught: Any, last: Any) -> dict[str, Any]:
         """The terms of the heads. Both vocabularies are multiplied with the states of masked words only."""
@@ -143,7 +143,7 @@ class KnowledgeTransfer:
         if self.comparison.stage.reads_words:
             rows = labelled_rows(batch["labels"])
             labels = ops.take(ops.reshape(batch["labels"], (-1,)), rows)
-            logits = wide(model.cls.predictions(ops.take(last, rows, axis=0)))
+            logits = widened(model.cls.predictions(ops.take(last, rows, axis=0)))
             if "hard" in wanted:
                 found["hard"] = cross_entropy(logits, labels)
             if "soft" in wanted:
@@ -152,7 +152,7 @@ class KnowledgeTransfer:
                 found["soft"] = soft(targets, logits, self.comparison.temperature)
         if "next_sentence" in wanted:
             states = ops.reshape(last, (*ops.shape(batch["input_ids"]), last.shape[-1]))
-            logits = wide(model.cls.seq_relationship(model.mobilebert.pooler(states)))
+            logits = widened(model.cls.seq_relationship(model.mobilebert.pooler(states)))
             found["next_sentence"] = cross_entropy(logits, ops.reshape(batch["next_sentence_label"], (-1,)))
         return found
 
@@ -160,14 +160,9 @@ class KnowledgeTransfer:
 # ---------------------------------------------------------------------------------------------- the terms
 
 
-def wide(x: Any) -> Any:
-    """In float32 at least: half precision has too little range for states and scores of this model."""
-    return ops.cast(x, "float32") if keras.backend.standardize_dtype(x.dtype) in ("float16", "bfloat16") else x
-
-
 def constant(x: Any) -> Any:
-    """`wide`, without a gradient: the teacher's."""
-    return ops.stop_gradient(wide(x))
+    """In float32 at least, and without a gradient: the teacher's."""
+    return ops.stop_gradient(widened(x))
 
 
 def normalized(x: Any) -> Any:
@@ -194,7 +189,7 @@ def variance(teacher: Any, student: Any, mask: Any) -> Any:
 
 def relation_scores(first: Any, second: Any, heads: int) -> Any:
     def split(x: Any) -> Any:
-        return ops.transpose(ops.reshape(wide(x), (*ops.shape(x)[:2], heads, x.shape[-1] // heads)), (0, 2, 1, 3))
+        return ops.transpose(ops.reshape(widened(x), (*ops.shape(x)[:2], heads, x.shape[-1] // heads)), (0, 2, 1, 3))
 
     first, second = split(first), split(second)
     return ops.matmul(first * (1.0 / math.sqrt(first.shape[-1])), ops.transpose(second, (0, 1, 3, 2)))

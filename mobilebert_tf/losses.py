@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import keras
 from keras import ops
 
 from mobilebert_core.configuration.config import MobileBertConfig
@@ -18,6 +17,7 @@ from mobilebert_core.inputs import check_labels
 
 from .distributed import counted
 from .inputs import PROBE
+from .policies import widened
 
 
 def head_loss(
@@ -80,8 +80,7 @@ def task_loss(
     """The mean loss of one task, a scalar in float32 or wider."""
     problem = problem_type_of(config, task, logits.shape[-1], PROBE.is_integer(labels))
     check_labels(config, head, task, labels, tuple(logits.shape), PROBE)
-    if keras.backend.standardize_dtype(logits.dtype) in ("float16", "bfloat16"):
-        logits = ops.cast(logits, "float32")
+    logits = widened(logits)
     if problem == REGRESSION:
         errors = ops.square(ops.reshape(logits, (-1,)) - ops.cast(ops.reshape(labels, (-1,)), logits.dtype))
         return _mean(_weighted(errors, sample_weight))

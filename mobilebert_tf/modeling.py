@@ -323,7 +323,7 @@ class TFMobileBertMainLayer(Brick):
         units in which the heads of a model folded by "half" read.
         """
         x = self.embeddings(input_ids, token_type_ids, position_ids, inputs_embeds, attention_mask, training=training)
-        dtype = "float64" if keras.backend.standardize_dtype(x.dtype) == "float64" else "float32"
+        dtype = policies.wide_dtype(x)
         bias = None if attention_mask is None else attention_bias(attention_mask, dtype, self.config.mask_value)
         masks = None if head_mask is None else head_masks(head_mask, len(self.encoder.layer), x.dtype)
         x, states, attentions = self.encoder(

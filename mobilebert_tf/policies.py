@@ -19,6 +19,8 @@ from mobilebert_core.weights import scaled_by_powers
 
 from .layer_paths import layers_by_path
 
+_HALF = ("float16", "bfloat16")
+
 
 def from_argument(dtype: Any, of_file: str | None) -> Any:
     """The `dtype` argument of `from_pretrained`, where "auto" is the dtype of the file."""
@@ -55,12 +57,23 @@ def split_quantization(dtype: Any) -> tuple[Any, Any]:
     )
 
 
+def wide_dtype(x: Any) -> str:
+    """float32 for half precision, which has too little range for states and scores of this model; else that of x."""
+    dtype: str = keras.backend.standardize_dtype(x.dtype)
+    return "float32" if dtype in _HALF else dtype
+
+
+def widened(x: Any) -> Any:
+    """Half precision as float32, others as they are."""
+    return keras.ops.cast(x, "float32") if keras.backend.standardize_dtype(x.dtype) in _HALF else x
+
+
 def wide(policy: Any) -> Any:
     """The policy, or float32 in place of one that computes in half precision; a map says itself what each layer is.
 
     For layers whose outputs are beyond the range of half precision.
     """
-    half = keras.dtype_policies.get(policy).compute_dtype in ("float16", "bfloat16")
+    half = keras.dtype_policies.get(policy).compute_dtype in _HALF
     is_map = isinstance(policy, keras.dtype_policies.DTypePolicyMap)
     return keras.dtype_policies.DTypePolicy("float32") if half and not is_map else policy
 

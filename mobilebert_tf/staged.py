@@ -12,7 +12,7 @@ from typing import Any
 
 import keras
 
-from .fit.optimization import FusedAdamW
+from .fit.optimization import FusedAdamW, fused_update
 
 
 @keras.saving.register_keras_serializable(package="mobilebert")
@@ -33,20 +33,8 @@ class StagedAdamW(FusedAdamW):
         import tensorflow as tf
 
         for gradient, variable, (factor, begun) in self._gated(gradients, variables):
-            index = self._get_variable_index(variable)
-            beta1_power, beta2_power = self._powers(variable.dtype, begun)
-            tf.raw_ops.ResourceApplyAdam(
-                var=variable.handle,
-                m=self._momentums[index].value.handle,
-                v=self._velocities[index].value.handle,
-                beta1_power=beta1_power,
-                beta2_power=beta2_power,
-                lr=tf.cast(learning_rate, variable.dtype) * tf.constant(factor, variable.dtype),
-                beta1=float(self.beta_1),
-                beta2=float(self.beta_2),
-                epsilon=float(self.epsilon),
-                grad=tf.convert_to_tensor(gradient, variable.dtype),
-            )
+            rate = tf.cast(learning_rate, variable.dtype) * tf.constant(factor, variable.dtype)
+            fused_update(self, gradient, variable, rate, self._powers(variable.dtype, begun))
 
     def _apply_weight_decay(self, variables: Any) -> None:
         if not self.gates:

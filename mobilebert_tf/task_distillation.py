@@ -17,8 +17,9 @@ from mobilebert_core.heads import Head, Task
 from mobilebert_core.training.soft_labels import TEACHER, SoftLabels
 
 from .distributed import counted
-from .knowledge_transfer import soft, wide
+from .knowledge_transfer import soft
 from .losses import labelled_rows
+from .policies import widened
 
 
 class TaskDistillation:
@@ -35,7 +36,7 @@ class TaskDistillation:
         passed = {n: v for n, v in batch.items() if not n.startswith(TEACHER)}
         outputs = model(passed, training=True, return_dict=True)
         terms = [
-            self._soft(task, batch[TEACHER + task.logits], wide(outputs[task.logits]), batch)
+            self._soft(task, batch[TEACHER + task.logits], widened(outputs[task.logits]), batch)
             for task in self.head.tasks
         ]
         share = self.soft_labels.hard_share

@@ -15,16 +15,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mobilebert_core.quantization.integers import WEIGHT_LIMIT
-from mobilebert_core.quantization.training import LEVELS, RATE, UNSEEN, Ranges, trained_places
-
-_TINY = float(np.finfo(np.float32).tiny)
+from mobilebert_core.quantization.integers import LEVELS, SMALLEST_SCALE, WEIGHT_LIMIT
+from mobilebert_core.quantization.training import RATE, UNSEEN, Ranges, trained_places
 
 
 def rounded_activation(x: Tensor, low: Tensor, high: Tensor) -> Tensor:
     """x on LEVELS values between low and high; the gradient is 1 inside of them and 0 outside."""
     low, high = low.clamp(max=0), high.clamp(min=0)
-    scale = ((high - low) / (LEVELS - 1)).clamp(min=_TINY)
+    scale = ((high - low) / (LEVELS - 1)).clamp(min=SMALLEST_SCALE)
     zero = torch.clamp(torch.round(-low / scale), 0, LEVELS - 1)
     inside = torch.clamp(x, -zero * scale, (LEVELS - 1 - zero) * scale)
     return inside + (torch.round(inside / scale) * scale - inside).detach()
@@ -35,7 +33,7 @@ def rounded_weight(weight: Tensor) -> Tensor:
     fixed = weight.detach()
     pairs = F.pad(fixed, (0, fixed.shape[1] % 2)).unflatten(1, (-1, 2))
     largest = torch.maximum(pairs.clamp(min=0).sum(-1).amax(-1), (-pairs).clamp(min=0).sum(-1).amax(-1))
-    scale = (largest / WEIGHT_LIMIT).clamp(min=_TINY)[:, None]
+    scale = (largest / WEIGHT_LIMIT).clamp(min=SMALLEST_SCALE)[:, None]
     return weight + (torch.round(fixed / scale) * scale - fixed)
 
 

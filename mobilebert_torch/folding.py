@@ -13,6 +13,7 @@ import torch
 
 from mobilebert_core import folding
 from mobilebert_core.inputs import TEXT_INPUTS
+from mobilebert_core.weights import BASE_PREFIX
 
 from .inputs import checked_inputs
 from .pretrained import MobileBertPreTrainedModel
@@ -61,12 +62,12 @@ def fold(
 
     basis = AUTO if basis == "auto" else basis
     folded = folding.fold(model.config, read, basis, batch, model.head, model._has_pooler)
-    replaced = {names[full_name] for full_name in folded.replaced}
-    tied = {weight.name for weight in model.weight_table() if weight.tied_to is not None}
+    gone = {names[full_name] for full_name in folded.replaced}
+    gone |= {weight.name for weight in model.weight_table() if weight.tied_to is not None}
     dtype = dtype or model.dtype
-    tensors = {name: tensor.to(dtype, copy=True) for name, tensor in state.items() if name not in replaced | tied}
+    tensors = {name: tensor.to(dtype, copy=True) for name, tensor in state.items() if name not in gone}
     for full_name, array in folded.arrays.items():
-        name = full_name.removeprefix("mobilebert.") if model.head.bare else full_name
+        name = full_name.removeprefix(BASE_PREFIX) if model.head.bare else full_name
         tensors[name] = torch.as_tensor(array).to(model.device, dtype)
     options = {"add_pooling_layer": model._has_pooler} if model.head.bare else {}
     return type(model)._of_tensors(folded.config, tensors, options).eval()

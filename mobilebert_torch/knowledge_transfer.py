@@ -24,6 +24,7 @@ from mobilebert_core.training.knowledge_transfer_losses import EPSILON, SCORES_B
 from .distributed import counted
 from .inputs import attention_bias
 from .losses import cross_entropy
+from .wide import wide_dtype, widened
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def watch(
     """
     base = model.base_model
     embedded = base.embeddings(batch["input_ids"], batch.get("token_type_ids"), attention_mask=batch["attention_mask"])
-    bias = attention_bias(batch["attention_mask"], torch.float32 if embedded.element_size() < 4 else embedded.dtype)
+    bias = attention_bias(batch["attention_mask"], wide_dtype(embedded))
     x, found = embedded, {}
     for index, layer in enumerate(base.encoder.layer[:depth]):
         if index in blocks:
@@ -112,7 +113,7 @@ class KnowledgeTransfer:
             if "hidden" in terms:
                 terms["hidden"].append(self._hidden(taught[0], embedded, mask))
             if "cosine" in terms:
-                terms["cosine"].append(cosine(constant(taught[2]), wide(last), mask))
+                terms["cosine"].append(cosine(constant(taught[2]), widened(last), mask))
         for name, value in self._of_words(model, batch, taught[2], last).items():
             terms[name].append(value)
         return {name: torch.stack(terms[name]).mean() * weight for name, weight in stage.weights.items()}
@@ -121,7 +122,7 @@ class KnowledgeTransfer:
         wanted, found = self.comparison.stage.weights, {}
         for name, term in (("feature", feature), ("mean", mean), ("variance", variance)):
             if name in wanted:
-                found[name] = term(constant(teacher.output), wide(student.output), mask)
+                found[name] = term(constant(teacher.output), widened(student.output), mask)
         for name, term in (("attention", attention), ("scores", scores)):
             if name in wanted:
                 found[name] = term(constant(teacher.scores()), student.scores(), mask)
@@ -138,7 +139,7 @@ class KnowledgeTransfer:
 
     def _hidden(self, teacher: Tensor, student: Tensor, mask: Tensor) -> Tensor:
         weight = self.weights[MAPPED_TERMS[0]]
-        return hidden(constant(teacher), wide(student) @ weight, mask)
+        return hidden(constant(teacher), widened(student) @ weight, mask)
 
     def _of_words(
         self, model: Any, batch: Mapping[str, Tensor], taught: Tensor | None, last: Tensor
@@ -148,7 +149,7 @@ class KnowledgeTransfer:
         if self.comparison.stage.reads_words:
             labels = batch["labels"].flatten()
             rows = (labels != IGNORE_INDEX).nonzero()[:, 0]
-            logits = wide(model.cls.predictions(last.flatten(0, 1)[rows]))
+            logits = widened(model.cls.predictions(last.flatten(0, 1)[rows]))
             if "hard" in wanted:
                 found["hard"] = cross_entropy(logits, labels[rows])
             if "soft" in wanted:
@@ -158,7 +159,7 @@ class KnowledgeTransfer:
                 found["soft"] = soft(targets, logits, self.comparison.temperature)
         if "next_sentence" in wanted:
             pooled = model.base_model.pooler(last)
-            logits = wide(model.cls.seq_relationship(pooled))
+            logits = widened(model.cls.seq_relationship(pooled))
             found["next_sentence"] = cross_entropy(logits, batch["next_sentence_label"].flatten())
         return found
 
@@ -166,14 +167,9 @@ class KnowledgeTransfer:
 # ---------------------------------------------------------------------------------------------- the terms
 
 
-def wide(x: Tensor) -> Tensor:
-    """In float32 at least: half precision has too little range for states and scores of this model."""
-    return x.float() if x.element_size() < 4 else x
-
-
 def constant(x: Tensor) -> Tensor:
-    """`wide`, without a gradient: the teacher's."""
-    return wide(x).detach()
+    """In float32 at least, and without a gradient: the teacher's."""
+    return widened(x).detach()
 
 
 def normalized(x: Tensor) -> Tensor:
@@ -199,7 +195,7 @@ def variance(teacher: Tensor, student: Tensor, mask: Tensor) -> Tensor:
 
 
 def relation_scores(first: Tensor, second: Tensor, heads: int) -> Tensor:
-    first, second = (wide(x).unflatten(-1, (heads, -1)).transpose(1, 2) for x in (first, second))
+    first, second = (widened(x).unflatten(-1, (heads, -1)).transpose(1, 2) for x in (first, second))
     return torch.matmul(first * (1.0 / math.sqrt(first.shape[-1])), second.transpose(-1, -2))
 
 

@@ -18,6 +18,7 @@ from mobilebert_core.inputs import check_labels
 
 from .distributed import counted, several_ranks
 from .inputs import PROBE, checking
+from .wide import widened
 
 
 def head_loss(
@@ -41,7 +42,7 @@ def task_loss(config: MobileBertConfig, head: Head, task: Task, logits: Tensor, 
     problem = problem_type_of(config, task, logits.shape[-1], PROBE.is_integer(labels))
     if checking():
         check_labels(config, head, task, labels, tuple(logits.shape), PROBE)
-    logits = logits.float() if logits.element_size() < 4 else logits
+    logits = widened(logits)
     if problem == REGRESSION:
         return _over_ranks(F.mse_loss, logits.flatten(), labels.flatten().to(logits.dtype))
     if problem == MULTI_LABEL:

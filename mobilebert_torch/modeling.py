@@ -27,6 +27,7 @@ from .attention import Attention, JointAttention
 from .inputs import as_indices, attention_bias, checked_inputs, head_masks, input_dict
 from .layers import BlockOutput, Bottleneck, FeedForward, Intermediate, NoNorm, Pooler, Powers, make_norm
 from .pretrained import MobileBertPreTrainedModel
+from .wide import wide_dtype
 
 # Selects the tokens whose outputs the head needs: (B, S, size) -> (tokens, size).
 TokenSelection = Callable[[Tensor], Tensor]
@@ -310,7 +311,7 @@ class MobileBertModel(MobileBertPreTrainedModel):
         units in which the heads of a model folded by "half" read.
         """
         x = self.embeddings(input_ids, token_type_ids, position_ids, inputs_embeds, attention_mask)
-        dtype = torch.float32 if x.element_size() < 4 else x.dtype
+        dtype = wide_dtype(x)
         bias = None if attention_mask is None else attention_bias(attention_mask, dtype, self.config.mask_value)
         x, states, attentions = self.encoder(
             x,

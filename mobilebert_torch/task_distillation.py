@@ -16,7 +16,8 @@ from mobilebert_core.heads import IGNORE_INDEX, Head, Task
 from mobilebert_core.training.soft_labels import TEACHER, SoftLabels
 
 from .distributed import counted
-from .knowledge_transfer import soft, wide
+from .knowledge_transfer import soft
+from .wide import widened
 
 
 class TaskDistillation:
@@ -32,7 +33,7 @@ class TaskDistillation:
     def __call__(self, model: Any, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         outputs = model(**{n: v for n, v in batch.items() if not n.startswith(TEACHER)}, return_dict=True)
         terms = [
-            self._soft(task, batch[TEACHER + task.logits], wide(outputs[task.logits]), batch)
+            self._soft(task, batch[TEACHER + task.logits], widened(outputs[task.logits]), batch)
             for task in self.head.tasks
         ]
         share = self.soft_labels.hard_share

@@ -172,6 +172,9 @@ class Trainer(TrainerBase):
 
     def state(self) -> dict[str, np.ndarray]:
         """All that a training needs to go on exactly, but the weights: moments by weight, random numbers, steps."""
+        if self.ranks.rank and not self.ranks.sharded:  # the first saves what all have, and the random numbers of each
+            self.ranks.gather(self._random)
+            return {}
         found: dict[str, np.ndarray] = {STEPS: np.array([self.steps])}
         for name, parameter in self._trained():
             if moments := self.optimizer.state.get(parameter):

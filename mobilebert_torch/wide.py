@@ -13,9 +13,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
+def wide_dtype(x: Tensor) -> torch.dtype:
+    """float32 for half precision, which has too little range for states and scores of this model; else that of x."""
+    return torch.float32 if x.element_size() < 4 else x.dtype
+
+
 def widened(x: Tensor) -> Tensor:
     """Half precision as float32, others as they are."""
-    return x.float() if x.element_size() == 2 else x
+    return x.float() if x.element_size() < 4 else x
 
 
 def no_autocast(x: Tensor) -> AbstractContextManager[None]:

@@ -18,6 +18,7 @@ import numpy as np
 from mobilebert_core.configuration.fields import ACTIVATION_TABLE
 from mobilebert_core.errors import MobileBertError
 from mobilebert_core.files import write_text
+from mobilebert_core.weights import BASE_PREFIX
 
 from .traces import Trace, trace
 
@@ -184,5 +185,5 @@ def _gradient_scales(reference: Trace) -> dict[str, float]:
 
 
 def _block(name: str) -> str:
-    parts = name.removeprefix("gradient.").removeprefix("mobilebert.").split(".")
+    parts = name.removeprefix("gradient.").removeprefix(BASE_PREFIX).split(".")
     return ".".join(parts[:3]) if parts[0] == "encoder" else parts[0]

@@ -10,6 +10,7 @@ import numpy as np
 
 from mobilebert_core.errors import BackendMissingError
 from mobilebert_core.files import replacing
+from mobilebert_core.weights import BASE_PREFIX
 
 from .deviation import Report, Row
 
@@ -97,7 +98,7 @@ def _by_place(report: Report) -> dict[str, list[Row]]:
     for row in report.rows:
         kind, _, rest = row.name.partition(".")
         if kind == "gradient":
-            parts = rest.removeprefix("mobilebert.").split(".")
+            parts = rest.removeprefix(BASE_PREFIX).split(".")
             if parts[0] == "encoder":
                 places[f"block {parts[2]}"].append(row)
             elif parts[0] == "embeddings":

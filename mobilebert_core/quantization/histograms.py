@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..errors import ConfigError
+from .integers import LEVELS
 
 BINS = 2048
 METHODS = ("squared_error", "percentile", "min_max")
@@ -54,7 +55,9 @@ class Histogram:
     def _centers(self) -> np.ndarray:
         return self.low + (np.arange(BINS) + 0.5) * (self.high - self.low) / BINS
 
-    def range(self, method: str = "squared_error", levels: int = 256, symmetric: bool = False) -> tuple[float, float]:
+    def range(
+        self, method: str = "squared_error", levels: int = LEVELS, symmetric: bool = False
+    ) -> tuple[float, float]:
         """The lowest and the highest value that an integer type of so many levels should stand for; 0 lies between.
 
         Args:

@@ -15,7 +15,8 @@ import numpy as np
 
 WEIGHT_LIMIT = 127
 PAIR_LIMIT = 128  # of two neighbouring integers of one sign together: 255 * 128 < 2**15
-_TINY = float(np.finfo(np.float32).tiny)
+LEVELS = 256  # of an activation
+SMALLEST_SCALE = float(np.finfo(np.float32).tiny)
 
 
 def weight_scales(weight: np.ndarray) -> np.ndarray:
@@ -25,13 +26,13 @@ def weight_scales(weight: np.ndarray) -> np.ndarray:
         weight = np.pad(weight, ((0, 0), (0, 1)))
     pairs = weight.reshape(len(weight), -1, 2)
     largest = [np.maximum(sign * pairs, 0).sum(-1).max(-1, initial=0.0) for sign in (1, -1)]
-    return np.maximum(np.maximum(*largest) / WEIGHT_LIMIT, _TINY).astype(np.float32)
+    return np.maximum(np.maximum(*largest) / WEIGHT_LIMIT, SMALLEST_SCALE).astype(np.float32)
 
 
 def row_scales(table: np.ndarray) -> np.ndarray:
     """The scale of each row of a table of embeddings (rows, width): float32 (rows,)."""
     largest = np.abs(table).max(axis=1, initial=0.0) / WEIGHT_LIMIT
-    return np.maximum(largest, _TINY).astype(np.float32)
+    return np.maximum(largest, SMALLEST_SCALE).astype(np.float32)
 
 
 def as_int8(weight: np.ndarray, scales: np.ndarray) -> np.ndarray:
@@ -40,7 +41,7 @@ def as_int8(weight: np.ndarray, scales: np.ndarray) -> np.ndarray:
     return np.clip(np.round(divided), -WEIGHT_LIMIT, WEIGHT_LIMIT).astype(np.int8)
 
 
-def activation_scale(low: float, high: float, levels: int = 256) -> tuple[np.float32, int]:
+def activation_scale(low: float, high: float, levels: int = LEVELS) -> tuple[np.float32, int]:
     """Scale and zero point of activations from low to high, which zero lies between; zero is represented exactly."""
-    scale = np.float32(max((high - low) / (levels - 1), _TINY))
+    scale = np.float32(max((high - low) / (levels - 1), SMALLEST_SCALE))
     return scale, int(np.clip(np.round(-low / float(scale)), 0, levels - 1))

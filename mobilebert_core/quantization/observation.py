@@ -24,6 +24,7 @@ from ..configuration.config import MobileBertConfig
 from ..errors import ConfigError
 from ..weights import Weight
 from .histograms import Histogram
+from .integers import LEVELS
 
 MARGIN = 20.0  # e**-20 = 2e-9 of the attention is all that a masked token gets
 _DENSE_KINDS = ("linear", "matrix", "joined", "classifier")
@@ -59,7 +60,7 @@ class Calibration:
         """
         return -(math.ceil(self.score_range) + MARGIN)
 
-    def range(self, place: str, method: str = "squared_error", levels: int = 256) -> tuple[float, float]:
+    def range(self, place: str, method: str = "squared_error", levels: int = LEVELS) -> tuple[float, float]:
         """The lowest and the highest input of a dense layer that its integers should stand for."""
         return self.inputs[place].range(method, levels)
 

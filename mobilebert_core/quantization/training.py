@@ -23,7 +23,6 @@ from .observation import dense_places
 
 QUANTIZATIONS = ("int8",)
 RATE = 0.999  # of a range that stays in each batch
-LEVELS = 256
 UNSEEN = (1.0, -1.0)  # a range that no batch has set: the lowest value above the highest
 RANGE = "range."  # begins the names of ranges in a saved state
 _FIELD = "quantization"  # of config.json

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from ..datasets.examples import Examples, ReadOptions
 from ..tasks.runner import Runner
 from .loop import EVALUATION
 from .ranks import ALONE, Ranks
+from .tasks.labelled_task import LabelledTask
 from .tasks.metrics import tuned_thresholds
 from .tasks.training_task import Features, TrainingTask
 from .trainer import TrainerBase
@@ -56,7 +57,8 @@ class Evaluation:
         thresholds = None
         if self.tune:
             logits = np.stack([row["logits"] for row in row_metrics])
-            labels = self.task.batch(self.features.rows, np.random.default_rng(self.seed))["labels"]
+            task = cast(LabelledTask, self.task)  # whose labels are of whole texts: no length matters
+            labels = task.labels(self.features.rows, 0)["labels"]
             thresholds = tuned_thresholds(logits, labels >= 0.5)  # as `scores` counts probabilities of labels
             row_metrics = [{"logits": row - thresholds} for row in logits]
         return self.task.scores(self.examples, self.features, row_metrics), thresholds

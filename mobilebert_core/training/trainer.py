@@ -196,7 +196,10 @@ class TrainerBase(ABC):
 
     @abstractmethod
     def state(self) -> dict[str, np.ndarray]:
-        """All that a training needs to go on exactly, but the weights: moments by weight, random numbers, steps."""
+        """All that a training needs to go on exactly, but the weights: moments by weight, random numbers, steps.
+
+        Of several ranks the first has it; what the others return is not saved.
+        """
 
     @abstractmethod
     def restore(self, state: Mapping[str, np.ndarray]) -> None:

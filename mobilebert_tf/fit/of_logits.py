@@ -14,6 +14,7 @@ from keras import ops
 from mobilebert_core.errors import ConfigError, InputError
 from mobilebert_core.heads import IGNORE_INDEX
 
+from ..policies import widened
 from .loss_table import Row, row_of
 
 
@@ -50,9 +51,7 @@ def arranged(what: str, row: Row, scores: Scores, y_true: Any, y_pred: Any, samp
     Raises:
         InputError: for labels of a form that `what` cannot be computed from.
     """
-    logits, labels = ops.convert_to_tensor(y_pred), ops.convert_to_tensor(y_true)
-    if keras.backend.standardize_dtype(logits.dtype) in ("float16", "bfloat16"):
-        logits = ops.cast(logits, "float32")
+    logits, labels = widened(ops.convert_to_tensor(y_pred)), ops.convert_to_tensor(y_true)
     classes = logits.shape[-1]
     numbers = len(labels.shape) < len(logits.shape) and classes != 1
     numbers = numbers or (len(labels.shape) == len(logits.shape) and labels.shape[-1] == 1 != classes)

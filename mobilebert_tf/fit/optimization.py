@@ -17,6 +17,29 @@ import numpy as np
 _WIDE = ("float32", "float64")  # dtypes that TensorFlow's kernels update as exactly as Keras does
 
 
+def fused_update(optimizer: Any, gradient: Any, variable: Any, rate: Any, powers: tuple[Any, Any]) -> None:
+    """Adam's update of one TensorFlow variable, by TensorFlow's kernel.
+
+    Args:
+        powers: both betas to the power of the steps so far, of the variable's dtype like `rate`.
+    """
+    import tensorflow as tf
+
+    index = optimizer._get_variable_index(variable)
+    tf.raw_ops.ResourceApplyAdam(
+        var=variable.handle,
+        m=optimizer._momentums[index].value.handle,
+        v=optimizer._velocities[index].value.handle,
+        beta1_power=powers[0],
+        beta2_power=powers[1],
+        lr=rate,
+        beta1=float(optimizer.beta_1),
+        beta2=float(optimizer.beta_2),
+        epsilon=float(optimizer.epsilon),
+        grad=tf.convert_to_tensor(gradient, variable.dtype),
+    )
+
+
 def _backend_update_step(self: Any, gradients: Any, variables: Any, learning_rate: Any) -> None:
     """Adam's update as one kernel a weight."""
     if self.amsgrad or not _is_fusible(variables):
@@ -29,19 +52,7 @@ def _backend_update_step(self: Any, gradients: Any, variables: Any, learning_rat
     beta1_power, beta2_power = (tf.pow(tf.constant(beta, dtype), step) for beta in (self.beta_1, self.beta_2))
     rate = tf.cast(learning_rate, dtype)
     for gradient, variable in zip(gradients, map(_plain, variables), strict=True):
-        index = self._get_variable_index(variable)
-        tf.raw_ops.ResourceApplyAdam(
-            var=variable.handle,
-            m=self._momentums[index].value.handle,
-            v=self._velocities[index].value.handle,
-            beta1_power=beta1_power,
-            beta2_power=beta2_power,
-            lr=rate,
-            beta1=float(self.beta_1),
-            beta2=float(self.beta_2),
-            epsilon=float(self.epsilon),
-            grad=tf.convert_to_tensor(gradient, dtype),
-        )
+        fused_update(self, gradient, variable, rate, (beta1_power, beta2_power))
 
 
 def _apply_weight_decay(self: Any, variables: Any) -> None:

@@ -205,6 +205,7 @@ def test_one_of_several_processes_speaks(capsys, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     for rank, said in (("0", True), ("1", False)):
         monkeypatch.setenv("RANK", rank)
+        monkeypatch.setenv("LOCAL_RANK", rank)
         assert main(command) == 0
         assert ("said" in capsys.readouterr().out) == said
 
