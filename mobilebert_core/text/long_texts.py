@@ -38,12 +38,23 @@ _DIVIDING = re.compile(f"[{DIVIDING_CLASS}]")
 
 
 @functools.cache
-def _endless(length: int, after: str = "") -> re.Pattern[str]:
-    """The first characters of a word of so many or more, where `after` does not hold before them."""
-    return re.compile(f"{after}[^{DIVIDING_CLASS}]{{{length}}}")
+def _words_of(length: int) -> re.Pattern[str]:
+    """So many characters of which none divides words."""
+    return re.compile(f"[^{DIVIDING_CLASS}]{{{length}}}")
 
 
-_INSIDE = f"(?<![^{DIVIDING_CLASS}])"
+def _endless_word(text: str, place: int, end: int, least: int) -> int | None:
+    """Where the next word of at least so many characters begins; from a place where a word begins or another ended."""
+    while place + least <= end:
+        if (space := text.rfind(" ", place, place + least)) >= 0:
+            place = space + 1
+        elif _DIVIDING.match(text, place + least - 1):  # as in writing without spaces
+            place += least
+        elif _words_of(least).match(text, place, end):
+            return place
+        else:
+            place = start_of_word(text, place + least)
+    return None
 
 
 @dataclass(frozen=True)
@@ -105,6 +116,21 @@ class Parts:
             return rows, ()
         parts = [self._row(row, wanted, first, limit, options) for row in rows]
         return [(a.text, b.text) for a, b in parts], [(a.gaps, b.gaps) for a, b in parts]
+
+    def whole(self, rows: Sequence[Row]) -> tuple[Sequence[Row], Sequence[RowGaps]]:
+        """The rows as `rows` returns them, of which nothing but the middle of endless words is cut."""
+        parts = [tuple(Part(None) if each is None else self._all_of(each) for each in row) for row in rows]
+        if not any(part.gaps for row in parts for part in row):
+            return rows, ()
+        return [(a.text, b.text) for a, b in parts], [(a.gaps, b.gaps) for a, b in parts]
+
+    def _all_of(self, text: Any) -> Part:
+        if isinstance(text, str):
+            part = self._with_short_words(text, 0, len(text)) if len(text) > NEVER_LONG else Part(text)
+            return part if part.gaps else Part(text)
+        words = [self._all_of(word) for word in text]
+        gaps: dict[int | None, Gaps] = {n: part.gaps[None] for n, part in enumerate(words) if part.gaps}
+        return Part([part.text for part in words], gaps) if gaps else Part(text)
 
     def _row(self, row: Row, wanted: int, first: int, limit: int, options: EncodingOptions) -> tuple[Part, Part]:
         one, other = row
@@ -211,10 +237,9 @@ class Parts:
         """
         gaps: list[tuple[int, int]] = []
         pieces: list[str] = []
-        length, pattern = 0, _endless(2 * self.word_end + 1, _INSIDE)
-        found = _endless(2 * self.word_end + 1).match(text, start, end) or pattern.search(text, start, end)
-        while found:
-            first, last = found.start(), end_of_word(text, found.end(), max(clear, found.end()))
+        length, least, last = 0, 2 * self.word_end + 1, start
+        while (first := _endless_word(text, last, end, least)) is not None:
+            last = end_of_word(text, first + least, max(clear, first + least))
             if last >= clear:
                 last = end_of_word(text, max(last, clear_to), end)
             if kept := self._ends(text, first, last):
@@ -222,7 +247,6 @@ class Parts:
                 length += len(pieces[-1])
                 gaps.append((length, last - first - sum(kept)))
                 start = last - kept[1]
-            found = pattern.search(text, last, end)
         return Part("".join([*pieces, text[start:end]]), {None: tuple(gaps)} if gaps else {})
 
     def _ends(self, text: str, first: int, last: int) -> tuple[int, int] | None:

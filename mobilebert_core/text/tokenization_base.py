@@ -223,9 +223,11 @@ class TokenizerBase(VirtualSubclass, TokenInventory):
     def _parts(self, rows: Sequence[Row], options: EncodingOptions) -> tuple[Sequence[Row], Sequence[RowGaps]]:
         """The rows, of which texts that truncation would cut far shorter are cut before they are tokenized.
 
+        Endless words are cut where nothing is truncated, too.
+
         Their tokens stay; places in them are to be `moved` by the gaps, of which there are none where nothing was cut.
         """
-        if options.truncation == "do_not_truncate" or options.return_overflowing_tokens or not some_long(rows):
+        if options.return_overflowing_tokens or not some_long(rows):
             return rows, ()
         added = [token.content for token in self._table.added.values()]
         parts = Parts.of(
@@ -236,7 +238,7 @@ class TokenizerBase(VirtualSubclass, TokenInventory):
             self.truncation_side == "left",
             self.is_fast,
         )
-        return parts.rows(rows, options)
+        return parts.whole(rows) if options.truncation == "do_not_truncate" else parts.rows(rows, options)
 
     def _check_room(self, rows: Sequence[Row], options: EncodingOptions) -> None:
         if options.truncation == "do_not_truncate":

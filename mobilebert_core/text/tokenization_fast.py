@@ -200,7 +200,8 @@ class MobileBertTokenizerFast(TokenizerBase):
             columns["overflow_to_sample_mapping"] = samples
         longest = max(map(len, columns[self.model_input_names[0]]), default=0)
         self._length_warning.check(longest, self.model_max_length, options)
-        if gaps and self.truncation_side == "left":  # words are counted from the beginning
+        cut_at_the_start = self.truncation_side == "left" and options.truncation != "do_not_truncate"
+        if gaps and cut_at_the_start:  # words are counted from the beginning
             now, inputs, gaps = False, _inputs(whole), ()
         places = encodings if now else partial(self._encode_later, inputs, gaps, options, settings, self._generation)
         return BatchEncoding(columns, places, return_tensors, n_sequences=1 + pairs, is_fast=True)

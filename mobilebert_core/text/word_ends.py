@@ -11,7 +11,7 @@ import numpy as np
 
 from mobilebert_core.text.character_classes import DIVIDING_RANGES, code_points
 
-_FIRST, _GROWTH, _LARGEST = 1 << 8, 16, 1 << 16  # characters looked at together: few in prose, many in endless words
+_FIRST, _GROWTH, _LARGEST = 1 << 4, 16, 1 << 16  # characters looked at together: few in prose, many in endless words
 _ALL_POINTS = 0x110000
 
 

@@ -208,6 +208,8 @@ def test_every_way_of_asking_gives_what_the_whole_text_gives(made, tmp_path, soo
             ((texts[0], texts[1]), {"truncation": "only_second" if turn > 2 else True}),
             ((texts[0].split(" "),), {"is_split_into_words": True, "return_offsets_mapping": True}),
             ((texts[0].split(" "), texts[1].split(" ")), {"is_split_into_words": True}),
+            ((texts[:2], texts[2:]), {"return_offsets_mapping": True, **WHOLE}),
+            ((texts[0].split(" "), texts[1].split(" ")), {"is_split_into_words": True, **WHOLE}),
         ]
         for texts_of_call, options in calls:
             options = {"truncation": True, "max_length": length, **options}
@@ -222,6 +224,7 @@ def test_every_way_of_asking_gives_what_the_whole_text_gives(made, tmp_path, soo
                 assert [getattr(one, name) for name in FIELDS] == [getattr(all_of, name) for name in FIELDS]
 
 
+WHOLE = {"truncation": False, "max_length": None, "verbose": False}
 ENDLESS = [
     "x" * 200_000,
     "ж" * 200_000,
@@ -253,6 +256,8 @@ def test_little_of_a_long_text_is_looked_at_however_it_is_asked_for(made, tmp_pa
     for word in ENDLESS:
         tokenizer([f"{word} fox", f"fox {word}"], [prose, word], **options, return_offsets_mapping=True)
     tokenizer([prose], return_offsets_mapping=True, **options)
+    tokenizer([f"{word} fox" for word in ENDLESS], ENDLESS, return_offsets_mapping=True, **WHOLE)
+    tokenizer([ENDLESS], is_split_into_words=True, **WHOLE)
     tokenizer([[*(["fox"] * 200_000), ENDLESS[0]]], is_split_into_words=True, **options)
     tokenizer([[ENDLESS[0], "fox", ENDLESS[1]]], is_split_into_words=True, return_offsets_mapping=True, **options)
     if not tokenizer.is_fast:  # the library gives the odd token to the longer of two texts, which must be counted
