@@ -198,9 +198,9 @@ class _Job:
                 self.notes.append(f"not folded: {e}")
                 basis = None
         spec = replace(spec, folding=basis)
-        return (
-            self._calibrated(model, spec) if spec.precision.startswith("int8") and spec.calibration else (model, spec)
-        )
+        # LiteRT's dynamic int8 has a scale for each token: there even features cost the weights more than they gain.
+        fitted = spec.precision in CALIBRATED or self.row.precision(spec.precision).rewriter is not None
+        return self._calibrated(model, spec) if fitted and spec.calibration else (model, spec)
 
     def _calibrated(self, model: Any, spec: ExportSpec) -> tuple[Any, ExportSpec]:
         """The model with a mask value of the size of its scores where these become integers, and scales that suit them

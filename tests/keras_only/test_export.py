@@ -113,6 +113,20 @@ def test_the_file_of_mlperf_mobile_has_its_shape_its_names_and_their_order(tmp_p
 
 
 @pytest.mark.slow
+def test_texts_change_nothing_where_every_token_has_its_scale(tmp_path):
+    """In LiteRT's dynamic int8 scales that suit texts would cost the weights more than they gain."""
+    source = random_checkpoint(tiny_config(num_hidden_layers=1), HEADS["SequenceClassification"], tmp_path / "source")
+    texts = tmp_path / "texts.csv"
+    texts.write_text("\n".join(["text", *(f'"{start} {rest}"' for start in STARTS for rest in RESTS)]))
+    batch, found = tiny_batch(tiny_config(), "SequenceClassification", 3, 11, labels=False), []
+    for name, calibrate in (("plain", None), ("fitted", texts)):
+        made = export(source, tmp_path / name, format="litert", precision="int8", calibrate=calibrate)
+        assert made.record.mask_value is None
+        found.append(EXPORT_FORMATS["litert"].runtime.runner("test")(made.directory).run(batch))
+    np.testing.assert_array_equal(found[0]["logits"], found[1]["logits"])
+
+
+@pytest.mark.slow
 def test_static_int8_goes_from_a_checkpoint_to_answers(tmp_path):
     texts = tmp_path / "texts.csv"
     texts.write_text("\n".join(["text", *(f'"{start} {rest}"' for start in STARTS for rest in RESTS)]))
