@@ -2,7 +2,8 @@
 
 Full-size encoder with random weights, one thread, each form in a process of its own that is pinned to one core and
 asked in turn. Beside our forms stand transformers in PyTorch, its graph in ONNX Runtime, the shapes of MiniLM-L6 and
-BERT-base there, and the floor: the matrix products of the encoder alone, which no form in float32 can pass.
+BERT-base there, and the floor: the matrix products of the encoder alone, in PyTorch. What passes it in float32 does not
+multiply less, it starts its products more cheaply, which shows where they are small.
 
     python -m tests.benchmarks.bench_devices [--only litert onnx] [--shapes 1x16 8x128] [--rounds 9] [--blocks 24]
         [--json FILE] [--plot FILE] [--keep DIR]
@@ -33,6 +34,8 @@ from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.heads import HEADS
 from tests.benchmarks.bench_forward import environment, machine
 
+FLOOR = "floor: matrix products"
+OTHERS = ("transformers", "MiniLM", "BERT")  # how the names of what is not ours begin
 SHAPES = ("1x16", "1x128", "1x384", "8x128")  # batch x tokens
 BASE = "transformers, ONNX Runtime fp32"
 
@@ -146,7 +149,7 @@ def floor(folder: Path) -> Run:
 
 
 FORMS: dict[str, Form] = {
-    "floor: matrix products": Form(floor),
+    FLOOR: Form(floor),
     "PyTorch": Form(torch_form()),
     "PyTorch folded": Form(torch_form("all")),
     "PyTorch folded, compiled": Form(torch_form("all", compiled=True)),
@@ -292,20 +295,32 @@ def report(found: dict[str, dict[str, list[float]]], base: str) -> dict[str, dic
     return numbers
 
 
-def plot(numbers: dict[str, dict[str, dict[str, float]]], path: Path) -> None:
+def plot(numbers: dict[str, dict[str, dict[str, float]]], base: str, path: Path) -> None:
+    """Bars with their spread, ours dark, the floor as a line. What takes over four times the base is cut."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, panels = plt.subplots(1, len(numbers), figsize=(4 * len(numbers), 5), sharey=True)
-    for panel, (shape, forms) in zip(np.atleast_1d(panels), numbers.items(), strict=True):
-        panel.barh(list(forms), [each["median"] * 1e3 for each in forms.values()])
-        panel.set_title(shape)
-        panel.set_xlabel("ms")
-        panel.invert_yaxis()
+    figure, panels = plt.subplots(1, len(numbers), figsize=(3.4 * len(numbers) + 2, 5), sharey=True, squeeze=False)
+    for panel, (shape, forms) in zip(panels[0], numbers.items(), strict=True):
+        bars = {name: each for name, each in forms.items() if name != FLOOR}
+        limit = 1.25 * max(each["median"] for each in bars.values() if each["median"] <= 4 * forms[base]["median"])
+        for place, (name, each) in enumerate(bars.items()):
+            whole, ours = each["median"] <= limit, not name.startswith(OTHERS)
+            spread = [[each["median"] - each["low"]], [each["high"] - each["median"]]] if whole else None
+            color = "#1f5fa8" if ours else "#b8c4d0"
+            panel.barh(place, min(each["median"], limit) * 1e3, color=color, xerr=spread and np.multiply(spread, 1e3))
+            panel.text(limit * 1.15e3, place, f"{each['median'] * 1e3:.0f}", ha="right", va="center", fontsize=8)
+        if FLOOR in forms:
+            panel.axvline(forms[FLOOR]["median"] * 1e3, color="#a8321f", linewidth=1, linestyle="--", label=FLOOR)
+        panel.set(title=f"batch {shape.replace('x', ', ')} tokens", xlabel="ms", xlim=(0, limit * 1.17e3))
+        panel.set_yticks(range(len(bars)), list(bars), fontsize=8)
+    panels[0][0].invert_yaxis()
+    if any(FLOOR in forms for forms in numbers.values()):
+        panels[0][0].legend(loc="lower right", fontsize=7)
     figure.tight_layout()
-    figure.savefig(path)
+    figure.savefig(path, dpi=110)
 
 
 def shape(text: str) -> tuple[int, int]:
@@ -347,7 +362,7 @@ def main() -> None:
         about = {"date": time.strftime("%Y-%m-%d"), "machine": machine(), "rounds": options.rounds, "load": load}
         options.json.write_text(json.dumps({**about, "base": options.base, "seconds": numbers}, indent=2) + "\n")
     if options.plot:
-        plot(numbers, options.plot)
+        plot(numbers, options.base, options.plot)
 
 
 if __name__ == "__main__":

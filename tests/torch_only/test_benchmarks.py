@@ -54,5 +54,5 @@ def test_the_table_and_the_picture(tmp_path, capsys):
     numbers = bench_devices.report(found, bench_devices.BASE)
     assert numbers["1x16"]["PyTorch"] == {"median": 0.2, "low": 0.1, "high": 0.4, "ratio": 2.0}
     assert "200.0" in capsys.readouterr().out
-    bench_devices.plot(numbers, tmp_path / "numbers.svg")
+    bench_devices.plot(numbers, bench_devices.BASE, tmp_path / "numbers.svg")
     assert (tmp_path / "numbers.svg").stat().st_size
