@@ -9,6 +9,8 @@ B batch, S sequence, N heads, D head size.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from onnx import NodeProto
 
@@ -95,7 +97,7 @@ def join_attention(graph: Graph) -> None:
             masks[mask], new = square.output[0], [turned, zeros, square]
         replaced[id(masked)] = new
         inputs = [query, key, value, masks[mask]]
-        sizes = {"q_num_heads": heads, "kv_num_heads": heads, "scale": 1.0}
+        sizes: dict[str, Any] = {"q_num_heads": heads, "kv_num_heads": heads, "scale": 1.0}
         replaced[id(last)] = [graph.node("Attention", inputs, last.output[0], **sizes)]
     if replaced:
         graph.replace(replaced)

@@ -177,8 +177,10 @@ class TokenizerBase(VirtualSubclass, TokenInventory):
 
     def piece_ids(self, texts: list[str]) -> list[list[int]]:
         """The ids of whole texts without special tokens, for which a call would make and check more than is needed."""
-        plain = {"add_special_tokens": False, "return_attention_mask": False, "return_token_type_ids": False}
-        ids: list[list[int]] = self(texts, **plain, verbose=False)["input_ids"]
+        encoded = self(
+            texts, add_special_tokens=False, return_attention_mask=False, return_token_type_ids=False, verbose=False
+        )
+        ids: list[list[int]] = encoded["input_ids"]
         return ids
 
     def encode(self, text: Any, text_pair: Any = None, **options: Any) -> Any:
