@@ -41,6 +41,7 @@ def run(command: list[str]) -> str:
 
 
 @pytest.mark.parametrize("name", ["finetune_torch", "finetune_keras"])
+@pytest.mark.slow
 def test_an_example_writes_a_model_that_both_backends_read(name, start, tmp_path):
     run([sys.executable, f"examples/{name}.py", str(start), str(tmp_path / "out")])
     before, after = (load_file(folder / "model.safetensors") for folder in (start, tmp_path / "out"))

@@ -28,7 +28,7 @@ def steps(trainer, first, last):
     ]
 
 
-@pytest.mark.parametrize("precision", ["float32", "float16"])
+@pytest.mark.parametrize("precision", ["float32", pytest.param("float16", marks=pytest.mark.slow)])
 def test_a_training_goes_on_bit_for_bit(trainer_class, tmp_path, precision):
     config = tiny_config(hidden_dropout_prob=0.2, classifier_dropout=0.3)
     whole = trainer_class.start(HEAD, None, RECIPE, config=config.copy(), precision=precision)
@@ -43,6 +43,7 @@ def test_a_training_goes_on_bit_for_bit(trainer_class, tmp_path, precision):
     assert all(np.array_equal(whole.array(w), second.array(w)) for w in ("classifier.weight", "classifier.bias"))
 
 
+@pytest.mark.slow
 def test_steps_that_float16_leaves_out_are_not_counted(trainer_class):
     """An overflowing scale: weights, moments and the count of steps stay, so that going on is going on."""
     config = tiny_config(**NO_DROPOUT)

@@ -121,6 +121,7 @@ def test_a_missing_part_is_named(written, name, tmp_path):
     ),
     end=st.one_of(st.none(), st.none(), st.integers(0, 10**6)),
 )
+@pytest.mark.slow
 def test_whatever_is_damaged_is_one_error_or_reads(written, name, which, flips, end):
     files = weights_in(written[name])
     damaged = files[which % len(files)]

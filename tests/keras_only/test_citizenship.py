@@ -238,6 +238,7 @@ def test_jit_compile():
     assert model.fit(x, y, verbose=0).history["loss"][0] == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_remat_changes_no_gradient():
     """With dropout: the block that runs again must draw what it drew the first time."""
     x, y = data("SequenceClassification")

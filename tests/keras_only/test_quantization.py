@@ -125,8 +125,12 @@ def test_what_a_quantized_model_refuses():
     assert model.config.vocab_size == 97 and not model.config.pruned_heads
 
 
-@pytest.mark.parametrize("policy", ["int8_from_float32", "int4_from_float32", "int4/16_from_float32",
-                                    "float8_from_float32", "int8_from_mixed_bfloat16"])  # fmt: skip
+MORE_POLICIES = ("int4_from_float32", "int4/16_from_float32", "float8_from_float32", "int8_from_mixed_bfloat16")
+
+
+@pytest.mark.parametrize(
+    "policy", ["int8_from_float32", *(pytest.param(policy, marks=pytest.mark.slow) for policy in MORE_POLICIES)]
+)
 def test_a_policy_that_quantizes_is_that_of_dense_layers_and_tables(tmp_path, policy):
     """What is made or loaded with it is what `quantize` makes of it, and a copy computes the same."""
     name, source = "SequenceClassification", policy.partition("_from_")[2]

@@ -36,6 +36,7 @@ def test_compiles_without_a_break(name):
         torch.testing.assert_close(found[key], expected[key])
 
 
+@pytest.mark.slow
 def test_compiles_in_training_with_states():
     model, batch = model_and_batch("MaskedLM", attention_probs_dropout_prob=0.0, num_hidden_layers=1)
     model.train()
@@ -193,6 +194,7 @@ def _train_in_process(rank: int, size: int, store: str, results: str) -> None:
     torch.distributed.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one(tmp_path):
     mp.spawn(_train_in_process, (2, str(tmp_path / "store"), str(tmp_path / "found.npz")), nprocs=2)
     model, batch = model_and_batch("SequenceClassification", attention_probs_dropout_prob=0.0)
