@@ -24,7 +24,7 @@ def test_an_export_is_proved_and_answers(capsys, tmp_path):
 def test_it_is_not_offered_for_training(capsys):
     with pytest.raises(SystemExit):
         main(["train", "text-classification", "--backend", "wrapped"])
-    assert "invalid choice: 'wrapped'" in capsys.readouterr().err
+    assert "must be one of torch, keras, got 'wrapped'" in capsys.readouterr().err
 
 
 def test_conversions_are_verified_by_frameworks_alone(checkpoint, tmp_path):
