@@ -48,7 +48,7 @@ from .configuration.fields import ACTIVATIONS, FOLDINGS
 from .errors import ConfigError
 from .heads import Head
 from .ranges import Range, feature_ranges
-from .weights import weight_table
+from .weights import BASE_PREFIX, weight_table
 
 SMALLEST_SCALE = 1e-6  # of the largest scale of a stream
 # Exponents of two in the basis "half". float16 ends at 2**16 and has all its digits down to 2**-14.
@@ -186,11 +186,11 @@ class _Folder:
         self.write_state("encoder", _Stream(stream.scale * power, stream.offset))
 
     def _array(self, name: str) -> np.ndarray:
-        self.replaced.add(f"mobilebert.{name}")
-        return self.read(f"mobilebert.{name}").astype(np.float64)
+        self.replaced.add(BASE_PREFIX + name)
+        return self.read(BASE_PREFIX + name).astype(np.float64)
 
     def _put(self, name: str, array: np.ndarray) -> None:
-        self.arrays[f"mobilebert.{name}"] = array
+        self.arrays[BASE_PREFIX + name] = array
 
 
 def fold(

@@ -17,6 +17,7 @@ import numpy as np
 from .configuration.config import MobileBertConfig
 from .configuration.fields import ACTIVATIONS
 from .errors import ConfigError
+from .weights import BASE_PREFIX
 
 Read = Callable[[str], np.ndarray]
 
@@ -57,7 +58,7 @@ class _Pass:
     ranges: dict[str, Range] = field(default_factory=dict)
 
     def array(self, name: str) -> np.ndarray:
-        return self.read(f"mobilebert.{name}").astype(np.float32)
+        return self.read(BASE_PREFIX + name).astype(np.float32)
 
     def dense(self, name: str, x: np.ndarray) -> np.ndarray:
         return x @ self.array(f"{name}.weight").T + self.array(f"{name}.bias")

@@ -15,6 +15,8 @@ from ..errors import DataError
 from .examples import BadRow, Examples, ReadOptions
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(nan|inf|infinity)", re.IGNORECASE | re.ASCII)
+_BETWEEN = ("|", ";", ",")  # what stands between several labels of a cell
+_DECIMAL_COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+")
 
 
 def number(text: str) -> float | None:
@@ -60,10 +62,6 @@ def check_single(labels: Iterable[str], path: Path) -> None:
             f"{path}: label {decimals[0]!r} is a number with a comma, or two labels. Write {point} for the number, or "
             f"pass label_separator ','; {keep}."
         )
-
-
-_BETWEEN = ("|", ";", ",")  # what stands between several labels of a cell
-_DECIMAL_COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+")
 
 
 def label_fields(found: Iterable[str], examples: Examples, options: ReadOptions, least: int = 2) -> dict[str, Any]:

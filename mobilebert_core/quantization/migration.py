@@ -27,6 +27,7 @@ import numpy as np
 
 from ..configuration.config import MobileBertConfig
 from ..errors import ConfigError
+from ..weights import BASE_PREFIX
 from .observation import Calibration
 
 STRENGTH = 0.65  # of 0.5, 0.65, 0.8 and 1 the least error of activations
@@ -91,9 +92,9 @@ class _Weights:
     def units(self, readers: Sequence[str], centered: bool = True) -> _Units:
         """Units for an activation that these dense layers read."""
         seen = self._calibration
-        run = [name for name in readers if f"mobilebert.{name}" in seen.lowest]  # some layers are there and never run
-        lowest = np.min([seen.lowest[f"mobilebert.{name}"] for name in run], axis=0)
-        highest = np.max([seen.highest[f"mobilebert.{name}"] for name in run], axis=0)
+        run = [name for name in readers if BASE_PREFIX + name in seen.lowest]  # some layers are there and never run
+        lowest = np.min([seen.lowest[BASE_PREFIX + name] for name in run], axis=0)
+        highest = np.max([seen.highest[BASE_PREFIX + name] for name in run], axis=0)
         center = (lowest + highest) / 2 if centered else np.zeros(len(lowest))
         weights = np.max([np.abs(self.get(f"{name}.weight")).max(axis=0) for name in run], axis=0)
         largest = np.maximum(highest - center, center - lowest)
@@ -103,10 +104,10 @@ class _Weights:
     def balance(self, query: str, key: str) -> np.ndarray:
         """Scales that make both as large, by their observed outputs."""
         found = self._calibration.outputs
-        return _even(found[f"mobilebert.{query}"], found[f"mobilebert.{key}"], 0.5)
+        return _even(found[BASE_PREFIX + query], found[BASE_PREFIX + key], 0.5)
 
     def get(self, name: str) -> np.ndarray:
-        name = f"mobilebert.{name}"
+        name = BASE_PREFIX + name
         if name not in self.arrays:
             self.arrays[name] = self._read(name).astype(np.float64)
         return self.arrays[name]
@@ -138,7 +139,7 @@ class _Weights:
         self._put(f"{name}.weight", gain * before.scale / behind.scale)
 
     def _put(self, name: str, array: np.ndarray) -> None:
-        self.arrays[f"mobilebert.{name}"] = array
+        self.arrays[BASE_PREFIX + name] = array
 
 
 def _even(larger: np.ndarray, smaller: np.ndarray, strength: float) -> np.ndarray:
