@@ -26,6 +26,7 @@ if lzma is not None:
     _DAMAGED = (*_DAMAGED, lzma.LZMAError)
 NOT_UTF8 = "wanted UTF-8 text, got other bytes."
 _LINES_AT_ONCE = 1024
+_PIECE = 1 << 18  # characters
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -84,15 +85,20 @@ class Source:
         Raises:
             DataError: for a file that cannot be read, is UTF-16, or holds nothing but blanks.
         """
+        with self._opened(newline) as text:
+            yield from self._not_empty(text)
+
+    @contextmanager
+    def _opened(self, newline: str | None) -> Iterator[TextIO]:
         with self.binary() as binary:
             text = io.TextIOWrapper(binary, "utf-8-sig", "surrogateescape", newline)
             try:
-                yield from self._not_empty(text)
+                yield text
             finally:
                 if self.stream is not None:
                     text.detach()  # it stays open
 
-    def _not_empty(self, text: TextIO) -> Iterator[str]:
+    def _not_empty(self, text: Iterator[str]) -> Iterator[str]:
         first: list[str] = []
         for line in text:
             if not first and line.encode("utf-8", "surrogateescape").startswith(_UTF_16):
@@ -115,9 +121,10 @@ class Source:
         while block := list(itertools.islice(lines, _LINES_AT_ONCE)):
             yield block
 
-    def text(self) -> str:
-        r"""All of it, with \n at the ends of lines; raises DataError as `lines`."""
-        return "".join(self.lines())
+    def pieces(self) -> Iterator[str]:
+        r"""The text in pieces of one size, whatever its lines, with \n at their ends; raises DataError as `lines`."""
+        with self._opened(newline=None) as text:
+            yield from self._not_empty(iter(lambda: text.read(_PIECE), ""))
 
 
 def _unpacked(path: Path) -> IO[bytes]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
 from ..errors import DataError
 from .arrow_files import ARROW_FILES
 from .examples import BadRow, BadRows, QuestionExample, ReadOptions, brief
+from .json_stream import JsonStream
 from .reading import Reader
-from .sources import NOT_UTF8, Source, is_utf8
+from .sources import Source
 from .table_files import read_table
 
 
@@ -32,39 +32,56 @@ def question_items(source: Source, bad: BadRows) -> Iterator[tuple[Any, str, str
             with bad.row(line):
                 yield row, str(row.get("id") or line), _text(row, "context"), line
         return
-    for a, article in enumerate(_articles(source)):
-        where = f"data[{a}].paragraphs"
-        paragraphs = article.get("paragraphs") if isinstance(article, dict) else None
-        if not isinstance(paragraphs, list):
-            bad.add(where, f"wanted a list, got {brief(paragraphs)}.")
-            continue
-        for p, paragraph in enumerate(paragraphs):
-            with bad.row(f"{where}[{p}]"):
-                context, questions = _text(paragraph, "context"), paragraph.get("qas")
-                if not isinstance(questions, list):
-                    raise BadRow(f"qas must be a list, got {brief(questions)}.")
-                for number, item in enumerate(questions):
-                    name = item.get("id") if isinstance(item, dict) else None
-                    name = str(name) if name is not None else f"{where}[{p}].qas[{number}]"
-                    yield item, name, context, f"question {name!r}"
+    stream = JsonStream(source)
+    for where, paragraph in _paragraphs(stream, bad):
+        with bad.row(where):
+            context, questions = _text(paragraph, "context"), paragraph.get("qas")
+            if not isinstance(questions, list):
+                raise BadRow(f"qas must be a list, got {brief(questions)}.")
+            for number, item in enumerate(questions):
+                name = item.get("id") if isinstance(item, dict) else None
+                name = str(name) if name is not None else f"{where}.qas[{number}]"
+                yield item, name, context, f"question {name!r}"
 
 
-def _articles(source: Source) -> list[Any]:
-    path, text = source.path, source.text()
-    if not is_utf8(text):
-        line = next(number for number, each in enumerate(text.split("\n"), 1) if not is_utf8(each))
-        raise DataError(f"{path}:{line}: {NOT_UTF8} Save the file as UTF-8.")
-    try:
-        data = json.loads(text)
-    except ValueError as e:
-        raise DataError(f"{path}:{getattr(e, 'lineno', 1)}: wanted JSON, got text that breaks off ({e}).") from None
-    except RecursionError:
-        raise DataError(f"{path}: wanted SQuAD's JSON, got one that is nested too deeply.") from None
-    articles = data.get("data") if isinstance(data, dict) else None
-    if not isinstance(articles, list):
-        got = f"the keys {', '.join(map(repr, data)) or 'none'}" if isinstance(data, dict) else type(data).__name__
-        raise DataError(f'{path}: wanted SQuAD\'s JSON, {{"data": [{{"paragraphs": [...]}}]}}, got {got}.')
-    return articles
+def _paragraphs(stream: JsonStream, bad: BadRows) -> Iterator[tuple[str, Any]]:
+    """Each paragraph with its place, one at a time."""
+    keys: list[str] = []
+    found = False
+    if stream.peek() == "{":
+        for key in stream.members():
+            keys.append(key)
+            if key == "data" and stream.peek() == "[":
+                found = True
+                for number in stream.elements():
+                    yield from _of_article(stream, f"data[{number}].paragraphs", bad)
+            else:
+                stream.value()
+        got = f"the keys {', '.join(map(repr, keys)) or 'none'}"
+    else:
+        got = type(stream.value()).__name__
+    stream.end()
+    if not found:
+        raise DataError(f'{stream.path}: wanted SQuAD\'s JSON, {{"data": [{{"paragraphs": [...]}}]}}, got {got}.')
+
+
+def _of_article(stream: JsonStream, where: str, bad: BadRows) -> Iterator[tuple[str, Any]]:
+    """The paragraphs of an article."""
+    got: Any = None
+    if stream.peek() == "{":
+        for key in stream.members():
+            if key == "paragraphs" and stream.peek() == "[":
+                got = []
+                for number in stream.elements():
+                    yield f"{where}[{number}]", stream.value()
+            elif key == "paragraphs":
+                got = stream.value()
+            else:
+                stream.value()
+    else:
+        stream.value()
+    if not isinstance(got, list):
+        bad.add(where, f"wanted a list, got {brief(got)}.")
 
 
 def _text(item: Any, name: str) -> str:

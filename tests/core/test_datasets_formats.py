@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 import gzip
+import io
+import json
 import sys
+from pathlib import Path
 
 import pyarrow
 import pyarrow.feather
@@ -13,8 +16,10 @@ import pyarrow.parquet
 import pytest
 
 from mobilebert_core import BackendMissingError, DataError
-from mobilebert_core.datasets.examples import QuestionExample, TextExample, WordsExample
+from mobilebert_core.datasets.examples import BadRows, QuestionExample, TextExample, WordsExample
 from mobilebert_core.datasets.reading import splits
+from mobilebert_core.datasets.sources import Source
+from mobilebert_core.datasets.squad_file import question_items
 from tests.core.data_files import CHOICES, ENDINGS, QUESTIONS, TEXTS, WORDS, read, squad, written
 
 ROWS = [{"text": "hello cats", "label": "good"}, {"text": 'd, "e"', "label": "bad"}]
@@ -97,6 +102,36 @@ def test_line_ends_of_words_and_texts(tmp_path, end):
     assert read(tmp_path, "fill-mask", "a.txt", f"a{end}b{end}").items == ["a", "b"]
     assert len(read(tmp_path, QUESTIONS, "a.json.gz", gzip.compress(written(tmp_path, "a", squad({"answers": []}))
                                                                      .read_bytes())).items) == 1  # fmt: skip
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+def test_json_in_pieces_of_any_size(tmp_path, monkeypatch, indent):
+    """Wherever a piece ends, in a word, a number or an escape, the questions and the place of an error are the same."""
+    context = 'in "Yorkers" \U0001f600, \\ Zola'
+    data = squad({"answers": [{"text": "Zola", "answer_start": context.index("Zola")}]}, {"answers": [], "id": 12345},
+                 {"answers": [], "is_impossible": True, "score": -12.5e-10}, context=context)  # fmt: skip
+    data["data"] = [{"none": None, **article} for article in data["data"] * 2]
+    texts = [json.dumps(data, indent=indent, ensure_ascii=ascii) for ascii in (True, False)]
+    expected = read(tmp_path, QUESTIONS, "a.json", texts[0]).items
+    assert len(expected) == 6
+    broken = texts[0][:-2] + "!" + texts[0][-2:]
+    with pytest.raises(DataError) as whole:
+        read(tmp_path, QUESTIONS, "a.json", broken)
+    assert f"(char {len(broken) - 3})" in str(whole.value)
+    for size in (*range(1, 40), 63, 64, 65, 500):
+        monkeypatch.setattr("mobilebert_core.datasets.sources._PIECE", size)
+        assert all(read(tmp_path, QUESTIONS, "a.json", text).items == expected for text in texts), size
+        with pytest.raises(DataError) as found:
+            read(tmp_path, QUESTIONS, "a.json", broken)
+        assert str(found.value) == str(whole.value), size
+
+
+def test_of_json_no_more_is_read_than_is_asked_for():
+    article = squad({"answers": []}, context="a " * 50_000)["data"]
+    stream = io.BytesIO(json.dumps({"data": article * 50}).encode())
+    questions = question_items(Source(Path("a.json"), ".json", stream), BadRows(Path("a.json"), False))
+    assert next(questions)[1] == "q0" and stream.tell() < 1_000_000
+    assert len(list(questions)) == 49 and stream.tell() > 5_000_000
 
 
 def test_a_cell_of_any_length(tmp_path):
