@@ -18,8 +18,7 @@ import torch
 from safetensors.numpy import load_file, save_file
 
 import mobilebert
-from conversion.exports import export as export_module
-from conversion.exports import formats
+from conversion.exports import formats, job
 from conversion.exports.export import export
 from conversion.exports.record import ExportRecord
 from conversion.exports.torch_program.inference import Runner as TorchProgramRunner
@@ -261,9 +260,9 @@ def test_a_target_that_cannot_be_written_and_a_full_disk_leave_nothing(tmp_path,
         self.module = torch.load(path, weights_only=False)
 
     monkeypatch.setattr(TorchProgramRunner, "open", open_file)
-    for writer, describe in ((full, export_module.write_text), (write, full)):  # while the file is written, or its card
+    for writer, describe in ((full, job.write_text), (write, full)):  # while the file is written, or its card
         monkeypatch.setattr(formats.ExportFormat, "load_writer", lambda self, writer=writer: writer)
-        monkeypatch.setattr(export_module, "write_text", describe)
+        monkeypatch.setattr(job, "write_text", describe)
         with pytest.raises(MobileBertError, match="cannot be written.*No space left on device"):
             export(source, tmp_path / "new" / "out", format="torch-export")
         assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.txt", "source"]
