@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
-
-from tqdm import tqdm
 
 from conversion.backends import FRAMEWORKS, Backend, backend_named
 from mobilebert_core.card_text import name_of
@@ -48,7 +44,9 @@ from mobilebert_core.weights import every_weight, weight_table
 from .distillation_report import draw_terms, write_transfer_card
 from .path_fields import PathFields
 from .random_start import config_of, has_no_weights
+from .streams import say
 from .training_data import TrainingData, check_segments
+from .training_report import picture_missing
 
 # Like the released code: nothing is dropped while a student looks at its teacher.
 _NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
@@ -185,7 +183,7 @@ class Distillation(PathFields):
             dev = Evaluation(trainer, task, found, features["dev"], recipe.seed, False)
         notes = ranks.first(lambda: self._notes(report, stages, pair, backend, teacher, dev))
         for note in notes * (ranks.rank == 0):
-            tqdm.write(f"mobilebert: {note}", file=sys.stderr)
+            say(note)
         loop = self._loop(trainer, task, recipe, features["train"], run_directory, tokenizer, dev, course)
         best = loop.run()
         if ranks.rank == 0:
@@ -254,12 +252,10 @@ class Distillation(PathFields):
                 f"the student's blocks follow these of the teacher's {pair.teacher.num_hidden_layers}: {follows}"
             )
         if dev is not None and teacher is not None:
-            runner = backend.runner("distill")(teacher, *([self.device] if self.device else []))
+            runner = backend.runner("distill")(teacher, self.device)
             scores = Evaluation(runner, dev.task, dev.examples, dev.features, dev.seed, False).plain()
             notes.append("the teacher on the dev rows: " + ", ".join(f"{n} {v:.4g}" for n, v in scores.items()))
-        if find_spec("matplotlib") is None:
-            notes.append("no picture of the curves, which needs matplotlib: pip install 'mobilebert[plot]'.")
-        return notes
+        return [*notes, *picture_missing()]
 
     # ------------------------------------------------------------------------------------------ models
 

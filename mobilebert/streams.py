@@ -7,6 +7,8 @@ import os
 import sys
 from contextlib import suppress
 
+from tqdm import tqdm
+
 from mobilebert_core.errors import InputError
 
 
@@ -52,9 +54,9 @@ def discard_output() -> None:
 
 
 def say(message: str) -> None:
-    """Prints a message of the command on standard error, if anyone reads it."""
+    """Prints a message on standard error, if anyone reads it, above a bar that is drawn there."""
     with suppress(OSError):
-        print(f"mobilebert: {message}", file=sys.stderr)
+        tqdm.write(f"mobilebert: {message}", file=sys.stderr)
 
 
 def flush_output() -> None:

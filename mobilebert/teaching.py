@@ -173,8 +173,7 @@ class OwnTeacher:
     def __init__(
         self, place: str, task: LabelledTask, backend: Backend, device: str | None, options: Mapping[str, Any]
     ) -> None:
-        runner = backend.runner("train").from_pretrained
-        self.runner = runner(task.head, place, **({} if device is None else {"device": device}))
+        self.runner = backend.runner("train").from_pretrained(task.head, place, device=device)
         self.place = place
         theirs = self.runner.config
         self.order = order_of_labels(theirs, task.config, task.head)

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from collections.abc import Mapping, Sequence, Set
 from contextlib import closing
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
-from tqdm import tqdm
 
 from conversion.backends import FRAMEWORKS, Backend, backend_named
 from mobilebert_core.card_text import name_of
@@ -46,9 +43,10 @@ from mobilebert_core.weights import weight_table
 from .path_fields import PathFields
 from .random_start import config_of, has_no_weights
 from .recipe_choice import RecipeChoice, said_before
+from .streams import say
 from .teaching import Lesson, Teaching
 from .training_data import TrainingData, check_alone, check_segments
-from .training_report import draw_curves, write_card
+from .training_report import draw_curves, picture_missing, write_card
 
 _CLASSIFIER_BIAS = "classifier.bias"
 
@@ -235,10 +233,9 @@ class Training(PathFields):
                 raise
             missing.append(f"{e} This training goes on without scores and keeps its last model.")
             names = []
-        if find_spec("matplotlib") is None:
-            missing.append("no picture of the curves, which needs matplotlib: pip install 'mobilebert[plot]'.")
+        missing += picture_missing()
         for message in missing * (trainer.ranks.rank == 0):
-            tqdm.write(f"mobilebert: {message}", file=sys.stderr)
+            say(message)
         each = {}
         for n in names:
             found = examples.get(n, examples["train"])  # rows that were held out are of the same file

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,13 @@ def draw_curves(output: Path) -> Path | None:
     return path
 
 
+def picture_missing() -> list[str]:
+    """What is said where no picture of the curves can be drawn."""
+    if find_spec("matplotlib") is not None:
+        return []
+    return ["no picture of the curves, which needs matplotlib: pip install 'mobilebert[plot]'."]
+
+
 def write_card(
     training: Any, task: type[TrainingTask], recipe: Recipe, config: MobileBertConfig, results: Mapping[str, Any]
 ) -> Path:
@@ -83,8 +91,9 @@ def card(
         + ", ".join(f"{count:,} {name} rows" for name, count in rows.items()),
         f"- **Start:** {start}",
         f"- **Size:** {config.num_hidden_layers} blocks, hidden {config.hidden_size}, vocabulary {config.vocab_size:,}",
-        f"- **Trained with:** {training.backend}, {training.precision}, {recipe.steps(rows['train']):,} steps of "
-        f"{recipe.batch_size * recipe.accumulate} rows, learning rate {recipe.learning_rate:g} after "
+        f"- **Trained with:** {training.backend}, {training.precision}, {recipe.optimizer}, "
+        f"{recipe.steps(rows['train']):,} steps of {recipe.batch_size * recipe.accumulate} rows, "
+        f"learning rate {recipe.learning_rate:g} after "
         f"{recipe.warmup:.0%} warm-up and falling to 0, weight decay {recipe.weight_decay:g}, gradients "
         + ("not clipped" if recipe.clip_norm is None else f"clipped at {recipe.clip_norm:g}")
         + (f", classifier dropout {config.head_dropout_prob:g}" if task.classifies else "")

@@ -14,6 +14,8 @@ from mobilebert_core.configuration.presets import PRESETS
 from mobilebert_core.errors import ConfigError
 from mobilebert_core.files import nearest
 
+DEVICE_HELP = "where PyTorch computes, such as cpu or cuda:1 (default: the GPU, if any)"
+
 
 def output_path(text: str) -> Path:
     """A place to write to. An empty text, as of an unset variable of a shell, is none: it would mean this directory."""

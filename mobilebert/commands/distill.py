@@ -8,25 +8,20 @@ from pathlib import Path
 from conversion.backends import FRAMEWORKS
 from mobilebert_core.configuration.presets import PRESETS
 from mobilebert_core.training.knowledge_transfer import STRATEGIES, TransferSettings
-from mobilebert_core.training.recipe import OPTIMIZERS
-from mobilebert_core.training.state import PRECISIONS
 from mobilebert_core.training.tasks.masked_language import FillMaskTraining
 
-from .arguments import add_backend, at_least_one, config_field, input_name, input_path, one_of_so_many, output_path
+from .arguments import add_backend, input_name, input_path, one_of_so_many, output_path
 from .pretrain import ROWS, ROWS_HELP
+from .recipe_options import add_fields, add_machine, add_recipe, recipe_changes
 from .train import report
 
-# Of the recipe: fields with their help.
-_RECIPE = {
-    "learning_rate": "the highest, of the last stage",
-    "batch_size": "rows of a batch",
-    "accumulate": "batches of a step",
-    "epochs": "how often the text is read, over all stages",
+# What its stages say besides of fields of the recipe.
+_STAGES = {
+    "learning_rate": "of the last stage",
+    "epochs": "over all stages",
     "max_steps": "of all stages together",
-    "warmup": "share of the steps of each stage during which the learning rate rises",
-    "weight_decay": "of matrices and embeddings",
-    "clip_norm": "largest norm of all gradients together, of what a stage trains",
-    "seed": "of random weights, order and masks",
+    "warmup": "of each stage",
+    "clip_norm": "of what a stage trains",
 }
 # Of the transfer: fields with their help.
 _TRANSFER = {
@@ -41,7 +36,6 @@ _TRANSFER = {
     "temperature": "by which scores of words are divided (default 1, for distilbert 2)",
     "relation_heads": "of minilm (default: as many as have 8 features)",
 }
-_WHOLE = ("batch_size", "accumulate", "epochs", "max_steps", "seed", "relation_heads")
 
 
 def add_distill(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -80,28 +74,19 @@ def add_distill(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
                        help="the teacher's block that each block of the student follows, from 1")  # fmt: skip
     group.add_argument("--copy", action=argparse.BooleanOptionalAction, default=True,
                        help="start with the teacher's embeddings and heads where shapes are equal")  # fmt: skip
-    _add_numbers(group, "transfer", _TRANSFER, TransferSettings())
+    defaults = TransferSettings()
+    for name, about in _TRANSFER.items():
+        default, whole = getattr(defaults, name), name == "relation_heads"
+        shown = "" if default is None else f" (default {default:.3g})"
+        group.add_argument("--" + name.replace("_", "-"), dest=f"transfer_{name}", type=int if whole else float,
+                           metavar="N" if whole else "X", help=about + shown)  # fmt: skip
     group = parser.add_argument_group("recipe")
-    group.add_argument("--optimizer", choices=OPTIMIZERS, default="adamw", help="default adamw; lamb for large batches")
-    _add_numbers(group, "recipe", _RECIPE, FillMaskTraining.recipe)
+    add_recipe(group, FillMaskTraining.recipe, _STAGES, without=("classifier_dropout",))
     group.add_argument("--max-length", type=int, metavar="N", help="tokens of a row (default: all the student has)")
     group.add_argument("--mask-share", type=float, metavar="X", help="share of the words to predict (default 0.15)")
-    group.add_argument("--set", nargs="+", action="extend", default=[], type=config_field, metavar="FIELD=VALUE",
-                       dest="fields",
-                       help="fields of the student's configuration")  # fmt: skip
-    group.add_argument("--precision", choices=PRECISIONS, default="float32", help="default float32")
-    group.add_argument("--device", help="where PyTorch computes (default: the GPU, if any)")
-    group.add_argument("--save-every", type=at_least_one, default=500, metavar="N",
-                       help="steps between states to resume from")  # fmt: skip
+    add_fields(group, "the student's")
+    add_machine(group)
     parser.set_defaults(run=run_distill, after_interruption="; the same command with --resume goes on")
-
-
-def _add_numbers(group: argparse._ArgumentGroup, prefix: str, names: dict[str, str], defaults: object) -> None:
-    for name, about in names.items():
-        default, whole = getattr(defaults, name), name in _WHOLE
-        shown = "" if default is None else f" (default {default:.3g})"
-        group.add_argument("--" + name.replace("_", "-"), dest=f"{prefix}_{name}", type=int if whole else float,
-                           metavar="N" if whole else "X", help=about + shown)  # fmt: skip
 
 
 def run_distill(options: argparse.Namespace) -> int:
@@ -122,7 +107,6 @@ def run_distill(options: argparse.Namespace) -> int:
         blocks=None if options.blocks is None else tuple(block - 1 for block in options.blocks),
         **{name: value for name, value in chosen.items() if value is not None},
     )
-    changes = {name: getattr(options, f"recipe_{name}") for name in _RECIPE} | {"optimizer": options.optimizer}
     distillation = Distillation(
         teacher=options.teacher,
         student=options.student,
@@ -133,7 +117,7 @@ def run_distill(options: argparse.Namespace) -> int:
         held_out=options.held_out,
         task=kind.name,
         settings=settings,
-        changes=changes,
+        changes=recipe_changes(options),
         fields=dict(options.fields),
         options=more,
         max_length=options.max_length,

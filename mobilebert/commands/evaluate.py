@@ -17,7 +17,7 @@ from mobilebert_core.training.tasks.table import TRAINING_TASKS
 from mobilebert_core.training.tasks.training_task import TrainingTask
 
 from ..streams import check_stdout
-from .arguments import add_backend, at_least_one, input_path
+from .arguments import DEVICE_HELP, add_backend, at_least_one, input_path
 from .reading_options import read_options
 from .train import add_data_options, report_rows, task_options
 
@@ -62,7 +62,7 @@ def _add_task(tasks: argparse._SubParsersAction[argparse.ArgumentParser], task: 
                            help=f"of the hidden words, as in training (default {Recipe.seed})")  # fmt: skip
     group.add_argument("--dtype", choices=DTYPES, default="float32", help="default float32")
     group.add_argument("--threads", type=int, metavar="N", help="of an export's runtime (default: all)")
-    group.add_argument("--device", help="where PyTorch computes, such as cpu or cuda:1 (default: the GPU, if any)")
+    group.add_argument("--device", help=DEVICE_HELP)
     parser.set_defaults(run=run_evaluate, task=task)
 
 

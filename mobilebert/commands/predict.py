@@ -24,9 +24,9 @@ from mobilebert_core.tasks.task_text import options_of
 
 from ..option_names import as_options
 from ..pipelines import MobileBertPipeline, Prepared
-from ..streams import check_stdout
+from ..streams import check_stdout, say
 from .answer_tables import AnswerTable
-from .arguments import add_backend, input_name, output_path
+from .arguments import DEVICE_HELP, add_backend, input_name, output_path
 from .parquet_answers import PARQUET, ParquetAnswers
 from .prediction_files import STANDARD_INPUT, AnswerFile, ReportedRows, check_output, source_of
 from .reading_options import add_read_options, read_options
@@ -107,7 +107,7 @@ def _add_computation(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch-size", type=int, default=16, metavar="N", help="rows at once (default 16)")
     parser.add_argument("--dtype", choices=DTYPES, default="float32", help="default float32")
     parser.add_argument("--threads", type=int, metavar="N", help="of an export's runtime (default: all)")
-    parser.add_argument("--device", help="where PyTorch computes, such as cpu or cuda:1 (default: the GPU, if any)")
+    parser.add_argument("--device", help=DEVICE_HELP)
     parser.add_argument(
         "--padding-invariant", action="store_true", default=None, help="keep answers free of what shares their batch"
     )
@@ -294,13 +294,13 @@ def _answer(
                     answers.write(waiting.popleft(), answer)
                     bar.update()
     except KeyboardInterrupt:
-        print(f"mobilebert: interrupted; {answers.interrupted()}", file=sys.stderr)
+        say(f"interrupted; {answers.interrupted()}")
         return 130
     answers.finished = True
     if cut:
-        print(f"mobilebert: {pipeline.cut_note(cut, total).replace('on_long', '--on-long')}", file=sys.stderr)
+        say(pipeline.cut_note(cut, total).replace("on_long", "--on-long"))
     if not (total or bad.count or answers.done):
-        print(f"mobilebert: {bad.path}: 0 rows, nothing to answer", file=sys.stderr)
+        say(f"{bad.path}: 0 rows, nothing to answer")
     if bad.count:
-        print(f"mobilebert: {bad.count} broken lines, {answers.written} answered", file=sys.stderr)
+        say(f"{bad.count} broken lines, {answers.written} answered")
     return 1 if bad.count else 0

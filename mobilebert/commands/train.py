@@ -15,14 +15,14 @@ from mobilebert_core.quantization.training import QUANTIZATIONS
 from mobilebert_core.shipped_models import SHIPPED_MODELS
 from mobilebert_core.training.defaults import SWEEP
 from mobilebert_core.training.soft_labels import SoftLabels
-from mobilebert_core.training.state import PRECISIONS
 from mobilebert_core.training.tasks.labelled_task import LabelledTask
 from mobilebert_core.training.tasks.table import TRAINING_TASKS
 from mobilebert_core.training.tasks.text_classification import TextClassificationTraining
 from mobilebert_core.training.tasks.training_task import TrainingTask
 
-from .arguments import add_backend, at_least_one, config_field, input_path, output_path
+from .arguments import add_backend, input_path, output_path
 from .reading_options import add_read_options, read_options
+from .recipe_options import add_fields, add_machine, add_recipe, recipe_changes
 
 if TYPE_CHECKING:
     from ..training import Training
@@ -102,51 +102,30 @@ def task_options(options: argparse.Namespace) -> dict[str, Any]:
     return {n.removeprefix("option_"): v for n, v in vars(options).items() if n.startswith("option_")}
 
 
-_HELP = {
-    "learning_rate": "the highest, after the warm-up; sweep tries several in short trainings and takes the best",
-    "batch_size": "rows of a batch",
-    "accumulate": "batches of a step",
-    "epochs": "how often the rows are read",
-    "max_steps": "stop after so many steps, if the epochs have more",
-    "warmup": "share of the steps during which the learning rate rises",
-    "weight_decay": "of matrices and embeddings",
-    "clip_norm": "largest norm of all gradients together",
-    "classifier_dropout": "share of the classifier's input that is dropped",
-    "seed": "of newly initialized weights, order, masks and dropout",
-}
-
-
 def learning_rate(text: str) -> float | str:
     return SWEEP if text == SWEEP else float(text)
 
 
 def add_recipe_options(parser: argparse.ArgumentParser, task: type[TrainingTask]) -> None:
     group = parser.add_argument_group("recipe")
-    for name, help in _HELP.items():
-        if name == "classifier_dropout" and not task.classifies:
-            continue
-        default = getattr(task.recipe, name)
-        whole = isinstance(default, int) or name == "max_steps"
-        shown = "" if default is None else f" (default {default:g})"
-        if name in ("learning_rate", "epochs") and issubclass(task, LabelledTask):
-            shown = shown[:-1] + "; more for small models and random weights)"
-        kind = learning_rate if name == "learning_rate" else int if whole else float
-        group.add_argument("--" + name.replace("_", "-"), type=kind, metavar="N" if whole else "X",
-                           help=help + shown, dest=f"recipe_{name}")  # fmt: skip
-    group.add_argument("--set", nargs="+", action="extend", default=[], type=config_field, metavar="FIELD=VALUE",
-                       dest="fields",
-                       help="fields of the configuration, such as attention_probs_dropout_prob=0")  # fmt: skip
-    group.add_argument("--precision", choices=PRECISIONS, default="float32", help="default float32")
+    more = "; more for small models and random weights" if issubclass(task, LabelledTask) else ""
+    add_recipe(
+        group,
+        task.recipe,
+        {"learning_rate": "sweep tries several in short trainings and takes the best"},
+        {"learning_rate": more, "epochs": more},
+        without=() if task.classifies else ("classifier_dropout",),
+        kinds={"learning_rate": learning_rate},
+    )
+    add_fields(group, "the")
+    add_machine(group)
     group.add_argument("--quantize", choices=QUANTIZATIONS,
                        help="train with the rounding of static int8, which `mobilebert export --precision int8-static` "
                        "then writes")  # fmt: skip
-    group.add_argument("--device", help="where PyTorch computes, such as cpu or cuda:1 (default: the GPU, if any)")
     group.add_argument("--compile", action="store_true", help="compile the step (torch.compile, or XLA in Keras)")
     group.add_argument("--shard", action="store_true",
                        help="under a launcher: each process holds a part of the weights (FSDP2); without "
                        "it each holds all of them (DDP)")  # fmt: skip
-    group.add_argument("--save-every", type=at_least_one, default=500, metavar="N",
-                       help="steps between states to resume from")  # fmt: skip
 
 
 def _add_teacher(parser: argparse.ArgumentParser, task: type[TrainingTask]) -> None:
@@ -190,7 +169,7 @@ def training_of(options: argparse.Namespace, more: Mapping[str, Any], **settings
         backend=options.backend,
         dev=options.dev,
         tokenizer=options.tokenizer,
-        changes={n: getattr(options, f"recipe_{n}", None) for n in _HELP},
+        changes=recipe_changes(options),
         read=read_options(options, options.skip_bad_rows),
         fields=dict(options.fields),
         options={**task_options(options), **more},

@@ -11,6 +11,7 @@ import pytest
 
 from mobilebert import MobileBertPipeline, Training
 from mobilebert.cli import main
+from mobilebert.commands.recipe_options import RECIPE_HELP
 from mobilebert.distillation import Distillation
 from tests.parity.train_tasks import MISSING, sentence, train, write_lines, write_task
 from tests.tiny import TINY
@@ -124,3 +125,21 @@ def test_paths_may_be_text(here, backend):
     assert training.run()["dev"] and (here / "out" / "model.safetensors").is_file()
     assert Training(task="text-classification", data=f"{here}/*.csv", model="", output="out").data == [f"{here}/*.csv"]
     assert Distillation(teacher="", student="", data=data, output="out").data == Path(data)
+
+
+@pytest.mark.parametrize("command", [["train", "text-classification"], ["pretrain"], ["distill"]], ids="-".join)
+def test_every_training_takes_the_fields_of_the_recipe(command, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "300")  # so that no line of the help is cut
+    with pytest.raises(SystemExit):
+        main([*command, "--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    for name, help in RECIPE_HELP.items():
+        there = name != "classifier_dropout" or command[0] == "train"
+        assert (f"--{name.replace('_', '-')} " in shown) == (help in shown) == there, name
+    assert "--optimizer {adamw,lamb}" in shown and "(default adamw)" in shown
+
+
+def test_the_optimizer_is_the_one_that_is_passed(here):
+    assert train(here, "text-classification", "out", "--max-steps", "1", "--optimizer", "lamb") == 0
+    assert json.loads((here / "out" / "training.json").read_text())["settings"]["recipe"]["optimizer"] == "lamb"
+    assert "torch, float32, lamb, 1 steps" in (here / "out" / "README.md").read_text()
