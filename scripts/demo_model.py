@@ -21,9 +21,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.numpy import load_file
-from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
-from sklearn.multiclass import OneVsRestClassifier
 from tqdm import tqdm
 
 from conversion import convert
@@ -37,6 +35,8 @@ from mobilebert_core.text.auto_tokenizer import AutoTokenizer
 from mobilebert_core.training.tasks.metrics import multi_label, tuned_thresholds
 from mobilebert_core.training.tasks.table import TRAINING_TASKS
 from mobilebert_torch.inference import Runner
+
+from .word_baseline import logits_of, several_labels, word_features
 
 HERE = Path(__file__).parent
 # The labels in the order of their numbers, as emotions.txt of the data lists them.
@@ -167,22 +167,16 @@ def write_rows(path: Path, texts: list[str], labels: np.ndarray) -> None:
     write_text(path, "".join(rows))
 
 
-def words_to_emotions() -> tuple[TfidfVectorizer, OneVsRestClassifier]:
-    vectorizer = TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True)
-    return vectorizer, OneVsRestClassifier(LogisticRegression(solver="liblinear", class_weight="balanced"))
-
-
 def teacher(texts: list[str], labels: np.ndarray) -> np.ndarray:
     """Probabilities (N, 28), each from a teacher that has not seen the text, calibrated label by label."""
     fold = np.random.default_rng(SEED).integers(0, FOLDS, len(texts))
     logits = np.zeros(labels.shape)
     for number in tqdm(range(FOLDS), desc="teacher"):
-        vectorizer, classifier = words_to_emotions()
+        vectorizer, classifier = word_features(), several_labels()
         seen = np.flatnonzero(fold != number)
         classifier.fit(vectorizer.fit_transform([texts[i] for i in seen]), labels[seen])
         asked = np.flatnonzero(fold == number)
-        found = classifier.predict_proba(vectorizer.transform([texts[i] for i in asked])).clip(1e-6, 1 - 1e-6)
-        logits[asked] = np.log(found / (1 - found))
+        logits[asked] = logits_of(classifier, vectorizer.transform([texts[i] for i in asked]))
     calibrated = np.zeros(labels.shape)
     for label in range(labels.shape[1]):
         scale = LogisticRegression(C=100).fit(logits[:, [label]], labels[:, label])
@@ -192,10 +186,9 @@ def teacher(texts: list[str], labels: np.ndarray) -> np.ndarray:
 
 def baseline(train: tuple[list[str], np.ndarray], texts: list[str]) -> np.ndarray:
     """Logits (N, 28) of the teacher's kind of model after learning from all training texts."""
-    vectorizer, classifier = words_to_emotions()
+    vectorizer, classifier = word_features(), several_labels()
     classifier.fit(vectorizer.fit_transform(train[0]), train[1])
-    found = classifier.predict_proba(vectorizer.transform(texts)).clip(1e-6, 1 - 1e-6)
-    return np.log(found / (1 - found))
+    return logits_of(classifier, vectorizer.transform(texts))
 
 
 def student(model: Path, texts: list[str]) -> np.ndarray:

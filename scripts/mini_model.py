@@ -26,6 +26,7 @@ from conversion import convert
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.files import CONFIG_FILE, WEIGHTS_FILE, read_json, write_text
 
+from .machine import processor
 from .pretraining_text import LENGTH, pretraining, started, tokenizer_of, written_text
 from .small_tasks import SMALL_TASKS, fine_tuned, words_alone
 from .transfer_report import average, deviation
@@ -98,7 +99,7 @@ not say what to expect of other texts.
 
 `make mini-model DATA=DIR`, which runs `scripts/mini_model.py`: the embeddings start as vectors from counts of words
 that stand near each other, then masked words in rows of {length} tokens, {batch} rows a batch, AdamW at {rate:g}.
-PyTorch, one thread of an AMD EPYC (Zen 3) that others used as well, float32; stored in float16.
+PyTorch, one thread of this machine: {cpu}, float32; stored in float16.
 """
 
 
@@ -173,6 +174,7 @@ def card(output: Path, results: dict, scores: dict[str, dict], tokens: int, seed
         megabytes=(output / WEIGHTS_FILE).stat().st_size / 1e6, held_out=results["rows"]["dev"],
         masked=results["dev"]["masked_accuracy"], perplexity=results["dev"]["perplexity"],
         seeds="one seed" if seeds == 1 else f"mean and standard deviation of {seeds} seeds", table="\n".join(rows),
+        cpu=processor(),
     )  # fmt: skip
 
 

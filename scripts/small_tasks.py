@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 from scipy.sparse import hstack
 from sklearn.feature_extraction import DictVectorizer
-from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
-from sklearn.multiclass import OneVsRestClassifier
 
 from mobilebert.training import Training
 from mobilebert_core.datasets.examples import ReadOptions
 from mobilebert_core.files import write_text
 from mobilebert_core.training.tasks.metrics import multi_label, tuned_thresholds
+
+from .word_baseline import logits_of, several_labels, word_features
 
 _SHARED = "rows"  # below a directory of work: the data of the tasks, which all models read
 
@@ -132,7 +132,7 @@ def words_alone(task: SmallTask, data: Path, work: Path) -> float:
         found = classifier.predict(features.transform(_neighbours(dev)))
         return float(np.mean(found == np.array([tag for row in dev for tag in row["tags"]])))
     columns = ("premise", "hypothesis") if task.read.pair_column else ("text",)
-    vectorizers = [TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True) for _ in columns]
+    vectorizers = [word_features() for _ in columns]
     known = hstack([v.fit_transform([row[c] for row in train]) for v, c in zip(vectorizers, columns, strict=True)])
     asked = hstack([v.transform([row[c] for row in dev]) for v, c in zip(vectorizers, columns, strict=True)])
     if not task.several:
@@ -140,10 +140,7 @@ def words_alone(task: SmallTask, data: Path, work: Path) -> float:
         return float(np.mean(classifier.predict(asked.tocsr()) == np.array([row["label"] for row in dev])))
     names = _emotion_names(data / "goemotions")
     gold, right = (np.array([[n in row["labels"] for n in names] for row in rows]) for rows in (train, dev))
-    several = OneVsRestClassifier(LogisticRegression(solver="liblinear", class_weight="balanced"))
-    several.fit(known.tocsr(), gold)
-    probabilities = several.predict_proba(asked.tocsr()).clip(1e-6, 1 - 1e-6)
-    logits = np.log(probabilities / (1 - probabilities))
+    logits = logits_of(several_labels().fit(known.tocsr(), gold), asked.tocsr())
     return multi_label(logits, right, tuned_thresholds(logits, right))["f1_micro"]
 
 

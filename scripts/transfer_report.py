@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +11,8 @@ from matplotlib.figure import Figure
 
 from mobilebert_core.files import replacing, write_text
 
-_CPUS = Path("/proc/cpuinfo")  # of Linux
+from .machine import processor
+
 PAGE, PICTURE = "transfer_study.md", "transfer_study.png"
 
 _CARD = "https://github.com/mobilebert/mobilebert/blob/main/mobilebert_core/data/mobilebert-mini/README.md"
@@ -70,7 +70,7 @@ def _page(found: Mapping[str, Any], done: Mapping[str, Any]) -> str:
     baseline = next(iter(found["ways"]))
     tasks = list(dict.fromkeys(task for own in done.values() for task in own["tasks"]))
     return _PAGE.format(
-        date=f"{datetime.now(UTC):%d %B %Y}", cpu=_processor(), tokens=found["tokens"], steps=found["steps"],
+        date=f"{datetime.now(UTC):%d %B %Y}", cpu=processor(), tokens=found["tokens"], steps=found["steps"],
         jobs="one run at a time" if found["jobs"] == 1 else f"{found['jobs']} runs at a time",
         whole="and all of the study was run" if found["whole"] else "**of which only what is shown here was run**",
         small="" if found["tokens"] >= 5_000_000 else "That is far too little to tell what a real training would "
@@ -171,12 +171,3 @@ def deviation(values: Sequence[float]) -> float:
 
 def _mean(values: Sequence[float]) -> str:
     return f"{average(values):.1%}" + (f" ± {100 * deviation(values):.1f}" if len(values) > 1 else "")
-
-
-def _processor() -> str:
-    try:
-        lines = _CPUS.read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0]} ({len(names)} cores)" if names else platform.processor() or platform.machine()

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mobilebert import pipeline
-from scripts import mini_model, transfer_report, transfer_study
+from scripts import machine, mini_model, transfer_study
 from scripts.word_vectors import neighbours, vectors
 
 SUBJECTS = ["the cat", "a dog", "my friend", "the old man", "a child", "the queen", "our teacher", "this bird"]
@@ -109,6 +109,7 @@ def test_the_encoder_is_made_again(data, tmp_path, monkeypatch):
     mini_model.main()
     card = (output / "README.md").read_text()
     assert "| snips: 7 intents, accuracy | 6 |" in card and "Standard Ebooks" in card and "4,096 tokens" in card
+    assert f"one thread of this machine: {machine.processor()}, float32" in card
     assert {path.name for path in output.iterdir()} == {
         "README.md", "config.json", "model.safetensors", "special_tokens_map.json", "tokenizer_config.json", "vocab.txt"
     }  # fmt: skip
@@ -116,5 +117,5 @@ def test_the_encoder_is_made_again(data, tmp_path, monkeypatch):
 
 
 def test_a_processor_has_a_name_where_no_file_says_it(monkeypatch):
-    monkeypatch.setattr(transfer_report, "_CPUS", Path("/no/such/file"))
-    assert transfer_report._processor()
+    monkeypatch.setattr(machine, "_CPUS", Path("/no/such/file"))
+    assert machine.processor()
