@@ -23,6 +23,8 @@ labels = [1, 1, 0, 0] * 8
 
 
 def train(mode, checkpoint, output):
+    if 8 % dist.get_world_size():
+        sys.exit(f"wanted 1, 2, 4 or 8 processes, which share the 8 rows of a step, got {dist.get_world_size()}")
     rank, device = dist.get_rank(), "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda":
         torch.cuda.set_device(rank % torch.cuda.device_count())
@@ -42,8 +44,6 @@ def train(mode, checkpoint, output):
 
     rows = list(zip(texts, labels, strict=True))
     sampler = DistributedSampler(rows, shuffle=True, seed=0)
-    if 8 % dist.get_world_size():
-        sys.exit(f"wanted 1, 2, 4 or 8 processes, which share the 8 rows of a step, got {dist.get_world_size()}")
     local_batch = 8 // dist.get_world_size()
     loader = DataLoader(rows, batch_size=local_batch, sampler=sampler, collate_fn=batch_of)
     optimizer = torch.optim.AdamW(trained.parameters(), lr=8e-5, weight_decay=0.01)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -61,3 +62,12 @@ def test_processes_that_share_the_work_learn_what_one_does(start, tmp_path):
     assert len(found["ddp", 1]) == 12
     assert np.abs(found["ddp", 2] / found["ddp", 1] - 1).max() < 1e-6
     assert np.abs(found["fsdp", 2] / found["ddp", 2] - 1).max() < 1e-6
+
+
+def test_processes_that_cannot_share_a_step_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("torch.distributed.init_process_group", lambda backend: None)
+    monkeypatch.setattr("torch.distributed.get_world_size", lambda: 3)
+    monkeypatch.setattr("sys.argv", ["finetune_distributed.py", "ddp", "checkpoint", str(tmp_path / "out")])
+    with pytest.raises(SystemExit, match="wanted 1, 2, 4 or 8 processes, which share the 8 rows of a step, got 3"):
+        runpy.run_path(str(ROOT / "examples" / "finetune_distributed.py"))
+    assert not list(tmp_path.iterdir())
