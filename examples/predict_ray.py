@@ -3,7 +3,8 @@
     python examples/predict_ray.py MODEL INPUT OUTPUT_DIRECTORY [WORKERS]
 
 MODEL is a checkpoint, or a directory that `mobilebert export` wrote. A worker gets the rows that `mobilebert predict`
-sorts into batches together, so the answers are the same on any number of workers. Needs `pip install 'ray[data]'`.
+sorts into batches together, so the answers are the same on any number of workers. The files of the output, sorted by
+their names, hold the rows in their order. Needs `pip install 'ray[data]'`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from mobilebert import pipeline
 
 BATCH = 16
 ROWS = 8 * BATCH
+MOST = 64 * ROWS  # of a block
 
 
 class Classifier:
@@ -35,9 +37,11 @@ def main(model: str, source: str, output: str, workers: str = "2") -> None:
     size, has = int(workers), ray.cluster_resources()
     # Reading needs a processor too: workers that took them all would wait for rows for ever.
     room = {"num_gpus": 1} if has.get("GPU", 0) >= size else {"num_cpus": min(1, (has["CPU"] - 1) / size)}
-    rows = ray.data.read_parquet(source).repartition(target_num_rows_per_block=ROWS, strict=True)
-    answers = rows.map_batches(
-        Classifier, fn_constructor_args=(model,), batch_size=ROWS, compute=ActorPoolStrategy(size=size), **room
+    rows = ray.data.read_parquet(source)
+    # Each block costs some tasks and becomes a file; of a few for each worker none waits long for the last one.
+    block = min(MOST, max(ROWS, rows.count() // (4 * size) // ROWS * ROWS))
+    answers = rows.repartition(target_num_rows_per_block=block, strict=True).map_batches(
+        Classifier, fn_constructor_args=(model,), batch_size=None, compute=ActorPoolStrategy(size=size), **room
     )
     answers.write_parquet(output)
 

@@ -31,6 +31,9 @@ def main(model: str, source: str, output: str) -> None:
             yield pd.DataFrame(list(classify(texts.tolist())), columns=["label", "score"])
 
     rows = spark.read.parquet(source)
+    # Spark cuts a file between its row groups at most: one of a few megabytes would be the work of a single task.
+    if rows.rdd.getNumPartitions() < (least := 4 * spark.sparkContext.defaultParallelism):
+        rows = rows.repartition(least)
     answers = rows.withColumn("answer", classified(col("text")))
     answers.select(*rows.columns, "answer.label", "answer.score").write.parquet(output)
     spark.stop()
