@@ -92,7 +92,7 @@ def _recipe(plain: bytes, precision: str) -> Any:
 
 
 def _small_last_layers(plain: bytes) -> list[str]:
-    """Patterns of the names of small dense layers behind which nothing but views of their output comes."""
+    """Patterns of the names of small dense layers after which nothing but views of their output comes."""
     model = read_flatbuffer(plain)
     graph = model.subgraphs[0]
     made_by = {index: (name, each) for name, each in operations(model) for index in each.outputs}
@@ -156,7 +156,7 @@ class _Activations:
         self._largest: dict[
             int, tuple[float, float]
         ] = {}  # of scores: the smallest largest score of a row, the largest
-        self._masked: dict[int, int] = {}  # scores, and what they are behind the mask
+        self._masked: dict[int, int] = {}  # scores, and what they are after the mask
         made_by = {index: (name, each) for name, each in operations(model) for index in each.outputs}
         self._floats = [index for index in made_by if self._graph.tensors[index].type == 0]
         for name, operator in made_by.values():
@@ -167,9 +167,9 @@ class _Activations:
 
     def add(self, read: Any, seen: np.ndarray) -> None:
         """Takes what one run left, by `read(index)`; seen (B, S) tells tokens from padding."""
-        behind = set(self._masked.values())
+        masked = set(self._masked.values())
         for index in self._floats:
-            if index in behind:
+            if index in masked:
                 continue
             values = read(index)
             if index in self._masked:
@@ -191,7 +191,7 @@ class _Activations:
     def ranges(self, bits: int) -> dict[int, tuple[float, float]]:
         """The lowest and highest value of each activation.
 
-        Scores in front of the mask and behind it have the same: their largest and as far below the smallest of the
+        Scores before the mask and after it have the same: their largest and as far below the smallest of the
         rows' largest as matters to softmax. What the mask hides falls below and becomes the lowest of them.
         """
         method = "percentile" if bits == 8 else "min_max"

@@ -161,7 +161,7 @@ class MobileBertLayer(nn.Module):
         return self.output(self.intermediate(y), y, block_input)
 
     def in_units(self, x: Tensor) -> Tensor:
-        """The state behind this block in the units of the trained model; what `forward` returns may be scaled."""
+        """The state after this block in the units of the trained model; what `forward` returns may be scaled."""
         return self.state(x) if hasattr(self, "state") else x
 
     def _sources(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
