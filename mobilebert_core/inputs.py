@@ -47,6 +47,8 @@ class Probe(Protocol):
 
 def check_inputs(config: MobileBertConfig, head: Head, inputs: Mapping[str, Any], probe: Probe) -> None:
     """Checks the model inputs of one call, passed by their argument names; None stands for absent."""
+    for argument, array in inputs.items():
+        _check_kind(head, argument, array)
     ids, embeds = inputs.get("input_ids"), inputs.get("inputs_embeds")
     if (ids is None) == (embeds is None):
         got = "neither" if ids is None else "both"
@@ -80,6 +82,18 @@ def check_inputs(config: MobileBertConfig, head: Head, inputs: Mapping[str, Any]
     _check_ids(config, head, inputs, axes, probe)
     _check_attention_mask(config, head, inputs.get("attention_mask"), axes, probe)
     _check_head_mask(config, head, inputs.get("head_mask"), probe)
+
+
+_NO_NUMBERS = ("complex", "qint", "quint", "bits", "float8", "float4")  # beginnings of names of dtypes
+
+
+def _check_kind(head: Head, argument: str, array: Any) -> None:
+    """Raises InputError for an array of a dtype that no model computes with; other checks know the rest."""
+    kind = getattr(array, "dtype", None)
+    name = getattr(kind, "name", None) or str(kind).rpartition(".")[2]
+    if name.startswith(_NO_NUMBERS):
+        wanted = "whole numbers of an integer type" if argument.endswith("_ids") else "integers, booleans or floats"
+        raise InputError(f"{head.class_name}: {argument} must be {wanted}, of a type to compute with, got {name}.")
 
 
 def _check_ids(config: MobileBertConfig, head: Head, inputs: Mapping[str, Any], axes: Shape, probe: Probe) -> None:
@@ -178,6 +192,7 @@ def check_labels(config: MobileBertConfig, head: Head, task: Task, labels: Any, 
 
     Labels are numbers of classes, or have the shape of the logits, as the problem type says.
     """
+    _check_kind(head, task.label, labels)
     problem = problem_type_of(config, task, logits[-1], probe.is_integer(labels))
     integer_wanted = takes_class_numbers(problem)
     try:

@@ -146,11 +146,25 @@ def test_rows_without_any_token_are_uniform(backend, mask, attn_implementation):
         (full("float32", 0, (2, 3, 5, 5)), r"shape .2, 3, 5, 5.* heads 4"),
         (full("int32", 1, (2, 2, 5, 5)), r"shape .2, 2, 5, 5.* heads 4"),
         (full("int32", 1, (2, 1, 5, 4)), r"attention_mask has shape .2, 1, 5, 4."),
+        (MASK.astype("complex64"), "attention_mask must be integers, booleans or floats.* got complex64"),
+        (full("complex128", 0), "attention_mask must be integers, booleans or floats.* got complex128"),
     ],
 )
 def test_masks_that_say_nothing_clear(backend, model, mask, message):
     with pytest.raises(InputError, match=message):
         logits(backend, model, attention_mask=mask)
+
+
+def test_complex_numbers_are_errors_everywhere(backend, model):
+    for name, wanted, array in (
+        ("input_ids", "whole numbers of an integer type", IDS),
+        ("position_ids", "whole numbers of an integer type", PLACES),
+        ("inputs_embeds", "integers, booleans or floats", np.zeros((2, 5, 20))),
+        ("head_mask", "integers, booleans or floats", np.ones(4)),
+    ):
+        ids = {} if name == "inputs_embeds" else {"input_ids": IDS}
+        with pytest.raises(InputError, match=f"{name} must be {wanted}.* got complex64"):
+            backend.call(model, {**ids, name: array.astype("complex64")})
 
 
 def test_masks_of_pruned_models(backend):
@@ -180,6 +194,7 @@ def test_embeddings_are_floats_and_nan_stays_nan(backend, model):
         ("multi_label_classification", [[0, -100, 0], [0, 1, 1]], "must be 1 for labels that hold.*from -100 to 1"),
         ("multi_label_classification", [[0, NAN, 0], [0, 1, 1]], "must be 1 for labels that hold.*nan"),
         ("regression", [[0, NAN, 0], [0, 1, 1]], "must be finite.*nan"),
+        ("regression", [[0, 1j, 0], [0, 1, 1]], "labels must be integers, booleans or floats.*got complex128"),
         ("regression", [[0, INF, 0], [0, 1, 1]], "must be finite.*from 0 to inf"),
         ("single_label_classification", [3, 0], "must lie in 0..2.*from 0 to 3"),
         ("single_label_classification", [-1, 0], "must lie in 0..2.*from -1 to 0"),
