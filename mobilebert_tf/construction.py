@@ -41,13 +41,14 @@ def model_to_write(model: Any, variant: str | None) -> ModelToWrite:
     """A model as `save_pretrained` writes it; `variant` as there."""
     weights = {w.full_name: w for w in model.weight_table()}
     own = {} if "head" in vars(type(model)) else own_variables(model)
+    written = [name for name in own if name not in (model._keys_to_ignore_on_save or ())]
     return ModelToWrite(
         model.config,
         model.head,
         model.variable_dtype,
         lambda name: array_to_write(model, weights[name]) if name in weights else variable_array(own[name]),
         pooler=model._has_pooler,
-        own={name: TensorInfo(tuple(v.shape), model.variable_dtype) for name, v in own.items()},
+        own={name: TensorInfo(tuple(own[name].shape), model.variable_dtype) for name in written},
         architecture=type(model).__name__ if own else None,
         variant=variant,
     )

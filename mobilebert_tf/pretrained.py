@@ -15,7 +15,7 @@ import keras
 from mobilebert_core.checkpoints.call_keywords import take_neutral
 from mobilebert_core.checkpoints.formats import OUTPUT_FORMATS
 from mobilebert_core.checkpoints.loading import Loading, prepare_loading
-from mobilebert_core.checkpoints.own_weights import OwnWeights
+from mobilebert_core.checkpoints.own_weights import IgnoredNames, OwnWeights
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.errors import ConfigError, InputError
 from mobilebert_core.files import directory_to_save_in
@@ -302,6 +302,7 @@ class TFMobileBertPreTrainedModel(CallForms, TrainedByKeras, AdaptedByKeras, Who
                 variant=variant,
                 key_mapping=key_mapping,
                 own=None if "head" in vars(cls) else own,
+                ignored=IgnoredNames.of(cls),
                 caller=caller,
                 keywords=kwargs,
             )

@@ -29,6 +29,9 @@ class TransformersSurface(keras.Model):
     main_input_name = "input_ids"
     framework = "tf"
     generation_config = None
+    _keys_to_ignore_on_load_missing: ClassVar[Any] = None
+    _keys_to_ignore_on_load_unexpected: ClassVar[Any] = None
+    _keys_to_ignore_on_save: ClassVar[Any] = None
 
     # -------------------------------------------------------------------------------------- inspection
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from mobilebert_core.checkpoints.dtypes import widest
 from mobilebert_core.checkpoints.formats import OUTPUT_FORMATS
 from mobilebert_core.checkpoints.loading import Loading, prepare_loading
-from mobilebert_core.checkpoints.own_weights import OwnWeights
+from mobilebert_core.checkpoints.own_weights import IgnoredNames, OwnWeights
 from mobilebert_core.checkpoints.targets import ModelToWrite
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.errors import ConfigError
@@ -294,6 +294,7 @@ class MobileBertPreTrainedModel(TransformersSurface):
             variant=variant,
             key_mapping=key_mapping,
             own=None if "head" in vars(cls) else own,
+            ignored=IgnoredNames.of(cls),
             caller=cls.__name__,
             keywords=kwargs,
         )
@@ -379,8 +380,9 @@ class MobileBertPreTrainedModel(TransformersSurface):
             return
         values = StateDict(Path("state_dict"), self.state_dict() if state_dict is None else state_dict)
         own = {} if "head" in vars(type(self)) else self._own_shapes()
+        written = [name for name in own if name not in (self._keys_to_ignore_on_save or ())]
         table, held = self.weight_table(), [name for name, _ in self.named_parameters()]
-        names = {w.full_name: w.name for w in table if w.tied_to is None} | {name: name for name in own}
+        names = {w.full_name: w.name for w in table if w.tied_to is None} | {name: name for name in written}
         values.check_complete(str(save_directory), type(self).__name__, names.values())
         values.check_nothing_lost(str(save_directory), table, own, held)
         model = ModelToWrite(
@@ -389,7 +391,7 @@ class MobileBertPreTrainedModel(TransformersSurface):
             widest(values.stored[name].dtype for name in names.values()),
             lambda full_name: values.read(names[full_name]),
             pooler=self._has_pooler,
-            own={name: values.stored[name] for name in own},
+            own={name: values.stored[name] for name in written},
             architecture=type(self).__name__ if own else None,
             variant=variant,
         )

@@ -40,9 +40,9 @@ class TransformersSurface(VirtualSubclass, nn.Module):
     _virtual_base = ("transformers.modeling_utils", "PreTrainedModel")
     _no_split_modules: ClassVar[list[str]] = ["MobileBertLayer"]
     _keep_in_fp32_modules = None
-    _keys_to_ignore_on_load_missing = None
-    _keys_to_ignore_on_load_unexpected = None
-    _keys_to_ignore_on_save = None
+    _keys_to_ignore_on_load_missing: ClassVar[Any] = None
+    _keys_to_ignore_on_load_unexpected: ClassVar[Any] = None
+    _keys_to_ignore_on_save: ClassVar[Any] = None
     _supports_sdpa = False  # in the sense of transformers 4: no second set of attention classes
     _auto_class = None
 

@@ -21,7 +21,7 @@ from .call_keywords import check_fields, take_neutral
 from .configurations import ConfigFile, configuration, keys_beside
 from .names.torch import torch_names
 from .opening import open_checkpoint
-from .own_weights import OwnWeights, take_own_weights
+from .own_weights import NOTHING_IGNORED, IgnoredNames, OwnWeights, take_own_weights
 from .plan import LoadPlan, plan_loading, resolve_ties
 from .tensor_info import MappedCheckpoint, RewrittenNames, WeightFile
 
@@ -52,6 +52,7 @@ def prepare_loading(
     variant: str | None = None,
     key_mapping: Mapping[str, str] | None = None,
     own: Callable[[MobileBertConfig], OwnWeights] | None = None,
+    ignored: IgnoredNames = NOTHING_IGNORED,
     caller: str | None = None,
     keywords: Mapping[str, Any],
 ) -> Loading:
@@ -67,6 +68,7 @@ def prepare_loading(
         key_mapping: regular expressions for names in the file, and what takes the place of what they match.
         caller: the name of the class, for messages.
         own: what a class of the user's has beside its head's weights, for the configuration.
+        ignored: names that may be missing or unexpected without a word.
         keywords: fields of the configuration, those of `hub.resolve`, and those of `call_keywords`.
 
     Raises:
@@ -102,11 +104,10 @@ def prepare_loading(
     weights = weights_of(_of_the_file(found_config, overrides, resolved))
     weights.leave_out(allow_unknown)
     resolved = resolve_ties(weights, resolved, head)
-    found: tuple[str, ...] = ()
-    if own is not None:
-        parts = own(resolved)
-        pooler, found = parts.pooler, take_own_weights(weights, parts, ignore_mismatched_sizes)
-    plan = plan_loading(weights, resolved, head, pooler, ignore_mismatched_sizes, allow_missing)
+    parts = OwnWeights(pooler, {}) if own is None else own(resolved)
+    found = take_own_weights(weights, parts, ignore_mismatched_sizes, ignored)
+    weights.leave_out(ignored.unexpected_among(weights.unknown))
+    plan = plan_loading(weights, resolved, head, parts.pooler, ignore_mismatched_sizes, allow_missing, ignored)
     return Loading(resolved, plan, weights.read, found)
 
 

@@ -1,12 +1,14 @@
-"""Weights of a model class that a user derived from ours, beside those of the table."""
+"""What a model class that a user derived from ours says of weights: its own, and names that it does not mind."""
 
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any, Self
 
-from ..errors import CheckpointError
+from ..errors import CheckpointError, ConfigError
 from .tensor_info import MappedCheckpoint
 
 logger = logging.getLogger("mobilebert")
@@ -14,16 +16,58 @@ logger = logging.getLogger("mobilebert")
 
 @dataclass(frozen=True)
 class OwnWeights:
-    """What a class of the user's has: whether its MobileBERT pools, and the shapes of its own weights by name."""
+    """What a class of the user's has: whether its MobileBERT pools (None: as its head does), shapes of own weights."""
 
-    pooler: bool
+    pooler: bool | None
     shapes: Mapping[str, tuple[int, ...]]
 
 
-def take_own_weights(file: MappedCheckpoint, own: OwnWeights, ignore_mismatched_sizes: bool) -> tuple[str, ...]:
+@dataclass(frozen=True)
+class IgnoredNames:
+    """Regular expressions of names that are missing or unexpected without a word, as in transformers.
+
+    A name is ignored where one of them is found in it. A missing weight is newly initialized all the same.
+    """
+
+    missing: tuple[str, ...] = ()
+    unexpected: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, model_class: Any) -> Self:
+        """Those of the attributes that transformers reads. Raises ConfigError for what is no regular expression."""
+        found = []
+        for end in ("missing", "unexpected"):
+            name = f"_keys_to_ignore_on_load_{end}"
+            patterns = getattr(model_class, name, None) or ()
+            patterns = (patterns,) if isinstance(patterns, str) else tuple(patterns)
+            for pattern in patterns:
+                try:
+                    re.compile(pattern)
+                except (re.error, TypeError) as e:
+                    raise ConfigError(
+                        f"{model_class.__name__}.{name}: wanted regular expressions, got {pattern!r} ({e})."
+                    ) from e
+            found.append(patterns)
+        return cls(*found)
+
+    def keep_missing(self, names: Iterable[str]) -> list[str]:
+        """The names of missing weights that are not ignored."""
+        return [name for name in names if not any(re.search(pattern, name) for pattern in self.missing)]
+
+    def unexpected_among(self, names: Iterable[str]) -> list[str]:
+        """The names in a file that are ignored."""
+        return [name for name in names if any(re.search(pattern, name) for pattern in self.unexpected)]
+
+
+NOTHING_IGNORED = IgnoredNames()
+
+
+def take_own_weights(
+    file: MappedCheckpoint, own: OwnWeights, ignore_mismatched_sizes: bool, ignored: IgnoredNames
+) -> tuple[str, ...]:
     """Names of own weights that the file has; they are no unknown ones of it any more.
 
-    Those that it lacks are newly initialized, which is logged as a warning.
+    Those that it lacks are newly initialized, which is logged as a warning where they are not ignored.
 
     Raises:
         CheckpointError: for another shape, unless mis-shaped ones may be newly initialized.
@@ -38,7 +82,7 @@ def take_own_weights(file: MappedCheckpoint, own: OwnWeights, ignore_mismatched_
         )
     file.leave_out([name for name in here if name in file.unknown])
     found = tuple(name for name in here if name not in wrong)
-    _log(file, [name for name in own.shapes if name not in found])
+    _log(file, ignored.keep_missing(name for name in own.shapes if name not in found))
     return found
 
 

@@ -18,6 +18,7 @@ from ..configuration.fields import DTYPES
 from ..errors import CheckpointError
 from ..heads import Head
 from ..weights import Weight, weight_table
+from .own_weights import NOTHING_IGNORED, IgnoredNames
 from .tensor_info import MappedCheckpoint, TensorInfo
 
 logger = logging.getLogger("mobilebert")
@@ -40,6 +41,7 @@ class LoadPlan:
         mismatched: (weight, shape in the file) newly initialized because the caller asked for it.
         unused: names in the file that belong to other heads.
         dtype: the floating dtype that the file stores most of.
+        ignored: names of which `loading_info` and the log say nothing.
     """
 
     sources: dict[Weight, str] = field(default_factory=dict)
@@ -47,12 +49,14 @@ class LoadPlan:
     mismatched: list[tuple[Weight, tuple[int, ...]]] = field(default_factory=list)
     unused: list[str] = field(default_factory=list)
     dtype: str = "float32"
+    ignored: IgnoredNames = NOTHING_IGNORED
 
     def loading_info(self) -> dict[str, Any]:
         """The `output_loading_info` of transformers."""
+        ignored = self.ignored.unexpected_among(self.unused)
         return {
-            "missing_keys": [weight.name for weight in self.newly_initialized],
-            "unexpected_keys": list(self.unused),
+            "missing_keys": self.ignored.keep_missing(weight.name for weight in self.newly_initialized),
+            "unexpected_keys": [name for name in self.unused if name not in ignored],
             "mismatched_keys": [(weight.name, shape, weight.shape) for weight, shape in self.mismatched],
             "error_msgs": [],
         }
@@ -65,11 +69,12 @@ def plan_loading(
     pooler: bool | None = None,
     ignore_mismatched_sizes: bool = False,
     allow_missing: Iterable[str] = (),
+    ignored: IgnoredNames = NOTHING_IGNORED,
 ) -> LoadPlan:
     """Matches what a file holds with what a model needs.
 
     A tied weight may stand under either of its names. A head that is wholly absent is newly initialized, which is
-    logged as a warning; anything else amiss is an error.
+    logged as a warning; so is a weight whose name is `ignored`, without a word. Anything else amiss is an error.
 
     Raises:
         CheckpointError: listing every missing, unknown and mis-shaped weight with its shape.
@@ -81,7 +86,7 @@ def plan_loading(
         raise CheckpointError(
             f"{source}: allow_missing names {sorted(strange)}, which {head.class_name} does not have."
         )
-    plan = LoadPlan()
+    plan = LoadPlan(ignored=ignored)
     missing: list[Weight] = []
     mismatched: list[tuple[Weight, tuple[int, ...]]] = []
     for weight in table:
@@ -98,8 +103,9 @@ def plan_loading(
     others = needed.union(unknown)
     plan.unused = [name for name in stored if name not in others]
     present_groups = {w.group for w in plan.sources} | {w.group for w, _ in mismatched}
+    minded = plan.ignored.keep_missing(weight.name for weight in missing)
     for weight in list(missing):
-        if weight.group is not None and weight.group not in present_groups:
+        if (weight.group is not None and weight.group not in present_groups) or weight.name not in minded:
             missing.remove(weight)
             plan.newly_initialized.append(weight)
     if ignore_mismatched_sizes:
@@ -197,12 +203,13 @@ def _report(
 
 
 def _log(source: str, head: Head, plan: LoadPlan) -> None:
-    names = [w.name for w in plan.newly_initialized] + [w.name for w, _ in plan.mismatched]
+    info = plan.loading_info()
+    names = [*info["missing_keys"], *(name for name, *_ in info["mismatched_keys"])]
     if names:
         few = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
         logger.warning(
             "%s: %d weights of %s are not in the checkpoint and are newly initialized; train them before use: %s",
             source, len(names), head.class_name, few,
         )  # fmt: skip
-    if plan.unused:
-        logger.info("%s: %d weights of other heads were not used: %s", source, len(plan.unused), plan.unused)
+    if unused := info["unexpected_keys"]:
+        logger.info("%s: %d weights of other heads were not used: %s", source, len(unused), unused)

@@ -130,3 +130,45 @@ def test_a_class_without_mobilebert_says_so(classes, checkpoint):
 def test_a_class_without_a_head_counts_and_prints(backend, classes):
     ranker = classes[0](tiny_config(num_hidden_layers=1))
     assert ranker.num_parameters() > 0 and "Ranker" in type(ranker).__name__
+
+
+class TestIgnoredNames:
+    """Names of a class's own that transformers does not mind: expressions on loading, whole names on saving."""
+
+    def test_what_may_be_missing_starts_anew_without_a_word(self, backend, classes, checkpoint, caplog):
+        path = checkpoint("SequenceClassification")
+        classes[1]._keys_to_ignore_on_load_missing = [r"^scale", "classifier"]
+        _, info = classes[1].from_pretrained(path, output_loading_info=True)
+        assert caplog.text == "" and not any(info.values())
+        base = checkpoint("Model")
+        model, info = classes[1].from_pretrained(base, output_loading_info=True)
+        assert caplog.text == "" and info["missing_keys"] == []
+        assert np.isfinite(backend.numpy(model(**model.dummy_inputs).logits)).all()
+        classes[1]._keys_to_ignore_on_load_missing = "scale"
+        _, info = classes[1].from_pretrained(base, output_loading_info=True)
+        assert "scale" not in caplog.text and info["missing_keys"] == ["classifier.weight", "classifier.bias"]
+
+    def test_what_may_be_unexpected_stays_in_the_file(self, backend, classes, checkpoint, tmp_path):
+        classes[0].from_pretrained(checkpoint("PreTraining")).save_pretrained(tmp_path)
+        scaled = classes[1]
+        with pytest.raises(CheckpointError, match="2 unknown"):
+            scaled.from_pretrained(tmp_path)
+        scaled._keys_to_ignore_on_load_unexpected = [r"^out\."]
+        _, info = scaled.from_pretrained(tmp_path, output_loading_info=True)
+        assert info["unexpected_keys"] == []
+        scaled._keys_to_ignore_on_load_unexpected = ["cls.pred"]
+        _, info = scaled.from_pretrained(checkpoint("PreTraining"), output_loading_info=True)
+        assert info["unexpected_keys"] == ["cls.seq_relationship.weight", "cls.seq_relationship.bias"]
+
+    def test_what_is_not_saved(self, backend, classes, checkpoint, tmp_path, caplog):
+        ranker = classes[0].from_pretrained(checkpoint("PreTraining"))
+        classes[0]._keys_to_ignore_on_save = own_names(backend)[1:]
+        caplog.clear()
+        ranker.save_pretrained(tmp_path)
+        classes[0].from_pretrained(tmp_path)
+        assert "use: out.bias" in caplog.text and own_names(backend)[0] not in caplog.text
+
+    def test_what_is_no_expression_is_an_error(self, classes, checkpoint):
+        classes[0]._keys_to_ignore_on_load_missing = ["("]
+        with pytest.raises(ConfigError, match=r"_keys_to_ignore_on_load_missing: wanted regular expressions, got '\('"):
+            classes[0].from_pretrained(checkpoint("Model"))

@@ -16,7 +16,7 @@ BOTH = (
     "get_input_embeddings", "get_memory_footprint", "get_output_embeddings", "gradient_checkpointing_disable",
     "gradient_checkpointing_enable", "is_gradient_checkpointing", "main_input_name", "name_or_path", "num_parameters",
     "prune_heads", "push_to_hub", "resize_token_embeddings", "save_pretrained", "set_input_embeddings", "vocab_size",
-    "_from_config",
+    "_from_config", "_keys_to_ignore_on_load_missing", "_keys_to_ignore_on_load_unexpected", "_keys_to_ignore_on_save",
 )  # fmt: skip
 ONE = {
     "torch": (
@@ -24,8 +24,7 @@ ONE = {
         "disable_input_require_grads", "enable_input_require_grads", "get_extended_attention_mask", "get_head_mask",
         "init_weights", "invert_attention_mask", "is_activation_checkpointing", "is_parallelizable", "model_tags",
         "post_init", "set_attn_implementation", "set_output_embeddings", "supports_gradient_checkpointing",
-        "tie_weights", "_init_weights", "_keep_in_fp32_modules", "_keys_to_ignore_on_load_missing",
-        "_keys_to_ignore_on_load_unexpected", "_keys_to_ignore_on_save", "_no_split_modules", "_tied_weights_keys",
+        "tie_weights", "_init_weights", "_keep_in_fp32_modules", "_no_split_modules", "_tied_weights_keys",
     ),
     "keras": ("build", "compile", "compute_loss", "get_config", "train_step", "test_step", "export", "fit"),
 }  # fmt: skip
