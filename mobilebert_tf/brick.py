@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from typing import Any, Self
 
 import keras
@@ -11,6 +12,7 @@ from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.errors import ConfigError
 
 from . import policies, quantization
+from .calling import named_inputs, shaped_inputs
 from .layer_paths import set_trainable, trainable_flags
 
 serializable = keras.saving.register_keras_serializable(package="mobilebert")
@@ -19,7 +21,12 @@ serializable = keras.saving.register_keras_serializable(package="mobilebert")
 class Brick(keras.layers.Layer):
     """A layer whose parts have known input sizes: `part` adds one, `build` builds them all.
 
-    `lists` names the attributes that are lists of layers. `get_config` returns the arguments of the constructor.
+    `lists` names the attributes that are lists of layers. `get_config` returns the arguments of the constructor. Inputs
+    come by position, by keyword, or as one mapping or list in the place of the first, as those of the models.
+    The keys of a `keras.dtype_policies.DTypePolicyMap` are the paths of layers inside, with or without this one's name.
+
+    Raises:
+        ConfigError: for a map with a key that is no layer's, when the layer is built.
     """
 
     lists: tuple[str, ...] = ()
@@ -34,6 +41,8 @@ class Brick(keras.layers.Layer):
     def __init__(self, *, autocast: bool = False, **kwargs: Any) -> None:
         dtype, self._quantize_as = policies.split_quantization(kwargs.pop("dtype", None))
         super().__init__(autocast=autocast, dtype=dtype, **kwargs)
+        self._map_to_place = policies.hold_map(self)  # until the path is known, of which its keys become parts
+        self._global_policy = dtype is None
         self._part_sizes: dict[str, int | None] = {}
 
     def part(self, attribute: str, layer: keras.layers.Layer | None, in_size: int | None = None) -> None:
@@ -50,13 +59,46 @@ class Brick(keras.layers.Layer):
         self.part(name, dense, in_size)
 
     def build(self, input_shape: Any = None) -> None:
+        if self._map_to_place is not None:
+            policies.place_map(self, self._map_to_place)
         for attribute, in_size in self._part_sizes.items():
             layer = getattr(self, attribute)
             if not layer.built:
                 layer.build(None if in_size is None else (None, None, in_size))
+        for layer in self._listed().values():
+            if not layer.built:
+                layer.build()
+        if self._map_to_place is not None and not self._global_policy:
+            policies.check_used(self)
+        self._map_to_place = None
         if self._quantize_as is not None:
             quantization.quantize_parts(self, self._quantize_as)
             self._quantize_as = None
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        args, kwargs = self._unpacked(args, kwargs)
+        return super().__call__(*args, **kwargs)
+
+    def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
+        """The outputs as `keras.KerasTensor`, of inputs in any form of a call."""
+        if not self.built:
+            self.build()
+        args, kwargs = self._unpacked(args, kwargs)
+        return keras.Operation.compute_output_spec(self, *args, **kwargs)
+
+    def compute_output_shape(self, *args: Any, **kwargs: Any) -> Any:
+        """The outputs' shapes, of the shapes of the inputs in any form of a call."""
+        inputs = shaped_inputs(self._argument_names(), args, kwargs, self.compute_dtype)
+        spec = self.compute_output_spec(**inputs)
+        return keras.tree.map_structure(lambda output: output.shape, spec)
+
+    def _unpacked(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        if args and isinstance(args[0], Mapping | list | tuple):
+            return (), named_inputs(type(self).__name__, self._argument_names(), args, kwargs)
+        return args, kwargs
+
+    def _argument_names(self) -> tuple[str, ...]:
+        return tuple(inspect.signature(self.call).parameters)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, and what was changed since: quantized and frozen layers inside.
@@ -75,7 +117,7 @@ class Brick(keras.layers.Layer):
                 arguments[name] = value.to_dict()
             elif isinstance(value, keras.initializers.Initializer):
                 arguments[name] = keras.initializers.serialize(value)
-        return {**super().get_config(), **arguments, **changed_layers(self)}
+        return {**super().get_config(), **policies.serialized_map(self), **arguments, **changed_layers(self)}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:

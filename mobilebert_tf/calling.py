@@ -66,9 +66,8 @@ class CallForms(_Model):
         return keras.Operation.compute_output_spec(self, **self._checked(args, kwargs))
 
     def compute_output_shape(self, *args: Any, **kwargs: Any) -> Any:
-        """The outputs' shapes by name, of the shapes of whole-number inputs in any form of a call."""
-        inputs = keras.tree.map_shape_structure(lambda shape: keras.KerasTensor(shape, "int32"), (args, kwargs))
-        spec = self.compute_output_spec(*inputs[0], **inputs[1])
+        """The outputs' shapes by name, of the shapes of inputs in any form of a call; labels are class numbers."""
+        spec = self.compute_output_spec(**shaped_inputs(self._argument_names(), args, kwargs, "float32"))
         return keras.tree.map_structure(lambda output: output.shape, spec)
 
     def _checked(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -82,6 +81,33 @@ class CallForms(_Model):
     @classmethod
     def _argument_names(cls) -> tuple[str, ...]:
         return tuple(n for n in inspect.signature(cls.call).parameters if n != "self")
+
+
+def shaped_inputs(
+    names: Sequence[str], args: tuple[Any, ...], kwargs: Mapping[str, Any], floating: str
+) -> dict[str, Any]:
+    """The inputs of a call as placeholders by name, of their shapes in any form of a call.
+
+    Args:
+        names: of the arguments, in their order. `input_shape` is the first one's, "x_shape" that of x, as in Keras.
+        floating: dtype of the inputs that are no whole numbers.
+    """
+    first, *others = args or (None,)
+    if isinstance(first, Mapping):
+        shapes = dict(first)
+    else:
+        several = isinstance(first, list | tuple) and any(isinstance(item, list | tuple) for item in first)
+        shapes = dict(zip(names, first if several else (first,), strict=False))
+    shapes |= dict(zip(names[1:], others, strict=False))
+    for name, shape in kwargs.items():
+        shapes[names[0] if name == "input_shape" else name.removesuffix("_shape")] = shape
+    return {
+        name: keras.KerasTensor(tuple(shape), "int32" if name in _WHOLE else floating)
+        if isinstance(shape, list | tuple)
+        else shape
+        for name, shape in shapes.items()
+        if shape is not None
+    }
 
 
 def named_inputs(
@@ -126,7 +152,8 @@ def _is_array(value: Any) -> bool:
 
 _TOKENIZE = "Tokenize it first, for fit by mobilebert_tf.text_dataset or mobilebert_tf.TextPreprocessor."
 _LABELS = {name for head in HEADS.values() for name in head.label_names}
-_OPTIONS = ("output_attentions", "output_hidden_states", "return_dict", "training")
+_WHOLE = {*ID_INPUTS, "attention_mask", *_LABELS}
+_OPTIONS = ("output_attentions", "output_hidden_states", "return_dict", "training", "select", "in_units", "length")
 
 
 def _as_array(class_name: str, name: str, value: Any) -> Any:

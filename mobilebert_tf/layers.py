@@ -131,7 +131,7 @@ class DenseNorm(Brick):
         x = self.dropout(self.dense(x), training=training)
         if type(self.LayerNorm) is Gain:
             return self.LayerNorm(x, residual)
-        x = x if residual is None else x + residual
+        x = x if residual is None else x + ops.cast(residual, x.dtype)  # policies may differ from layer to layer
         return x if self.LayerNorm is None else self.LayerNorm(x)
 
 
@@ -302,8 +302,8 @@ class LMPredictionHead(Brick):
         self.part("decoder", decoder, embedding_size)
 
     def build(self, input_shape: Any = None) -> None:
-        self.bias = self.add_weight(name="bias", shape=(self.vocab_size,), initializer="zeros")
         super().build()
+        self.bias = self.add_weight(name="bias", shape=(self.vocab_size,), initializer="zeros")
 
     def call(self, x: Any) -> Any:
         x = self.transform(x)

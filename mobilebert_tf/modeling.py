@@ -158,11 +158,6 @@ class TFMobileBertLayer(Brick):
             for i in range(config.num_feedforward_networks - 1)
         ]
 
-    def build(self, input_shape: Any = None) -> None:
-        super().build()
-        for ffn in self.ffn:
-            ffn.build()
-
     def call(
         self,
         x: Any,
@@ -196,7 +191,7 @@ class TFMobileBertLayer(Brick):
         return self.output_(self.intermediate(y), y, block_input, training=training)
 
     def in_units(self, x: Any) -> Any:
-        """The state behind this block in the units of the trained model; what `call` returns may be scaled."""
+        """The state after this block in the units of the trained model; what `call` returns may be scaled."""
         return self.state(x) if hasattr(self, "state") else x
 
     def _sources(self, x: Any) -> tuple[Any, Any, Any]:
@@ -245,11 +240,6 @@ class TFMobileBertEncoder(Brick):
         if scaled_by_powers(config):  # of the last state, as heads read it
             self.part("state", Powers(dtype=policies.wide(self.dtype_policy), name="state"), config.hidden_size)
         self.gradient_checkpointing = config.gradient_checkpointing
-
-    def build(self, input_shape: Any = None) -> None:
-        super().build()
-        for layer in self.layer:
-            layer.build()
 
     def call(
         self,

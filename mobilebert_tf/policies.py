@@ -85,24 +85,51 @@ def of_heads(config: MobileBertConfig, policy: Any) -> Any:
 
 def apply_map(model: Any, parts: Collection[str]) -> None:
     """Gives a model whose policy is a map one with keys for its own name, of keys that start with a part of it too."""
-    policies, name = model.dtype_policy, model.name
-    if not isinstance(policies, keras.dtype_policies.DTypePolicyMap):
-        return
+    policies = model.dtype_policy
+    if isinstance(policies, keras.dtype_policies.DTypePolicyMap):
+        _check_default(model, policies)
+        model.dtype_policy = _map(policies, _with_whole_keys(policies, model.name, model.name, parts))
+
+
+def hold_map(layer: keras.layers.Layer) -> Any:
+    """The map that a caller passed to a layer by itself, which gets a copy, for `place_map` to fill.
+
+    None for other policies, and for a part, whose map is that of the layer around it.
+    """
+    policies = layer.dtype_policy
+    if not isinstance(policies, keras.dtype_policies.DTypePolicyMap) or getattr(policies, _WHOLE_KEYS, False):
+        return None
+    _check_default(layer, policies)
+    layer.dtype_policy = _map(policies, {})
+    return policies
+
+
+def place_map(layer: keras.layers.Layer, policies: Any) -> None:
+    """Fills the map of a layer, which its parts have too, with keys of their paths. The layer knows its own now."""
+    parts = {part.name for part in layer._flatten_layers(include_self=False, recursive=False)}
+    layer.dtype_policy.update(_with_whole_keys(policies, layer.name, layer.path, parts))
+
+
+def _check_default(layer: keras.layers.Layer, policies: Any) -> None:
     if policies.default_policy.quantization_mode is not None:
         raise ConfigError(
-            f"{type(model).__name__}: wanted a map whose default is in floating point, since norms are not quantized, "
+            f"{type(layer).__name__}: wanted a map whose default is in floating point, since norms are not quantized, "
             f"got {policies.default_policy.name!r}. Name the dense layers and tables that are to be."
         )
-    keys = {}
+
+
+def _with_whole_keys(policies: Any, name: str, path: str, parts: Collection[str]) -> dict[str, Any]:
+    """The entries of a map for a layer of this name and path: a key may start with a part of it, or with any name."""
+    entries = {}
     for key in policies:
         first, _, rest = key.partition("/")
         if first in parts:
-            keys[key] = f"{name}/{key}"
+            entries[f"{path}/{key}"] = policies[key]
         elif rest.partition("/")[0] in parts and re.fullmatch(r"\w+", first):
-            keys[key] = f"{name}/{rest}"
+            entries[f"{path}/{rest}"] = policies[key]
         else:
-            keys[key] = key
-    model.dtype_policy = _map(policies, {keys[key]: policies[key] for key in policies})
+            entries[path if key == name else key] = policies[key]
+    return entries
 
 
 def check_used(model: keras.layers.Layer) -> None:
@@ -139,5 +166,46 @@ def serialized(model: keras.layers.Layer) -> dict[str, Any]:
     return keras.dtype_policies.serialize(policies)
 
 
+def in_float32(model: keras.layers.Layer) -> Any:
+    """The model's policy with float32 in the place of every other dtype; what is quantized stays so."""
+    policy = keras.dtype_policies.get(serialized(model))
+    if isinstance(policy, keras.dtype_policies.DTypePolicyMap):
+        entries = {key: _in_float32(entry) for key, entry in policy.items()}
+        return keras.dtype_policies.DTypePolicyMap(default_policy="float32", policy_map=entries)
+    return _in_float32(policy)
+
+
+def _in_float32(policy: Any) -> Any:
+    if policy.quantization_mode is None:
+        return keras.dtype_policies.DTypePolicy("float32")
+    return keras.dtype_policies.get(f"{policy.name.rpartition('_from_')[0]}_from_float32")
+
+
+def serialized_map(layer: Any) -> dict[str, Any]:
+    """The "dtype" of a layer's configuration where it is a map: one of the layers inside, by their paths from there.
+
+    A part has the map of the model around it, of whose other layers a configuration of its own says nothing.
+    """
+    policies = layer.dtype_policy
+    if not isinstance(policies, keras.dtype_policies.DTypePolicyMap):
+        return {}
+    entries = {}
+    if layer.built:
+        for part in layers_by_path(layer).values():
+            policy = policies[part.path] if part.path else policies.default_policy
+            if getattr(part, "quantization_config", None) is not None:
+                policy = keras.dtype_policies.get(policy._source_name)
+            if policy != policies.default_policy:
+                entries[part.path.removeprefix(f"{layer.path}/") if part is not layer else layer.name] = policy
+    else:
+        entries = dict((layer._map_to_place or policies).items())
+    return {"dtype": keras.dtype_policies.serialize(_map(policies, entries))}
+
+
+_WHOLE_KEYS = "has_whole_keys"  # an attribute of maps that we made for a model or a layer by itself
+
+
 def _map(policies: Any, entries: dict[str, Any]) -> Any:
-    return keras.dtype_policies.DTypePolicyMap(default_policy=policies.default_policy.name, policy_map=entries)
+    made = keras.dtype_policies.DTypePolicyMap(default_policy=policies.default_policy.name, policy_map=entries)
+    setattr(made, _WHOLE_KEYS, True)
+    return made
