@@ -249,3 +249,25 @@ def unflatten_output(cls: type[ModelOutput], keys: Iterable[str], children: Iter
             dict.__setitem__(output, field.name, found.pop(field.name))
     dict.update(output, found)
     return output
+
+
+def register_with_pytree(pytree: Any, cls: type[ModelOutput]) -> None:
+    """Registers an output class with PyTorch's trees, in which Keras on PyTorch takes outputs apart too.
+
+    Args:
+        pytree: the module `torch.utils._pytree`.
+    """
+
+    def flatten_with_keys(output: ModelOutput) -> tuple[list[tuple[Any, Any]], tuple[str, ...]]:
+        children, keys = flatten_output(output)
+        return [(pytree.MappingKey(key), child) for key, child in zip(keys, children, strict=True)], keys
+
+    pytree.register_pytree_node(
+        cls,
+        flatten_output,
+        lambda children, keys: unflatten_output(cls, keys, children),
+        serialized_type_name=f"mobilebert.{cls.__name__}",
+        to_dumpable_context=list,
+        from_dumpable_context=tuple,
+        flatten_with_keys_fn=flatten_with_keys,
+    )

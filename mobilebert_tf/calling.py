@@ -14,7 +14,7 @@ from keras.src.backend.common.symbolic_scope import in_symbolic_scope  # Keras e
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.errors import InputError
 from mobilebert_core.heads import HEADS, Head
-from mobilebert_core.inputs import TEXT_INPUTS, check_inputs, check_no_text, text_among
+from mobilebert_core.inputs import check_inputs, check_no_text, text_among
 
 from .inputs import ID_INPUTS, PROBE
 
@@ -50,16 +50,6 @@ class CallForms(_Model):
         return super().stateless_call(
             trainable_variables, non_trainable_variables, return_losses=return_losses, **self._checked(args, kwargs)
         )
-
-    def as_functional(self, **kwargs: Any) -> keras.Model:
-        """This model, sharing its weights, as a Functional one of input_ids, attention_mask and token_type_ids.
-
-        Its outputs are a plain dict of the head's scores. `kwargs` go to `keras.Model`.
-        """
-        shape = (None,) * (2 if self.head.per_choice else 1)
-        inputs = {n: keras.Input(shape, dtype="int32", name=n) for n in TEXT_INPUTS}
-        outputs = self(inputs, return_dict=True)
-        return keras.Model(inputs, {name: value for name, value in outputs.items() if value is not None}, **kwargs)
 
     def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
         """The outputs as `keras.KerasTensor`, of inputs in any form of a call."""

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import keras
 import optree
 
-from mobilebert_core.outputs import ModelOutput, flatten_sorted, register_outputs, unflatten_output
+from mobilebert_core.outputs import (
+    ModelOutput,
+    flatten_sorted,
+    register_outputs,
+    register_with_pytree,
+    unflatten_output,
+)
 
 
 def _register_optree(cls: type[ModelOutput]) -> None:
@@ -33,3 +40,7 @@ def register() -> None:
     register_outputs("optree", _register_optree)
     if keras.backend.backend() == "jax":
         register_outputs("jax", _register_jax)
+    if keras.backend.backend() == "torch":
+        from keras.src.tree.torchtree_impl import torch_tree  # PyTorch's module, which Keras uses as its own tree
+
+        register_outputs("torch", partial(register_with_pytree, torch_tree))

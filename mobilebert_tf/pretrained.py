@@ -1,7 +1,7 @@
 """The base of the Keras models: embeddings and ties, loading and saving.
 
 Twin: mobilebert_torch/pretrained.py. The forms of calls stand in calling.py, what Keras's own
-training adds in fit/loop.py.
+training adds in fit/loop.py, its `export` in keras_export.py.
 """
 
 from __future__ import annotations
@@ -31,12 +31,15 @@ from .calling import CallForms
 from .construction import mapped_device, model_to_write, own_variables, own_weights
 from .fit.loop import TrainedByKeras
 from .initializers import start_weight, weight_initializer
+from .keras_export import ExportedByKeras
 from .keras_files import WholeKerasFiles
 from .transformers_surface import TransformersSurface
 from .variables import variable_array
 
 
-class TFMobileBertPreTrainedModel(CallForms, TrainedByKeras, AdaptedByKeras, WholeKerasFiles, TransformersSurface):
+class TFMobileBertPreTrainedModel(
+    CallForms, TrainedByKeras, ExportedByKeras, AdaptedByKeras, WholeKerasFiles, TransformersSurface
+):
     """What the eight models share. Not used by itself, but as the base of a model with a head of its own: a class with
     `call` and, in `build_parts`, `self.mobilebert = TFMobileBertMainLayer(config, True, ...)` and built layers.
 

@@ -1,8 +1,8 @@
 """How Keras trains the models: `compile`, `fit`, `evaluate` and `predict` on every form of inputs and labels.
 
 Labels may come as y or among the inputs; the loss may be Keras's own or, without one in `compile`, the
-model's. Of the loop only `compile`, `compute_loss`, `compute_metrics` and `export` are overridden, so that every
-backend of Keras keeps its own; all else looks at the data first: `fit`, `evaluate` and `predict` to check it, a step
+model's. Of the loop only `compile`, `compute_loss` and `compute_metrics` are overridden, so that every backend of
+Keras keeps its own; all else looks at the data first: `fit`, `evaluate` and `predict` to check it, a step
 to put labels among the inputs for `sparse_prediction`.
 """
 
@@ -19,7 +19,7 @@ from keras import ops
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.errors import ConfigError, InputError
 from mobilebert_core.heads import Head
-from mobilebert_core.inputs import TEXT_INPUTS, check_no_text
+from mobilebert_core.inputs import check_no_text
 
 from ..calling import named_inputs
 from ..distributed import for_one_replica
@@ -340,36 +340,3 @@ class TrainedByKeras(_Model):
                     "labels; texts are tokenized first (mobilebert_tf.text_dataset)."
                 ) from e
             raise
-
-    def export(self, filepath: Any, format: str = "tf_saved_model", input_signature: Any = None, **kwargs: Any) -> Any:
-        """As `keras.Model.export`, with int32 input_ids, attention_mask and token_type_ids of any size.
-
-        States and attentions, if the configuration asks for them, are outputs "hidden_states_0", "hidden_states_1" ...
-        """
-        if input_signature is None:
-            shape = (None,) * (3 if self.head.per_choice else 2)
-            input_signature = [{n: keras.InputSpec(shape=shape, dtype="int32", name=n) for n in TEXT_INPUTS}]
-        self._check_sizes_to_export(input_signature)
-        if self.config.output_hidden_states or self.config.output_attentions:  # an exported graph has no tuples
-            whole = self.as_functional()
-            flat: dict[str, Any] = {}
-            for name, value in whole.output.items():
-                flat |= (
-                    {f"{name}_{i}": each for i, each in enumerate(value)} if isinstance(value, tuple) else {name: value}
-                )
-            return keras.Model(whole.input, flat).export(
-                filepath, format=format, input_signature=input_signature, **kwargs
-            )
-        return super().export(filepath, format=format, input_signature=input_signature, **kwargs)
-
-    def _check_sizes_to_export(self, input_signature: Any) -> None:
-        """Raises ConfigError for unknown sizes that Keras's backend would record as one size, or not at all."""
-        backend = keras.backend.backend()
-        known_from = {"torch": 0, "jax": 1}.get(backend)  # JAX has one symbol for all batches, others for each input
-        if known_from is None or not any(None in s.shape[known_from:] for s in keras.tree.flatten(input_signature)):
-            return
-        raise ConfigError(
-            f"{type(self).__name__}.export: Keras on {backend} records a graph for one size; wanted an input_signature "
-            f"whose shapes are numbers{' after the first axis' if known_from else ''}. For any size set "
-            "KERAS_BACKEND=tensorflow, or export the model of mobilebert_torch (torch.onnx.export)."
-        )

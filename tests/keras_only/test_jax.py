@@ -56,11 +56,14 @@ for sparse in (False, True):
 np.testing.assert_allclose(losses[1], losses[0], rtol=1e-5)
 assert losses[0][-1] < losses[0][0]
 
-try:
-    model.export(file + ".exported")
-except ConfigError as e:
-    assert "numbers after the first axis" in str(e)
-    print("done")
+for exported in (model, model.as_functional()):
+    try:
+        exported.export(file + ".exported")
+    except ConfigError as e:
+        assert "numbers after the first axis" in str(e)
+    else:
+        raise AssertionError("it was exported")
+print("done")
 """
 
 

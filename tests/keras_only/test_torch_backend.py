@@ -11,7 +11,7 @@ import pytest
 
 SCRIPT = """
 import sys
-import keras, numpy as np
+import keras, numpy as np, onnxruntime, torch
 from mobilebert_core.errors import ConfigError
 from mobilebert_core.outputs import ModelOutput
 from tests.keras_only.fitting import build, data, plain
@@ -32,7 +32,22 @@ try:
     model.export(sys.argv[1] + ".onnx", format="onnx")
 except ConfigError as e:
     assert "records a graph for one size" in str(e)
-    print("done")
+
+# Files of one size, in PyTorch's and ONNX's formats.
+signature = [{n: keras.InputSpec(shape=v.shape, dtype="int32", name=n) for n, v in x.items()}]
+expected = model(x).logits.detach().numpy()
+model.export(sys.argv[1] + ".pt2", format="torch", input_signature=signature, verbose=False)
+program = torch.export.load(sys.argv[1] + ".pt2").module()
+(found,) = program({n: torch.as_tensor(v) for n, v in x.items()}).values()
+np.testing.assert_allclose(found.detach(), expected, rtol=1e-5, atol=1e-6)
+fixed = keras.Input((11,), dtype="int32")
+around = keras.Model(fixed, keras.layers.Dense(2)(model(fixed).logits))
+assert around(x["input_ids"]).shape == (8, 2)
+model.export(sys.argv[1] + ".onnx", format="onnx", input_signature=signature, verbose=False)
+session = onnxruntime.InferenceSession(sys.argv[1] + ".onnx")
+(found,) = session.run(None, x)
+np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+print("done")
 """
 
 
