@@ -29,6 +29,7 @@ from mobilebert_core.text.auto_tokenizer import AutoTokenizer
 from mobilebert_core.text.batch_rows import listed
 from mobilebert_core.text.tokenization_base import TokenizerBase
 
+from .pipeline_keywords import model_fields, of_transformers, tokenizer_place
 from .runners import check_words, open_runner
 
 logger = logging.getLogger(__name__)
@@ -125,10 +126,10 @@ class MobileBertPipeline:
         *,
         backend: str | None = None,
         batch_size: int = 16,
-        tokenizer: TokenizerBase | None = None,
+        tokenizer: TokenizerBase | str | Path | None = None,
         padding_invariant: bool | None = None,
         dtype: Any = None,
-        device: str | None = None,
+        device: str | int | None = None,
         threads: int | None = None,
         progress: bool | None = None,
         **options: Any,
@@ -139,14 +140,16 @@ class MobileBertPipeline:
             task: a name of the table of tasks, such as "question-answering".
             backend: "torch" or "keras", whose answers are the same; None is PyTorch, or what an exported directory
                 (`mobilebert export`) runs in.
-            tokenizer: used in place of the directory's.
+            tokenizer: used in place of the directory's: one of mobilebert_core, or the place of its files.
             padding_invariant: overrides the configuration's: True makes an answer independent of what else is in
                 its batch.
             dtype: of the model, such as "float32" (default) or "float64".
-            device: where PyTorch computes (default: the GPU if there is one); Keras places its models itself.
+            device: where PyTorch computes (default: the GPU if there is one); Keras places its models itself. A
+                number is that of a GPU, -1 the CPU.
             threads: of the runtime of an exported directory, for one batch; None leaves it to the runtime.
             options: of the task, such as `top_k`; each call may change them. `revision`, `cache_dir` and the others
-                of `mobilebert_core.hub.resolve` say where the files are.
+                of `mobilebert_core.hub.resolve` say where the files are; `mobilebert.pipeline_keywords` are those
+                of transformers.
 
         Raises:
             BackendMissingError: when the framework is not installed.
@@ -154,15 +157,18 @@ class MobileBertPipeline:
             TokenizerError, CheckpointError, ConfigError: for files that do not serve.
         """
         row = task_named(task)
-        chosen = backend_for(path, backend, "MobileBertPipeline")
+        fields = model_fields(row.name, options)
+        own = of_transformers(row.name, options, {"dtype": dtype, "device": device, "backend": backend})
+        chosen = backend_for(path, own["backend"], "MobileBertPipeline")
         chosen.runner(row.name)  # says that it is not installed before anything is read
-        config = {} if padding_invariant is None else {"padding_invariant": padding_invariant}
+        if padding_invariant is not None:
+            fields["padding_invariant"] = padding_invariant
         hub = take_hub_keywords(options)
-        if tokenizer is None:
-            tokenizer = AutoTokenizer.from_pretrained(path, **hub)
+        if not isinstance(tokenizer, TokenizerBase):
+            tokenizer = AutoTokenizer.from_pretrained(tokenizer_place(row.name, tokenizer, path), **hub)
         runner = open_runner(
-            row.name, chosen, row.head, path, dtype=dtype, device=device, threads=threads, **hub, **config,
-            **dict(row.model_options),
+            row.name, chosen, row.head, path, dtype=own["dtype"], device=own["device"], threads=threads, **hub,
+            **{**fields, **dict(row.model_options)},
         )  # fmt: skip
         return cls(row, tokenizer, runner, batch_size=batch_size, progress=progress, **options)
 
@@ -270,10 +276,10 @@ def pipeline(
     *,
     backend: str | None = None,
     batch_size: int = 16,
-    tokenizer: TokenizerBase | None = None,
+    tokenizer: TokenizerBase | str | Path | None = None,
     padding_invariant: bool | None = None,
     dtype: str | None = None,
-    device: str | None = None,
+    device: str | int | None = None,
     threads: int | None = None,
     progress: bool | None = None,
     **options: Unpack[PipelineOptions],

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from mobilebert_core.card_text import name_of
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.configuration.presets import PRESETS
+from mobilebert_core.shipped_models import MINI_MODEL
 
 
 def has_no_weights(model: str) -> bool:
@@ -23,3 +25,13 @@ def config_of(model: str, **fields: Any) -> MobileBertConfig:
     if model in PRESETS:
         return MobileBertConfig.from_preset(model, **fields)
     return MobileBertConfig.from_pretrained(model, **fields)
+
+
+def random_start_notes(model: str) -> list[str]:
+    """What is said before a training on labels: that the weights are random, where they are."""
+    if not has_no_weights(model):
+        return []
+    return [
+        f"{name_of(model)}: the weights are random, and labelled rows alone teach them little. A pretrained start "
+        f"usually does better: --model {MINI_MODEL.name}, or another checkpoint."
+    ]

@@ -21,7 +21,7 @@ from mobilebert_core.training.run_directory import SETTINGS_FILE
 from mobilebert_core.training.tasks.labelled_task import LabelledTask
 from mobilebert_core.training.tasks.training_task import TrainingTask
 
-from .random_start import config_of, has_no_weights
+from .random_start import config_of, has_no_weights, random_start_notes
 
 
 @dataclass
@@ -31,11 +31,13 @@ class RecipeChoice:
     Attributes:
         recipe: the values; the learning rate is a default until it is swept.
         notes: why the defaults are what they are.
+        warnings: what the user should know before the first step.
         sweep: None where the learning rate is not to be swept, else the loss by each rate; empty before.
     """
 
     recipe: Recipe
     notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     sweep: dict[str, float] | None = None
 
     @classmethod
@@ -60,7 +62,8 @@ class RecipeChoice:
                 names = [n for n in ("learning_rate", "epochs") if n not in changes and not (sweep and n != "epochs")]
                 said = " and ".join(f"{name} {getattr(recipe, name):g}" for name in names)
                 notes = [f"defaults {reason}: {said}".replace("_", " ")] if names else []
-        return cls(recipe.replace(**changes), notes, {} if sweep else None)
+        warnings = random_start_notes(model) if issubclass(kind, LabelledTask) else []
+        return cls(recipe.replace(**changes), notes, warnings, {} if sweep else None)
 
     def take_up(self, output: Path) -> None:
         """The sweep of an earlier run, where there was one, so that a resumed training goes on with its rate."""
@@ -96,9 +99,10 @@ class RecipeChoice:
     def said(self) -> list[str]:
         """Notes for the user and the card."""
         if not self.sweep:
-            return self.notes
+            return [*self.warnings, *self.notes]
         tried = ", ".join(f"{rate}: {loss:.3g}" for rate, loss in self.sweep.items())
         return [
+            *self.warnings,
             *self.notes,
             f"learning rate {self.recipe.learning_rate:g} by a sweep (loss of short trainings: {tried})",
         ]

@@ -168,6 +168,7 @@ class Training(PathFields):
         features = data.features(task, examples, run_directory.settings, ranks)
         self._check_thresholds(fields, {*features})  # rows may be too few to hold some out
         check_segments(trainer.config, features)
+        _say(choice.warnings, ranks)
         lesson = self._lesson(task, examples, features, backend)
         trainer.objective = lesson.objective or trainer.objective
         if choice.sweep == {} and saved is None:
@@ -183,8 +184,7 @@ class Training(PathFields):
             recipe, trainer = choice.recipe, start()
         evaluations, missing = self._evaluations(trainer, task, examples, features, recipe)
         best = self._loop(trainer, task, recipe, lesson, run_directory, tokenizer, evaluations).run()
-        losses = [float(row["loss"]) for row in ranks.first(lambda: read_curves(self.output / CURVES_FILE))]
-        notes = [*choice.said(), *lesson.notes, *missing, *curve_notes(losses)]
+        notes = [*choice.said(), *lesson.notes, *missing, *self._looked_back(evaluations.get("dev"), best, ranks)]
         results = _results(examples, features, notes) | {
             "newly_initialized": list(trainer.newly_initialized),
             "best_metric": task.best_metric,
@@ -234,13 +234,17 @@ class Training(PathFields):
             missing.append(f"{e} This training goes on without scores and keeps its last model.")
             names = []
         missing += picture_missing()
-        for message in missing * (trainer.ranks.rank == 0):
-            say(message)
+        _say(missing, trainer.ranks)
         each = {}
         for n in names:
             found = examples.get(n, examples["train"])  # rows that were held out are of the same file
             each[n] = Evaluation(trainer, task, found, features[n], recipe.seed, self.tune_thresholds)
         return each, missing
+
+    def _looked_back(self, dev: Evaluation | None, best: Mapping[str, float], ranks: Ranks) -> list[str]:
+        """What the curve of the loss and the best scores say when the training has ended."""
+        losses = [float(row["loss"]) for row in ranks.first(lambda: read_curves(self.output / CURVES_FILE))]
+        return curve_notes(losses) + (dev.notes(best) if dev is not None else [])
 
     def _loop(
         self,
@@ -371,6 +375,11 @@ class Training(PathFields):
             "tune_thresholds": self.tune_thresholds,
             **({} if self.teaching is None else {"teacher": self.teaching.settings()}),
         }
+
+
+def _say(messages: Sequence[str], ranks: Ranks) -> None:
+    for message in messages if ranks.rank == 0 else ():
+        say(message)
 
 
 def _results(examples: Mapping[str, Any], features: Mapping[str, Any], more: list[str]) -> dict[str, Any]:

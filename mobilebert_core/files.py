@@ -46,8 +46,12 @@ TOKENIZER_FILES = (
 
 def variant_name(file: str, variant: str | None) -> str:
     """The name of a file in a variant of the weights: "fp16" makes model.safetensors model.fp16.safetensors."""
+    if not variant:
+        return file
+    if not isinstance(variant, str) or set(variant) & set("/\\\0:"):
+        raise CheckpointError(f"variant: wanted a part of a file's name, such as 'fp16', got {variant!r}.")
     stem, _, ending = file.rpartition(".")
-    return f"{stem}.{variant}.{ending}" if variant else file
+    return f"{stem}.{variant}.{ending}"
 
 
 def is_index(file: str) -> bool:
@@ -61,6 +65,22 @@ def tokenizer_place(place: Path) -> Path:
     if (of_weights and place.is_file()) or (not place.exists() and Path(f"{place}.index").is_file()):
         return place.parent
     return place
+
+
+class TwiceError(ValueError):
+    """A key that a JSON object has twice."""
+
+
+def different_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object of its pairs (`object_pairs_hook`). Raises TwiceError where one key stands twice."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        seen: set[str] = set()
+        for name, _ in pairs:
+            if name in seen:
+                raise TwiceError(name)
+            seen.add(name)
+    return found
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -82,7 +102,9 @@ def read_json(path: Path) -> dict[str, Any]:
     except OSError as e:
         raise CheckpointNotFoundError(f"{path}: cannot be read ({e.strerror}).") from None
     try:
-        value = json.loads(text)
+        value = json.loads(text, object_pairs_hook=different_keys)
+    except TwiceError as e:
+        raise CheckpointError(f"{path}: wanted different keys in a JSON object, got {str(e)!r} twice.") from None
     except ValueError as e:
         raise CheckpointError(f"{path}: wanted JSON, got text that ends or breaks off: {e}.") from None
     except RecursionError:
@@ -142,7 +164,7 @@ def directory_to_save_in(place: Any) -> Path:
     Raises:
         CheckpointError: for what is no path, an empty one, or that of a file.
     """
-    if not isinstance(place, str | os.PathLike) or not os.fspath(place):
+    if not isinstance(place, str | os.PathLike) or not (name := os.fsdecode(place)) or "\0" in name:
         raise CheckpointError(f"save_pretrained: wanted the path of a directory, got {place!r}. Nothing was written.")
     if os.path.isfile(place):
         raise CheckpointError(f"{place}: wanted a directory to save in, got a file. Pass another path.")

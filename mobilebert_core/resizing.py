@@ -36,6 +36,7 @@ def resized_vocabulary(
         size = -(-size // pad_to_multiple_of) * pad_to_multiple_of
     if config.pad_token_id is not None and config.pad_token_id >= size:
         raise ConfigError(f"resize_token_embeddings: {size} words leave no row for pad_token_id {config.pad_token_id}.")
+    config.copy(vocab_size=size).validate()  # that such a model can be at all, before memory is taken
     return size
 
 

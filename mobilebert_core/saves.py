@@ -73,10 +73,10 @@ def saving(folder: Path) -> Iterator[Save]:
     if folder.name.startswith(STAGE):
         yield Save(folder, folder)
         return
-    if folder.is_symlink() and not folder.exists():
-        folder = Path(os.path.realpath(folder))  # a link to a directory that is still to be made
     stage = folder
     try:
+        if folder.is_symlink() and not folder.exists():
+            stage = folder = Path(os.path.realpath(folder))  # a link to a directory that is still to be made
         with _staging(folder) as stage:
             save = Save(folder, stage)
             yield save

@@ -48,7 +48,7 @@ def model_to_write(model: Any, variant: str | None) -> ModelToWrite:
         model.variable_dtype,
         lambda name: array_to_write(model, weights[name]) if name in weights else variable_array(own[name]),
         pooler=model._has_pooler,
-        own={name: TensorInfo(tuple(own[name].shape), model.variable_dtype) for name in written},
+        own={name: TensorInfo(tuple(own[name].shape), str(own[name].dtype)) for name in written},
         architecture=type(model).__name__ if own else None,
         variant=variant,
     )

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.errors import InputError
@@ -57,6 +57,22 @@ def _is_readable(array: Tensor) -> bool:
 
 
 PROBE = ArrayProbe()
+
+
+def rows_of(table: nn.Module) -> int:
+    """How many rows an embedding has; adapters such as PEFT's put a module around it."""
+    if isinstance(table, nn.Embedding):
+        return table.num_embeddings
+    return next(each.num_embeddings for each in table.modules() if isinstance(each, nn.Embedding))
+
+
+def first_rows(table: nn.Module, count: int) -> Tensor:
+    """The first rows of an embedding (count, F), with what an adapter adds to them."""
+    weight: Tensor = table.weight
+    if isinstance(table, nn.Embedding):
+        return weight[:count]
+    rows: Tensor = table(torch.arange(count, device=weight.device))
+    return rows
 
 
 def input_dict(

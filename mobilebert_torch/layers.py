@@ -242,10 +242,10 @@ class LMPredictionHead(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         features = self.transform(x).flatten(0, -2)  # (T, H)
         own, rest = features[:, : self.embedding_size], features[:, self.embedding_size :]
-        if self.wide:
+        if self.wide and isinstance(self.decoder, nn.Linear):
             weight, bias = self.decoder.weight.to(own.dtype), self.decoder.bias.to(own.dtype)
             with no_autocast(own):
                 logits = self.dense(rest, F.linear(own, weight, bias))
         else:
-            logits = self.dense(rest, F.linear(own, self.decoder.weight, self.decoder.bias))
+            logits = self.dense(rest, self.decoder(own))  # which an adapter may be around
         return logits.view(*x.shape[:-1], logits.shape[-1])

@@ -24,7 +24,7 @@ from mobilebert_core.weights import joint_projection, query_reads_hidden, scaled
 
 from . import flat
 from .attention import Attention, JointAttention
-from .inputs import as_indices, attention_bias, checked_inputs, head_masks, input_dict
+from .inputs import as_indices, attention_bias, checked_inputs, first_rows, head_masks, input_dict, rows_of
 from .layers import BlockOutput, Bottleneck, FeedForward, Intermediate, NoNorm, Pooler, Powers, make_norm
 from .pretrained import MobileBertPreTrainedModel
 from .wide import wide_dtype
@@ -64,7 +64,7 @@ class MobileBertEmbeddings(nn.Module):
         attention_mask: Tensor | None = None,
     ) -> Tensor:
         if input_ids is not None:
-            input_ids = as_indices(input_ids, self.word_embeddings.num_embeddings)
+            input_ids = as_indices(input_ids, rows_of(self.word_embeddings))
         x = self.word_embeddings(input_ids) if inputs_embeds is None else inputs_embeds  # (B, S, E)
         x = x.to(self.position_embeddings.weight.dtype)
         if self.trigram_input:
@@ -76,13 +76,13 @@ class MobileBertEmbeddings(nn.Module):
         if self.transforms:
             x = self.embedding_transformation(x)  # (B, S, H)
         if position_ids is None:
-            x = x + self.position_embeddings.weight[: x.shape[1]]
+            x = x + first_rows(self.position_embeddings, x.shape[1])
         else:
-            x = x + self.position_embeddings(as_indices(position_ids, self.position_embeddings.num_embeddings))
+            x = x + self.position_embeddings(as_indices(position_ids, rows_of(self.position_embeddings)))
         if token_type_ids is None:
-            x = x + self.token_type_embeddings.weight[0]
+            x = x + first_rows(self.token_type_embeddings, 1)
         else:
-            x = x + self.token_type_embeddings(as_indices(token_type_ids, self.token_type_embeddings.num_embeddings))
+            x = x + self.token_type_embeddings(as_indices(token_type_ids, rows_of(self.token_type_embeddings)))
         return self.dropout(x if self.LayerNorm is None else self.LayerNorm(x))
 
     def in_units(self, x: Tensor) -> Tensor:

@@ -28,6 +28,7 @@ from mobilebert_core.weights import Weight, weight_table
 from . import resizing
 from .construction import Unfilled, check_values, constructor_names, mapped_device
 from .construction import torch_dtype as as_dtype
+from .inputs import rows_of
 from .layers import Gain, LMPredictionHead, NoNorm, truncated_normal_
 from .state_dict import StateDict
 from .transformers_surface import TransformersSurface
@@ -172,7 +173,7 @@ class MobileBertPreTrainedModel(TransformersSurface):
         """
         config, embeddings = self.config, self.get_input_embeddings()
         size = resized_vocabulary(config, new_num_tokens, pad_to_multiple_of, mean_resizing)
-        if size != embeddings.num_embeddings:
+        if size != rows_of(embeddings):
             tied = config.tie_word_embeddings
             resizing.resize_token_embeddings(embeddings, self._predictions(), size, tied, config.initializer_range)
             self._configure(vocab_size=size)
@@ -330,10 +331,10 @@ class MobileBertPreTrainedModel(TransformersSurface):
 
     def _own_shapes(self) -> dict[str, tuple[int, ...]]:
         """What a class of the user's holds beside the weights of the table."""
-        if self.base_model is self and not self.head.bare:
+        if (self.base_model is self and not self.head.bare) or self.base_model_prefix != "mobilebert":
             raise ConfigError(
                 f"{type(self).__name__}: wanted a MobileBertModel under the name `mobilebert`, as in "
-                "self.mobilebert = MobileBertModel(config); the class has none."
+                "self.mobilebert = MobileBertModel(config), and no base_model_prefix of its own; the class has none."
             )
         table = {weight.name for weight in self.weight_table()}
         return {name: tuple(value.shape) for name, value in self.state_dict().items() if name not in table}
@@ -371,8 +372,7 @@ class MobileBertPreTrainedModel(TransformersSurface):
             max_shard_size: splits the weights into files of at most this, in bytes or as "5GB".
             variant: "fp16" writes model.fp16.safetensors, which `from_pretrained` reads with the same word.
             push_to_hub: uploads the directory afterwards.
-            kwargs: of `mobilebert_core.hub.pushing.push_folder`. `save_function` changes nothing: no other process
-                writes.
+            kwargs: of `mobilebert_core.hub.pushing.push_folder`. `save_function` changes nothing: no other writes.
         """
         call = f"{type(self).__name__}.save_pretrained"
         last = push_after_saving(call, save_directory, push_to_hub, kwargs, type(self).__name__)
@@ -383,7 +383,7 @@ class MobileBertPreTrainedModel(TransformersSurface):
         written = [name for name in own if name not in (self._keys_to_ignore_on_save or ())]
         table, held = self.weight_table(), [name for name, _ in self.named_parameters()]
         names = {w.full_name: w.name for w in table if w.tied_to is None} | {name: name for name in written}
-        values.check_complete(str(save_directory), type(self).__name__, names.values())
+        values.check_complete(str(save_directory), type(self).__name__, names.values(), own, state_dict is None)
         values.check_nothing_lost(str(save_directory), table, own, held)
         model = ModelToWrite(
             self.config,

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mobilebert_core.errors import ConfigError
+
 from .layers import LMPredictionHead, truncated_normal_
 
 
@@ -19,6 +21,8 @@ def resize_token_embeddings(
     embeddings: nn.Embedding, predictions: LMPredictionHead | None, size: int, tied: bool, initializer_range: float
 ) -> None:
     """Gives the word embeddings and the predictions `size` words. A tied decoder is left to be tied again."""
+
+    _check_plain("resize_token_embeddings", embeddings, *([] if predictions is None else [predictions.dense]))
 
     def resized(old: Tensor, axis: int, bias: bool = False) -> nn.Parameter:
         shape = [size if i == axis else n for i, n in enumerate(old.shape)]
@@ -43,6 +47,11 @@ def resize_token_embeddings(
 @torch.no_grad()
 def prune_heads(layers: Sequence[Any], features: Mapping[int, Sequence[int]], head_size: int) -> None:
     """Leaves each layer that `features` names only these features of query, key and value."""
+    for index in features:
+        attention = layers[index].attention
+        _check_plain(
+            "prune_heads", *(getattr(attention.self, n) for n in ("query", "key", "value")), attention.output.dense
+        )
     for index, kept in features.items():
         attention = layers[index].attention
         rows = torch.tensor(kept, device=attention.self.query.weight.device)
@@ -54,6 +63,17 @@ def prune_heads(layers: Sequence[Any], features: Mapping[int, Sequence[int]], he
         output.weight = _parameter(output.weight, output.weight[:, rows])
         output.in_features = len(kept)
         attention.self.num_attention_heads = len(kept) // head_size
+
+
+def _check_plain(call: str, *modules: nn.Module) -> None:
+    """Raises ConfigError for a module whose weight is computed from others; nothing has been changed then."""
+    for module in modules:
+        if "weight" not in dict(module.named_parameters(recurse=False)):
+            raise ConfigError(
+                f"{call}: wanted modules that hold their weight, got a {type(module).__name__} that computes it. Call "
+                "torch.nn.utils.parametrize.remove_parametrizations, torch.nn.utils.prune.remove or PEFT's "
+                "merge_and_unload first."
+            )
 
 
 def _parameter(old: nn.Parameter, new: Tensor) -> nn.Parameter:

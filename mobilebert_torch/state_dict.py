@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mobilebert_core.checkpoints.dtypes import COUNTS
 from mobilebert_core.checkpoints.names.torch import without_inner_wrappers
 from mobilebert_core.checkpoints.tensor_info import TensorInfo
 from mobilebert_core.configuration.fields import DTYPES
@@ -32,6 +33,11 @@ _IN_PLACE = {
     ),
 }
 
+_OWN_ADVICE = (
+    "The model has no such module, which was replaced or removed. Set the configuration that says so, such as "
+    "num_hidden_layers, or save a class derived from it, whose own weights are kept"
+)
+
 
 class StateDict:
     """A state dict with the face of a weight file; `path` is what messages call it.
@@ -54,12 +60,19 @@ class StateDict:
         self._tensors = tensors
         self.stored = {n: TensorInfo(tuple(t.shape), str(t.dtype).removeprefix("torch.")) for n, t in tensors.items()}
 
-    def check_complete(self, place: str, cls: str, names: Iterable[str]) -> None:
-        """Raises CheckpointError where a weight is absent, with what stands in its place, or no floating point."""
+    def check_complete(
+        self, place: str, cls: str, names: Iterable[str], added: Iterable[str] = (), own: bool = False
+    ) -> None:
+        """Raises CheckpointError where a weight is absent, with what stands in its place, or no floating point.
+
+        Those that a class has `added` may also be whole numbers. `own` says that it is the state dict of the model
+        itself, from which nothing can be gathered.
+        """
         names = list(names)
         absent = [name for name in names if name not in self.stored]
         if not absent:
-            whole = [name for name in names if self.stored[name].dtype not in DTYPES]
+            kept = {*DTYPES, *COUNTS}
+            whole = [n for n in names if self.stored[n].dtype not in (kept if n in added else DTYPES)]
             if whole:
                 raise CheckpointError(
                     f"{place}: wanted weights in floating point, got {len(whole)} others, the first {whole[0]} "
@@ -67,7 +80,7 @@ class StateDict:
                     "the state dict with their values."
                 )
             return
-        advice = "Gather the whole state dict first"
+        advice = _OWN_ADVICE if own else "Gather the whole state dict first"
         for name in absent:
             path, _, leaf = name.rpartition(".")
             for sign, said in _IN_PLACE.items():

@@ -19,6 +19,7 @@ from mobilebert_core.hub.pushing import push_saved
 from mobilebert_core.inputs import DUMMY_IDS
 from mobilebert_core.virtual_bases import VirtualSubclass
 
+from .checkpointing import check_checkpointing
 from .inputs import attention_bias
 
 
@@ -149,7 +150,11 @@ class TransformersSurface(VirtualSubclass, nn.Module):
                 they say otherwise.
             every_n_layers: only the first of every so many blocks is recomputed.
             offload: what is kept for it lies in the memory of the host.
+
+        Raises:
+            ConfigError: for an option that PyTorch's function has not, or a number of blocks below 1.
         """
+        check_checkpointing(gradient_checkpointing_kwargs, every_n_layers)
         encoder = self.base_model.encoder
         encoder.gradient_checkpointing = True
         encoder.checkpoint_options = {"use_reentrant": False, **(gradient_checkpointing_kwargs or {})}

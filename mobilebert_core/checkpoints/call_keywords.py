@@ -20,8 +20,9 @@ logger = logging.getLogger("mobilebert")
 # A checkpoint is read whole, by either framework, from any of its files, and no code in it is run.
 WITHOUT_EFFECT = frozenset(
     {
-        "code_revision", "from_pt", "from_tf", "low_cpu_mem_usage", "max_memory", "mirror", "offload_buffers",
-        "offload_folder", "offload_state_dict", "trust_remote_code", "use_safetensors", "weights_only",
+        "adapter_name", "code_revision", "disable_mmap", "from_pt", "from_tf", "low_cpu_mem_usage", "max_memory",
+        "mirror", "offload_buffers", "offload_folder", "offload_state_dict", "tqdm_class", "trust_remote_code",
+        "use_safetensors", "weights_only",
         "_commit_hash", "_configuration_file", "_fast_init", "_from_auto", "_from_pipeline",
     }
 )  # fmt: skip
@@ -33,7 +34,10 @@ _NO_QUANTIZATION = (
 _ONE_DEVICE = "a model is loaded on one device. Leave it out and distribute the loaded model with the framework's tools"
 # Name: the values that ask for nothing, and what is to be said of others.
 NEUTRAL: dict[str, tuple[tuple[Any, ...], str]] = {
+    "allow_all_kernels": ((None, False), "no kernels are fetched. Leave it out"),
+    "experts_implementation": ((None,), "MobileBERT has no experts. Leave it out"),
     "from_flax": ((None, False), "Flax's msgpack files are not read. Save the model in PyTorch's format first"),
+    "fusion_config": ((None,), "modules are not replaced while loading. Leave it out"),
     "gguf_file": ((None,), "GGUF files are not read"),
     "generation_config": ((None,), "MobileBERT generates nothing. Leave it out"),
     "kernel_config": ((None,), "no kernels are fetched. Leave it out"),
@@ -88,6 +92,26 @@ def check_fields(
         hint = f"; did you mean {close[0]!r}?" if close else "."
         named = ", ".join(map(repr, unknown))
         raise ConfigError(f"{call}: no such keyword: {named}{hint} It is none of the call and no configuration field.")
+
+
+def checked_arguments(
+    call: str, key_mapping: Any, allow_missing: Any, allow_unknown: Any
+) -> tuple[list[str], list[str]]:
+    """The names that may be missing, and those that may be unknown, of which one text is one.
+
+    Raises:
+        ConfigError: for what are no names, and a `key_mapping` that does not map texts to texts.
+    """
+    names = {"allow_missing": allow_missing, "allow_unknown": allow_unknown}
+    for keyword, passed in names.items():
+        found = [passed] if isinstance(passed, str) else list(passed) if isinstance(passed, Iterable) else None
+        if found is None or not all(isinstance(name, str) for name in found):
+            raise ConfigError(f"{call}: {keyword} must be names of weights, got {passed!r}.")
+        names[keyword] = found
+    pairs = key_mapping.items() if isinstance(key_mapping, Mapping) else [(key_mapping, "")] * (key_mapping is not None)
+    if not all(isinstance(text, str) for pair in pairs for text in pair):
+        raise ConfigError(f"{call}: key_mapping must map regular expressions to texts, got {key_mapping!r}.")
+    return names["allow_missing"], names["allow_unknown"]
 
 
 def one_device(call: str, device_map: Any, accelerated: bool) -> Any:

@@ -9,6 +9,8 @@ import numpy as np
 from ..configuration.fields import DTYPES
 from ..errors import CheckpointError
 
+COUNTS = ("int64", "int32", "int16", "int8", "uint8", "bool")  # of what a class adds and no precision is about
+
 
 def widened(halves: np.ndarray) -> np.ndarray:
     """bfloat16, stored as its 16 bits, as the float32 of the same value."""

@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 
 from ..configuration.config import MobileBertConfig
+from ..errors import ConfigError
 from ..files import CONFIG_FILE
 from ..heads import Head, check_head
 from ..hub.resolve import resolve, take_hub_keywords
 from ..saves import current
 from ..weights import every_weight
-from .call_keywords import check_fields, take_neutral
+from .call_keywords import check_fields, checked_arguments, take_neutral
 from .configurations import ConfigFile, configuration, keys_beside
 from .names.torch import torch_names
 from .opening import open_checkpoint
@@ -78,17 +79,16 @@ def prepare_loading(
     """
     call, overrides = f"{caller or head.class_name}.from_pretrained", dict(keywords)
     take_neutral(call, overrides)
+    allow_missing, allow_unknown = checked_arguments(call, key_mapping, allow_missing, allow_unknown)
     hub, passed = take_hub_keywords(overrides), name_or_path or ""
     check_fields(call, overrides, own=partial(keys_beside, passed if config is None else config))
     path = resolve(passed, config=config is None, weights=state_dict is None, variant=variant, **hub)
     if not isinstance(config, MobileBertConfig):
         overrides = {"name_or_path": os.fspath(passed), **overrides}
-        config = None if config is None else resolve(config, config=True, **{**hub, "subfolder": None})
+        config = None if config is None else resolve(_place(call, config), config=True, **{**hub, "subfolder": None})
 
-    def check(found: ConfigFile) -> None:  # that it is of another model says more than anything about its weights
-        if config is None:
-            found.configuration(**overrides)
-
+    # That a configuration is of another model says more than anything about its weights.
+    check = partial(ConfigFile.configuration, **overrides) if config is None else None
     if state_dict is None:
         checkpoint = open_checkpoint(path, check, variant)
         if key_mapping:
@@ -109,6 +109,17 @@ def prepare_loading(
     weights.leave_out(ignored.unexpected_among(weights.unknown))
     plan = plan_loading(weights, resolved, head, parts.pooler, ignore_mismatched_sizes, allow_missing, ignored)
     return Loading(resolved, plan, weights.read, found)
+
+
+def _place(call: str, config: Any) -> str | os.PathLike[str]:
+    """Where a configuration is; raises ConfigError for an object of another library."""
+    if isinstance(config, str | os.PathLike):
+        return config
+    kind, way = type(config), "config" if isinstance(config, Mapping) else "config.to_dict()"
+    raise ConfigError(
+        f"{call}: config must be a mobilebert_core.MobileBertConfig or a path, got {kind.__module__}."
+        f"{kind.__qualname__}. Another becomes one by MobileBertConfig.from_dict({way})."
+    )
 
 
 def _torch_names(state_dict: WeightFile, config: MobileBertConfig) -> MappedCheckpoint:

@@ -32,7 +32,7 @@ from .containers.pickle.pickle_writer import write_pickle
 from .containers.shards import family_of, write_sharded
 from .containers.tensor_bundle.bundle_writer import write_bundle, write_checkpoint_state
 from .containers.tensorflow_writer import write_tensorflow
-from .dtypes import cast
+from .dtypes import COUNTS, cast
 from .names.google import GOOGLE_JSON, google_fields
 from .plan import DECODER, DECODER_BIAS, PREDICTIONS_BIAS
 from .tensor_info import TensorInfo
@@ -72,7 +72,10 @@ class ModelToWrite:
         """
         array, shape = self.source(full_name), self._shapes[full_name]
         if array.shape != shape:
-            raise CheckpointError(f"{full_name}: wanted {shape}, got {array.shape}; nothing was written.")
+            raise CheckpointError(
+                f"{full_name}: wanted {shape}, got {array.shape}; nothing was written. Set the configuration that says "
+                "so, such as num_labels or vocab_size, or load the model with it."
+            )
         return cast(array, self.dtype, full_name)
 
     @cached_property
@@ -86,7 +89,8 @@ class ModelToWrite:
         if not self.config.tie_word_embeddings and DECODER in names:
             # transformers 5 reads this one when untied
             names[DECODER_BIAS] = names[PREDICTIONS_BIAS]
-        return names | {name: (name, TensorInfo(stored.shape, self.dtype)) for name, stored in self.own.items()}
+        kinds = {name: stored.dtype if stored.dtype in COUNTS else self.dtype for name, stored in self.own.items()}
+        return names | {n: (n, TensorInfo(stored.shape, kinds[n])) for n, stored in self.own.items()}
 
     def save_config(self, directory: Path) -> None:
         """config.json, which names the class and the dtype."""

@@ -99,6 +99,8 @@ def _folding_conflicts(values: Values) -> list[str]:
 def _pruning_conflicts(values: Values) -> list[str]:
     try:
         pruned = {int(layer): {int(head) for head in heads} for layer, heads in values["pruned_heads"].items()}
+        if any(int(head) != float(head) for heads in values["pruned_heads"].values() for head in heads):
+            raise ValueError
     except (TypeError, ValueError, AttributeError):
         return [f"pruned_heads maps layers to lists of heads, e.g. {{0: [1, 2]}}, got {values['pruned_heads']!r}"]
     wrong = []

@@ -307,6 +307,20 @@ class MobileBertConfig(VirtualSubclass, ConfigFields):
                 object.__setattr__(merged, name, getattr(self, name))
         self.__dict__.update(merged.__dict__)
 
+    def update_from_string(self, update_str: str) -> None:
+        """Assigns fields written as "name=value,name=value"; a value is read as the one it takes the place of."""
+        found: dict[str, Any] = {}
+        for part in update_str.split(","):
+            name, equals, text = part.partition("=")
+            old = getattr(self, name, None)
+            if not equals or not isinstance(old, bool | int | float | str):
+                raise ConfigError(f"update_from_string: wanted name=value of a field with one value, got {part!r}.")
+            try:
+                found[name] = _FROM_TEXT[text.lower()] if isinstance(old, bool) else type(old)(text)
+            except (KeyError, ValueError):
+                raise ConfigError(f"update_from_string: {name} must be a {type(old).__name__}, got {text!r}.") from None
+        self.update(found)
+
     def copy(self, **kwargs: Any) -> Self:
         """A new configuration with some fields replaced."""
         other = copy.deepcopy(self)
@@ -322,6 +336,8 @@ class MobileBertConfig(VirtualSubclass, ConfigFields):
     def __repr__(self) -> str:
         return f"{type(self).__name__} {self.to_json_string()}"
 
+
+_FROM_TEXT = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 Config = MobileBertConfig  # as `mobilebert.Config`
 

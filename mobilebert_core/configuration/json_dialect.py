@@ -114,9 +114,12 @@ def label_maps(
     if num_labels is not None and num_labels > MOST_LABELS:  # before a name is made for each
         raise ConfigError(f"MobileBertConfig: num_labels must be at most {MOST_LABELS}, got {num_labels}.")
     try:
+        maps = {"id2label": id2label, "label2id": label2id}
+        if strange := [name for name, each in maps.items() if each and not isinstance(each, Mapping)]:
+            raise TypeError(f"{strange[0]} is a {type(maps[strange[0]]).__name__}, pass a dict")
         by_id = {int(k): v for k, v in id2label.items()} if id2label else None
         by_name = {k: int(v) for k, v in label2id.items()} if label2id else None
-    except (TypeError, ValueError, AttributeError, OverflowError) as e:
+    except (TypeError, ValueError, OverflowError) as e:
         raise ConfigError(f"MobileBertConfig: id2label maps numbers to names, label2id names to numbers: {e}") from e
     if by_id is None and by_name is not None:
         by_id = {v: k for k, v in sorted(by_name.items(), key=lambda item: item[1])}
@@ -144,7 +147,10 @@ def pruned_heads(value: Any, layers: int) -> Any:
         pruned: dict[int, set[int]] = {}
         for layer, heads in (value or {}).items():
             index = int(layer) + layers if int(layer) < 0 else int(layer)
-            pruned[index] = pruned.get(index, set()) | {int(head) for head in heads}
+            numbers = {int(head) for head in heads}
+            if numbers != {float(head) for head in heads}:
+                return value
+            pruned[index] = pruned.get(index, set()) | numbers
     except (TypeError, ValueError, AttributeError):
         return value
     return {layer: sorted(heads) for layer, heads in pruned.items() if heads}

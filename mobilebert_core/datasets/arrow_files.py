@@ -39,7 +39,7 @@ def arrow_rows(source: Source) -> tuple[list[str], Iterator[tuple[int, dict[str,
         try:
             for batch in batches:
                 for start in range(0, batch.num_rows, _ROWS_AT_ONCE):
-                    for row in batch.slice(start, _ROWS_AT_ONCE).to_pylist():
+                    for row in _floats(batch.slice(start, _ROWS_AT_ONCE)).to_pylist():
                         number += 1
                         yield number, row
         except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as e:
@@ -67,6 +67,14 @@ def _opened(source: Source) -> tuple[list[str], Iterator[Any]]:
         reader = pyarrow.ipc.open_stream(data)
         return list(reader.schema.names), iter(reader)
     return list(reader.schema.names), (reader.get_batch(i) for i in range(reader.num_record_batches))
+
+
+def _floats(batch: Any) -> Any:
+    """A record batch whose columns of decimals are of floats: a number is a number, however a database keeps it."""
+    import pyarrow
+
+    columns = [c.cast(pyarrow.float64()) if pyarrow.types.is_decimal(c.type) else c for c in batch.columns]
+    return pyarrow.RecordBatch.from_arrays(columns, names=batch.schema.names)
 
 
 def _damaged(source: Source, error: Exception) -> DataError:

@@ -25,6 +25,9 @@ class Named:
     names: tuple[str, ...]
     needed: bool
 
+    def __str__(self) -> str:
+        return " or ".join(self.names)
+
     def of(self, row: Mapping[str, Any]) -> str | None:
         """The key; None where the row has none and none is needed. Raises BadRow."""
         found = [name for name in self.names if name in row]
@@ -129,6 +132,15 @@ def several_of(value: Any) -> Any:
     except (ValueError, RecursionError):
         found = None
     return found if isinstance(found, list) else [text.strip() for text in value.split("|")]
+
+
+def check_apart(table: Table, **keys: Any) -> None:
+    """Raises DataError where two columns, by what they are for, are one."""
+    named = [(name, key) for name, key in keys.items() if key is not None]
+    for i, (name, key) in enumerate(named):
+        for other, same in named[:i]:
+            if key == same:
+                raise DataError(f"{table.path}: {other} and {name} are one column; {_there_is(table)}. Name two.")
 
 
 def pair_of(row: Any, key: Any) -> str | None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any, NoReturn
 
 from ..errors import DataError
+from ..files import TwiceError, different_keys
 from .sources import NOT_UTF8, Source, is_utf8
 
 _BLANKS = re.compile(r"[ \t\n\r]*")
@@ -26,7 +27,7 @@ class JsonStream:
         self.path, self._pieces = source.path, source.pieces()
         self._text, self._at = "", 0
         self._start = (1, 1, 0)  # line, column and number in the file of the first character of `_text`
-        self._decode = json.JSONDecoder().raw_decode
+        self._decode = json.JSONDecoder(object_pairs_hook=different_keys).raw_decode
 
     def peek(self) -> str:
         """The next character that is not blank; an empty text at the end."""
@@ -42,6 +43,8 @@ class JsonStream:
         while True:
             try:
                 value, end = self._decode(self._text, self._at)
+            except TwiceError as e:
+                self._refuse_twice(str(e), self._at)
             except ValueError as e:  # of JSON, or of a number with too many digits
                 message, at = (e.msg, e.pos) if isinstance(e, json.JSONDecodeError) else (str(e), self._at)
                 cut = message.startswith("Unterminated string") or at >= len(self._text) - _LONGEST_WORD
@@ -67,9 +70,9 @@ class JsonStream:
         for _ in self._parts("{", "}"):
             if self.peek() != '"':
                 self._refuse("Expecting property name enclosed in double quotes", self._at)
-            start, name = self._place(self._at), self.value()
+            start, name = self._at, self.value()
             if name in names:
-                raise DataError(f"{self.path}:{start[0]}: wanted different keys in a JSON object, got {name!r} twice.")
+                self._refuse_twice(name, start)
             names.add(name)
             self._take(":")
             yield name
@@ -118,6 +121,10 @@ class JsonStream:
         line, column, number = self._start
         last = self._text.rfind("\n", 0, at)
         return line + self._text.count("\n", 0, at), at - last if last >= 0 else column + at, number + at
+
+    def _refuse_twice(self, name: str, at: int) -> NoReturn:
+        line = self._place(at)[0]
+        raise DataError(f"{self.path}:{line}: wanted different keys in a JSON object, got {name!r} twice.") from None
 
     def _refuse(self, message: str, at: int) -> NoReturn:
         line, column, number = self._place(at)

@@ -16,6 +16,10 @@ from .examples import BadRow, brief
 # What pandas, numpy and JSON write where a label is missing. "none" and "NA" may be names.
 MISSING = frozenset({"NaN", "nan", "NAN", "None", "null", "NULL", "<NA>", "#N/A", "NaT"})
 IGNORED = "-100"  # of PyTorch: what is not to be learned from
+# Characters without a shape, as editors and exports leave them at the ends of cells.
+_UNSEEN = "\0\u200b\u200e\u200f\u2060\ufeff"
+# As pandas writes them into a cell.
+_ARRAY = re.compile(r"(?:tensor|array)\((\[.*\])(?:, *(?:dtype|device|size|shape)=[^\[]*)?\)", re.DOTALL)
 _BOOLEANS = frozenset({"true", "false"})
 _WHOLE = re.compile(r"([+-]?)(0|[1-9][0-9]*)(\.0*)?")
 _SCIENTIFIC = re.compile(r"[+-]?[0-9]\.[0-9]+[eE][+-][0-9]{2,3}")  # as numpy.savetxt writes all numbers
@@ -30,7 +34,7 @@ def label_of(value: Any, name: str = "label", known: Sequence[str] = (), ignored
         BadRow: for none: empty, null, "None", "NaN" and the like, infinity as a number, or what is `ignored`.
     """
     if isinstance(value, str):
-        text = value.strip()
+        text = _bare(value)
     elif isinstance(value, bool):
         text = json.dumps(value)
     elif isinstance(value, int):
@@ -59,13 +63,23 @@ def label_of(value: Any, name: str = "label", known: Sequence[str] = (), ignored
     return text
 
 
+def _bare(text: str) -> str:
+    """A text without blanks and unseen characters at its ends."""
+    text = text.strip()
+    while text and (text[0] in _UNSEEN or text[-1] in _UNSEEN):
+        text = text.strip(_UNSEEN).strip()
+    return text
+
+
 def unwritten(value: Any) -> Any:
-    """The list or object that a text is, as JSON, Python and numpy write them; any other value as it is.
+    """The list or object that a text is, as JSON, Python, numpy and PyTorch write them; any other value as it is.
 
     A tuple or a set of Python is a list, a set in sorted order. What stands in round brackets may be a name.
     """
-    if not isinstance(value, str) or not (text := value.strip()).startswith(("[", "{", "(")):
+    if not isinstance(value, str) or not (text := value.strip()).startswith(("[", "{", "(", "tensor([", "array([")):
         return value
+    if array := _ARRAY.fullmatch(text):
+        text = array[1]
     found: Any = None
     for read in (json.loads, ast.literal_eval, _numbers):
         try:

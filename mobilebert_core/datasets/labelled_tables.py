@@ -8,7 +8,7 @@ from typing import Any
 
 from ..configuration.fields import MULTI_LABEL
 from ..errors import DataError
-from .columns import LABEL, cell, column, pair_of, several_of, text_columns, text_of
+from .columns import LABEL, cell, check_apart, column, pair_of, several_of, text_columns, text_of
 from .examples import BadRow, BadRows, ChoiceExample, ReadOptions, TextExample
 from .label_cells import (
     IGNORED,
@@ -106,6 +106,7 @@ def _texts(source: Source, options: ReadOptions, bad: BadRows) -> Iterator[tuple
         label_keys = [column(table, "label_columns", name) for name in wanted]
     else:
         label_key = column(table, "label_column", options.label_column, LABEL)
+    check_apart(table, text_column=text_key, pair_column=pair_key, label_column=None if wanted else label_key)
     for line, row in table.rows:
         try:
             text, pair = text_of(row, text_key, "text"), pair_of(row, pair_key)
@@ -129,6 +130,7 @@ def read_choices(source: Source, options: ReadOptions, bad: BadRows) -> Iterator
     text_key = column(table, "text_column", options.text_column, CHOICE_TEXT)
     label_key = column(table, "label_column", options.label_column, LABEL)
     begins = table.keys.get("sent2") if text_key == table.keys.get("sent1") else None
+    check_apart(table, text_column=text_key, label_column=label_key)
     keys = choice_columns(table)
     count = 0
     for line, row in table.rows:

@@ -27,6 +27,7 @@ if lzma is not None:
 NOT_UTF8 = "wanted UTF-8 text, got other bytes."
 _LINES_AT_ONCE = 1024
 _PIECE = 1 << 18  # characters
+_LOOKED_AT = 64  # characters of a first line
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -83,7 +84,7 @@ class Source:
         A line ends with \n, \r\n or \r. `newline` is that of `open`: None makes every end \n, "" leaves it.
 
         Raises:
-            DataError: for a file that cannot be read, is UTF-16, or holds nothing but blanks.
+            DataError: for a file that cannot be read, is UTF-16 (also without a mark), or holds nothing but blanks.
         """
         with self._opened(newline) as text:
             yield from self._not_empty(text)
@@ -101,7 +102,7 @@ class Source:
     def _not_empty(self, text: Iterator[str]) -> Iterator[str]:
         first: list[str] = []
         for line in text:
-            if not first and line.encode("utf-8", "surrogateescape").startswith(_UTF_16):
+            if not first and (line.encode("utf-8", "surrogateescape").startswith(_UTF_16) or _every_second(line)):
                 raise DataError(f"{self.path}: wanted UTF-8 text, got UTF-16. Save it as UTF-8.")
             first.append(line)
             if not line.isspace():
@@ -125,6 +126,12 @@ class Source:
         r"""The text in pieces of one size, whatever its lines, with \n at their ends; raises DataError as `lines`."""
         with self._opened(newline=None) as text:
             yield from self._not_empty(iter(lambda: text.read(_PIECE), ""))
+
+
+def _every_second(line: str) -> bool:
+    """Whether every second byte of a first line is 0: Latin letters in UTF-16 without a byte order mark."""
+    some = line[:_LOOKED_AT].rstrip("\r\n\0")
+    return len(some) > 1 and (set(some[::2]) == {"\0"} or set(some[1::2]) == {"\0"})
 
 
 def _unpacked(path: Path) -> IO[bytes]:

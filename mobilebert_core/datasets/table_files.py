@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError
+from ..files import TwiceError, different_keys
 from .arrow_files import ARROW_FILES, arrow_rows
 from .examples import BadRows, ReadOptions, brief
 from .sources import NOT_UTF8, Source, is_utf8
@@ -54,6 +55,7 @@ def read_table(source: Source, options: ReadOptions, bad: BadRows, for_inputs: b
         rows = _json_rows(source, bad, for_inputs)
     else:
         rows = _csv_rows(source, bad) if form == ".csv" else _tsv_rows(source, bad)
+    before = len(bad.messages)
     first = next(rows, None)
     if first is None:
         if for_inputs and form == ".jsonl":
@@ -65,12 +67,17 @@ def read_table(source: Source, options: ReadOptions, bad: BadRows, for_inputs: b
         return Table(path, {name: name for name in keys}, chain([first], rows), by_name=True)
     width = len(first[1])
     if options.header:
-        names = [name.strip() for name in first[1]]
-        twice = frozenset(name for name in names if names.count(name) > 1)
-        keys = {name: i for i, name in enumerate(names)}
-        return Table(path, keys, _of_width(rows, width, bad), twice, separated=True)
+        if len(bad.messages) > before:  # the row after it would be taken for it
+            raise DataError(f"{path.parent / bad.messages[before]} It is the header: mend it.")
+        return _with_header(path, first[1], _of_width(rows, width, bad, first[1]))
     keys = {str(i + 1): i for i in range(width)}
     return Table(path, keys, _of_width(chain([first], rows), width, bad), header=False, separated=True)
+
+
+def _with_header(path: Path, header: list[str], rows: Iterator[tuple[int, list[str]]]) -> Table:
+    names = [name.strip() for name in header]
+    twice = frozenset(name for name in names if names.count(name) > 1)
+    return Table(path, {name: i for i, name in enumerate(names)}, rows, twice, separated=True)
 
 
 def _csv_rows(source: Source, bad: BadRows) -> Iterator[tuple[int, list[str]]]:
@@ -131,19 +138,7 @@ def _tsv_rows(source: Source, bad: BadRows) -> Iterator[tuple[int, list[str]]]:
             bad.add(number, NOT_UTF8)
 
 
-class _TwiceError(ValueError):
-    pass
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise _TwiceError(next(name for name in names if names.count(name) > 1))
-    return found
-
-
-_DECODER = json.JSONDecoder(object_pairs_hook=_object)
+_DECODER = json.JSONDecoder(object_pairs_hook=different_keys)
 
 
 def _json_rows(source: Source, bad: BadRows, alone: bool) -> Iterator[tuple[int, Any]]:
@@ -155,7 +150,7 @@ def _json_rows(source: Source, bad: BadRows, alone: bool) -> Iterator[tuple[int,
             continue
         try:
             row = _DECODER.decode(line)
-        except _TwiceError as e:
+        except TwiceError as e:
             bad.add(number, f"wanted different keys in a JSON object, got {str(e)!r} twice.")
         except ValueError as e:
             bad.add(number, f"wanted a JSON object on the line, got text that is not JSON ({e}).")
@@ -168,9 +163,14 @@ def _json_rows(source: Source, bad: BadRows, alone: bool) -> Iterator[tuple[int,
                 bad.add(number, f"wanted a JSON object on the line, got {type(row).__name__} {brief(row)}.")
 
 
-def _of_width(rows: Iterator[tuple[int, list[str]]], width: int, bad: BadRows) -> Iterator[tuple[int, list[str]]]:
+def _of_width(
+    rows: Iterator[tuple[int, list[str]]], width: int, bad: BadRows, header: list[str] | None = None
+) -> Iterator[tuple[int, list[str]]]:
+    """The rows that are as wide as the first, but for a header that stands there again, as where files were joined."""
     for line, cells in rows:
-        if len(cells) == width:
+        if cells == header:
+            bad.add(line, "wanted a row of data, got the header again.")
+        elif len(cells) == width:
             yield line, cells
         else:
             bad.add(line, f"wanted {width} columns, got {len(cells)}: {brief(cells)}.")

@@ -203,6 +203,8 @@ class _Seen:
             raise DataError(
                 f"{path}: column {self.tag + 1} counts the words. Name the column of the tags by tag_column."
             )
+        if not self.tagged and self.word is None and self.width > 1 and columns[word].are_tags:
+            raise DataError(f"{path}: column {word + 1} holds tags. Name the column of the words by word_column.")
         if self.tagged and unnamed and columns[word].are_tags and not columns[self.tag].are_tags:
             raise DataError(
                 f"{path}: column {word + 1} holds tags and column {self.tag + 1} does not. Name both by word_column "

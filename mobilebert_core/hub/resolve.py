@@ -82,7 +82,7 @@ def resolve(
         CheckpointError: when a repository names files outside of itself, or has several checkpoints of TensorFlow 1.
         BackendMissingError: when a name has to be looked up without huggingface_hub.
     """
-    _check_kind(name_or_path)
+    _check_kind(name_or_path, subfolder)
     here = os.path.exists(name_or_path) or os.path.exists(f"{name_or_path}.index")  # the prefix of a TF1 checkpoint
     place = name_or_path if here else shipped(name_or_path)
     if here or has_path_form(place) or not (config or weights or tokenizer):
@@ -161,11 +161,13 @@ def is_repository_name(name: str) -> bool:
     return _REPOSITORY.fullmatch(name) is not None and not forbidden
 
 
-def _check_kind(place: Any) -> None:
+def _check_kind(place: Any, subfolder: Any) -> None:
     if not isinstance(place, str | os.PathLike):
         raise CheckpointNotFoundError(
             f"wanted a path or a name on the Hugging Face hub, got {type(place).__name__} {place!r:.80}."
         )
+    if not isinstance(subfolder, str | os.PathLike | None):
+        raise ConfigError(f"{place}: subfolder must be the path of a directory, got {subfolder!r}.")
 
 
 def take_hub_keywords(kwargs: MutableMapping[str, Any]) -> dict[str, Any]:

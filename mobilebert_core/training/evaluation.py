@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,6 +19,7 @@ from .tasks.training_task import Features, TrainingTask
 from .trainer import TrainerBase
 
 EVALUATION_BATCH = 64  # rows; nothing is kept for gradients, so more fit than in training
+_LEAST_LEARNED = 0.05  # of what lies between the score of always the same answer and the highest
 
 
 class Evaluation:
@@ -52,6 +54,20 @@ class Evaluation:
         """Scores without tuning, of a model whose thresholds are in its bias."""
         row_metrics = self._row_metrics()
         return self.ranks.first(lambda: self.task.scores(self.examples, self.features, row_metrics))
+
+    def notes(self, best: Mapping[str, float]) -> list[str]:
+        """What the best scores of a training say: that an answer which looks at no text would do about as well."""
+        if not isinstance(self.task, LabelledTask):
+            return []
+        name, highest = self.task.best_metric, self.task.highest
+        blind = self.task.blind_score(self.examples, self.features.rows)
+        if blind is None or best[name] - blind >= _LEAST_LEARNED * (highest - blind):
+            return []
+        return [
+            f"the best {name} on the dev rows is {best[name]:.4g}, and always the same answer has {blind:.4g}: little "
+            "was learned from the texts. Try another learning rate (--learning-rate sweep tries several), more epochs "
+            "or rows, or a pretrained start"
+        ]
 
     def _scores(self, row_metrics: list[Any]) -> tuple[dict[str, float], np.ndarray | None]:
         thresholds = None

@@ -7,11 +7,13 @@ import re
 import numpy as np
 import pytest
 
-from mobilebert_core.errors import CheckpointError, CheckpointNotFoundError, ConfigError
+from mobilebert_core.errors import CheckpointError, CheckpointNotFoundError, ConfigError, MobileBertError
 from tests.tiny import tiny_batch, tiny_config
 
 NEUTRAL = {
-    "adapter_kwargs": {}, "device_map": "auto", "from_flax": False, "key_mapping": {}, "low_cpu_mem_usage": True,
+    "adapter_kwargs": {}, "adapter_name": "default", "allow_all_kernels": False, "disable_mmap": True,
+    "experts_implementation": None, "fusion_config": None, "tqdm_class": None,
+    "device_map": "auto", "from_flax": False, "key_mapping": {}, "low_cpu_mem_usage": True,
     "max_memory": {"cpu": "1GB"}, "offload_folder": "offload", "quantization_config": None, "token": "secret",
     "trust_remote_code": True, "use_safetensors": True, "variant": None, "weights_only": True, "_from_auto": True,
     "_commit_hash": None, "load_in_8bit": False, "tp_plan": None, "offload_state_dict": True,
@@ -22,6 +24,11 @@ REFUSED = {
     "load_in_8bit": (True, "floating-point dtype"),
     "device_map": ({"mobilebert": "cpu", "classifier": 1}, "loaded on one device"),
     "tp_plan": ("auto", "loaded on one device"),
+    "fusion_config": ({"qkv": True}, "modules are not replaced while loading"),
+    "allow_missing": (5, "allow_missing must be names of weights, got 5"),
+    "allow_unknown": ([1], "allow_unknown must be names of weights, got [1]"),
+    "key_mapping": ({"a": 5}, "key_mapping must map regular expressions to texts"),
+    "config": ({"vocab_size": 97}, "got builtins.dict. Another becomes one by MobileBertConfig.from_dict(config)"),
     "generation_config": ({}, "generates nothing"),
     "adapter_kwargs": ({"_adapter_model_path": "x"}, "peft.PeftModel.from_pretrained"),
     "num_label": (3, "no such keyword: 'num_label'; did you mean 'num_labels'?"),
@@ -114,4 +121,12 @@ def test_saving_takes_neutral_keywords_and_refuses_others(backend, tmp_path):
         model.save_pretrained(tmp_path / "two", variant="fp16", max_shard_size="1GB")
     with pytest.raises(CheckpointError, match="no place for the variant 'fp16'"):
         model.save_pretrained(tmp_path / "two", variant="fp16", safe_serialization=False)
+    for variant in ("a/b", 5):  # a part of a file's name
+        with pytest.raises(CheckpointError, match="variant: wanted a part of a file's name"):
+            model.save_pretrained(tmp_path / "two", variant=variant)
+    for place in ("a\0b", "x" * 300):
+        with pytest.raises(MobileBertError):
+            model.save_pretrained(place)
+    with pytest.raises(ConfigError, match="subfolder must be the path of a directory, got 5"):
+        backend.load("Model", tmp_path / "one", subfolder=5)
     assert not (tmp_path / "two").exists()

@@ -110,6 +110,31 @@ def test_what_is_added_to_one_of_our_heads_is_kept(backend, classes, checkpoint,
         scaled.save_pretrained(tmp_path / "other", safe_serialization=False)
 
 
+def test_whole_numbers_of_a_class_stay_whole(backend, classes, checkpoint, tmp_path):
+    """Such as the count of batches in a BatchNorm: no float32 holds this one."""
+    many = 2**53 + 1
+
+    class Counted(classes[1]):
+        def __init__(self, config, *args, **kwargs):
+            super().__init__(config, *args, **kwargs)
+            if backend.name == "torch":
+                import torch
+
+                self.register_buffer("count", torch.tensor(0))
+
+        def build_parts(self, config, **kwargs):
+            import keras
+
+            super().build_parts(config, **kwargs)
+            self.counter = keras.layers.Layer(name="counter")
+            self.count = self.counter.add_weight(shape=(), dtype="int64", trainable=False, name="count")
+
+    counted = Counted.from_pretrained(checkpoint("SequenceClassification"))
+    counted.count.fill_(many) if backend.name == "torch" else counted.count.assign(many)
+    counted.save_pretrained(tmp_path / "counted")
+    assert int(Counted.from_pretrained(tmp_path / "counted").count) == many
+
+
 def test_another_shape_is_an_error(backend, classes, checkpoint, tmp_path):
     ranker = classes[0].from_pretrained(checkpoint("Model"))
     ranker.save_pretrained(tmp_path / "ranker")

@@ -244,3 +244,23 @@ def test_weights_of_another_head_are_said(model, backend, caplog):
     load("token-classification", path, backend.name)
     (said,) = caplog.messages
     assert "was saved as MobileBertForSequenceClassification and is read as MobileBertForTokenClassification" in said
+
+
+def test_keywords_of_the_pipelines_of_transformers(model, backend):
+    path = model("text-classification")
+    plain = load("text-classification", path, backend.name, top_k=2)("cats")
+    framework, device = {"torch": ("pt", -1), "keras": ("tf", None)}[backend.name]
+    keywords = {
+        "framework": framework, "device": device, "torch_dtype": "float32", "device_map": None, "num_workers": 2,
+        "truncation": True, "padding": True, "trust_remote_code": True, "use_fast": True, "feature_extractor": None,
+        "return_all_scores": True, "model_kwargs": {"hidden_dropout_prob": 0.1}, "tokenizer": str(path),
+    }  # fmt: skip
+    assert pipelines.pipeline("text-classification", path, **keywords)("cats") == plain
+    for wrong, message in (
+        ({"framework": "jax"}, "framework must be one of pt, tf, got 'jax'"),
+        ({"dtype": "float32", "torch_dtype": "float64"}, "dtype was passed twice"),
+        ({"tokenizer": 5}, "tokenizer must be one of mobilebert_core or the place of its files, got builtins.int"),
+        ({"model_kwargs": 5}, "model_kwargs must be fields of the configuration"),
+    ):
+        with pytest.raises(InputError, match=message):
+            load("text-classification", path, backend.name, **wrong)

@@ -10,7 +10,7 @@ from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.configuration.fields import ACTIVATIONS
 from mobilebert_core.configuration.json_dialect import INERT_FIELDS
 from mobilebert_core.configuration.presets import PRESETS
-from mobilebert_core.errors import CheckpointNotFoundError, ConfigError
+from mobilebert_core.errors import CheckpointError, CheckpointNotFoundError, ConfigError
 from mobilebert_core.heads import HEADS
 from mobilebert_core.weights import parameter_count, weight_table
 
@@ -217,6 +217,7 @@ def test_a_missing_file_says_what_is_there(tmp_path):
         ({"id2label": {"0": ["a"], "1": "b"}}, "id2label maps numbers to names, got the name .'a'."),
         ({"id2label": {"0": {}, "1": "b"}}, "id2label maps numbers to names"),
         ({"label2id": {"a": 1e400}}, "id2label maps numbers to names"),
+        ({"id2label": ["a", "b"]}, "id2label is a list, pass a dict"),
     ],
 )
 def test_label_maps_of_damaged_files(fields, message):
@@ -239,7 +240,25 @@ def test_sizes_that_no_model_has_are_found_before_it_is_built(fields, message):
         MobileBertConfig(**fields).validate()
 
 
-@pytest.mark.parametrize("value", [[1], 5, "a", {0: 1}, {0: "a"}, {"a": [0]}, {0: [None]}])
+@pytest.mark.parametrize("value", [[1], 5, "a", {0: 1}, {0: "a"}, {"a": [0]}, {0: [None]}, {0: [1.5]}])
 def test_pruned_heads_that_are_no_mapping_of_heads(value):
     with pytest.raises(ConfigError, match="pruned_heads"):
         MobileBertConfig(pruned_heads=value).validate()
+
+
+def test_update_from_string():
+    config = MobileBertConfig()
+    config.update_from_string("hidden_dropout_prob=0.3,trigram_input=False,hidden_act=gelu,hidden_size=256")
+    assert (config.hidden_dropout_prob, config.trigram_input, config.hidden_act, config.hidden_size) == (
+        0.3, False, "gelu", 256,
+    )  # fmt: skip
+    for text in ("hidden_size=64,hidden_act", "hidden_size=64,trigram_input=maybe", "hidden_size=many", "id2label=x"):
+        with pytest.raises(ConfigError, match="update_from_string"):
+            config.update_from_string(text)
+    assert config.hidden_size == 256
+
+
+def test_a_key_twice_in_a_file(tmp_path):
+    (tmp_path / "config.json").write_text('{"hidden_size": 64, "id2label": {"0": "a", "0": "b"}}')
+    with pytest.raises(CheckpointError, match=r"config.json: wanted different keys in a JSON object, got '0' twice"):
+        MobileBertConfig.from_pretrained(tmp_path)

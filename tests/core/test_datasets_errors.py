@@ -6,7 +6,7 @@ import gzip
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mobilebert_core import DataError, MobileBertError
@@ -28,6 +28,8 @@ BAD_ROWS = [
     (TEXTS, "a.tsv", b"text\tlabel\nd\tz\n\xff\tx\nc\ty\n", {}, r"a.tsv:3: wanted UTF-8 text, got other bytes.", 2),
     (TEXTS, "a.jsonl", b'{"text": "a", "label": 1}\n{"text": "\xff", "label": 1}', {}, r"a.jsonl:2: wanted UTF-8", 1),
     (TEXTS, "a.csv", "text,label\n  ,x\nc,y\n", {}, r"a.csv:2: text is empty.", 1),
+    (TEXTS, "a.csv", "text,label\na,x\ntext,label\nc,y\n", {}, r"a.csv:3: .*got the header again.", 2),
+    (TEXTS, "a.tsv", "text\tlabel\na\tx\ntext\tlabel\n", {}, r"a.tsv:3: .*got the header again.", 1),
     (TEXTS, "a.csv", "sentence1,sentence2,label\na,,x\nc,d,y\n", {}, r"a.csv:2: the second text is empty.", 1),
     (TEXTS, "a.csv", "text,label\na,\nc,y\n", {}, r"a.csv:2: label is empty.", 1),
     (TEXTS, "a.csv", 'text,label\na,"x,,y"\nc,y\n', {"label_separator": ","}, r"a.csv:2: label is empty.", 1),
@@ -121,6 +123,15 @@ BAD_FILES = [
      "a.csv:3: a quotation mark opens a cell that never ends. Of lines 3 to 4 nothing is read. Close it"),
     (TEXTS, "a.csv", 'text,label\na,x\n"b,y\nc,"z"\nd,x\n', {"skip_bad_rows": True},
      "a.csv:3: a quotation mark opens a cell that ends within another, in line 4. Of lines 3 to 5 nothing is read"),
+    (TEXTS, "a.csv", "text,label\na,x\n".encode("utf-16-le"), {}, "a.csv: wanted UTF-8 text, got UTF-16. Save it"),
+    (TEXTS, "a.csv", "text,label\na,x\n".encode("utf-16-be"), {}, "a.csv: wanted UTF-8 text, got UTF-16. Save it"),
+    (TEXTS, "a.csv", b"text,label,\xe9\na,text,label\nb,y,1\n", {"skip_bad_rows": True},
+     "a.csv:1: wanted UTF-8 text, got other bytes. It is the header: mend it"),
+    (TEXTS, "a.csv", "text,label\na,x\n", {"text_column": "label"}, "text_column and label_column are one column; the"),
+    (TEXTS, "a.csv", "text,label\na,x\n", {"pair_column": "text"}, "text_column and pair_column are one column"),
+    (CHOICES, "a.jsonl", [CHOICE_ROW], {"text_column": "label"}, "text_column and label_column are one column"),
+    (QUESTIONS, "a.json", '{"data": [{"paragraphs": [{"context": "a", "qas": [\n{"id": 1, "id": 2}]}]}]}', {},
+     "wanted different keys in a JSON object, got 'id' twice"),
     (TEXTS, "a.csv", "text,x\na,1\n", {"label_columns": ("x", "y")}, r"no column 'y' \(label_columns\)"),
     (TEXTS, "a.csv", "text,x\na,1\n", {"label_columns": ("x", "x")}, "label_columns must name different columns"),
     (TEXTS, "a.csv", "text,x\na,1\n", {"label_columns": ("x",), "label_column": "x"}, "label_column was passed too"),
@@ -307,6 +318,7 @@ CHANGES = st.lists(
 
 
 @pytest.mark.parametrize(("task", "name", "content", "options"), WHOLE)
+@settings(deadline=None)
 @given(changes=CHANGES, skip=st.booleans())
 def test_a_damaged_file_is_an_error_of_ours_or_of_use(tmp_path_factory, task, name, content, options, changes, skip):
     folder = tmp_path_factory.getbasetemp()

@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import sys
+from decimal import Decimal
 from pathlib import Path
 
 import pyarrow
@@ -65,6 +66,13 @@ def test_lists_of_arrow(tmp_path):
     expected = [QuestionExample("1", "who?", "in Paris", ((3, "Paris"),))]
     assert read(tmp_path, QUESTIONS, "q.parquet", content).items == expected
     assert read(tmp_path, QUESTIONS, "q.jsonl", [row]).items == expected
+
+
+def test_decimals_of_a_database_are_numbers(tmp_path):
+    labels = pyarrow.array([Decimal("1.0"), Decimal("0.0")], pyarrow.decimal128(3, 1))
+    parquet(str(tmp_path / "a.parquet"), pyarrow.table({"text": ["a", "b"], "label": labels}))
+    found = read(tmp_path, TEXTS, "a.parquet", (tmp_path / "a.parquet").read_bytes())
+    assert [item.label for item in found.items] == ["1", "0"]
 
 
 def test_a_missing_cell_of_parquet_is_a_bad_row(tmp_path):

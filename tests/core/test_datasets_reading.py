@@ -51,6 +51,11 @@ HERE = {"text_column": "1", "label_column": "2", "header": False}
         ("a.jsonl", [{"text": "a\u2028b", "labels": ["x", 2]}, {"text": "c", "labels": [], "more": 0}], {},
          [TextExample(1, "a\u2028b", None, ("x", "2")), TextExample(2, "c", None, ())]),
         ("a.jsonl", '{"text": "\\ud800", "label": 0.25}\n', {}, [TextExample(1, "\ud800", None, "0.25")]),
+        ("a.csv", "text,label\na,\ufeffx\nb,x\u200b \nc,x\0\n", {},
+         [TextExample(2, "a", None, "x"), TextExample(3, "b", None, "x"), TextExample(4, "c", None, "x")]),
+        ("a.csv", 'text,label\na,"tensor([1., 0.])"\nb,"array([0, 1], dtype=int64)"\n', {},
+         [TextExample(2, "a", None, ("0", "1"), (1.0, 0.0)), TextExample(3, "b", None, ("0", "1"), (0.0, 1.0))]),
+        ("a.csv", "text,label\na,tensor(x)\n", {}, [TextExample(2, "a", None, "tensor(x)")]),
     ],
 )  # fmt: skip
 def test_texts(tmp_path, name, content, options, items):

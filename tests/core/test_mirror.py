@@ -88,7 +88,7 @@ DIFFERENCES = (
         torch=(
             "*Surface.*checkpointing*(*)", "*Surface.*activation_checkpointing*", "*Surface.*mask*",
             "*Surface.*input_require_grads", "*Surface.set_attn*", "*Surface.add_model_tags*",
-            "*Surface.is_custom_code", "register_with_transformers",
+            "*Surface.is_custom_code", "register_with_transformers", "rows_of*", "first_rows*",
         ),
     ),
     Difference(

@@ -9,8 +9,10 @@ from mobilebert.recipe_choice import RecipeChoice
 from mobilebert_core import DEMO_MODEL, ConfigError, MobileBertConfig
 from mobilebert_core.errors import TrainingError
 from mobilebert_core.training.defaults import RATES, curve_notes, default_recipe, swept_losses
+from mobilebert_core.training.evaluation import Evaluation
 from mobilebert_core.training.recipe import Recipe
 from mobilebert_core.training.tasks.table import training_task_named
+from tests.core.data_files import answered, made, read, squad
 from tests.tiny import tiny_config
 
 TEXTS = training_task_named("text-classification")
@@ -53,6 +55,37 @@ def test_what_a_curve_says():
     assert curve_notes(4 - np.arange(10) / 5) == []  # too short to say that it was still falling
     assert "never fell (4.3 at first, 4.3 at the end)" in curve_notes(np.full(4, 4.3))[0]
     assert curve_notes([4.3, 4.3, 4.3]) == []
+
+
+@pytest.mark.parametrize(
+    ("task", "name", "content", "metric", "blind"),
+    [
+        ("text-classification", "a.csv", "text,label\na,x\nb,x\nc,x\nd,y\n", "accuracy", 0.75),
+        ("text-classification", "a.jsonl", [{"text": "a", "labels": x} for x in (["x"], ["x", "y"], [], ["x"])],
+         "f1_micro", 0.75),  # of x: 3 of 4 right, 3 of 4 found; of both: 4 of 8, 4 of 4
+        ("text-classification", "a.csv", "text,label\na,0.5\nb,0.7\n", "pearson", 0),
+        ("token-classification", "a.conll", "a O\nb B-x\n", "f1", 0),
+        ("token-classification", "a.conll", "a NN\nb VB\nc NN\nd NN\n", "accuracy", 0.75),
+        ("question-answering", "a.json", squad(answered("Paris", 32), {"answers": []}), "f1", 50),
+        ("multiple-choice", "a.jsonl", [{"text": "a", "choices": ["b", "c"], "label": i} for i in (0, 1, 1, 1)],
+         "accuracy", 0.75),
+    ],
+)  # fmt: skip
+def test_what_the_best_score_says(task, name, content, metric, blind, tmp_path):
+    """Always the same answer has the score `blind`: who has little more has learned little."""
+    examples = read(tmp_path, task, name, content)
+    task = made(examples, task, tmp_path)
+    evaluation = Evaluation(None, task, examples, task.features(examples), 0, False)
+    (said,) = evaluation.notes({metric: blind + 0.01})
+    assert f"always the same answer has {blind:.4g}: little was learned" in said
+    assert evaluation.notes({metric: blind + 0.1 * (task.highest - blind)}) == []
+
+
+def test_one_label_alone_says_nothing(tmp_path):
+    examples = read(tmp_path, "text-classification", "a.csv", "text,label\na,x\nb,y\n")
+    task = made(examples, "text-classification", tmp_path)
+    dev = read(tmp_path, "text-classification", "dev.csv", "text,label\na,x\nb,x\n")
+    assert Evaluation(None, task, dev, task.features(dev), 0, False).notes({"accuracy": 1.0}) == []
 
 
 class Parabola:

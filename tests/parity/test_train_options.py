@@ -42,12 +42,14 @@ def test_a_model_without_the_optional_packages(here, task, package, backend, cap
 
 
 @pytest.mark.parametrize("task", ["token-classification", "multiple-choice"])
-def test_the_classifiers_dropout_is_the_recipes(here, task):
+def test_the_classifiers_dropout_is_the_recipes(here, task, capsys):
     data = write_task(here, task)
     assert main(["train", task, "--data", str(data), "--model", str(here / "random" / "config.json"), "--output",
                  str(here / "out"), "--max-steps", "1", "--classifier-dropout", "0.25"]) == 0  # fmt: skip
     assert json.loads((here / "out" / "config.json").read_text())["classifier_dropout"] == 0.25
     assert "classifier dropout 0.25" in (here / "out" / "README.md").read_text()
+    said = capsys.readouterr().err
+    assert "config.json: the weights are random" in said and "--model mobilebert-mini" in said
 
 
 def test_an_unknown_label_at_evaluation_is_an_error_or_counted(here, capsys):
@@ -103,7 +105,7 @@ def test_thresholds_of_labels_that_are_probabilities(here):
     assert json.loads((here / "out" / "training.json").read_text())["dev"]["f1_micro"] >= 0.8
 
 
-def test_a_preset_and_a_checkpoint_as_start(here, checkpoint):
+def test_a_preset_and_a_checkpoint_as_start(here, checkpoint, capsys):
     data = write_task(here, "text-classification")
     start = checkpoint("MaskedLM", vocab_size=8000)
     assert main(["train", "text-classification", "--data", str(data), "--model", str(start), "--tokenizer",
@@ -114,6 +116,7 @@ def test_a_preset_and_a_checkpoint_as_start(here, checkpoint):
         and "`classifier.bias`" in card
         and "2 steps" in card
     )
+    assert "weights are random" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("backend", ["torch", "keras"])

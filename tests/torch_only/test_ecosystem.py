@@ -136,3 +136,89 @@ def test_symbolic_tracing_is_pointed_to_what_works():
     graph = torch.export.export(model, (), {"input_ids": ids}).module()
     assert isinstance(graph, torch.fx.GraphModule)
     torch.testing.assert_close(graph(input_ids=ids)["logits"], model(ids).logits)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda m: setattr(m, "classifier", torch.nn.Sequential(torch.nn.Linear(48, 2))), "which was replaced or re"),
+        (lambda m: setattr(m, "classifier", torch.nn.Linear(48, 7)), r"wanted \(2, 48\), got \(7, 48\).*num_labels"),
+        (lambda m: m.mobilebert.encoder.layer.pop(0), "such as num_hidden_layers"),
+    ],
+)
+def test_a_module_that_was_replaced_is_named_as_the_cause(tmp_path, change, message):
+    model = tiny_model()
+    change(model)
+    with pytest.raises(CheckpointError, match=message):
+        model.save_pretrained(tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_weights_that_are_computed_are_not_resized():
+    model = tiny_model()
+    parametrizations.weight_norm(model.get_input_embeddings())
+    with pytest.raises(ConfigError, match="resize_token_embeddings: .*ParametrizedEmbedding.*remove_parametrizations"):
+        model.resize_token_embeddings(100)
+    attention = model.mobilebert.encoder.layer[0].attention
+    prune.l1_unstructured(attention.output.dense, "weight", 0.5)
+    with pytest.raises(ConfigError, match="prune_heads: wanted modules that hold their weight"):
+        model.prune_heads({0: [1]})
+    assert model.config.vocab_size == 97 and attention.self.query.weight.shape == (32, 32)
+    with pytest.raises(ConfigError, match="parameters, wanted at most"):
+        tiny_model().resize_token_embeddings(10**12)
+
+
+@pytest.mark.parametrize("options", [{"gradient_checkpointing_kwargs": {"reentrant": True}}, {"every_n_layers": 0},
+                                     {"gradient_checkpointing_kwargs": 5}])  # fmt: skip
+def test_options_of_checkpointing_are_checked_when_they_are_passed(options):
+    model = tiny_model()
+    with pytest.raises(ConfigError, match="gradient_checkpointing_enable: "):
+        model.gradient_checkpointing_enable(**options)
+    assert not model.is_gradient_checkpointing
+    model.gradient_checkpointing_enable({"use_reentrant": False, "preserve_rng_state": False, "debug": False})
+
+
+def test_another_prefix_is_refused(checkpoint):
+    """Its weights would be taken for the class's own, and none of the checkpoint's be loaded."""
+
+    class Renamed(mobilebert_torch.MobileBertPreTrainedModel):
+        base_model_prefix = "bert"
+
+        def __init__(self, config):
+            super().__init__(config)
+            self.bert = mobilebert_torch.MobileBertModel(config)
+            self.post_init()
+
+    with pytest.raises(ConfigError, match="under the name `mobilebert`.*no base_model_prefix of its own"):
+        Renamed.from_pretrained(checkpoint("Model"))
+
+
+class Adapted(torch.nn.Module):
+    """What PEFT puts around a module: the module, and something beside it."""
+
+    def __init__(self, base_layer):
+        super().__init__()
+        self.base_layer, self.added = base_layer, torch.nn.Parameter(torch.ones(()))
+
+    @property
+    def weight(self):
+        return self.base_layer.weight
+
+    def forward(self, x):
+        return self.base_layer(x) + self.added
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_adapters_around_embeddings_and_decoder_count(dtype):
+    model = mobilebert_torch.MobileBertForMaskedLM(tiny_config(num_hidden_layers=1)).to(dtype).eval()
+    ids = torch.ones((1, 3), dtype=torch.long)
+    before = model(ids).logits
+    tables = model.mobilebert.embeddings
+    for owner, name in (
+        (tables, "word_embeddings"), (tables, "position_embeddings"), (tables, "token_type_embeddings"),
+        (model.cls.predictions, "decoder"),
+    ):  # fmt: skip
+        setattr(owner, name, Adapted(getattr(owner, name)))
+        after = model(ids).logits
+        assert not torch.equal(before, after), name
+        before = after

@@ -9,7 +9,7 @@ import operator
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
@@ -65,9 +65,14 @@ class NoneOfUseError(DataError):
 class LabelledTask(TrainingTask):
     """A task with a row in `TASKS`: the text side of its pipeline makes the rows, and its options mean the same.
 
+    Attributes:
+        highest: that `best_metric` can be.
+
     Raises:
         InputError: for an option that the task has not, or a value out of its range.
     """
+
+    highest: ClassVar[float] = 1.0
 
     def __init_subclass__(cls) -> None:
         cls.head = TASKS[cls.name].head
@@ -189,6 +194,10 @@ class LabelledTask(TrainingTask):
     ) -> dict[str, float]:
         """The scores of a task, without the count of what was skipped."""
         raise NotImplementedError
+
+    def blind_score(self, examples: Examples, rows: Sequence[FeatureRow]) -> float | None:
+        """The `best_metric` of the best answer that is the same for all rows; None where nobody has said it."""
+        return None
 
     # ------------------------------------------------------------------------------------------ for the tasks
 

@@ -10,7 +10,7 @@ import re
 import string
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -86,6 +86,12 @@ def multi_label(logits: np.ndarray, gold: np.ndarray, thresholds: np.ndarray | f
         else 0.0,
         "subset_accuracy": float(metrics.accuracy_score(gold, predicted)),
     }
+
+
+def most_frequent_share(labels: Iterable[int]) -> float:
+    """Of the label that is there most often: the accuracy of always answering it."""
+    counts = Counter(labels)
+    return max(counts.values()) / counts.total()
 
 
 def regression(predicted: np.ndarray, gold: np.ndarray) -> dict[str, float]:

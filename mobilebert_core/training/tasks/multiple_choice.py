@@ -14,6 +14,7 @@ import numpy as np
 from ...datasets.examples import ChoiceExample, Examples, ReadOptions
 from ...datasets.labelled_tables import CHOICES
 from ..recipe import Recipe
+from . import metrics
 from .labelled_task import FeatureRow, LabelledTask, bad_rows, features_of, flat, items_of
 from .training_task import Features
 
@@ -53,3 +54,7 @@ class MultipleChoiceTraining(LabelledTask):
             for place, (row, output) in enumerate(zip(rows, outputs, strict=True))
         ]
         return {"accuracy": float(np.mean(np.array(chosen) == np.array([row.labels for row in rows])))}
+
+    def blind_score(self, examples: Examples, rows: Sequence[FeatureRow]) -> float:
+        """Of always choosing the same place."""
+        return metrics.most_frequent_share(row.labels for row in rows)

@@ -45,6 +45,7 @@ class QuestionAnsweringTraining(LabelledTask):
     recipe = Recipe(epochs=7)
     options = ("doc_stride", "max_question_length", "max_answer_length", "n_best")
     best_metric = "f1"
+    highest = 100.0  # percent
 
     @classmethod
     def config_fields(cls, examples: Examples, options: ReadOptions) -> dict[str, Any]:
@@ -125,6 +126,11 @@ class QuestionAnsweringTraining(LabelledTask):
             texts, differences = zip(*best.values(), strict=True)
             scores |= metrics.best_of_thresholds(texts, list(gold.values()), differences)
         return scores
+
+    def blind_score(self, examples: Examples, rows: Sequence[FeatureRow]) -> float:
+        """Of giving no answer: those of questions without one are right."""
+        items, asked = items_of(examples, QuestionExample), {row.example for row in rows}
+        return 100 * sum(not items[place].answers for place in asked) / len(asked)
 
     def answers(
         self, examples: Examples, rows: Sequence[FeatureRow], outputs: Sequence[Mapping[str, np.ndarray]]

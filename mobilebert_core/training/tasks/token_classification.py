@@ -125,6 +125,11 @@ class TokenClassificationTraining(LabelledTask):
             scores |= metrics.entities(found, right)
         return scores
 
+    def blind_score(self, examples: Examples, rows: Sequence[FeatureRow]) -> float:
+        """No entity is found by tags that are all the same; without entities, the share of the most frequent tag."""
+        tags = (tag for row in rows for tag in row.labels if tag != IGNORE_INDEX)
+        return 0.0 if self.has_entities else metrics.most_frequent_share(tags)
+
 
 def _parts(words: list[list[int]], tags: list[int], room: int) -> Iterator[tuple[list[int], list[int]]]:
     """The pieces of a sentence and their labels, in parts that fit."""

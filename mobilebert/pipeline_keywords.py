@@ -1,0 +1,78 @@
+"""Keywords that scripts pass to the pipelines of transformers: what they mean here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, MutableMapping
+from pathlib import Path
+from typing import Any
+
+from mobilebert_core.checkpoints.call_keywords import one_device
+from mobilebert_core.errors import InputError
+
+# No code of a checkpoint is run, texts are tokenized in threads of the tokenizer, rows are padded and cut as needed.
+_WITHOUT_EFFECT = frozenset(
+    {
+        "code_revision", "feature_extractor", "image_processor", "num_workers", "padding", "pipeline_class",
+        "processor", "trust_remote_code", "truncation", "use_fast", "_commit_hash",
+    }
+)  # fmt: skip
+_FRAMEWORKS = {"pt": "torch", "tf": "keras"}
+_ALL = 1 << 30  # labels
+
+
+def of_transformers(call: str, options: MutableMapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """What the keywords of transformers among the options say of ours, which `own` are; they are taken away.
+
+    `device=-1` is the CPU, a number that of an accelerator; "pt" and "tf" are backends; `torch_dtype` is `dtype`,
+    `return_all_scores` a `top_k`, `model_kwargs` fields of the configuration.
+
+    Raises:
+        InputError: for a framework that there is not, and a keyword that says another thing than one of ours.
+    """
+    for name in _WITHOUT_EFFECT:
+        options.pop(name, None)
+    said = {"dtype": options.pop("torch_dtype", None), "backend": options.pop("framework", None)}
+    if said["backend"] is not None and said["backend"] not in _FRAMEWORKS:
+        raise InputError(f"{call}: framework must be one of {', '.join(_FRAMEWORKS)}, got {said['backend']!r}.")
+    said["backend"] = _FRAMEWORKS.get(said["backend"])
+    device_map = options.pop("device_map", None)
+    if device_map is not None:
+        place = one_device(call, device_map, accelerated=True)
+        said["device"] = None if place == "auto" else place
+    if (every := options.pop("return_all_scores", None)) is not None:
+        options.setdefault("top_k", _ALL if every else 1)
+    found = dict(own)
+    for name, value in said.items():
+        if value is None:
+            continue
+        if own[name] not in (None, value):
+            raise InputError(f"{call}: {name} was passed twice, as {own[name]!r} and {value!r}. Leave one out.")
+        found[name] = value
+    found["device"] = _device(found["device"])
+    return found
+
+
+def _device(device: Any) -> Any:
+    """A device as PyTorch names it; -1 is the CPU."""
+    if isinstance(device, int) and not isinstance(device, bool):
+        return "cpu" if device == -1 else f"cuda:{device}"
+    return device if device is None or isinstance(device, str) else str(device)
+
+
+def model_fields(call: str, options: MutableMapping[str, Any]) -> dict[str, Any]:
+    """The `model_kwargs` among the options, which are taken away. Raises InputError where they are no mapping."""
+    passed = options.pop("model_kwargs", None) or {}
+    if not isinstance(passed, Mapping):
+        raise InputError(f"{call}: model_kwargs must be fields of the configuration by name, got {passed!r}.")
+    return dict(passed)
+
+
+def tokenizer_place(call: str, tokenizer: Any, path: str | Path) -> str | Path:
+    """Where the files of the tokenizer are: where it says, or with the model; raises InputError for no place."""
+    if tokenizer is not None and not isinstance(tokenizer, str | Path):
+        kind = type(tokenizer)
+        raise InputError(
+            f"{call}: tokenizer must be one of mobilebert_core or the place of its files, got {kind.__module__}."
+            f"{kind.__qualname__}. Pass its directory, or AutoTokenizer.from_pretrained of it."
+        )
+    return path if tokenizer is None else tokenizer
