@@ -94,6 +94,7 @@ format: $(VENV)/.installed
 bench: $(VENV)/.installed
 	$(BIN)/python -m tests.benchmarks.bench_forward
 	$(BIN)/python -m tests.benchmarks.bench_training
+	$(BIN)/python -m tests.benchmarks.bench_transfer
 	$(BIN)/python -m tests.benchmarks.bench_devices
 
 # GOEMOTIONS is a directory with train.tsv and dev.tsv of the data set; see scripts/demo_model.py.

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 import torch
 
-from tests.benchmarks import bench_devices, bench_gpu
+from tests.benchmarks import bench_devices, bench_gpu, bench_transfer
 
 
 def test_the_gpu_benchmark_says_that_there_is_none(monkeypatch, capsys):
@@ -56,3 +57,11 @@ def test_the_table_and_the_picture(tmp_path, capsys):
     assert "200.0" in capsys.readouterr().out
     bench_devices.plot(numbers, bench_devices.BASE, tmp_path / "numbers.svg")
     assert (tmp_path / "numbers.svg").stat().st_size
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_the_stages_runs(capsys):
+    bench_transfer.main(["--pair", "4x256", "--batch", "1", "--length", "8", "--repetitions", "1"])
+    shown = capsys.readouterr().out
+    assert all(f"block {number} of 4" in shown for number in (1, 2, 3, 4))
+    assert re.search(r"both models whole .* ratio 1\.000", shown)
