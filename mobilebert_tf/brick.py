@@ -12,7 +12,7 @@ from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.errors import ConfigError
 
 from . import policies, quantization
-from .calling import named_inputs, shaped_inputs
+from .calling import named_inputs, output_shapes
 from .layer_paths import set_trainable, trainable_flags
 
 serializable = keras.saving.register_keras_serializable(package="mobilebert")
@@ -88,9 +88,7 @@ class Brick(keras.layers.Layer):
 
     def compute_output_shape(self, *args: Any, **kwargs: Any) -> Any:
         """The outputs' shapes, of the shapes of the inputs in any form of a call."""
-        inputs = shaped_inputs(self._argument_names(), args, kwargs, self.compute_dtype)
-        spec = self.compute_output_spec(**inputs)
-        return keras.tree.map_structure(lambda output: output.shape, spec)
+        return output_shapes(self, args, kwargs, self.compute_dtype)
 
     def _unpacked(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         if args and isinstance(args[0], Mapping | list | tuple):

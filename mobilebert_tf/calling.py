@@ -12,7 +12,7 @@ from keras import ops
 from keras.src.backend.common.symbolic_scope import in_symbolic_scope  # Keras exports the scope only
 
 from mobilebert_core.configuration.config import MobileBertConfig
-from mobilebert_core.errors import InputError
+from mobilebert_core.errors import InputError, MobileBertError, first_line
 from mobilebert_core.heads import HEADS, Head
 from mobilebert_core.inputs import check_inputs, check_no_text, text_among
 
@@ -57,8 +57,7 @@ class CallForms(_Model):
 
     def compute_output_shape(self, *args: Any, **kwargs: Any) -> Any:
         """The outputs' shapes by name, of the shapes of inputs in any form of a call; labels are class numbers."""
-        spec = self.compute_output_spec(**shaped_inputs(self._argument_names(), args, kwargs, "float32"))
-        return keras.tree.map_structure(lambda output: output.shape, spec)
+        return output_shapes(self, args, kwargs, "float32")
 
     def _checked(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         inputs = named_inputs(type(self).__name__, self._argument_names(), args, kwargs)
@@ -98,6 +97,28 @@ def shaped_inputs(
         for name, shape in shapes.items()
         if shape is not None
     }
+
+
+def output_shapes(layer: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], floating: str) -> Any:
+    """The shapes of a layer's outputs, of those of its inputs as in `shaped_inputs`.
+
+    Raises:
+        NotImplementedError: where the shapes are too few, as when a layer was built without any: `summary` asks for
+            those it was built with, and shows "?" then.
+    """
+    inputs = shaped_inputs(layer._argument_names(), args, kwargs, floating)
+    name = f"{type(layer).__name__}.compute_output_shape"
+    if not any(isinstance(value, keras.KerasTensor) for value in inputs.values()):
+        raise NotImplementedError(f"{name}: wanted the shapes of the inputs, got none.")
+    try:
+        spec = layer.compute_output_spec(**inputs)
+    except MobileBertError:
+        raise
+    except Exception as e:  # of whatever step of the layer
+        raise NotImplementedError(
+            f"{name}: wanted the shapes of all inputs that a call needs, got {', '.join(inputs)} ({first_line(e)})."
+        ) from e
+    return keras.tree.map_structure(lambda output: output.shape, spec)
 
 
 def named_inputs(

@@ -10,7 +10,7 @@ from mobilebert_core.errors import ConfigError, InputError
 from mobilebert_tf import TFMobileBertLayer, TFMobileBertMainLayer
 from mobilebert_tf.layer_paths import layers_by_path
 from mobilebert_tf.modeling import TFMobileBertEmbeddings, TFMobileBertEncoder
-from tests.keras_only.fitting import SMALL, data
+from tests.keras_only.fitting import SMALL, build, data
 from tests.tiny import tiny_config
 
 CONFIG = tiny_config(**{**SMALL, "num_feedforward_networks": 2})
@@ -22,25 +22,32 @@ def shapes_of(outputs):
     return keras.tree.map_structure(lambda array: tuple(array.shape), outputs)
 
 
+class Around(keras.Model):
+    def __init__(self, part):
+        super().__init__()
+        self.part = part
+
+    def call(self, x):
+        return self.part(x)
+
+
 class TestShapes:
-    @pytest.mark.parametrize("options", [{}, {"output_hidden_states": True, "output_attentions": True}])
-    def test_of_the_main_layer_in_every_form(self, options):
+    def test_of_the_main_layer_in_every_form(self):
         layer = TFMobileBertMainLayer(CONFIG)
         shapes = {name: array.shape for name, array in INPUTS.items()}
         assert list(shapes) == ["input_ids", "attention_mask", "token_type_ids"]
-        found = [
-            layer.compute_output_shape(shapes, **options),  # which builds it
-            layer.compute_output_shape((8, 11), **options),
-            layer.compute_output_shape([*shapes.values()], **options),
-            layer.compute_output_shape(*shapes.values(), **options),
-            layer.compute_output_shape(input_shape=[8, 11], **options),
-            layer.compute_output_shape(inputs_embeds_shape=(8, 11, 20), attention_mask_shape=(8, 11), **options),
-        ]
-        expected = shapes_of(layer(INPUTS, **options))
-        assert all(type(each) is type(expected) and each == expected for each in found)
-        assert len(expected) == 2 + len(options)
-        unknown = layer.compute_output_shape((None, None))
+        expected = {"last_hidden_state": (8, 11, 48), "pooler_output": (8, 48)}
+        assert shapes_of(layer(INPUTS)) == expected
+        assert layer.compute_output_shape([*shapes.values()]) == expected
+        assert layer.compute_output_shape(*shapes.values()) == expected
+        assert layer.compute_output_shape(input_shape=[8, 11]) == expected
+        embeds = {"inputs_embeds_shape": (8, 11, 20), "attention_mask_shape": (8, 11)}
+        assert layer.compute_output_shape(**embeds) == expected
+        unknown = TFMobileBertMainLayer(CONFIG).compute_output_shape((None, None))  # which builds it
         assert unknown == {"last_hidden_state": (None, None, 48), "pooler_output": (None, 48)}
+        options = {"output_hidden_states": True, "output_attentions": True}
+        everything = layer.compute_output_shape(shapes, **options)
+        assert everything == shapes_of(layer(INPUTS, **options)) and len(everything["hidden_states"]) == 2
 
     def test_of_the_other_layers(self):
         block, encoder = TFMobileBertLayer(CONFIG), TFMobileBertEncoder(CONFIG)
@@ -52,10 +59,25 @@ class TestShapes:
         assert block.compute_output_shape((None, 5, 48))[0] == (None, 5, 48)
         assert TFMobileBertEmbeddings(CONFIG).compute_output_shape((8, 11)) == (8, 11, 48)
 
+    def test_where_shapes_are_too_few(self):
+        """`summary` of a model asks for the shapes that its layers were built with."""
+        lines = []
+        for model in (build("MaskedLM"), Around(build("Model")), Around(TFMobileBertMainLayer(CONFIG))):
+            model(INPUTS)
+            model.summary(expand_nested=True, print_fn=lambda line, **_: lines.append(line))
+        assert len(lines) == 3 and "mobilebert" in lines[0]
+        block = TFMobileBertLayer(CONFIG)
+        with pytest.raises(
+            NotImplementedError, match="TFMobileBertLayer.compute_output_shape: wanted the shapes of the"
+        ):
+            block.compute_output_shape()
+        with pytest.raises(NotImplementedError, match="wanted the shapes of all inputs that a call needs, got x "):
+            block.output_.compute_output_shape((8, 40))
+
     def test_specs_have_the_dtype_of_the_policy(self):
         layer = TFMobileBertMainLayer(CONFIG, dtype="mixed_bfloat16")
         symbols = {name: keras.KerasTensor(array.shape, "int32") for name, array in INPUTS.items()}
-        for inputs in (symbols, [*symbols.values()], INPUTS):
+        for inputs in (symbols, INPUTS):
             found = layer.compute_output_spec(inputs)
             assert found.last_hidden_state.dtype == "bfloat16" and found.last_hidden_state.shape == (8, 11, 48)
         assert layer.compute_output_spec(*symbols.values()).pooler_output.shape == (8, 48)
@@ -81,15 +103,6 @@ def dtypes(layer):
 def a_map(**keys):
     entries = {key: keras.dtype_policies.get(name) for key, name in keys.items()}
     return keras.dtype_policies.DTypePolicyMap("float32", entries)
-
-
-class Around(keras.Model):
-    def __init__(self, part):
-        super().__init__()
-        self.part = part
-
-    def call(self, x):
-        return self.part(x)
 
 
 class TestPolicies:
