@@ -10,11 +10,11 @@ import keras
 from keras import ops
 
 from mobilebert_core.configuration.config import MobileBertConfig
-from mobilebert_core.errors import BackendMissingError, ConfigError
+from mobilebert_core.errors import BackendMissingError, ConfigError, ExportError
 from mobilebert_core.heads import Head
 from mobilebert_core.inputs import TEXT_INPUTS
 
-from . import policies
+from . import policies, quantization
 from .brick import serializable
 from .calling import named_inputs
 
@@ -68,6 +68,7 @@ class ExportedByKeras(_Model):
         Raises:
             ConfigError: where Keras's backend needs sizes that are numbers, or does not write the format.
             BackendMissingError: when what Keras writes the format with is not installed.
+            ExportError: for LiteRT and layers that Keras quantized in a way that it does not compute.
         """
         if input_signature is None:
             shape = (None,) * (3 if self.head.per_choice else 2)
@@ -76,12 +77,22 @@ class ExportedByKeras(_Model):
         model = in_float32(self) if format in _OF_FLOAT32 else self
         passed = {"format": format, "verbose": verbose, "input_signature": input_signature, **kwargs}
         states = self.config.output_hidden_states or self.config.output_attentions
-        if (
-            states or keras.backend.backend() == "torch"
-        ):  # an exported graph has no tuples, PyTorch's no outputs of ours
+        export = super(ExportedByKeras, model).export
+        if states or keras.backend.backend() == "torch":  # a file has no tuples, PyTorch's none of our outputs either
             functional, passed["input_signature"] = _with_flat_outputs(model, input_signature)
-            return functional.export(filepath, **passed)
-        return super(ExportedByKeras, model).export(filepath, **passed)
+            export = functional.export
+        try:
+            return export(filepath, **passed)
+        except Exception as e:
+            quantized = quantization.quantized_layers(model)
+            if type(e).__name__ != "ConverterError" or not quantized:  # LiteRT's, a class that it does not export
+                raise
+            mode = next(iter(quantized.values())).quantization_mode
+            raise ExportError(
+                f"{type(self).__name__}.export: LiteRT does not compute what Keras quantized by {mode!r}, here in "
+                f"{len(quantized)} layers. Save the model before `quantize` with save_pretrained; `mobilebert export "
+                "--format litert --precision int8` makes a file of integers of that."
+            ) from e
 
     def _check_export(self, format: str, input_signature: Any) -> None:
         name, backend = type(self).__name__, keras.backend.backend()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from ai_edge_litert import interpreter
 
-from mobilebert_core.errors import BackendMissingError, ConfigError
+from mobilebert_core.errors import BackendMissingError, ConfigError, ExportError
 from mobilebert_tf import TFMobileBertForSequenceClassification, keras_export
 from mobilebert_tf.keras_export import in_float32
 from mobilebert_tf.litert_files import operations, read_flatbuffer
@@ -69,6 +69,16 @@ def test_a_copy_in_float32_keeps_what_is_quantized():
         copy = in_float32(model)
         assert {layer.compute_dtype for layer in copy._flatten_layers()} == {"float32"}
         assert "int8" in {v.dtype for v in copy.weights} and same_values(copy.weights, model.weights)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method:UserWarning")
+def test_what_keras_quantized_by_int8_is_refused_by_litert(tmp_path):
+    model = build("SequenceClassification")
+    model.quantize("int8")
+    with pytest.raises(ExportError, match=r"quantized by 'int8', here in .* layers.*--precision int8"):
+        model.export(tmp_path / "model.tflite", format="litert", verbose=False)
+    assert not [*tmp_path.iterdir()]
 
 
 class Widened(TFMobileBertForSequenceClassification):
