@@ -132,8 +132,14 @@ def _row(format: str, precision: str, input_dtype: str, fold: str) -> ExportForm
 
 
 def _learned(row: ExportFormat, precision: str, config: MobileBertConfig) -> dict[str, tuple[float, float]]:
-    """The ranges that a quantization-aware training left, where the format can take them."""
-    return (ranges_in(config) or {}) if row.name == "onnx" and precision == "int8-static" else {}
+    """The ranges that a quantization-aware training left; raises ExportError for a format that cannot take them."""
+    ranges = ranges_in(config) if precision == "int8-static" else None
+    if ranges and row.name != "onnx":
+        raise ExportError(
+            f"export: the ranges that this model was trained with are taken by onnx; {row.name} measures its own from "
+            "texts. Pass a file: --calibrate FILE."
+        )
+    return ranges or {}
 
 
 def _opened(source: str | Path, head: str | None) -> Source:

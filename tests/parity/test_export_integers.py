@@ -13,6 +13,7 @@ from conversion.exports.export import export
 from conversion.exports.onnx.inference import Runner
 from conversion.parity.sample import random_checkpoint
 from mobilebert_core.demo_model import DEMO_MODEL
+from mobilebert_core.errors import ExportError
 from mobilebert_core.heads import HEADS
 from mobilebert_core.training.recipe import Recipe
 from mobilebert_torch.inference import Runner as TorchRunner
@@ -60,3 +61,6 @@ def test_what_was_trained_in_integers_is_exported_without_loss(tmp_path):
     wanted, got = trainer.run(batch)["logits"], Runner(found.directory).run(batch)["logits"]
     plain = TorchRunner.from_pretrained("SequenceClassification", tmp_path / "trained").run(batch)["logits"]
     assert np.abs(got - wanted).mean() < np.abs(plain - wanted).mean() / 5
+    with pytest.raises(ExportError, match="taken by onnx; litert measures its own from texts. Pass a file"):
+        export(tmp_path / "trained", tmp_path / "other", format="litert", precision="int8-static")
+    assert not (tmp_path / "other").exists()
