@@ -12,7 +12,7 @@ from conversion.backends import unknown_backend
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.configuration.presets import PRESETS
 from mobilebert_core.errors import ConfigError
-from mobilebert_core.files import nearest
+from mobilebert_core.files import CONFIG_FILE, nearest
 
 DEVICE_HELP = "where PyTorch computes, such as cpu or cuda:1 (default: the GPU, if any)"
 
@@ -74,14 +74,20 @@ def add_backend(parser: Any, among: Collection[str], **settings: Any) -> None:
     parser.add_argument("--backend", type=named, choices=list(among), **settings)
 
 
+def is_preset(name: str) -> bool:
+    """Whether a name means a preset: a file, or a directory with a configuration, of the same name has precedence."""
+    place = Path(name)
+    return name in PRESETS and not place.is_file() and not (place / CONFIG_FILE).is_file()
+
+
 def config_of(passed: str | None) -> MobileBertConfig | Path | None:
     """The configuration that --config names: a preset's, or the place of a file.
 
     Raises:
         ConfigError: for what is neither.
     """
-    if passed is None or Path(passed).exists():
-        return None if passed is None else Path(passed)
-    if passed not in PRESETS:
+    if passed is None or is_preset(passed):
+        return None if passed is None else MobileBertConfig.from_preset(passed)
+    if not Path(passed).exists():
         raise ConfigError(f"--config {passed}: no such file, and no preset. {nearest(passed, PRESETS)}")
-    return MobileBertConfig.from_preset(passed)
+    return Path(passed)

@@ -28,6 +28,8 @@ from mobilebert_core.processes import check_one_process
 from mobilebert_core.text.tokenization_fast import MobileBertTokenizerFast
 from mobilebert_core.weights import parameter_count, weight_table
 
+from .arguments import is_preset
+
 # Options that an export has no use for, and what they are where they are not passed.
 _OF_CHECKPOINTS = {"head": None, "dtype": ["float32"], "no_gradients": False, "seed": 0, "hidden_scale": 1.0}
 PICTURES = (".png", ".svg", ".pdf", ".jpg")
@@ -188,7 +190,7 @@ def _backends() -> tuple[dict[str, Any], dict[str, Any]]:
 
 def _checkpoint(options: argparse.Namespace, scratch: Path) -> tuple[Path, MobileBertConfig, Head]:
     name = options.checkpoint
-    if name in PRESETS and not Path(name).exists():
+    if name is not None and is_preset(name):
         head = HEADS[options.head or "PreTraining"]
         config = MobileBertConfig.from_preset(name)
         random_checkpoint(config, head, scratch, options.seed, options.hidden_scale)

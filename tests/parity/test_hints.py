@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+from pathlib import Path
 
 import pytest
 
@@ -152,11 +153,16 @@ def test_a_sweep_says_once_what_is_newly_initialized(here, caplog, monkeypatch):
     assert sum("newly initialized" in record.getMessage() for record in caplog.records) == 1
 
 
-def test_a_configuration_is_read_where_it_lies(tmp_path):
-    from mobilebert.commands.arguments import config_of
+def test_a_configuration_is_read_where_it_lies(tmp_path, monkeypatch):
+    from mobilebert.commands.arguments import config_of, is_preset
 
     (tmp_path / "c.json").write_text("{}")
     assert config_of(None) is None and config_of(str(tmp_path / "c.json")) == tmp_path / "c.json"
     assert config_of("mobilebert-tiny").num_feedforward_networks == 2
     with pytest.raises(ConfigError, match="no such file"):
         config_of(str(tmp_path / "d.json"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mobilebert").mkdir()  # as in a clone of the repository
+    assert is_preset("mobilebert") and config_of("mobilebert").num_hidden_layers == 24
+    (tmp_path / "mobilebert" / "config.json").write_text("{}")
+    assert not is_preset("mobilebert") and config_of("mobilebert") == Path("mobilebert")
