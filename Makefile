@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 JOBS ?= 2
 
 .PHONY: browser browser-test cluster executorch interop parity test slow pages docs docs-build check format bench demo-model mini-model
-.PHONY: transfer-study release-check clean
+.PHONY: pictures transfer-study release-check clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -106,6 +106,10 @@ demo-model: $(VENV)/.installed
 DATA ?= data
 mini-model: $(VENV)/.installed
 	$(BIN)/python -m scripts.mini_model $(DATA) build/mini_model
+
+# The documentation's pictures of measurements, drawn anew where they are shown.
+pictures: $(VENV)/.installed
+	$(BIN)/python -m scripts.pictures $(DATA) build/pictures docs
 
 # TOKENS is the budget of each run; what was interrupted goes on, and what is done is not done again.
 TOKENS ?= 5000000
