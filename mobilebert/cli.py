@@ -21,7 +21,7 @@ from .commands.pretrain import add_pretrain
 from .commands.train import add_train
 from .commands.vocab import add_vocab
 from .option_names import as_options
-from .streams import discard_output, flush_output, open_missing, say, show_every_name
+from .streams import discard_output, flush_output, is_out_of_memory, open_missing, say, show_every_name
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "mobilebert") -> int:
@@ -62,6 +62,13 @@ def main(arguments: Sequence[str] | None = None, prog: str = "mobilebert") -> in
     except OSError as e:  # a full disk, a place without permission
         discard_output()
         say(f"{e.filename or _nameless_place()}: {e.strerror or e}")
+        return 2
+    except (MemoryError, RuntimeError) as e:
+        if not is_out_of_memory(e):
+            raise
+        discard_output()
+        say(f"there is not enough memory ({str(e).splitlines()[0] if str(e) else 'none is left'}). Take less at once, "
+            "such as by --batch-size or --max-length, or a smaller model.")  # fmt: skip
         return 2
     except KeyboardInterrupt:
         say(f"interrupted{getattr(options, 'after_interruption', '')}")

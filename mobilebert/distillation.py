@@ -43,7 +43,7 @@ from mobilebert_core.weights import every_weight, weight_table
 
 from .distillation_report import draw_terms, write_transfer_card
 from .path_fields import PathFields
-from .random_start import config_of, has_no_weights
+from .random_start import check_config_fields, config_of, has_no_weights
 from .streams import say
 from .training_data import TrainingData, check_segments
 from .training_report import picture_missing
@@ -126,6 +126,7 @@ class Distillation(PathFields):
         if not issubclass(kind, FillMaskTraining):
             raise ConfigError(f"distill: the task must be pretraining or fill-mask, got {self.task!r}.")
         backend = backend_named(self.backend, "distill", FRAMEWORKS)
+        check_config_fields("distill", str(self.student), self.fields)
         data = TrainingData.of_text(
             kind, self.read, self.data, self.dev, self.shards, self.output, self.held_out
         )  # fmt: skip

@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from mobilebert_core.checkpoints.call_keywords import one_device
+from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.errors import InputError
+from mobilebert_core.heads import HEADS
+from mobilebert_core.tasks.table import TextTask
 
 # No code of a checkpoint is run, texts are tokenized in threads of the tokenizer, rows are padded and cut as needed.
 _WITHOUT_EFFECT = frozenset(
@@ -17,6 +20,7 @@ _WITHOUT_EFFECT = frozenset(
     }
 )  # fmt: skip
 _FRAMEWORKS = {"pt": "torch", "tf": "keras"}
+FRAMEWORK_NAMES = {ours: theirs for theirs, ours in _FRAMEWORKS.items()}
 _ALL = 1 << 30  # labels
 
 
@@ -65,6 +69,26 @@ def model_fields(call: str, options: MutableMapping[str, Any]) -> dict[str, Any]
     if not isinstance(passed, Mapping):
         raise InputError(f"{call}: model_kwargs must be fields of the configuration by name, got {passed!r}.")
     return dict(passed)
+
+
+def framework_of(task: TextTask, model: Any, own: Mapping[str, Any], fields: Mapping[str, Any]) -> str:
+    """The backend of a loaded model.
+
+    Raises:
+        InputError: for a model of another library or head, and for what is said of loading one.
+    """
+    kind = type(model)
+    framework = _FRAMEWORKS.get(getattr(model, "framework", ""))
+    if framework is None or not isinstance(getattr(model, "config", None), MobileBertConfig):
+        raise InputError(
+            f"{task.name}: wanted the place of a model, or a loaded one of mobilebert_torch or mobilebert_tf, got "
+            f"{kind.__module__}.{kind.__qualname__}. Save it and pass its directory."
+        )
+    if model.head.name != task.head:
+        raise InputError(f"{task.name}: wanted a {HEADS[task.head].class_name}, got a {kind.__name__}.")
+    if fields or own["dtype"] is not None or own["backend"] not in (None, framework):
+        raise InputError(f"{task.name}: the model is loaded; dtype, backend and model_kwargs are for loading one.")
+    return framework
 
 
 def tokenizer_place(call: str, tokenizer: Any, path: str | Path) -> str | Path:

@@ -16,7 +16,7 @@ from typing import Any, Self, TypedDict, Unpack
 import numpy as np
 from tqdm import tqdm
 
-from conversion.backends import backend_for
+from conversion.backends import FRAMEWORKS, backend_for
 from mobilebert_core.demo_model import DEMO_MODEL, DEMO_TASK
 from mobilebert_core.errors import InputError
 from mobilebert_core.heads import HEADS
@@ -29,7 +29,7 @@ from mobilebert_core.text.auto_tokenizer import AutoTokenizer
 from mobilebert_core.text.batch_rows import listed
 from mobilebert_core.text.tokenization_base import TokenizerBase
 
-from .pipeline_keywords import model_fields, of_transformers, tokenizer_place
+from .pipeline_keywords import FRAMEWORK_NAMES, framework_of, model_fields, of_transformers, tokenizer_place
 from .runners import check_words, open_runner
 
 logger = logging.getLogger(__name__)
@@ -172,6 +172,36 @@ class MobileBertPipeline:
         )  # fmt: skip
         return cls(row, tokenizer, runner, batch_size=batch_size, progress=progress, **options)
 
+    @classmethod
+    def of_model(
+        cls,
+        task: str,
+        model: Any,
+        *,
+        tokenizer: TokenizerBase | str | Path | None = None,
+        device: str | int | None = None,
+        batch_size: int = 16,
+        progress: bool | None = None,
+        **options: Any,
+    ) -> Self:
+        """A pipeline around a loaded model of either framework, which goes into evaluation mode.
+
+        Args:
+            tokenizer: default that of the place from which the model was loaded.
+            device: where PyTorch computes; default where the model is.
+
+        Raises:
+            InputError: for a model of another task or library, and an option that is for loading one.
+        """
+        row = task_named(task)
+        own = of_transformers(row.name, options, {"dtype": None, "device": device, "backend": None})
+        framework = framework_of(row, model, own, model_fields(row.name, options))
+        if not isinstance(tokenizer, TokenizerBase):
+            tokenizer = AutoTokenizer.from_pretrained(tokenizer_place(row.name, tokenizer, model.name_or_path))
+        where = own["device"] or (str(model.device) if framework == "torch" else None)
+        runner = FRAMEWORKS[framework].runner(row.name)(model, where)
+        return cls(row, tokenizer, runner, batch_size=batch_size, progress=progress, **options)
+
     def __call__(self, inputs: Any = None, /, **values: Any) -> Any:
         """The answer to one input, a list of answers to a list, or a generator of answers to any other iterable.
 
@@ -272,7 +302,7 @@ class MobileBertPipeline:
 
 def pipeline(
     task: str,
-    model: str | Path | None = None,
+    model: str | Path | Any = None,
     *,
     backend: str | None = None,
     batch_size: int = 16,
@@ -287,8 +317,8 @@ def pipeline(
     """A pipeline for a task, as `MobileBertPipeline.from_pretrained` makes it.
 
     Args:
-        model: a checkpoint's directory or its name on the Hugging Face hub. The default for text-classification is
-            the demo model; other tasks have none.
+        model: a checkpoint's directory or its name on the Hugging Face hub, or a loaded model. The default for
+            text-classification is the demo model; other tasks have none.
 
     Raises:
         InputError: for a task that has no default model; also as `MobileBertPipeline.from_pretrained`.
@@ -302,6 +332,13 @@ def pipeline(
                 "the demo model."
             )
         model = DEMO_MODEL
+    if not isinstance(model, str | Path):
+        wanted = {"framework": None if backend is None else FRAMEWORK_NAMES.get(backend, backend), "torch_dtype": dtype}
+        passed = {name: value for name, value in wanted.items() if value is not None}
+        return MobileBertPipeline.of_model(
+            task, model, tokenizer=tokenizer, device=device, batch_size=batch_size, progress=progress,
+            **{**passed, **options},
+        )  # fmt: skip
     return MobileBertPipeline.from_pretrained(
         task, model, backend=backend, batch_size=batch_size, tokenizer=tokenizer, padding_invariant=padding_invariant,
         dtype=dtype, device=device, threads=threads, progress=progress, **options,

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from mobilebert_core.card_text import name_of
+from mobilebert_core.checkpoints.configurations import keys_beside
 from mobilebert_core.configuration.config import MobileBertConfig
+from mobilebert_core.configuration.fields import ConfigFields
+from mobilebert_core.configuration.json_dialect import ALIASES, DERIVED, INERT_FIELDS, unknown_fields
 from mobilebert_core.configuration.presets import PRESETS
+from mobilebert_core.errors import ConfigError
 from mobilebert_core.shipped_models import MINI_MODEL
 
 
@@ -25,6 +30,17 @@ def config_of(model: str, **fields: Any) -> MobileBertConfig:
     if model in PRESETS:
         return MobileBertConfig.from_preset(model, **fields)
     return MobileBertConfig.from_pretrained(model, **fields)
+
+
+def check_config_fields(call: str, model: str, fields: Collection[str]) -> None:
+    """Raises ConfigError for what is no field of a configuration, among those a user changes for a training."""
+    if strange := {"dtype", "torch_dtype"}.intersection(fields):
+        raise ConfigError(f"{call}: {strange.pop()} is no matter of the configuration here. Pass precision.")
+    known = [*ConfigFields.__dataclass_fields__, *ALIASES, *INERT_FIELDS, *DERIVED]
+    if any(name not in known for name in fields):
+        known += keys_beside(model)
+    if unknown := [name for name in fields if name not in known]:
+        raise ConfigError(unknown_fields(unknown, known))
 
 
 def random_start_notes(model: str) -> list[str]:

@@ -68,7 +68,12 @@ def _say_other_head(head: str, path: str | Path, config: MobileBertConfig) -> No
 
 
 def check_words(caller: str, tokenizer: TokenizerBase, config: MobileBertConfig) -> None:
-    """Raises TokenizerError for a tokenizer with more words than the model has."""
+    """Raises TokenizerError for a tokenizer with more words than the model has, or whose ids have another name."""
+    if tokenizer.model_input_names[0] != "input_ids":
+        raise TokenizerError(
+            f"{caller}: wanted a tokenizer whose model_input_names begin with 'input_ids', got "
+            f"{tokenizer.model_input_names!r}. Correct tokenizer_config.json."
+        )
     if len(tokenizer) > config.vocab_size:
         raise TokenizerError(
             f"{caller}: wanted a tokenizer for the model's {config.vocab_size} words (vocab_size), got one with "

@@ -41,7 +41,7 @@ from mobilebert_core.training.trainer import TrainerBase
 from mobilebert_core.weights import weight_table
 
 from .path_fields import PathFields
-from .random_start import config_of, has_no_weights
+from .random_start import check_config_fields, config_of, has_no_weights
 from .recipe_choice import RecipeChoice, said_before
 from .streams import say
 from .teaching import Lesson, Teaching
@@ -133,6 +133,7 @@ class Training(PathFields):
             self.teaching.check(kind)
             check_alone(ranks, self.shards)
         backend = backend_named(self.backend, "train", FRAMEWORKS)
+        check_config_fields("train", self.model, self.fields)
         places = (self.data, self.dev, self.shards, self.output, self.held_out)
         data = TrainingData.find(kind, self.read, *places, in_memory=self.teaching is not None)
         examples = data.examples()

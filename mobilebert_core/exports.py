@@ -144,7 +144,7 @@ def size_of(name: str, value: Any) -> int | None:
     """
     if value == DYNAMIC:
         return None
-    if isinstance(value, str) and value.isdecimal():
+    if isinstance(value, str) and value.isdecimal() and len(value) < 20:
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int):
         raise ExportError(f"export: {name} must be a whole number or {DYNAMIC!r}, got {value!r}.")

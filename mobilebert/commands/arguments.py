@@ -59,7 +59,7 @@ def config_field(text: str) -> tuple[str, Any]:
         raise argparse.ArgumentTypeError(f"wanted FIELD=VALUE, got {text!r}")
     try:
         return name, json.loads(value.lower() if value in ("True", "False", "None") else value)
-    except ValueError:
+    except (ValueError, RecursionError):
         return name, value
 
 

@@ -129,4 +129,4 @@ def _show(done: Conversion, record: Path, verbose: bool) -> None:
 
 
 def _size(text: str) -> int | str:
-    return int(text) if text.isdecimal() else text
+    return int(text) if text.isdecimal() and len(text) < 20 else text

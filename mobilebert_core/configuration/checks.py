@@ -21,6 +21,7 @@ from .fields import (
 MOST_LABELS = 1_000_000
 _MOST_PARAMETERS = 10**12
 _MOST_NETWORKS = 100_000  # feed-forward networks of all layers
+_HUGE = 10**308  # whole numbers may be larger than any float
 
 Values = Mapping[str, Any]  # of the fields, and of `true_hidden_size`
 
@@ -124,7 +125,7 @@ def _too_large(values: Values) -> list[str]:
     block = width * (4 * hidden + 2 * networks * values["intermediate_size"])
     about = rows * max(hidden, values["embedding_size"]) + layers * block
     if about > _MOST_PARAMETERS:
-        return [f"its sizes make about {about:.0e} parameters, wanted at most {_MOST_PARAMETERS:.0e}"]
+        return [f"its sizes make about {min(about, _HUGE):.0e} parameters, wanted at most {_MOST_PARAMETERS:.0e}"]
     return []
 
 
@@ -133,4 +134,4 @@ def is_int(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and -_HUGE < value < _HUGE

@@ -187,7 +187,7 @@ def _right_choice(label: str, count: int, names: tuple[str, ...] | None) -> int:
     """The number of the right choice, from its number or its place among the names; raises BadRow."""
     if names is not None and label in names[:count]:
         return names.index(label)
-    if label.isdecimal() and int(label) < count:
+    if label.isdecimal() and len(label) < 10 and int(label) < count:
         return int(label)
     raise BadRow(f"label must be the number of the right choice, 0 to {count - 1}, got {label!r}.")
 

@@ -214,7 +214,7 @@ class _Seen:
     def _place(self, option: str, wanted: str | None) -> int | None:
         if wanted is None:
             return None
-        if not wanted.isdecimal() or not 1 <= int(wanted) <= self.width:
+        if not wanted.isdecimal() or len(wanted) > 9 or not 1 <= int(wanted) <= self.width:
             raise DataError(f"{self.path}: {option} must be the number of a column, 1 to {self.width}, got {wanted!r}.")
         return int(wanted) - 1
 

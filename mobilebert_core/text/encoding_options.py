@@ -26,6 +26,7 @@ class EncodingOptions:
     stride: int = 0
     is_split_into_words: bool = False
     pad_to_multiple_of: int | None = None
+    padding_side: str | None = None  # None: the tokenizer's
     return_token_type_ids: bool = True
     return_attention_mask: bool = True
     return_overflowing_tokens: bool = False
@@ -118,6 +119,8 @@ def resolve_options(
             f"tokenizer: wanted options it knows, got {', '.join(map(repr, unknown))}."
             f" It knows {', '.join(EncodingOptions.__dataclass_fields__)} and return_tensors."
         )
+    if options.get("padding_side") not in (None, "right", "left"):
+        raise TokenizerError(f"padding_side: wanted 'right' or 'left', got {options['padding_side']!r}.")
     resolved = {**options, "padding": padding, "truncation": truncation, "max_length": max_length}
     if resolved.get("return_token_type_ids") is None:
         resolved["return_token_type_ids"] = "token_type_ids" in model_input_names

@@ -143,7 +143,7 @@ class MobileBertTokenizer(TokenizerBase):
         columns, cuts = [row for row, _ in arranged], [cut for _, cut in arranged]
         name = self.model_input_names[0]
         lengths = [len(row[name]) for row in columns]
-        padded = self._padding().columns(columns, options) or {name: []}
+        padded = self._padding(options).columns(columns, options) or {name: []}
         if options.return_length:
             padded["length"] = [len(ids) for ids in padded[name]] if single else lengths
         at_the_end = self.truncation_side == "left"  # words are counted from the beginning
@@ -154,7 +154,7 @@ class MobileBertTokenizer(TokenizerBase):
             cuts,
             [len(ids) for ids in padded[name]],
             options,
-            self.padding_side,
+            options.padding_side or self.padding_side,
             (self.cls_token, self.cls_token_id),
             (self.sep_token, self.sep_token_id),
             (self.pad_token, self.pad_token_id) if self.pad_token else ("", 0),

@@ -266,7 +266,7 @@ class TokenizerBase(VirtualSubclass, TokenInventory):
         """Model inputs from ids without special tokens; takes the options of a call of the tokenizer."""
         resolved = self._options(options)
         row, _ = self._arrange(list(ids), None if pair_ids is None else list(pair_ids), resolved)
-        self._padding().row(row, resolved)
+        self._padding(resolved).row(row, resolved)
         if resolved.return_length:
             row["length"] = len(row[self.model_input_names[0]])
         return BatchEncoding(row, tensor_type=return_tensors, prepend_batch_axis=prepend_batch_axis)
@@ -280,6 +280,7 @@ class TokenizerBase(VirtualSubclass, TokenInventory):
         return_attention_mask: bool | None = None,
         return_tensors: Any = None,
         verbose: bool = True,
+        padding_side: str | None = None,
     ) -> BatchEncoding:
         """Encoded inputs filled up to one length: one mapping, a batch of columns, or a list of mappings (a collator).
 
@@ -287,13 +288,15 @@ class TokenizerBase(VirtualSubclass, TokenInventory):
         """
         columns = as_columns(encoded_inputs, self.model_input_names[0])
         options = {
-            "padding": padding, "truncation": False, "max_length": max_length,
+            "padding": padding, "truncation": False, "max_length": max_length, "padding_side": padding_side,
             "pad_to_multiple_of": pad_to_multiple_of, "return_attention_mask": return_attention_mask,
         }  # fmt: skip
-        return self._padding().encodings(columns, self._options(options), return_tensors)
+        resolved = self._options(options)
+        return self._padding(resolved).encodings(columns, resolved, return_tensors)
 
-    def _padding(self) -> Padding:
-        return Padding(self._special, self.model_input_names[0], self.pad_token_type_id, self.padding_side)
+    def _padding(self, options: EncodingOptions) -> Padding:
+        side = options.padding_side or self.padding_side
+        return Padding(self._special, self.model_input_names[0], self.pad_token_type_id, side)
 
     def _arrange(
         self, ids: list[int], pair_ids: list[int] | None, options: EncodingOptions

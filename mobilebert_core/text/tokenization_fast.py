@@ -169,7 +169,7 @@ class MobileBertTokenizerFast(TokenizerBase):
         if options.padding != "do_not_pad":
             length = options.max_length if options.padding == "max_length" else None
             filler = (self.pad_token_id, self.pad_token_type_id, self.pad_token)
-            padding = (self.padding_side, *filler, length, options.pad_to_multiple_of)
+            padding = (options.padding_side or self.padding_side, *filler, length, options.pad_to_multiple_of)
         return LibrarySettings(truncation, padding, options.split_special_tokens)
 
     def _encode_batch(
@@ -237,7 +237,7 @@ class MobileBertTokenizerFast(TokenizerBase):
             return [item if isinstance(item, int) else self.convert_tokens_to_ids(item) for item in items]
 
         arranged = [self._arrange(ids(a), None if b is None else ids(b), options)[0] for a, b in rows]
-        return BatchEncoding(self._padding().columns(arranged, options), None, return_tensors, is_fast=True)
+        return BatchEncoding(self._padding(options).columns(arranged, options), None, return_tensors, is_fast=True)
 
     def _encode_later(
         self,

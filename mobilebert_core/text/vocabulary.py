@@ -9,6 +9,7 @@ from typing import Any
 from ..errors import InputError
 from ..files import same_file, write_text
 from .tokenizer_settings import WORDPIECE_DEFAULTS
+from .tokenizer_values import MOST
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
@@ -52,6 +53,8 @@ def learnt_vocabulary(
     """
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
+    if isinstance(size, bool) or not isinstance(size, int) or not 0 < size <= MOST:
+        raise InputError(f"vocabulary: size must be a whole number from 1 to {MOST}, got {size!r}.")
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(
         clean_text=splitting.get("clean_text", True),

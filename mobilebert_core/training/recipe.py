@@ -16,6 +16,8 @@ import numpy as np
 
 from ..errors import ConfigError
 
+_HUGE = 10**308  # whole numbers may be larger than any float
+
 OPTIMIZERS = ("adamw", "lamb")
 
 
@@ -64,7 +66,7 @@ class Recipe:
             whole = name in ("batch_size", "accumulate", "epochs", "max_steps", "seed")
             kind = int if whole else (int, float)
             bound = least.get(name)
-            good = isinstance(value, kind) and not isinstance(value, bool) and math.isfinite(value)
+            good = isinstance(value, kind) and not isinstance(value, bool) and -_HUGE < value < _HUGE
             if bound is None:  # fractions lie from 0 to 1, the others are above 0
                 fraction = name in ("warmup", "classifier_dropout", "beta_1", "beta_2")
                 good = good and (0 <= value < 1 if fraction else value > 0)
@@ -72,8 +74,8 @@ class Recipe:
             else:
                 good = good and value >= bound
                 wanted = f"of at least {bound}"
-            if name == "seed" and good and value >= 2**32:
-                good, wanted = False, "below 2**32"
+            if whole and isinstance(value, int) and value >= (limit := 2**32 if name == "seed" else 2**63):
+                good, wanted = False, f"below {limit}"
             if not good:
                 raise ConfigError(f"Recipe: {name} must be a {'whole ' * whole}number {wanted}, got {value!r}.")
 

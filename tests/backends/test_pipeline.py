@@ -208,6 +208,9 @@ def test_what_cannot_be_loaded_says_so(model, monkeypatch, tmp_path):
     large.write_text("".join(f"{token}\n" for token in [*VOCABULARY, *(f"w{i}" for i in range(99))]))
     with pytest.raises(TokenizerError, match=r"tokenizer for the model's 97 words \(vocab_size\), got one with"):
         load("text-classification", path, NAMED_BACKENDS[0], tokenizer=MobileBertTokenizerFast(large))
+    renamed = MobileBertTokenizerFast(large, model_input_names=["ids"])
+    with pytest.raises(TokenizerError, match=r"model_input_names begin with 'input_ids', got \['ids'\]"):
+        load("text-classification", path, NAMED_BACKENDS[0], tokenizer=renamed)
     missing = dataclasses.replace(BACKENDS["torch"], package="no_such_package")
     monkeypatch.setitem(BACKENDS, "torch", missing)
     with pytest.raises(
@@ -264,3 +267,18 @@ def test_keywords_of_the_pipelines_of_transformers(model, backend):
     ):
         with pytest.raises(InputError, match=message):
             load("text-classification", path, backend.name, **wrong)
+
+
+def test_a_pipeline_around_a_loaded_model(model, backend):
+    path = model("text-classification")
+    loaded = backend.load("SequenceClassification", path)
+    plain = load("text-classification", path, backend.name, top_k=2)("cats")
+    for options in ({}, {"tokenizer": str(path)}, {"tokenizer": MobileBertTokenizerFast.from_pretrained(path)}):
+        assert pipelines.pipeline("text-classification", loaded, top_k=2, **options)("cats") == plain
+    for task, passed, options, message in (
+        ("fill-mask", loaded, {}, "wanted a MobileBertForMaskedLM, got a"),
+        ("text-classification", object(), {}, "or a loaded one of mobilebert_torch or mobilebert_tf, got builtins.obj"),
+        ("text-classification", loaded, {"dtype": "float64"}, "are for loading one"),
+    ):
+        with pytest.raises(InputError, match=message):
+            pipelines.pipeline(task, passed, **options)

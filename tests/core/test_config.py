@@ -229,6 +229,8 @@ def test_label_maps_of_damaged_files(fields, message):
     ("fields", "message"),
     [
         ({"vocab_size": 10**12}, "about .* parameters, wanted at most"),
+        ({"vocab_size": 10**400}, "about 1e[+]308 parameters, wanted at most"),
+        ({"initializer_range": 10**400}, "initializer_range must be a number"),
         ({"max_position_embeddings": 10**11}, "about .* parameters"),
         ({"intermediate_size": 10**10}, "about .* parameters"),
         ({"num_hidden_layers": 10**9}, "num_hidden_layers 1000000000 times"),

@@ -222,6 +222,13 @@ def test_padding_of_encodings(tokenizer):
         "labels": 1,
         "attention_mask": [1, 1, 0, 0],
     }
+    rows = [{"input_ids": [2]}, {"input_ids": [2, 5]}]
+    assert tokenizer.pad(rows, padding_side="left")["input_ids"] == [[0, 2], [2, 5]]
+    found = tokenizer(["fox", "a lazy fox"], padding=True, padding_side="left")
+    assert found["input_ids"][0][:2] == [0, 0] and found.encodings[0].attention_mask[:2] == [0, 0]
+    assert tokenizer.padding_side == "right" and tokenizer(["fox", "a lazy fox"], padding=True)["input_ids"][0][-1] == 0
+    with pytest.raises(TokenizerError, match="padding_side: wanted 'right' or 'left', got 'up'"):
+        tokenizer("fox", padding_side="up")
     tokenizer.padding_side = "left"
     assert tokenizer.pad([{"input_ids": [2]}, {"input_ids": [2, 5]}])["input_ids"] == [[0, 2], [2, 5]]
     with pytest.raises(TokenizerError, match="wanted encodings with 'input_ids', got labels"):

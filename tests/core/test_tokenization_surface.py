@@ -8,7 +8,7 @@ import pickle
 import pytest
 
 from mobilebert_core import DEMO_MODEL, AutoTokenizer, MobileBertTokenizerFast
-from mobilebert_core.errors import ConfigError
+from mobilebert_core.errors import ConfigError, InputError
 
 
 @pytest.fixture(params=[True, False], ids=["fast", "python"])
@@ -77,3 +77,6 @@ def test_a_new_vocabulary_keeps_the_settings():
     assert (new.model_max_length, new.padding_side) == (77, "left")
     assert set(new.all_special_ids) == set(range(len(new.all_special_tokens)))
     assert len(old) == 8000 and old.mask_token == "[MASK]"
+    for size in (-1, 2.5, 10**20):
+        with pytest.raises(InputError, match="vocabulary: size must be a whole number"):
+            old.train_new_from_iterator(batches, size)

@@ -79,6 +79,8 @@ def test_steps_of_a_recipe():
         ("warmup", 1.0, "warmup must be a number from 0 to below 1"),
         ("seed", -1, "seed must be a whole number of at least 0"),
         ("seed", 2**32, "seed must be a whole number below"),
+        ("batch_size", 10**400, "batch_size must be a whole number below"),
+        ("learning_rate", 10**400, "learning_rate must be a number above 0"),
         ("weight_decay", -0.1, "weight_decay must be a number of at least 0"),
         ("clip_norm", 0, "clip_norm must be a number above 0"),
     ],

@@ -288,3 +288,13 @@ def test_an_endless_line_costs_what_its_first_tokens_cost(model, predict, tmp_pa
     code, records, said = predict(TEXTS, "--model", model(TEXTS), "--input", file)
     assert code == 0 and len(records) == 2 and "1 of 2 inputs" in said
     assert 0 < sum(seen) < 100_000
+
+
+def test_words_that_cannot_be_read_are_said_in_the_words_of_the_file(model, predict, tmp_path):
+    path = model("token-classification")
+    rows = '{"tokens": ["cats"]}\n{"tokens": ["cats", ""]}\n'
+    code, records, said = predict("ner", "--model", path, "--input", written(tmp_path, "a.jsonl", rows))
+    assert code == 1 and len(records) == 1 and "tokens or words must be words that are not empty, got ''" in said
+    tags = written(tmp_path, "a.conll", "1 O\n2 O\n3 B-X\n")
+    code, records, said = predict("ner", "--model", path, "--input", tags)
+    assert code == 2 and "column 2 holds tags. Name the column of the words" in said

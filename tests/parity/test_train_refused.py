@@ -53,6 +53,9 @@ def test_bad_data_is_told_before_anything_is_written(here, name, capsys):
         ("fill-mask", ["--mask-share", "nan"], "--mask-share must be above 0 and at most 1, got nan"),
         ("text-classification", ["--device", "foo"], "wanted one that PyTorch has here, such as cpu, got 'foo'"),
         ("text-classification", ["--set", "vocab_size=10"], "the model has 10 words, the tokenizer 82"),
+        ("text-classification", ["--set", "dtype=float16"], "dtype is no matter of the configuration here. Pass"),
+        ("fill-mask", ["--set", "subfolder=x"], "no field 'subfolder'"),
+        ("fill-mask", ["--set", "x=" + "[" * 100_000], "no field 'x'"),
         ("text-classification", ["--set", "foo=1", "--set", "initializer_range=0.2"], "no field 'foo'"),
     ],
 )
@@ -60,6 +63,18 @@ def test_options_that_cannot_be_are_told_before_anything_is_written(here, task, 
     assert train(here, task, "out", *options) == 2
     assert message in capsys.readouterr().err
     assert not (here / "out").exists()
+
+
+def test_memory_that_is_not_there(here, capsys, monkeypatch):
+    for error in (MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 8 bytes")):
+
+        def start(*_, error=error, **__):
+            raise error
+
+        monkeypatch.setattr("mobilebert_torch.trainer.Trainer.start", start)
+        assert train(here, "fill-mask", "out") == 2
+        said = capsys.readouterr().err
+        assert "mobilebert: there is not enough memory (" in said and "Traceback" not in said
 
 
 def test_a_mistyped_model_is_said_at_once(here, capsys):

@@ -32,7 +32,7 @@ def size_in_bytes(size: int | str) -> int:
         ConfigError: for anything else, or less than one byte.
     """
     if isinstance(size, str):
-        parts = re.fullmatch(r"(\d+) *([KMG]i?B)", size.strip(), re.ASCII | re.IGNORECASE)
+        parts = re.fullmatch(r"(\d{1,20}) *([KMG]i?B)", size.strip(), re.ASCII | re.IGNORECASE)
         found = int(parts[1]) * _SPELLINGS[parts[2].upper()] if parts else 0
         if parts and parts[2].endswith("b") and "I" not in parts[2].upper():
             found //= 8
