@@ -20,7 +20,7 @@ from mobilebert_core.errors import CheckpointError, ConfigError
 from mobilebert_core.files import write_text
 from mobilebert_core.saves import current, saving
 
-from ..variables import seed_generators, variable_array
+from ..variables import generator_states, seed_generators, set_generator_states, variable_array
 
 _STATE = "state.json"
 
@@ -75,11 +75,13 @@ class ResumeTraining(keras.callbacks.Callback):
         path = current(self.backup_dir / state["weights"])
         self.model.load_weights(path)
         with np.load(path.with_suffix(".npz")) as arrays:
-            stored = [arrays[str(i)] for i in range(len(arrays.files))]
+            stored = {name: arrays[name] for name in arrays.files}
+        beside = [stored.pop(str(i)) for i in range(sum(name.isdigit() for name in stored))]
         seeds = [generator.state for generator in seed_generators(self.model)]
-        for variable, array in zip(seeds, stored, strict=False):
+        for variable, array in zip(seeds, beside, strict=False):
             variable.assign(array)
-        self._loss = stored[len(seeds) :]
+        set_generator_states(stored)
+        self._loss = beside[len(seeds) :]
         self.model._initial_epoch = state["epoch"]  # as Keras's own callback does it
         self._to_skip = state["batch"]
 
@@ -124,7 +126,7 @@ class ResumeTraining(keras.callbacks.Callback):
         """Writes a backup that takes the place of the last one."""
         seeds = [generator.state for generator in seed_generators(self.model)]
         beside = [*seeds, *self.model.metrics[0].variables]  # Keras's files of weights have neither
-        arrays: dict[str, Any] = {str(i): variable_array(v) for i, v in enumerate(beside)}
+        arrays: dict[str, Any] = {str(i): variable_array(v) for i, v in enumerate(beside)} | generator_states()
         with saving(self.backup_dir) as save:
             path = save.stage / f"epoch-{epoch}-batch-{batch}.weights.h5"
             self.model.save_weights(path)

@@ -14,7 +14,8 @@ import sys
 import keras, numpy as np, onnxruntime, torch
 from mobilebert_core.errors import ConfigError
 from mobilebert_core.outputs import ModelOutput
-from tests.keras_only.fitting import build, data, plain
+from mobilebert_tf import ResumeTraining
+from tests.keras_only.fitting import build, data, plain, weights_of
 
 assert keras.backend.backend() == "torch"
 model, (x, y) = build("SequenceClassification"), data("SequenceClassification")
@@ -32,6 +33,26 @@ try:
     model.export(sys.argv[1] + ".onnx", format="onnx")
 except ConfigError as e:
     assert "records a graph for one size" in str(e)
+
+# Dropout without a seed is drawn from PyTorch's own generator, which goes on where it was.
+class Interrupted(keras.callbacks.Callback):
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == 1:
+            raise KeyboardInterrupt
+
+def trained(*callbacks):
+    dropped = build("SequenceClassification", hidden_dropout_prob=0.3)
+    dropped.compile("adamw")
+    try:
+        dropped.fit(x, plain(y), batch_size=4, epochs=2, shuffle=False, verbose=0, callbacks=[*callbacks])
+    except KeyboardInterrupt:
+        pass
+    return weights_of(dropped)
+
+whole, half = trained(), trained(ResumeTraining(sys.argv[2]), Interrupted())
+resumed = trained(ResumeTraining(sys.argv[2]))
+assert all(np.array_equal(a, b) for a, b in zip(whole, resumed, strict=True))
+assert not all(np.array_equal(a, b) for a, b in zip(whole, half, strict=True))
 
 # Files of one size, in PyTorch's and ONNX's formats.
 signature = [{n: keras.InputSpec(shape=v.shape, dtype="int32", name=n) for n, v in x.items()}]
@@ -55,7 +76,7 @@ print("done")
 def test_on_pytorch(tmp_path):
     environment = {**os.environ, "KERAS_BACKEND": "torch"}
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(tmp_path / "model.keras")],
+        [sys.executable, "-c", SCRIPT, str(tmp_path / "model.keras"), str(tmp_path / "backup")],
         capture_output=True, text=True, env=environment, cwd=Path(__file__).parents[2],
     )  # fmt: skip
     assert done.returncode == 0 and done.stdout.strip().endswith("done"), done.stderr[-3000:]
