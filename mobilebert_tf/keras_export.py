@@ -77,7 +77,7 @@ class ExportedByKeras(_Model):
         model = in_float32(self) if format in _OF_FLOAT32 else self
         passed = {"format": format, "verbose": verbose, "input_signature": input_signature, **kwargs}
         states = self.config.output_hidden_states or self.config.output_attentions
-        export = super(ExportedByKeras, model).export
+        export = model._export_itself
         if states or keras.backend.backend() == "torch":  # a file has no tuples, PyTorch's none of our outputs either
             functional, passed["input_signature"] = _with_flat_outputs(model, input_signature)
             export = functional.export
@@ -93,6 +93,9 @@ class ExportedByKeras(_Model):
                 f"{len(quantized)} layers. Save the model before `quantize` with save_pretrained; `mobilebert export "
                 "--format litert --precision int8` makes a file of integers of that."
             ) from e
+
+    def _export_itself(self, filepath: Any, **kwargs: Any) -> Any:
+        return super().export(filepath, **kwargs)
 
     def _check_export(self, format: str, input_signature: Any) -> None:
         name, backend = type(self).__name__, keras.backend.backend()
