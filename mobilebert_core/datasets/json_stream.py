@@ -101,7 +101,8 @@ class JsonStream:
     def _read_on(self) -> bool:
         """Reads at least as much as is left, so that a long value is not decoded many times; False at the end."""
         left = self._text[self._at :]
-        more, size = [], 0
+        more: list[str] = []
+        size = 0
         for piece in self._pieces:
             if not is_utf8(piece):
                 before = piece[: next(place for place, sign in enumerate(piece) if not is_utf8(sign))]
