@@ -15,7 +15,7 @@ from conversion.exports.record import ExportRecord
 from conversion.exports.texts import sample_batches
 from mobilebert_core.demo_model import DEMO_MODEL
 from mobilebert_core.errors import ExportError, InputError
-from mobilebert_core.exports import ExportSpec
+from mobilebert_core.exports import STATE, ExportSpec
 from mobilebert_core.heads import HEADS
 from mobilebert_core.text.tokenization_fast import MobileBertTokenizerFast
 from mobilebert_tf import MODEL_CLASSES
@@ -142,6 +142,19 @@ class TestProof:
         found = outputs(content, batches)
         proof = compare_outputs(spec.config, HEAD, "int8-static", names, batches, expected, found)
         assert proof.first_divergence is not None
+
+
+@pytest.mark.slow
+def test_states_that_were_integers_have_their_names(demo, tmp_path):
+    """By them the search says which layer of a refused file differs."""
+    _, spec, batches, _ = demo
+    shown = replace(spec, precision="int8-static", with_states=True, mask_value=-100.0)
+    model = MODEL_CLASSES[HEAD.name].from_pretrained(DEMO_MODEL, mask_value=-100.0)
+    write_litert(model, shown, tmp_path / "model.tflite")
+    spec.config.save_pretrained(tmp_path)
+    ExportRecord.of(shown, "litert", "model.tflite").write(tmp_path)
+    found = Runner(tmp_path).run(batches[0])
+    assert [name for name in found if name.startswith(STATE)] == [f"{STATE}.{i}" for i in range(4)]
 
 
 def test_integer_scores_want_a_mask_of_their_size(demo, tmp_path):

@@ -13,6 +13,8 @@ from mobilebert_core.errors import CheckpointError, first_line
 
 from ..runner import ExportedRunner
 
+_MADE_FLOAT = "_dequant"  # what the quantizer adds to the name of an output that it turns back into floats
+
 
 class Runner(ExportedRunner):
     """A LiteRT file; `config` is its model's. Threads may share it: they take turns."""
@@ -22,7 +24,8 @@ class Runner(ExportedRunner):
             self._interpreter = Interpreter(model_path=str(path), num_threads=threads)
             self._interpreter.allocate_tensors()
             self._inputs = {each["name"]: each["index"] for each in self._interpreter.get_input_details()}
-            self._outputs = {each["name"]: each["index"] for each in self._interpreter.get_output_details()}
+            details = self._interpreter.get_output_details()
+            self._outputs = {each["name"].removesuffix(_MADE_FLOAT): each["index"] for each in details}
         except (ValueError, RuntimeError) as e:
             raise CheckpointError(f"{path}: LiteRT refuses it: {first_line(e)}") from None
         self._shape: tuple[int, ...] | None = None
