@@ -98,6 +98,8 @@ def _described(
     try:
         described = checkpoint.config(passed)
     except (CheckpointNotFoundError, ConfigError) as e:
+        if isinstance(passed, str | Path):  # a file that was named is not passed over
+            raise
         if not isinstance(e, CheckpointNotFoundError):
             found.odd.append(f"configuration: {e}")
         described = sizes_in(checkpoint)

@@ -131,6 +131,8 @@ def nearest(path: str | os.PathLike[str], known: Iterable[str] = ()) -> str:
         names = [entry.name for entry in islice(os.scandir(folder), _MOST_NAMES)]
     except (OSError, ValueError, RuntimeError):  # a name that no file or user can have, a directory not to be read
         return "Check the spelling."
+    if part in names:
+        return f"{folder / part} is a link to nothing that is there."
     if len(parts) == 1:
         names += difflib.get_close_matches(part, known, 1, _VERY_LIKE)
     close = difflib.get_close_matches(part, names, 1)

@@ -89,9 +89,9 @@ def run_parity(options: argparse.Namespace) -> int:
         return _finished(options, reports)
     if options.source is not None:
         raise ConfigError(f"--source is for an exported directory, got {options.checkpoint or 'the demo model'}.")
-    torch_classes, keras_classes = _backends()
     with tempfile.TemporaryDirectory() as scratch:
-        checkpoint, config, head = _checkpoint(options, Path(scratch))
+        checkpoint, config, head = _checkpoint(options, Path(scratch))  # what is wrong with it is said at once
+        torch_classes, keras_classes = _backends()
         batch = batch_of(_tokenizer(checkpoint), options.text or SENTENCES, config, head, options.seed)
         count = parameter_count(weight_table(config, head))
         source = options.checkpoint or "the demo model"

@@ -13,7 +13,7 @@ from typing import Any
 from ..errors import DataError
 from ..files import TwiceError, different_keys
 from .arrow_files import ARROW_FILES, arrow_rows
-from .examples import BadRows, ReadOptions, brief
+from .examples import BadRows, ReadOptions, brief, place
 from .sources import NOT_UTF8, Source, is_utf8
 
 TABLES = (".csv", ".tsv", ".jsonl", *ARROW_FILES)  # endings of the files that `read_table` takes
@@ -53,10 +53,11 @@ def read_table(source: Source, options: ReadOptions, bad: BadRows, for_inputs: b
     rows: Iterator[tuple[int, Any]]
     if form == ".jsonl":
         rows = _json_rows(source, bad, for_inputs)
+        first = next(rows, None)
     else:
-        rows = _csv_rows(source, bad) if form == ".csv" else _tsv_rows(source, bad)
-    before = len(bad.messages)
-    first = next(rows, None)
+        header_first = _HeaderFirst(path=bad.path, skip=bad.skip, others=bad, found=not options.header)
+        rows = _csv_rows(source, header_first) if form == ".csv" else _tsv_rows(source, header_first)
+        header_first.found = (first := next(rows, None)) is not None
     if first is None:
         if for_inputs and form == ".jsonl":
             return Table(path, {}, rows, by_name=True)
@@ -67,11 +68,25 @@ def read_table(source: Source, options: ReadOptions, bad: BadRows, for_inputs: b
         return Table(path, {name: name for name in keys}, chain([first], rows), by_name=True)
     width = len(first[1])
     if options.header:
-        if len(bad.messages) > before:  # the row after it would be taken for it
-            raise DataError(f"{path.parent / bad.messages[before]} It is the header: mend it.")
         return _with_header(path, first[1], _of_width(rows, width, bad, first[1]))
     keys = {str(i + 1): i for i in range(width)}
     return Table(path, keys, _of_width(chain([first], rows), width, bad), header=False, separated=True)
+
+
+@dataclass(kw_only=True)
+class _HeaderFirst(BadRows):
+    """The bad rows of a table, none of which may come before its header: the row after it would be taken for it."""
+
+    others: BadRows
+    found: bool
+
+    def add(self, line: int | str, message: str, advice: str = "Mend the row") -> None:
+        if not self.found:
+            raise DataError(f"{place(self.path, line)}: {message} It is the header: mend it.")
+        self.others.add(line, message, advice)
+
+    def lost(self, first: int, last: int, message: str, advice: str) -> None:
+        self.others.lost(first, last, message, advice)
 
 
 def _with_header(path: Path, header: list[str], rows: Iterator[tuple[int, list[str]]]) -> Table:

@@ -56,7 +56,7 @@ def resolve(
     of `SHIPPED_MODELS`, such as "mobilebert-mini", is that model of the package; a local directory of the name wins.
     Any other string is the name of a repository on the Hugging Face hub, `owner/name`, and comes back as the folder of
     its snapshot in huggingface_hub's cache. Unless a keyword of the hub is passed, such as `revision`, a name without
-    an owner, or whose owner is a directory here, is a path that was mistyped: the hub is not asked. Environment
+    an owner, or whose owner is a name here, is a path that was mistyped: the hub is not asked. Environment
     variables (HF_HOME, HF_ENDPOINT, HF_HUB_OFFLINE, HF_TOKEN and the others) work as for huggingface_hub, which also
     shows the progress on stderr. When the hub cannot be reached, what the cache holds is used.
 
@@ -126,7 +126,7 @@ def _check_name(name: str, asked: bool) -> None:
             f"`owner/name` of letters, digits, '-', '_' and '.'. {nearest(name, SHIPPED_MODELS)}"
         )
     owner, slash, _ = name.partition("/")
-    if asked or (slash and not os.path.isdir(owner)):
+    if asked or (slash and not os.path.lexists(owner)):
         return
     if name in PRESETS:
         raise CheckpointNotFoundError(
@@ -136,7 +136,7 @@ def _check_name(name: str, asked: bool) -> None:
     elsewhere = "call from another directory" if slash else "write owner/name"
     raise CheckpointNotFoundError(
         f"{name!r}: no file or directory here, and not looked up on the Hugging Face hub, where a name is `owner/name` "
-        f"and its owner no directory here. {nearest(name, [*SHIPPED_MODELS, *PRESETS])} For the hub's {elsewhere}, or "
+        f"and its owner is no name here. {nearest(name, [*SHIPPED_MODELS, *PRESETS])} For the hub's {elsewhere}, or "
         "pass revision='main'."
     )
 

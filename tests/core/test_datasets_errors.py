@@ -128,6 +128,7 @@ BAD_FILES = [
     (TEXTS, "a.csv", "text,label\na,x\n".encode("utf-16-be"), {}, "a.csv: wanted UTF-8 text, got UTF-16. Save it"),
     (TEXTS, "a.csv", b"text,label,\xe9\na,text,label\nb,y,1\n", {"skip_bad_rows": True},
      "a.csv:1: wanted UTF-8 text, got other bytes. It is the header: mend it"),
+    (TEXTS, "a.tsv", b"\xff\n" * 9, {"skip_bad_rows": True}, "a.tsv:1: wanted UTF-8 text, got other bytes. It is the"),
     (TEXTS, "a.csv", "text,label\na,x\n", {"text_column": "label"}, "text_column and label_column are one column; the"),
     (TEXTS, "a.csv", "text,label\na,x\n", {"pair_column": "text"}, "text_column and pair_column are one column"),
     (CHOICES, "a.jsonl", [CHOICE_ROW], {"text_column": "label"}, "text_column and label_column are one column"),

@@ -179,6 +179,13 @@ def test_long_texts_are_cut_and_counted(tmp_path, tokenizer):
     assert made(examples, TEXTS, tmp_path).features(examples).notes == []
 
 
+def test_texts_without_words_are_counted(tmp_path):
+    examples = read(tmp_path, TEXTS, "a.csv", "text,label\na,x\n\u200b,y\n\x07,x\n")
+    assert made(examples, TEXTS, tmp_path).features(examples).notes == [
+        "2 of 3 texts hold no character that the tokenizer keeps"
+    ]
+
+
 def test_texts_in_several_parts_are_the_same(tmp_path, monkeypatch):
     examples = read(tmp_path, TEXTS, "a.csv", "text,label\n" + "".join(f"{'a ' * i}b,{i % 2}\n" for i in range(20)))
     task = made(examples, TEXTS, tmp_path, max_length=9)

@@ -134,3 +134,13 @@ def test_the_cache_is_not_writable(hub, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(CheckpointNotFoundError, match=r"config\.json: cannot be written to the cache .*file"):
         resolve(NAME, config=True, cache_dir=tmp_path / "file" / "cache")
+
+
+def test_a_path_below_a_file_is_not_looked_up(hub, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "words.csv").write_text("text,label")
+    (tmp_path / "gone").symlink_to("nowhere")
+    for name in ("words.csv/model", "gone/model"):
+        with pytest.raises(CheckpointNotFoundError, match="not looked up on the Hugging Face hub"):
+            resolve(name, config=True)
+    assert hub.requests == []

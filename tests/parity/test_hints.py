@@ -81,6 +81,12 @@ def test_a_mistyped_configuration(command, refused, tmp_path, monkeypatch):
     rest = ["out"] if command == "convert" else []
     said = refused(command, DEMO_MODEL, *rest, "--config", "mobilebert-tny")
     assert "--config mobilebert-tny: no such file, and no preset. Did you mean mobilebert-tiny?" in said
+    (tmp_path / "loop").symlink_to("loop")
+    assert "loop is a link to nothing that is there" in refused(command, "loop", *rest)
+    (tmp_path / "words.csv").write_text("text,label")
+    assert "words.csv: wanted the directory of config.json" in refused(
+        command, DEMO_MODEL, *rest, "--config", "words.csv"
+    )
     (tmp_path / "small.json").write_text("{}")
     assert "Did you mean small.json?" in refused(command, DEMO_MODEL, *rest, "--config", "smal.json")
 

@@ -85,7 +85,11 @@ class TextClassificationTraining(LabelledTask):
             FeatureRow(row, types, label, place)
             for (place, _, label), (row, types) in zip(kept, ids, strict=True)
         ]  # fmt: skip
-        return features_of(examples, rows, self.cut_note(cut, len(rows), "texts"), bad)
+        notes = self.cut_note(cut, len(rows), "texts")
+        special = self.tokenizer.num_special_tokens_to_add()
+        if bare := sum(row.length <= special for row in rows):
+            notes.append(f"{bare:,} of {len(rows):,} texts hold no character that the tokenizer keeps")
+        return features_of(examples, rows, notes, bad)
 
     def _label(self, item: TextExample, label_ids: LabelIds) -> Any:
         """A class number, the probability of each of several, or a number; raises BadRow."""
