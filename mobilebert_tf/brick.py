@@ -68,9 +68,11 @@ class Brick(keras.layers.Layer):
         for layer in self._listed().values():
             if not layer.built:
                 layer.build()
-        if self._map_to_place is not None and not self._global_policy:
-            policies.check_used(self)
-        self._map_to_place = None
+        if self._map_to_place is not None:
+            if not self._global_policy:
+                policies.check_used(self)
+            policies.take_quantized(self)
+            self._map_to_place = None
         if self._quantize_as is not None:
             quantization.quantize_parts(self, self._quantize_as)
             self._quantize_as = None

@@ -132,6 +132,15 @@ def _with_whole_keys(policies: Any, name: str, path: str, parts: Collection[str]
     return entries
 
 
+def take_quantized(model: keras.layers.Layer) -> None:
+    """Gives each layer that the model's map quantizes that policy itself: Keras saves no integers of one with a map."""
+    policies = model.dtype_policy
+    if isinstance(policies, keras.dtype_policies.DTypePolicyMap):
+        for layer in layers_by_path(model).values():
+            if layer.path and policies[layer.path].quantization_mode is not None:
+                layer._dtype_policy = policies[layer.path]  # Keras's setter would change the map
+
+
 def check_used(model: keras.layers.Layer) -> None:
     """Raises a ConfigError for a key of the model's map that is no layer's."""
     policies = model.dtype_policy

@@ -74,6 +74,7 @@ class TFMobileBertPreTrainedModel(
         memory.forget_operations()
         if dtype is not None:
             policies.check_used(self)
+        policies.take_quantized(self)
         if quantize_as is not None:
             quantization.quantize_parts(self, quantize_as)
 

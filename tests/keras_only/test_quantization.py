@@ -228,7 +228,7 @@ def test_an_interrupted_run_goes_on(tmp_path):
     assert all(np.array_equal(a, b) for a, b in zip(*finals, strict=True))
 
 
-def test_a_policy_for_each_layer():
+def test_a_policy_for_each_layer(tmp_path):
     """Keys hold for any model of the class, whatever number Keras gives it, and a key of no layer is an error."""
     query, words = "mobilebert/encoder/layer_0/attention/self/query", "mobilebert/embeddings/word_embeddings"
     keys = {f"any_name/{query}": "int8_from_float32", words: "bfloat16", ".*/self/key": "bfloat16"}
@@ -241,6 +241,9 @@ def test_a_policy_for_each_layer():
         again = type(model).from_config(model.get_config())
         assert [v.dtype for v in again.weights] == [v.dtype for v in model.weights]
     assert set(policies) == set(keys)  # the caller's map is left as it was
+    model.save(tmp_path / "model.keras")
+    loaded, (x, _) = keras.models.load_model(tmp_path / "model.keras"), data("MaskedLM")
+    assert np.array_equal(loaded(x).logits, model(x).logits)
     choices = build("MultipleChoice")
     policies = keras.dtype_policies.DTypePolicyMap(
         "float32", {choices.classifier.path: keras.dtype_policies.get("int8_from_float32")}
