@@ -68,7 +68,8 @@ def rows_of(table: nn.Module) -> int:
 
 def first_rows(table: nn.Module, count: int) -> Tensor:
     """The first rows of an embedding (count, F), with what an adapter adds to them."""
-    weight: Tensor = table.weight
+    weight = table.weight
+    assert isinstance(weight, Tensor)
     if isinstance(table, nn.Embedding):
         return weight[:count]
     rows: Tensor = table(torch.arange(count, device=weight.device))
