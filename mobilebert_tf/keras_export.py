@@ -73,6 +73,8 @@ class ExportedByKeras(_Model):
         if input_signature is None:
             shape = (None,) * (3 if self.head.per_choice else 2)
             input_signature = [{n: keras.InputSpec(shape=shape, dtype="int32", name=n) for n in TEXT_INPUTS}]
+        elif not isinstance(input_signature, list | tuple):  # of the one argument
+            input_signature = [input_signature]
         self._check_export(format, input_signature)
         model = in_float32(self) if format in _OF_FLOAT32 else self
         passed = {"format": format, "verbose": verbose, "input_signature": input_signature, **kwargs}

@@ -259,8 +259,8 @@ class MobileBertPreTrainedModel(TransformersSurface):
             state_dict: used in place of the weights file.
             dtype: of the weights, default float32; "auto" keeps that of the file. `torch_dtype` is the same.
             ignore_mismatched_sizes: mis-shaped weights are newly initialized instead of being an error.
-            allow_missing: names of weights that may be newly initialized.
-            allow_unknown: names in the file that are no weights of the model and may stay there.
+            allow_missing: weights that may be newly initialized, beside those of `_keys_to_ignore_on_load_missing`.
+            allow_unknown: names that may stay in the file, beside those of `_keys_to_ignore_on_load_unexpected`.
             device_map: the one device of the model: "cpu", 0, {"": 0}; "auto" takes the accelerator if there is one.
             variant: of the weights: "fp16" for model.fp16.safetensors.
             key_mapping: regular expressions in names of the file, and what takes the place of what they match.

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from mobilebert_core.errors import InputError
 from mobilebert_core.heads import HEADS
+from mobilebert_core.inputs import TEXT_INPUTS
 from mobilebert_core.outputs import ModelOutput
 from mobilebert_tf import MaskedAccuracy
 from mobilebert_tf.fit.optimization import FusedAdam, FusedAdamW, fuse_updates
@@ -262,7 +263,8 @@ def test_remat_changes_no_gradient():
 
 def test_an_export_has_states_as_outputs(tmp_path):
     model = build("Model", output_hidden_states=True, output_attentions=True)
-    model.export(tmp_path / "saved", verbose=False)
+    named = {n: keras.InputSpec(shape=(None, None), dtype="int32", name=n) for n in TEXT_INPUTS}
+    model.export(tmp_path / "saved", input_signature=named, verbose=False)
     x, _ = data("Model", batch=2)
     saved = tf.saved_model.load(tmp_path / "saved")
     found = saved.serve({n: tf.constant(v) for n, v in x.items()})
