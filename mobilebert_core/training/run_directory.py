@@ -92,7 +92,7 @@ class RunDirectory:
             if name == DIGESTS and isinstance(earlier, dict) and isinstance(now, dict):
                 said += [f"{what}: {change}" for what in now for change in changed_files(earlier.get(what), now[what])]
             else:
-                said.append(f"{name} was {earlier!r}, now {now!r}")
+                said += _differences(name, earlier, now)
         if said:
             raise ConfigError(
                 f"{self.output}: was trained with other settings ({'; '.join(said)}). Resume with the same, or choose "
@@ -240,6 +240,14 @@ class RunDirectory:
         self.close_curves()
         self.note(**results, finished=True)
         shutil.rmtree(self.output / RESUME, ignore_errors=True)
+
+
+def _differences(name: str, earlier: Any, now: Any) -> list[str]:
+    """What is another in a setting; of a mapping, each key by itself."""
+    if not isinstance(earlier, dict) or not isinstance(now, dict):
+        return [f"{name} was {earlier!r}, now {now!r}"]
+    keys = [key for key in dict.fromkeys([*earlier, *now]) if earlier.get(key) != now.get(key)]
+    return [f"{name} {key} was {earlier.get(key)!r}, now {now.get(key)!r}" for key in keys]
 
 
 def _of_a_start(path: Path) -> bool:

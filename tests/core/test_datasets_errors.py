@@ -225,6 +225,8 @@ UNSUITED = [
      "d.csv:3: label must be a finite number, got 'c'"),
     (TEXTS, "d.csv", "text,label\na,0.5\nb,1\n", "text,label\na,2\nb,inf\n", {},
      "label must be a finite number, got 'inf'"),
+    (TEXTS, "d.csv", "text,label\na,0.5\nb,1\n", "text,label\na,2\nb,-1e300\n", {},
+     "label must be a number that float32 holds, got '-1e300'"),
     (WORDS, "d.conll", "a\tO\nb\tB-x\n", "a\tO\n\na\tO\nb\tI-x\n", {},
      r"d.conll:3: label 'I-x' is not among .*Did you mean 'B-x'\?"),
 ]  # fmt: skip

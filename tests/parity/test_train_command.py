@@ -79,7 +79,7 @@ def test_resuming_wants_the_same_settings(here, capsys):
     assert train(here, "fill-mask", "out", "--epochs", "1") == 2
     assert "holds a training already. Pass --resume" in capsys.readouterr().err
     assert train(here, "fill-mask", "out", "--epochs", "2", "--resume") == 2
-    assert "was trained with other settings (recipe was" in capsys.readouterr().err
+    assert "was trained with other settings (recipe epochs was 1, now 2)" in capsys.readouterr().err
     assert train(here, "fill-mask", "out", "--epochs", "1", "--resume") == 0  # finished: told again
 
 

@@ -23,6 +23,8 @@ from . import metrics
 from .labelled_task import FeatureRow, LabelledTask, bad_rows, features_of, items_of
 from .training_task import Features
 
+_LARGEST = float(np.finfo(np.float32).max)
+
 
 class TextClassificationTraining(LabelledTask):
     """Labels as `problem_type` of the configuration says: see `config_fields`, which chooses it.
@@ -104,6 +106,8 @@ class TextClassificationTraining(LabelledTask):
         value = number(label)
         if value is None or not math.isfinite(value):
             raise BadRow(f"label must be a finite number, got {label!r}.")
+        if abs(value) > _LARGEST:
+            raise BadRow(f"label must be a number that float32 holds, got {label!r}.")
         return value
 
     def labels(self, rows: Sequence[FeatureRow], length: int) -> dict[str, np.ndarray]:
