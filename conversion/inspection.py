@@ -166,7 +166,8 @@ def _nearest(architecture: dict[str, Any]) -> tuple[str, dict[str, Any]]:
 
 
 def _count(found: Inspection, file: MappedCheckpoint, config: MobileBertConfig) -> None:
-    known = [n for n in file.stored if n not in file.unknown]
+    unknown = set(file.unknown)
+    known = [n for n in file.stored if n not in unknown]
     aliases = {DECODER} if config.tie_word_embeddings and WORDS in file.stored else set()
     aliases |= {DECODER_BIAS} if PREDICTIONS_BIAS in file.stored else set()
     sizes = {n: int(np.prod(file.stored[n].shape, dtype=np.int64)) for n in known if n not in aliases}

@@ -122,7 +122,8 @@ def plan_loading(
 
 def _check_dtypes(file: MappedCheckpoint) -> None:
     """Raises CheckpointError for weights that are no floating-point numbers."""
-    known = ((name, info) for name, info in file.stored.items() if name not in file.unknown)
+    unknown = set(file.unknown)
+    known = ((name, info) for name, info in file.stored.items() if name not in unknown)
     others = [f"{name} {info.shape} of {info.dtype}" for name, info in known if info.dtype not in DTYPES]
     if others:
         raise CheckpointError(

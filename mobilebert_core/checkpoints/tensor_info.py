@@ -117,15 +117,16 @@ class MappedCheckpoint:
 
     def leave_out(self, names: Iterable[str]) -> None:
         """Moves unknown names to `dropped`. Raises CheckpointError for a name that is none of them."""
-        for name in names:
-            if name not in self.unknown:
+        left, unknown = dict.fromkeys(names), set(self.unknown)
+        for name in left:
+            if name not in unknown:
                 raise CheckpointError(
                     f"{self.path}: {name!r} cannot be left out: it is no unknown name of the file. Unknown are "
                     f"{', '.join(self.unknown[:8]) or 'none'}."
                 )
-            self.unknown.remove(name)
             del self.stored[name]
             self.dropped[name] = "left out on request"
+        self.unknown = [name for name in self.unknown if name not in left]
 
     def read(self, name: str) -> np.ndarray:
         """One array, contiguous. Raises CheckpointError when it holds a number that is not finite."""
