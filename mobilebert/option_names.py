@@ -15,7 +15,7 @@ _KEYWORD = re.compile(r"(?<![\w'\"/.-])(pass |Pass )?(\w+)=('[^']*'|\[?\.{3}\]?|
 def as_options(message: str, options: argparse.Namespace) -> str:
     """The message with `--text-column` for `text_column`, and `--no-header` for `header=False`.
 
-    Of options that the command has, whose names are several words or have a value behind them: others may be plain
+    Of options that the command has, whose names are several words or have a value after them: others may be plain
     words of a sentence. What is in quotes or part of a path stays as it is. What a message says to pass, and the
     command has no option for, is said to be Python's.
     """

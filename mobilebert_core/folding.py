@@ -9,8 +9,8 @@ are a scale and an offset for each feature.
     kept norm                               = (g * s) * (x + diag(1/s) W z) + o'     and then s = 1, o = 0
     dense and norm  g * (W z + b) + e       = (g * W) z + (g * b + e)
 
-So behind a sum nothing is left but the sum, and the bias of a writer is gone too. A block starts its inner stream in
-true units, because the norm behind its bottleneck folds into the bottleneck. Three bases:
+So after a sum nothing is left but the sum, and the bias of a writer is gone too. A block starts its inner stream in
+true units, because the norm after its bottleneck folds into the bottleneck. Three bases:
 
 - "block" keeps the norm at the end of every block, one multiplication and addition of H features, so that the stream
   between blocks stays in true units. The weights of a block then hold a product of at most F + 1 gains, and
@@ -19,8 +19,8 @@ true units, because the norm behind its bottleneck folds into the bottleneck. Th
   each block gives a state its units back where one is returned. Residual, query, key and value become one dense layer.
 - "half" is for float16 and bfloat16. A released MobileBERT has states of 2.5e7, beyond float16, and weights that carry
   gains reach from 1e-12 to 1e7. So nothing is carried: every array that is stored (states, inner states, values, the
-  middle of a feed-forward network behind relu) is divided by 2**k, a power of its own for each feature, which a
-  calibration batch chooses (`_powers`). Powers of two round nothing. The norm behind a sum goes into the writer and a
+  middle of a feed-forward network after relu) is divided by 2**k, a power of its own for each feature, which a
+  calibration batch chooses (`_powers`). Powers of two round nothing. The norm after a sum goes into the writer and a
   gain of the residual, one multiply-add, so that the sum is stored in the units of what comes out alone:
 
     g * (W z + b + h) + e = s' * (diag(g / s') W z + (g * b + e) / s' + (g * s / s') * x)    with s' = 2**k
@@ -137,7 +137,7 @@ class _Folder:
         return self._array(f"{name}.LayerNorm.weight"), self._array(f"{name}.LayerNorm.bias")
 
     def dense_norm(self, name: str) -> _Dense:
-        """A dense layer with the norm behind it, without a residual."""
+        """A dense layer with the norm after it, without a residual."""
         dense, (gain, shift) = self.dense(f"{name}.dense"), self.norm(name)
         return _Dense(gain[:, None] * dense.weight, gain * dense.bias + shift)
 
@@ -146,7 +146,7 @@ class _Folder:
         self._put(f"{name}.bias", dense.bias)
 
     def join(self, name: str, stream: _Stream, source: _Stream, ends_block: bool = False) -> _Stream:
-        """Writes the dense layer that joins a stream, and its norm or gain; returns the stream behind it.
+        """Writes the dense layer that joins a stream, and its norm or gain; returns the stream after it.
 
         `source` is the stream that the dense layer reads.
         """
@@ -297,7 +297,7 @@ def _fold_embeddings(folder: _Folder, stream: _Stream) -> None:
 
 
 def _fold_block(folder: _Folder, block: str, stream: _Stream) -> _Stream:
-    """Folds a block that reads the stream; returns the stream behind it."""
+    """Folds a block that reads the stream; returns the stream after it."""
     config = folder.config
     inner = stream
     if config.use_bottleneck:

@@ -130,7 +130,7 @@ def _embeddings(run: _Pass, ids: np.ndarray, mask: np.ndarray, types: np.ndarray
 
 
 def _block(run: _Pass, layer: int, x: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """The state behind a block: (T, H) -> (T, H)."""
+    """The state after a block: (T, H) -> (T, H)."""
     config, block = run.config, f"encoder.layer.{layer}"
     activation = _FUNCTIONS[ACTIVATIONS[config.hidden_act]]
     query, value, y = x, x, x

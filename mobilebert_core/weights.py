@@ -102,7 +102,7 @@ class Row:
     no_norm and LayerNorm for layer_norm, written `{norm}`. A folded model has only the norms it keeps, or gains.
 
     `kind` "joined" is a dense layer whose output joins a residual: "linear", or "matrix" in a model folded by "block"
-    or "all", where the norm behind it or the next reader has taken its bias.
+    or "all", where the norm after it or the next reader has taken its bias.
 
     `tf2` is a path through the objects of a Model Garden checkpoint, from one of its parts on ("encoder",
     "masked_lm", ...). `{block}` counts what the encoder stacks on the embeddings: layers from 1, then the pooler.

@@ -46,7 +46,7 @@ def _sized(spec: ExportSpec) -> Iterator[dict[str, np.ndarray]]:
 
 
 def _filled(array: np.ndarray, rows: int, length: int | None) -> np.ndarray:
-    """(b, ..., s) -> (rows, ..., length), with zeros behind."""
+    """(b, ..., s) -> (rows, ..., length), with zeros at the end."""
     widths = [(0, 0)] * array.ndim
     widths[0] = (0, rows - len(array))
     widths[-1] = (0, 0 if length is None else length - array.shape[-1])

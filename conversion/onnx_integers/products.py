@@ -36,7 +36,7 @@ class Product:
 
 
 def products(graph: Graph) -> list[Product]:
-    """Every product of an activation and a constant matrix, with the bias behind it, in the graph's order."""
+    """Every product of an activation and a constant matrix, with the bias after it, in the graph's order."""
     readers = graph.readers()
     return [product for node in graph.nodes for product in _product(graph, readers, node)]
 

@@ -23,7 +23,7 @@ from .answer_record import AnswerRecord
 STANDARD_INPUT = "-"
 _READ_AT_ONCE = 1 << 16  # bytes, from the end of answers that are gone on with
 _OPEN_FILES_MOVE = os.name != "nt"  # Windows renames and removes no file that is open
-PARTIAL = ".partial"  # behind the name of an output that is not finished, while another is there
+PARTIAL = ".partial"  # after the name of an output that is not finished, while another is there
 
 
 def source_of(path: str, form: str | None, files: InputFiles, missing: int) -> Source:
@@ -87,7 +87,7 @@ def check_output(output: Path | None, inputs: list[Path | int]) -> None:
 class AnswerFile:
     """Where answers go, each as one line of JSON that is written out at once; entered, it is open.
 
-    A file that is there stays until the new one is whole: that has `.partial` behind its name before. With `resume`
+    A file that is there stays until the new one is whole: that has `.partial` after its name before. With `resume`
     whole lines stay, those of an unfinished file first, and `done` is the number of the last input that they answer.
 
     Args:

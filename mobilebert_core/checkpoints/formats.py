@@ -71,7 +71,7 @@ BUNDLE = Container(
 SAFETENSORS = Container(
     "safetensors",
     SafetensorsFile,
-    lambda path, start: start[8:9] == b"{",  # behind the length of the header
+    lambda path, start: start[8:9] == b"{",  # after the length of the header
     (".safetensors",),
 )
 PICKLE = Container(

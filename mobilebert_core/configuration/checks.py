@@ -94,7 +94,7 @@ def _folding_conflicts(values: Values) -> list[str]:
     places |= {"output.bottleneck"} if values["use_bottleneck"] else set()
     known = {f"encoder.layer.{layer}.{place}" for layer in range(values["num_hidden_layers"]) for place in places}
     unknown = sorted(set(kept) - known)
-    return [f"kept_norms names {unknown[0]!r}, which has no norm behind a sum"] if unknown else []
+    return [f"kept_norms names {unknown[0]!r}, which has no norm after a sum"] if unknown else []
 
 
 def _pruning_conflicts(values: Values) -> list[str]:

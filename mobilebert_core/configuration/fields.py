@@ -146,7 +146,7 @@ class ConfigFields:
     def norm_at(self, module: str) -> str:
         """What stands at the norm of a module: `normalization_type`, or in a folded model FOLDED, KEPT or GAIN.
 
-        `module` is the PyTorch name inside the bare model: "embeddings", "encoder.layer.3.ffn.0.output". A norm behind
+        `module` is the PyTorch name inside the bare model: "embeddings", "encoder.layer.3.ffn.0.output". A norm after
         a sum is kept where `kept_norms` says so, and with "block" at the end of every block; with "half" a gain of the
         residual stands there.
         """

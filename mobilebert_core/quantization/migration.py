@@ -10,8 +10,8 @@ alone. With a positive diagonal matrix C and a constant m, exactly:
                                   for the stream between blocks at each block, one for the stream inside each block.
     bottleneck      q, k read it alone: as a stream with one writer
     value, output   the probabilities sum over tokens, not features, and to 1: as a stream; the output layer has no
-                    bias, so what m becomes behind it is given to the stream that it joins
-    relu            relu(C y) = C relu(y): rows and bias / C before it, columns * C behind; no m
+                    bias, so what m becomes after it is given to the stream that it joins
+    relu            relu(C y) = C relu(y): rows and bias / C before it, columns * C after; no m
     query, key      q . k = (q / C) . (k C)
 
 Scales are those of SmoothQuant (Xiao et al., 2022, section 4): largest activation ** strength / largest weight **
@@ -113,7 +113,7 @@ class _Weights:
         return self.arrays[name]
 
     def write(self, name: str, units: _Units) -> None:
-        """What a dense layer, or a norm behind the embeddings, writes is stored in these units."""
+        """What a dense layer, or a norm after the embeddings, writes is stored in these units."""
         self.divide(name, units.scale)
         self._put(f"{name}.bias", (self.get(f"{name}.bias") - units.center) / units.scale)
 
@@ -179,7 +179,7 @@ def _networks(config: MobileBertConfig, block: str) -> Iterator[str]:
 
 
 def _migrate_attention(weights: _Weights, config: MobileBertConfig, block: str) -> np.ndarray:
-    """Returns what is missing behind the output layer, (W,): its matrix times the center of the values."""
+    """Returns what is missing after the output layer, (W,): its matrix times the center of the values."""
     attention = f"{block}.attention.self"
     query, key = f"{attention}.query", f"{attention}.key"
     scale = weights.balance(query, key)
@@ -208,10 +208,10 @@ def _migrate_network(weights: _Weights, config: MobileBertConfig, network: str) 
 
 
 def _migrate_inner(weights: _Weights, config: MobileBertConfig, block: str, constant: np.ndarray) -> np.ndarray:
-    """The stream inside a block, which starts at its bottleneck; returns what is missing behind the block, (H,).
+    """The stream inside a block, which starts at its bottleneck; returns what is missing after the block, (H,).
 
     Args:
-        constant: what is missing behind its attention.
+        constant: what is missing after its attention.
     """
     networks = list(_networks(config, block))
     behind = [*(f"{network}.intermediate.dense" for network in networks), f"{block}.output.bottleneck.dense"]
@@ -237,7 +237,7 @@ def _migrate_inner(weights: _Weights, config: MobileBertConfig, block: str, cons
 def _migrate_stream(
     weights: _Weights, config: MobileBertConfig, layer: int, stream: _Units, constant: np.ndarray
 ) -> _Units:
-    """The stream that a block reads has its units; returns those of the stream behind, which is written here too.
+    """The stream that a block reads has its units; returns those of the stream after it, which is written here too.
 
     Args:
         constant: what is missing in what the block writes.

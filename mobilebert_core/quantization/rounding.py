@@ -15,7 +15,7 @@ import numpy as np
 from .integers import PAIR_LIMIT, WEIGHT_LIMIT
 
 DAMPING = 0.01  # of the mean variance, added to each: few texts show less than all directions
-_COLUMNS = 64  # whose errors are gathered before the columns behind them change
+_COLUMNS = 64  # whose errors are gathered before the columns after them change
 
 
 @dataclass

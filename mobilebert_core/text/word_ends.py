@@ -53,7 +53,7 @@ def end_of_word(text: str, place: int, end: int) -> int:
 
 
 def start_of_word(text: str, place: int) -> int:
-    """The place behind the last character before `place` that divides words; else 0."""
+    """The place after the last character before `place` that divides words; else 0."""
     for first, last in _stretches(place):
         stretch = text[place - last : place - first]
         if _is_plain(stretch):

@@ -20,7 +20,7 @@ MakeRow = Callable[[list[Any], list[Any], Any, int], Any]  # ids, token types, l
 
 @dataclass(frozen=True)
 class RowArrays:
-    """Rows one behind the other.
+    """Rows one after the other.
 
     Attributes:
         arrays: `input_ids` (N,) uint16, or uint32 for more words than that holds;
@@ -83,7 +83,7 @@ def id_dtype(words: int) -> Any:
 
 
 def flat(rows: Sequence[Sequence[int]], dtype: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Lists of numbers one behind the other, and the length of each."""
+    """Lists of numbers one after the other, and the length of each."""
     lengths = np.fromiter(map(len, rows), np.int64, len(rows))
     return np.fromiter(itertools.chain.from_iterable(rows), dtype, int(lengths.sum())), lengths
 

@@ -116,7 +116,7 @@ def _array(weight: Weight, read: Callable[[str], np.ndarray]) -> np.ndarray:
 
 
 def _set_names(group: Any, attribute: str, names: Sequence[str]) -> None:
-    """A list of names as an attribute, or as several with numbers behind their name, as Keras reads it."""
+    """A list of names as an attribute, or as several with numbers after their name, as Keras reads it."""
     encoded = np.array([name.encode() for name in names], dtype=np.bytes_)
     fitting = max(1, _HEADER_LIMIT // encoded.itemsize)
     if len(encoded) <= fitting:

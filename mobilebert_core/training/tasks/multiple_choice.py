@@ -20,7 +20,7 @@ from .training_task import Features
 
 
 class MultipleChoiceTraining(LabelledTask):
-    """A row has all choices of an example, each behind the text. Scores: `accuracy`."""
+    """A row has all choices of an example, each after the text. Scores: `accuracy`."""
 
     name = "multiple-choice"
     about = "the best of several texts: JSON lines or CSV, such as SWAG"
