@@ -64,7 +64,7 @@ def faults(values: Values, building: bool) -> list[str]:
             wrong.append(f"{f.name} must be True or False, got {values[f.name]!r}")
     if not wrong:
         wrong += _conflicts(values)
-        wrong += _pruning_conflicts(values) + _too_large(values) if building else []
+        wrong += _pruning_conflicts(values, building) + (_too_large(values) if building else [])
     return wrong
 
 
@@ -97,7 +97,8 @@ def _folding_conflicts(values: Values) -> list[str]:
     return [f"kept_norms names {unknown[0]!r}, which has no norm after a sum"] if unknown else []
 
 
-def _pruning_conflicts(values: Values) -> list[str]:
+def _pruning_conflicts(values: Values, building: bool) -> list[str]:
+    """That there is no mapping of layers to heads; of one that is to be built, also that they are not there."""
     try:
         pruned = {int(layer): {int(head) for head in heads} for layer, heads in values["pruned_heads"].items()}
         if any(int(head) != float(head) for heads in values["pruned_heads"].values() for head in heads):
@@ -106,7 +107,7 @@ def _pruning_conflicts(values: Values) -> list[str]:
         return [f"pruned_heads maps layers to lists of heads, e.g. {{0: [1, 2]}}, got {values['pruned_heads']!r}"]
     wrong = []
     layers, count = values["num_hidden_layers"], values["num_attention_heads"]
-    for layer, heads in pruned.items():
+    for layer, heads in pruned.items() if building else ():
         if not 0 <= layer < layers or any(not 0 <= head < count for head in heads):
             wrong.append(
                 f"pruned_heads names layer {layer}, heads {sorted(heads)}; there are {layers} layers of {count} heads"
