@@ -21,7 +21,6 @@ _WITHOUT_EFFECT = frozenset(
 )  # fmt: skip
 _FRAMEWORKS = {"pt": "torch", "tf": "keras"}
 FRAMEWORK_NAMES = {ours: theirs for theirs, ours in _FRAMEWORKS.items()}
-_ALL = 1 << 30  # labels
 
 
 def of_transformers(call: str, options: MutableMapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
@@ -44,7 +43,7 @@ def of_transformers(call: str, options: MutableMapping[str, Any], own: Mapping[s
         place = one_device(call, device_map, accelerated=True)
         said["device"] = None if place == "auto" else place
     if (every := options.pop("return_all_scores", None)) is not None:
-        options.setdefault("top_k", _ALL if every else 1)
+        options.setdefault("top_k", None if every else 1)
     found = dict(own)
     for name, value in said.items():
         if value is None:

@@ -20,6 +20,9 @@ from .windows import weighted_mean
 FUNCTIONS = {"softmax": softmax, "sigmoid": sigmoid, "none": lambda scores: np.asarray(scores, np.float64)}
 
 
+EVERY = 1 << 30  # labels: more than a model has
+
+
 @dataclass(frozen=True)
 class TextClassification(TaskText):
     """{label, score}; a list of them, best first, where several labels may hold or `top_k` asks for more.
@@ -39,6 +42,11 @@ class TextClassification(TaskText):
 
     on_long: str = option("cut", str, "what becomes of longer texts: cut (and counted), an error, or the mean over "
                           "windows", (CUT, ERROR, WINDOWS))  # fmt: skip
+
+    def with_options(self, options: Mapping[str, Any]) -> TaskText:
+        """The same task with other options; a `top_k` of None that is passed is every label, as in transformers."""
+        every = {"top_k": EVERY} if options.get("top_k", EVERY) is None else {}
+        return super().with_options({**options, **every})
 
     @property
     def function(self) -> str:
