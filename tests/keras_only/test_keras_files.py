@@ -232,7 +232,7 @@ def test_shards(tmp_path, head):
 
 def test_a_model_around_the_model_is_another_model(tmp_path):
     build("Model").as_functional().save(tmp_path / "model.keras")
-    with pytest.raises(CheckpointError, match="config.json describes 'Functional' .* models of your own"):
+    with pytest.raises(CheckpointError, match="describes 'FunctionalMobileBert' .* models of your own"):
         KerasArchive(tmp_path / "model.keras")
 
 

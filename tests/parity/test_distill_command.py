@@ -141,7 +141,7 @@ def test_a_student_of_another_vocabulary(places, tmp_path, checkpoint):
 
 def test_other_settings_are_not_gone_on_with(places, tmp_path):
     made(places, tmp_path / "out", changes={"batch_size": 4, "max_steps": 6}).run()
-    with pytest.raises(ConfigError, match="transfer was"):
+    with pytest.raises(ConfigError, match="transfer earlier was 0.1, now 0.0"):
         made(places, tmp_path / "out", changes={"batch_size": 4, "max_steps": 6}, resume=True,
              settings=TransferSettings(earlier=0.0)).run()  # fmt: skip
 
