@@ -133,17 +133,26 @@ ALONG_SCORES = ("ConcordanceCorrelation", "CosineSimilarity", "PearsonCorrelatio
 NAMES = {row.function: name for name, row in TABLE.items() if row.function}  # class by function
 
 
+_COMPUTES = ("call", "__call__", "update_state", "result")  # methods of losses and metrics
+
+
 def name_of(part: Any) -> str | None:
-    """The name in the table of an object, class or function of Keras; None for what is the user's own."""
+    """The name in the table of an object, class or function of Keras; None for what is the user's own.
+
+    A class derived from one of Keras is that one, unless it computes by itself.
+    """
     if type(part) is keras.metrics.MeanMetricWrapper:
         return name_of(part._fn)
-    kind = part if isinstance(part, type) else type(part)
     for module in (keras.losses, keras.metrics):
-        if getattr(module, kind.__name__, None) is kind and kind.__name__ in TABLE:
-            return kind.__name__
         function = getattr(part, "__name__", "")
         if function in NAMES and getattr(module, function, None) is part:
             return NAMES[function]
+    for kind in (part if isinstance(part, type) else type(part)).__mro__:
+        name = kind.__name__
+        if name in TABLE and any(getattr(module, name, None) is kind for module in (keras.losses, keras.metrics)):
+            return name
+        if any(method in vars(kind) for method in _COMPUTES):
+            return None
     return None
 
 

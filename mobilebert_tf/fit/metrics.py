@@ -1,7 +1,8 @@
 """Losses and metrics as `compile` takes them, in the form in which they fit the scores of a head.
 
 The models return logits. A loss or metric of Keras, by name, class, function or object, is computed from them as its
-row in `loss_table.py` says; what a user has written is left as it is and gets the logits. An object is never changed.
+row in `loss_table.py` says, as is a class derived from it that does not compute by itself; what a user has written is
+left as it is and gets the logits. An object is never changed.
 """
 
 from __future__ import annotations
@@ -48,12 +49,17 @@ def losses_by_output(class_name: str, config: MobileBertConfig, head: Head, loss
 
     Raises:
         ConfigError: for an output that the head has not, a name that Keras has not, a loss object made for
-            probabilities, and a loss that cannot be computed from the scores.
+            probabilities, a loss that cannot be computed from the scores, and no loss at all.
     """
     if loss is None or not head.tasks:
         return loss
     tasks = {task.logits: task for task in head.tasks}
     made = {n: _loss(class_name, config, tasks[n], value) for n, value in by_output(class_name, head, loss).items()}
+    if not made:
+        raise ConfigError(
+            f"{class_name}.compile: wanted a loss for {' or '.join(tasks)}, got an empty mapping. Leave it out for the "
+            "model's own."
+        )
     return next(iter(made.values())) if len(tasks) == 1 else made
 
 
@@ -69,14 +75,15 @@ def metrics_by_output(class_name: str, config: MobileBertConfig, head: Head, met
 
     def made(name: str, passed: Any) -> list[Any]:
         scores = scores_of(config, tasks[name], by_task.get(name))
-        return [_metric(class_name, scores, metric) for metric in _as_list(passed)]
+        return [_metric(class_name, scores, metric) for metric in _as_list(passed) if metric is not None]
 
     if isinstance(metrics, Mapping):
         return {name: made(name, value) for name, value in by_output(class_name, head, metrics).items()}
     listed = _as_list(metrics)
+    by_list = len(listed) == len(tasks) and all(isinstance(item, list | tuple) for item in listed)  # one an output
     if len(tasks) == 1:
-        return made(next(iter(tasks)), listed)
-    if all(isinstance(item, list | tuple) for item in listed) and len(listed) == len(tasks):  # one list an output
+        return made(next(iter(tasks)), listed[0] if by_list else listed)
+    if by_list:
         return {n: made(n, item) for n, item in zip(tasks, listed, strict=True)}
     return {name: made(name, [_another(metric) for metric in listed]) for name in tasks}
 
@@ -185,6 +192,7 @@ _NOT_NEGATIVE = (
     "it wants values above 0, and the scores of a regression are any numbers. Pass a function of your own that says "
     "how, e.g. of keras.ops.exp(scores)"
 )
+_CLASS_NUMBERS = "it takes class numbers, and a regression has values. Pass mean_squared_error"
 _ONE_SCORE = "it compares the scores of one text with each other, and num_labels is 1. Pass {} instead"
 
 
@@ -216,6 +224,8 @@ def _check_regression(class_name: str, name: str, one_score: bool, instead: str)
     row = TABLE[name]
     if not row.negative:
         _refuse(class_name, name, _NOT_NEGATIVE)
+    if row.labels == "numbers" and row.gets != "decisions":
+        _refuse(class_name, name, _CLASS_NUMBERS)
     if one_score and (row.activation == "softmax" or name in ALONG_SCORES):
         _refuse(class_name, name, _ONE_SCORE.format(instead))
 

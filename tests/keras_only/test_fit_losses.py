@@ -138,3 +138,44 @@ def test_masked_accuracy_leaves_out_ignored_labels():
     metric.reset_state()
     metric.update_state(np.array([[0, 1, 0, -100]]), logits, sample_weight=np.array([0.5]))
     assert float(metric.result()) == pytest.approx(2 / 3)
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class NamedAUC(keras.metrics.AUC):
+    """A class of a user that computes as its parent does."""
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class NamedSparse(Sparse):
+    pass
+
+
+class Doubled(Sparse):
+    def call(self, y_true, y_pred):
+        return 2 * super().call(y_true, y_pred)
+
+
+def test_a_derived_class_that_computes_as_its_parent_is_the_parent():
+    x, y = data("SequenceClassification")
+    model = build("SequenceClassification", initializer_range=0.5)
+    metrics = ["AUC", NamedAUC(name="named"), None]
+    found = first_loss(model, x, y["labels"], loss=NamedSparse(from_logits=True), metrics=[metrics])
+    wanted = cross_entropy(model(x).logits, y["labels"]).mean()
+    assert found["named"] == found["AUC"] and found["loss"][0] == pytest.approx(wanted, rel=1e-5)
+    with pytest.raises(ConfigError, match="the scores are logits"):
+        model.compile("sgd", NamedSparse())
+    doubled = first_loss(model, x, y["labels"], loss=Doubled(from_logits=True))["loss"][0]
+    assert doubled == pytest.approx(2 * wanted, rel=1e-5)
+
+
+def test_an_empty_mapping_of_losses():
+    with pytest.raises(ConfigError, match="wanted a loss for logits, got an empty mapping"):
+        build("SequenceClassification").compile("sgd", {})
+
+
+def test_a_regression_has_no_class_numbers():
+    model = build("SequenceClassification", num_labels=3, problem_type="regression")
+    with pytest.raises(ConfigError, match="takes class numbers, and a regression has values"):
+        model.compile("sgd", "sparse_categorical_crossentropy")
+    with pytest.raises(ConfigError, match="takes class numbers, and a regression has values"):
+        model.compile("sgd", "mse", metrics=["sparse_top_k_categorical_accuracy"])
