@@ -23,7 +23,7 @@ _PAGE = """\
 Which way of teaching a small MobileBERT pays, on real text: a teacher, `ib-bert-4x256`, and students,
 `mobilebert-4x256`, with a vocabulary of 8,000 words. {date}, {cpu}, {jobs}, one thread each, PyTorch, float32.
 
-**The budget of this run: {tokens:,} tokens read by each student** ({steps:,} steps of 16 rows of 128 tokens), {whole}.
+**The budget of this run: {tokens:,} tokens read by each student** ({steps:,} steps of {batch} rows of 128 tokens), {whole}.
 {small}The command:
 
     make transfer-study DATA=DIR TOKENS={tokens}
@@ -71,6 +71,7 @@ def _page(found: Mapping[str, Any], done: Mapping[str, Any]) -> str:
     tasks = list(dict.fromkeys(task for own in done.values() for task in own["tasks"]))
     return _PAGE.format(
         date=f"{datetime.now(UTC):%d %B %Y}", cpu=processor(), tokens=found["tokens"], steps=found["steps"],
+        batch=found["batch"],
         jobs="one run at a time" if found["jobs"] == 1 else f"{found['jobs']} runs at a time",
         whole="and all of the study was run" if found["whole"] else "**of which only what is shown here was run**",
         small="" if found["tokens"] >= 5_000_000 else "That is far too little to tell what a real training would "

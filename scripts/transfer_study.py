@@ -247,7 +247,7 @@ def _task_place(study: Study, way: str, seed: int, task: str) -> Path:
 def results(study: Study) -> dict[str, Any]:
     """All that is done, in plain values; what is not done is left out."""
     found: dict[str, Any] = {n: getattr(study, n) for n in ("tokens", "steps", "share")}
-    found |= {"teacher_reads": TEACHER_READS, "ways": {}}
+    found |= {"teacher_reads": TEACHER_READS, "batch": BATCH, "ways": {}}
     if is_done(study.teacher()):
         found["teacher"] = read_json(study.teacher() / "training.json")["dev"]
         found["teacher_seconds"] = seconds_of(study.teacher()) * study.steps * TEACHER_READS

@@ -78,6 +78,7 @@ def test_a_study_in_pieces(data, tmp_path, monkeypatch, capsys):
         return False if len(started) == 4 else original(until, run)  # as if the piece ended here
 
     monkeypatch.setattr(transfer_study, "_in_time", counted)
+    monkeypatch.setattr(transfer_study, "BATCH", 4)
     monkeypatch.setattr("sys.argv", command)
     transfer_study.main()
     assert "the same command goes on" in capsys.readouterr().out
@@ -92,7 +93,7 @@ def test_a_study_in_pieces(data, tmp_path, monkeypatch, capsys):
     assert len(started) == 1 + len(set(students)) + ways + 3 + 1  # the teacher, the tasks, and what was put off
     for way in transfer_study.WAYS:
         assert f"| {way} |" in page
-    assert page.count("±") >= 3 and "12 steps of 16 rows" in page and (report / "transfer_study.png").stat().st_size
+    assert page.count("±") >= 3 and "12 steps of 4 rows" in page and (report / "transfer_study.png").stat().st_size
     before = len(started)
     transfer_study.main()
     assert len(started) == before
