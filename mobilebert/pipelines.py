@@ -34,7 +34,7 @@ from .runners import check_words, open_runner
 
 logger = logging.getLogger(__name__)
 
-BATCHES_AT_ONCE = 8  # inputs worth so many batches are sorted by length together; no more are held
+BATCHES_AT_ONCE = 16  # inputs worth so many batches are sorted by length together; no more are held
 
 
 class PipelineOptions(TypedDict, total=False):
@@ -208,7 +208,7 @@ class MobileBertPipeline:
         An input is a string, a tuple of texts in the order of the task's fields, or a mapping with their names. A
         column of datasets, a Series or an array of strings is a list.
         Keywords are options of the task, or fields that all inputs share: `pipeline(question=..., context=...)`.
-        Answers come in the order of the inputs; of an iterable no more than a few batches are held.
+        Answers come in the order of the inputs; of an iterable no more than `BATCHES_AT_ONCE` batches are held.
         """
         names = {field.name for field in self.task.takes}
         options = {name: value for name, value in values.items() if name not in names}

@@ -59,7 +59,7 @@ def test_shares_answer_what_one_job_does(place, tmp_path, capsys):
     assert predict(place, tmp_path / "1-3.jsonl", "--shard", "2/3", "--resume") == 2
     assert "shard was '1/3', now '2/3'" in capsys.readouterr().err
     assert predict(place, tmp_path / "1-3.jsonl", "--shard", "1/3", "--resume", "--batch-size", "4") == 2
-    assert "inputs in a row was 16, now 32" in capsys.readouterr().err
+    assert "inputs in a row was 32, now 64" in capsys.readouterr().err
     for wrong in ("0/3", "4/3", "1", "a/b"):
         with pytest.raises(SystemExit):
             predict(place, tmp_path / "wrong.jsonl", "--shard", wrong)
