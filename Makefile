@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 JOBS ?= 2
 
-.PHONY: browser browser-test cluster executorch interop parity test slow pages docs docs-build check format bench demo-model mini-model
+.PHONY: browser browser-test cluster environments executorch interop parity test slow pages docs docs-build check format bench demo-model mini-model
 .PHONY: pictures transfer-study release-check clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -27,6 +27,8 @@ slow: $(VENV)/.installed
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/pip install --quiet --constraint constraints.txt --editable '.[$*]' pytest pytest-xdist
 	touch $@
+
+environments: $(foreach name,interop docs browser executorch cluster,.venv-$(name)/.installed)
 
 # The tools around PyTorch's models.
 interop: .venv-interop/.installed
