@@ -20,6 +20,7 @@ from mobilebert_core.training.tasks.table import TRAINING_TASKS
 from mobilebert_core.training.tasks.text_classification import TextClassificationTraining
 from mobilebert_core.training.tasks.training_task import TrainingTask
 
+from ..training_data import LABELLED_STREAMED_FROM, STREAMED_FROM
 from .arguments import add_backend, input_path, output_path
 from .reading_options import add_read_options, read_options
 from .recipe_options import add_fields, add_machine, add_recipe, recipe_changes
@@ -68,9 +69,10 @@ def _add_task(tasks: argparse._SubParsersAction[argparse.ArgumentParser], task: 
     parser.add_argument("--resume", action="store_true", help="go on with the training in the output directory")
     add_backend(parser, FRAMEWORKS, default="torch",
                 help="default torch; the same seed gives the same curve but for dropout")  # fmt: skip
+    large = (LABELLED_STREAMED_FROM if task.names_labels else STREAMED_FROM) >> 20
     parser.add_argument("--shards", type=Path, metavar="DIR",
                         help="keep the rows of training there, made once and mapped into memory (default: rows are in "
-                        "memory; of 256 MB and more in OUTPUT.shards)")  # fmt: skip
+                        f"memory; of files of {large} MB and more in OUTPUT.shards)")  # fmt: skip
     add_data_options(parser, task)
     if "problem_type" in task.reader.options:
         parser.add_argument("--tune-thresholds", action="store_true",
