@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from .configuration.config import MobileBertConfig
@@ -210,7 +211,7 @@ def check_labels(config: MobileBertConfig, head: Head, task: Task, labels: Any, 
             f"{_show(logits)}.{hint}"
         )
     if not integer_wanted:
-        _check_targets(head, task, labels, problem, probe)
+        check_target_values(head, task, labels, target_limits(problem), probe)
         return
     if not probe.is_integer(labels):
         hint = _problem_types(config, problem, logits) if task.kind == "problem" else ""
@@ -289,23 +290,49 @@ def _problem_types(config: MobileBertConfig, problem: str | None, logits: Shape)
     )
 
 
-def _check_targets(head: Head, task: Task, targets: Any, problem: str | None, probe: Probe) -> None:
-    """Targets in the shape of the logits: numbers for regression, 0 to 1 for each of several labels."""
+@dataclass(frozen=True)
+class Limits:
+    """Which numbers the targets of a loss may be.
+
+    Attributes:
+        wanted: what they must be, in words, after "must be".
+        todo: what to do about others.
+        low, high: the ends of their range; infinite ones allow every finite number.
+        ignored: whether IGNORE_INDEX stands for a target that is left out.
+        whole: whether fractions are none.
+    """
+
+    wanted: str
+    todo: str
+    low: float = -math.inf
+    high: float = math.inf
+    ignored: bool = False
+    whole: bool = False
+
+
+FINITE = Limits("finite numbers", "Leave out the rows that have no target.")
+
+
+def target_limits(problem: str | None) -> Limits:
+    """The limits of targets in the shape of the logits, for the models' own losses."""
+    if problem != MULTI_LABEL:
+        return FINITE
+    wanted = f"1 for labels that hold and 0 for the others (or a share between them) with problem_type={MULTI_LABEL!r}"
+    return Limits(wanted, FINITE.todo, 0, 1)
+
+
+def check_target_values(head: Head, task: Task, targets: Any, limits: Limits, probe: Probe) -> None:
+    """Raises InputError for targets outside their limits, where their values can be read."""
     if _is_bool(targets):
         return
-    bounds = probe.bounds(targets)
+    bounds = probe.bounds(targets, IGNORE_INDEX if limits.ignored else None)
     if bounds is None:
         return
-    if problem == MULTI_LABEL and not (bounds[0] >= 0 and bounds[1] <= 1):
-        raise InputError(
-            f"{head.class_name}: {task.label} must be 1 for labels that hold and 0 for the others (or a share between "
-            f"them) with problem_type={MULTI_LABEL!r}, got values from {bounds[0]:g} to {bounds[1]:g}."
-        )
-    if not all(math.isfinite(bound) for bound in bounds):
-        raise InputError(
-            f"{head.class_name}: {task.label} must be finite numbers, got values from {bounds[0]:g} to {bounds[1]:g}. "
-            "Leave out the rows that have no target."
-        )
+    inside = all(math.isfinite(bound) for bound in bounds) and limits.low <= bounds[0] and bounds[1] <= limits.high
+    fractions = inside and limits.whole and not probe.is_integer(targets) and probe.has_fractions(targets)
+    if fractions or not inside:
+        got = "fractions" if fractions else f"values from {bounds[0]:g} to {bounds[1]:g}"
+        raise InputError(f"{head.class_name}: {task.label} must be {limits.wanted}, got {got}. {limits.todo}")
 
 
 def _is_bool(array: Any) -> bool:

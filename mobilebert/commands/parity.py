@@ -11,17 +11,16 @@ from typing import Any
 from tqdm import tqdm
 
 from conversion.exports.parity import compare_exported
-from conversion.exports.record import EXPORT_FILE, ExportRecord, is_exported
+from conversion.exports.record import ExportRecord, is_exported
 from conversion.parity.deviation import Report, compare
 from conversion.parity.report import figures, plot, table
 from conversion.parity.sample import SENTENCES, batch_of, random_checkpoint
-from mobilebert_core.checkpoints.formats import ENDINGS
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.configuration.fields import DTYPES
 from mobilebert_core.configuration.presets import PRESETS
 from mobilebert_core.demo_model import DEMO_MODEL
 from mobilebert_core.errors import BackendMissingError, ConfigError
-from mobilebert_core.files import CONFIG_FILE, PROVENANCE_FILE, TOKENIZER_FILES, is_index, same_file, write_text
+from mobilebert_core.files import TOKENIZER_FILES, same_file, write_text
 from mobilebert_core.heads import HEADS, Head, heads_named
 from mobilebert_core.hub.resolve import resolve
 from mobilebert_core.processes import check_one_process
@@ -29,6 +28,7 @@ from mobilebert_core.text.tokenization_fast import MobileBertTokenizerFast
 from mobilebert_core.weights import parameter_count, weight_table
 
 from .arguments import is_preset
+from .model_files import model_files
 
 # Options that an export has no use for, and what they are where they are not passed.
 _OF_CHECKPOINTS = {"head": None, "dtype": ["float32"], "no_gradients": False, "seed": 0, "hidden_scale": 1.0}
@@ -116,20 +116,14 @@ def _finished(options: argparse.Namespace, reports: list[Report]) -> int:
 
 def _check_outputs(options: argparse.Namespace) -> None:
     """Raises a ConfigError for an output in the place of a file of the checkpoint, or of the other output."""
-    checkpoint = Path(options.checkpoint or DEMO_MODEL)
-    read = [path for path in checkpoint.iterdir() if _is_read(path.name)] if checkpoint.is_dir() else [checkpoint]
+    models = [place for place in (options.checkpoint or DEMO_MODEL, options.source) if place is not None]
+    read = [path for place in models for path in model_files(place)]
     for option, place in (("--json", options.json), ("--plot", options.plot)):
         if place is not None and (place.is_dir() or any(same_file(place, each) for each in read)):
             what = "a directory, wanted a file" if place.is_dir() else "a file of the checkpoint"
             raise ConfigError(f"parity: {option} {place} is {what}. Choose another file; nothing was written.")
     if options.json and options.plot and options.json.resolve() == options.plot.resolve():
         raise ConfigError(f"parity: --json and --plot are both {options.json}. Choose two files; nothing was written.")
-
-
-def _is_read(name: str) -> bool:
-    """Whether a file of a checkpoint is part of it, by its name; a report of an earlier run may be replaced."""
-    known = (CONFIG_FILE, EXPORT_FILE, PROVENANCE_FILE, *TOKENIZER_FILES)
-    return name in known or name.endswith(ENDINGS) or ".data-" in name or is_index(name)
 
 
 def _measure_export(options: argparse.Namespace) -> Report:

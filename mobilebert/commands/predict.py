@@ -27,6 +27,7 @@ from ..pipelines import MobileBertPipeline, Prepared
 from ..streams import check_stdout, say
 from .answer_tables import AnswerTable
 from .arguments import DEVICE_HELP, add_backend, input_name, output_path
+from .model_files import model_files
 from .parquet_answers import PARQUET, ParquetAnswers
 from .prediction_files import STANDARD_INPUT, AnswerFile, ReportedRows, check_output, source_of
 from .reading_options import add_read_options, read_options
@@ -240,8 +241,7 @@ def _rows(
     def report(message: str) -> None:
         tqdm.write(as_options(message, options), file=sys.stderr)
 
-    model = Path(options.model)
-    held: list[Path | int] = list(model.iterdir()) if model.is_dir() else [model]
+    held: list[Path | int] = list(model_files(options.model))
     if path is None:
         check_output(options.output, held)
         found = iter([InputRow(n, {_POSITIONAL: text}) for n, text in enumerate(texts, 1)] or [InputRow(1, {})])

@@ -1,7 +1,7 @@
 """One repository on the Hugging Face hub: its files brought here one by one, and what went wrong in plain words.
 
-Of huggingface_hub it uses what is the same from 0.23 to 2: `hf_hub_download`, `try_to_load_from_cache`, the listing,
-the error classes in `huggingface_hub.utils`, and the layout of the cache, which is documented.
+Of huggingface_hub it uses what is the same from 0.23 to 2: `hf_hub_download`, `get_hf_file_metadata`,
+`try_to_load_from_cache`, the listing, the error classes in `huggingface_hub.utils`, and the layout of the cache, which is documented.
 
 `snapshot_download(allow_patterns=...)` does not serve here. Its patterns cannot say "the first of these formats", it
 fetches all that match. And from the cache it returns the folder of a commit without a look at what is missing in it.
@@ -15,7 +15,15 @@ import os
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from huggingface_hub import _CACHED_NO_EXIST, HfApi, constants, hf_hub_download, try_to_load_from_cache
+from huggingface_hub import (
+    _CACHED_NO_EXIST,
+    HfApi,
+    constants,
+    get_hf_file_metadata,
+    hf_hub_download,
+    hf_hub_url,
+    try_to_load_from_cache,
+)
 from huggingface_hub.utils import (
     EntryNotFoundError,
     GatedRepoError,
@@ -34,6 +42,8 @@ logger = logging.getLogger("mobilebert")
 # ValueError for arguments, and the errors of the HTTP library, which is requests, httpx or httpx2 as the release of
 # huggingface_hub may be. The hub's own HTTP error derives from that library's each time.
 _FAILURES: tuple[Any, ...] = (OSError, RuntimeError, ValueError, *HfHubHTTPError.__bases__)
+# Errors of a connection that was never made, as the HTTP libraries call them.
+_NO_CONNECTION = ("ConnectError", "ConnectTimeout", "ConnectionError")
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 _SHOWN = 20  # names in a message
 
@@ -67,6 +77,7 @@ class Repository:
         self.token = token
         self._commit: str | None = None
         self._failure: Exception | None = None  # what kept the hub from being asked
+        self._tried = False
 
     def __str__(self) -> str:
         place = {"revision": self.revision, "subfolder": self.subfolder}
@@ -90,6 +101,7 @@ class Repository:
         known = try_to_load_from_cache(self.name, path, **place) if self._commit else None
         if known is _CACHED_NO_EXIST and not self.force_download:
             return False
+        self._try_once(path)
         try:
             found = hf_hub_download(
                 self.name,
@@ -112,6 +124,25 @@ class Repository:
             self.folder = Path(found).parent
             self._commit = Path(found).parts[-1 - len(PurePosixPath(path).parts)]
         return True
+
+    def _try_once(self, path: str) -> None:
+        """Asks the hub for the first file that the cache has not, once.
+
+        Where there is no connection, `hf_hub_download` tries six times, for half a minute where the hub is refused and
+        for six where nothing answers; it has no setting for that.
+        """
+        if self._tried or self._commit or self._offline():
+            return
+        self._tried = True
+        cached = try_to_load_from_cache(self.name, path, cache_dir=self.cache, revision=self.revision)
+        if isinstance(cached, str) and not self.force_download:
+            return  # then it tries once
+        try:
+            get_hf_file_metadata(hf_hub_url(self.name, path, revision=self.revision), token=self.token)
+        except _FAILURES as e:
+            if type(e).__name__ in _NO_CONNECTION:
+                logger.warning("%s: %s; what the cache holds is used.", self, self._reason(e))
+                self._failure = e
 
     def names(self) -> list[str]:
         """The files of the repository, or of the cache where the hub could not be asked, below the subfolder."""

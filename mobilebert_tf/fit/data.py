@@ -18,10 +18,11 @@ import numpy as np
 from mobilebert_core.configuration.fields import MULTI_LABEL
 from mobilebert_core.errors import InputError
 from mobilebert_core.heads import Task, problem_type_of, scores_shape, takes_class_numbers
-from mobilebert_core.inputs import check_labels
+from mobilebert_core.inputs import check_labels, check_target_values
 
 from ..inputs import PROBE
 from .of_logits import LossOfLogits
+from .targets import check_weights, limits_of
 
 Prepared = tuple[Any, Any, Any]  # x, y, sample weights
 
@@ -41,6 +42,7 @@ def prepared(model: Any, x: Any, y: Any = None, sample_weight: Any = None, class
         x, y = _split(model, x)
     y = _single(model, _label_arrays(model, y))
     check_targets(model, x, y)
+    check_weights(model, sample_weight)
     if class_weight is not None:
         if sample_weight is not None:
             raise InputError(f"{type(model).__name__}: wanted class_weight or sample_weight, got both.")
@@ -67,7 +69,7 @@ def remaining_class_weight(model: Any, x: Any, class_weight: Any) -> Any:
 
 
 def check_targets(model: Any, x: Mapping[str, Any], y: Any) -> None:
-    """Labels against the scores that the inputs will have; of a Keras loss, class numbers; a user's loss decides."""
+    """Labels against the scores that the inputs will have, for the loss of Keras if it is one; a user's loss decides."""
     if not model.head.tasks or (y is None and model._compile_loss is not None):
         return
     labels = model._labels(x, y)
@@ -77,9 +79,10 @@ def check_targets(model: Any, x: Mapping[str, Any], y: Any) -> None:
         if passed is None:
             continue
         scores = scores_shape(model.config, task, shape[:3] if model.head.per_choice else shape[:2])
-        if model._compile_loss is not None and not _class_numbers_of_keras(model, task, passed, scores):
-            continue
-        check_labels(model.config, model.head, task, passed, scores, PROBE)
+        if model._compile_loss is None or _class_numbers_of_keras(model, task, passed, scores):
+            check_labels(model.config, model.head, task, passed, scores, PROBE)
+        elif (limits := limits_of(model, task, passed, scores)) is not None:
+            check_target_values(model.head, task, passed, limits, PROBE)
 
 
 def _class_numbers_of_keras(model: Any, task: Task, labels: Any, scores: tuple[Any, ...]) -> bool:
@@ -200,4 +203,6 @@ def _class_numbers(model: Any, x: Mapping[str, Any], y: Any, class_weight: Any) 
         )
     if strange := [number for number in class_weight if number not in range(classes)]:
         raise InputError(f"{name}: class_weight has {strange}, wanted classes in 0..{classes - 1}.")
+    if not np.isfinite(np.asarray(list(class_weight.values()), np.float64)).all():
+        raise InputError(f"{name}: class_weight must hold finite numbers, got {dict(class_weight)}.")
     return labels

@@ -29,6 +29,7 @@ from .data import prepared, remaining_class_weight
 from .metrics import by_output, losses_by_output, metrics_by_output
 from .optimization import fuse_updates, fused
 from .prediction import predict_arrays
+from .targets import checked_labels, failed_assertion
 
 if TYPE_CHECKING:
     from keras import Model as _Model
@@ -118,15 +119,18 @@ class TrainedByKeras(_Model):
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
     ) -> Any:
         """Keras's loss on the head's scores, or the model's own when `compile` got none."""
+        checked = y
+        if self.head.tasks and isinstance(y_pred, Mapping):
+            checked = checked_labels(self, self._labels(x, y), y_pred, sample_weight)
         if self._compile_loss is not None:
-            labels, scores = self._targets(x, y, y_pred)
+            labels, scores = self._targets(x, checked, y_pred)
             sample_weight = self._by_output(sample_weight)
             return super().compute_loss(x, labels, scores, sample_weight, training=training)
         if isinstance(y_pred, tuple):
             raise ConfigError(f"{type(self).__name__}: fit and evaluate need return_dict=True in the configuration.")
         loss = y_pred.get("loss") if y is None and sample_weight is None else None
         if loss is None:
-            loss = head_loss(self.config, self.head, y_pred, self._labels(x, y), sample_weight)
+            loss = head_loss(self.config, self.head, y_pred, self._labels(x, checked), sample_weight)
         if loss is None:
             labels = " and ".join(task.label for task in self.head.tasks)
             wanted = f"{labels}, as y or among the inputs, or a loss to compile()" if labels else "a loss to compile()"
@@ -328,6 +332,8 @@ class TrainedByKeras(_Model):
         try:
             yield
         except Exception as e:
+            if (said := failed_assertion(self, e)) is not None:
+                raise InputError(f"{type(self).__name__}: a batch cannot be learned from: {said}") from e
             reasons = [line.strip() for line in str(e).splitlines() if "[0, " in line]
             if type(e).__name__ == "InvalidArgumentError" and reasons:
                 raise InputError(

@@ -8,6 +8,7 @@ labels have the shape of the scores, it is the single score's for rows of `form`
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import inf
 from typing import Any
 
 import keras
@@ -29,6 +30,7 @@ class Row:
         function: the name of Keras's function.
         refused: why it cannot be computed from the scores of these models, and what to do; "" where it can.
         negative: False where scores of a regression, which may be negative, are refused.
+        targets: the smallest and the largest label in the shape of the scores.
     """
 
     gets: str
@@ -39,24 +41,32 @@ class Row:
     function: str = ""
     refused: str = ""
     negative: bool = True
+    targets: tuple[float, float] = (-inf, inf)
 
 
 def _values(function: str = "") -> Row:
     return Row("scores", "values", function=function)
 
 
+_SHARES, _COUNTS = (0, 1), (0, inf)
 _BY_PROBLEM = Row("probabilities", form="elements")
 _RUNNING = "it takes values, not labels and scores. Pass a metric that compares the two"
 _BASE = "it is a base class. Pass one of its subclasses"
 
 TABLE: dict[str, Row] = {
     # crossentropies
-    "BinaryCrossentropy": Row("logits", form="elements", activation="sigmoid", function="binary_crossentropy"),
-    "BinaryFocalCrossentropy": Row(
-        "logits", form="elements", activation="sigmoid", function="binary_focal_crossentropy"
+    "BinaryCrossentropy": Row(
+        "logits", form="elements", activation="sigmoid", function="binary_crossentropy", targets=_SHARES
     ),
-    "CategoricalCrossentropy": Row("logits", activation="softmax", function="categorical_crossentropy"),
-    "CategoricalFocalCrossentropy": Row("logits", activation="softmax", function="categorical_focal_crossentropy"),
+    "BinaryFocalCrossentropy": Row(
+        "logits", form="elements", activation="sigmoid", function="binary_focal_crossentropy", targets=_SHARES
+    ),
+    "CategoricalCrossentropy": Row(
+        "logits", activation="softmax", function="categorical_crossentropy", targets=_COUNTS
+    ),
+    "CategoricalFocalCrossentropy": Row(
+        "logits", activation="softmax", function="categorical_focal_crossentropy", targets=_COUNTS
+    ),
     "CategoricalGeneralizedCrossEntropy": Row(
         "probabilities", "numbers", activation="softmax", function="categorical_generalized_cross_entropy"
     ),
@@ -64,11 +74,11 @@ TABLE: dict[str, Row] = {
         "logits", "numbers", activation="softmax", function="sparse_categorical_crossentropy"
     ),
     # between probabilities
-    "Dice": Row("probabilities", form="whole", function="dice"),
-    "KLDivergence": Row("probabilities", otherwise="softmax", function="kl_divergence"),
+    "Dice": Row("probabilities", form="whole", function="dice", targets=_SHARES),
+    "KLDivergence": Row("probabilities", otherwise="softmax", function="kl_divergence", targets=_SHARES),
     "MeanSquaredLogarithmicError": Row("probabilities", function="mean_squared_logarithmic_error"),
-    "Poisson": Row("probabilities", function="poisson", negative=False),
-    "Tversky": Row("probabilities", form="whole", function="tversky"),
+    "Poisson": Row("probabilities", function="poisson", negative=False, targets=_COUNTS),
+    "Tversky": Row("probabilities", form="whole", function="tversky", targets=_SHARES),
     # margins, made for any number
     "CategoricalHinge": Row("scores", activation="softmax", function="categorical_hinge"),
     "Hinge": Row("scores", activation="sigmoid", function="hinge"),

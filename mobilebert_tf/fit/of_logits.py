@@ -53,8 +53,7 @@ def arranged(what: str, row: Row, scores: Scores, y_true: Any, y_pred: Any, samp
     """
     logits, labels = widened(ops.convert_to_tensor(y_pred)), ops.convert_to_tensor(y_true)
     classes = logits.shape[-1]
-    numbers = len(labels.shape) < len(logits.shape) and classes != 1
-    numbers = numbers or (len(labels.shape) == len(logits.shape) and labels.shape[-1] == 1 != classes)
+    numbers = are_class_numbers(labels.shape, logits.shape)
     _check_form(what, row, labels, logits, numbers)
     meaning = _meaning(row, scores, labels, numbers)
     weight = _by_row(sample_weight, logits)
@@ -85,6 +84,13 @@ def arranged(what: str, row: Row, scores: Scores, y_true: Any, y_pred: Any, samp
                 labels, _activated(row, meaning, rows), weight, ops.broadcast_to(counted[:, None], ops.shape(rows))
             )
     return Arranged(labels, _activated(row, meaning, rows), weight, counted)
+
+
+def are_class_numbers(labels: Any, logits: Any) -> bool:
+    """Whether labels of a shape are numbers of classes, for logits (..., C) of a shape."""
+    classes = logits[-1]
+    fewer = len(labels) < len(logits) and classes != 1
+    return fewer or (len(labels) == len(logits) and labels[-1] == 1 != classes)
 
 
 def _encoded(labels: Any, count: Any, dtype: Any) -> Any:

@@ -80,7 +80,7 @@ def test_a_repository_without_what_is_wanted(hub):
         resolve(NAME, config=True)
 
 
-def test_the_hub_is_down(hub):
+def test_the_hub_is_down(hub, monkeypatch):
     for status, said in ((503, "answered 503"), (403, "answered 403 .the stand-in was told to")):
         hub.status = status
         with pytest.raises(
@@ -89,9 +89,12 @@ def test_the_hub_is_down(hub):
             resolve(NAME, config=True)
         assert "\n" not in str(caught.value)
     hub.close()
+    waits: list[float] = []
+    monkeypatch.setattr("time.sleep", waits.append)
     for options in ({}, {"force_download": True}):
         with pytest.raises(CheckpointNotFoundError, match=r"cannot be reached \(ConnectError.*holds nothing of it"):
             resolve(NAME, config=True, **options)
+    assert waits == []  # nobody is asked again and again where nobody is
 
 
 def test_a_listing_that_fails(hub, monkeypatch):

@@ -67,6 +67,24 @@ def test_a_report_over_a_file_of_the_checkpoint_is_refused(checkpoint, tmp_path,
     assert place.read_bytes() == before
 
 
+def test_a_report_over_a_file_that_another_name_of_the_model_stands_for(checkpoint, tmp_path, capsys):
+    path = checkpoint("Model", num_hidden_layers=1)
+    exported = tmp_path / "exported"
+    ExportRecord("onnx", "fp32", "Model", "model.onnx", {}, [], sha256={"model.onnx": ""}).write(exported)
+    for name in ("model.onnx", "tf.ckpt.index", "tf.ckpt.data-00000-of-00001", "config.json"):
+        (exported / name).write_text("kept")
+    for model, *source, place in (
+        (path / "model.safetensors", path / "config.json"),
+        (exported / "tf.ckpt", exported / "tf.ckpt.data-00000-of-00001"),
+        (exported / "tf.ckpt", exported / "config.json"),
+        (exported, exported / "model.onnx"),
+        (exported, "--source", path, path / "model.safetensors"),
+    ):
+        before = place.read_bytes()
+        assert main(["parity", str(model), *map(str, source), "--json", str(place)]) == 2
+        assert "a file of the checkpoint" in capsys.readouterr().err and place.read_bytes() == before
+
+
 def test_the_two_reports_are_two_files(tmp_path, capsys):
     place = str(tmp_path / "p.png")
     assert main(["parity", "--json", place, "--plot", place]) == 2

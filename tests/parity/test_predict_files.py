@@ -187,6 +187,9 @@ def test_an_output_that_is_the_model_or_a_directory_is_refused(model, predict, t
     for output, message in ((f"{path}/config.json", "is what is read as well"), (path, "is a directory")):
         code, _, said = predict(TEXTS, "cats", "--model", path, "--output", output)
         assert code == 2 and message in said
+    weights = f"{path}/model.safetensors"
+    code, _, said = predict(TEXTS, "cats", "--model", weights, "--output", f"{path}/config.json")
+    assert code == 2 and "is what is read as well" in said
     assert json.loads((tmp_path / path / "config.json").read_text())
 
 
