@@ -23,7 +23,8 @@ _PAGE = """\
 Which way of teaching a small MobileBERT pays, on real text: a teacher, `ib-bert-4x256`, and students,
 `mobilebert-4x256`, with a vocabulary of 8,000 words. {date}, {cpu}, {jobs}, one thread each, PyTorch, float32.
 
-**The budget of this run: {tokens:,} tokens read by each student** ({steps:,} steps of {batch} rows of 128 tokens), {whole}.
+**The budget of this run: {tokens:,} tokens read by each student** ({steps:,} steps of {batch} rows of 128 tokens),
+{whole}.
 {small}The command:
 
     make transfer-study DATA=DIR TOKENS={tokens}

@@ -47,7 +47,7 @@ def add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--batch", metavar="N|dynamic", help="rows at once (default dynamic: any)")
     parser.add_argument(
         "--calibrate", metavar="FILE",
-        help=f"texts like those of use: {' and '.join(CALIBRATED)} need them, int8 in onnx is better with them",
+        help=f"texts like those of use, for {' and '.join(CALIBRATED)}; int8 in onnx is better with them",
     )  # fmt: skip
     parser.add_argument("--evaluate", metavar="FILE", help="labelled examples: source and export are scored on them")
     parser.add_argument(

@@ -1,7 +1,8 @@
 """One repository on the Hugging Face hub: its files brought here one by one, and what went wrong in plain words.
 
 Of huggingface_hub it uses what is the same from 0.23 to 2: `hf_hub_download`, `get_hf_file_metadata`,
-`try_to_load_from_cache`, the listing, the error classes in `huggingface_hub.utils`, and the layout of the cache, which is documented.
+`try_to_load_from_cache`, the listing, the error classes in `huggingface_hub.utils`, and the layout of the cache, which
+is documented.
 
 `snapshot_download(allow_patterns=...)` does not serve here. Its patterns cannot say "the first of these formats", it
 fetches all that match. And from the cache it returns the folder of a commit without a look at what is missing in it.

@@ -69,7 +69,7 @@ def remaining_class_weight(model: Any, x: Any, class_weight: Any) -> Any:
 
 
 def check_targets(model: Any, x: Mapping[str, Any], y: Any) -> None:
-    """Labels against the scores that the inputs will have, for the loss of Keras if it is one; a user's loss decides."""
+    """Labels against the scores that the inputs will have, for a loss of Keras if it is one; a user's loss decides."""
     if not model.head.tasks or (y is None and model._compile_loss is not None):
         return
     labels = model._labels(x, y)

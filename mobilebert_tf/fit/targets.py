@@ -64,8 +64,7 @@ def check_weights(model: Any, sample_weight: Any) -> None:
 def checked_labels(model: Any, labels: Mapping[str, Any], outputs: Any, sample_weight: Any) -> dict[str, Any]:
     """The labels of one batch, of which a graph of TensorFlow first asserts that the loss can learn from them.
 
-    Updates wait for the assertion, so that a batch that fails changes no weight. Compiled by XLA graphs leave assertions
-    out.
+    Updates wait for the assertion, so that a batch that fails changes no weight. Graphs compiled by XLA leave it out.
 
     Raises:
         InputError: where values can be read.
