@@ -16,10 +16,11 @@ import ray
 from ray.data import ActorPoolStrategy, DataContext
 
 from mobilebert import pipeline
+from mobilebert.pipelines import BATCHES_AT_ONCE
 
 BATCH = 16
-ROWS = 8 * BATCH
-MOST = 64 * ROWS  # of a block
+ROWS = BATCH * BATCHES_AT_ONCE  # that are sorted by length together
+MOST = 32 * ROWS  # of a block
 
 
 class Classifier:

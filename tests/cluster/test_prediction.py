@@ -20,7 +20,7 @@ from mobilebert_torch import MobileBertForSequenceClassification
 pytestmark = pytest.mark.cluster
 ROOT = Path(__file__).parents[2]
 WORDS = ["I", "love", "hate", "this", "day", "what", "a", "joy", "awful", "thanks", "sorry", "wow"]
-ROWS = 700  # so that rows are cut in other places than batches
+ROWS = 1400  # so that rows are cut in other places than batches
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def place(tmp_path_factory):
     place = tmp_path_factory.mktemp("cluster")
     rng = np.random.default_rng(0)
     texts = [" ".join(rng.choice(WORDS, rng.integers(1, 30))) for _ in range(ROWS)]
-    pq.write_table(pa.table({"id": range(ROWS), "text": texts}), place / "texts.parquet", row_group_size=90)
+    pq.write_table(pa.table({"id": range(ROWS), "text": texts}), place / "texts.parquet", row_group_size=180)
     model = MobileBertForSequenceClassification.from_pretrained(mobilebert.DEMO_MODEL, padding_invariant=True)
     model.save_pretrained(place / "invariant")
     mobilebert.AutoTokenizer.from_pretrained(mobilebert.DEMO_MODEL).save_pretrained(place / "invariant")
@@ -66,7 +66,7 @@ def test_ray(place, model):
     ]
     run(command, place)
     files = sorted((place / f"ray-{where.name}").glob("*.parquet"))
-    assert len(files) == 6  # of 128 rows, or the rest; by their names in the order of the rows
+    assert len(files) == 6  # of 256 rows, or the rest; by their names in the order of the rows
     assert [each for file in files for each in pq.read_table(file)["id"].to_pylist()] == list(range(ROWS))
     texts, labels, scores = answered(place, f"ray-{where.name}")
     expected = alone(where, texts)
