@@ -20,6 +20,7 @@ from mobilebert_torch import MobileBertForSequenceClassification
 
 texts = ["I love this!", "What a joy.", "This is awful.", "I hate it."] * 8
 labels = [1, 1, 0, 0] * 8
+names = {0: "bad", 1: "good"}
 
 
 def train(mode, checkpoint, output):
@@ -29,7 +30,11 @@ def train(mode, checkpoint, output):
     if device == "cuda":
         torch.cuda.set_device(rank % torch.cuda.device_count())
     tokenizer = AutoTokenizer.from_pretrained(checkpoint)
-    model = MobileBertForSequenceClassification.from_pretrained(checkpoint).to(device).train()
+    torch.manual_seed(0)  # a new classifier is the same in every process
+    model = MobileBertForSequenceClassification.from_pretrained(
+        checkpoint, id2label=names, problem_type="single_label_classification", ignore_mismatched_sizes=True
+    )
+    model.to(device).train()
     if mode == "fsdp":
         mesh = init_device_mesh(device, (dist.get_world_size(),))
         for block in model.mobilebert.encoder.layer:

@@ -14,11 +14,19 @@ from mobilebert_torch import MobileBertForSequenceClassification
 
 texts = ["I love this!", "What a joy.", "This is awful.", "I hate it."] * 8
 labels = [1, 1, 0, 0] * 8
+names = {0: "bad", 1: "good"}
 checkpoint, output = sys.argv[1:3]
 
 device = "cuda" if torch.cuda.is_available() else "cpu"
 tokenizer = AutoTokenizer.from_pretrained(checkpoint)
-model = MobileBertForSequenceClassification.from_pretrained(checkpoint, classifier_dropout=0.1).to(device).train()
+model = MobileBertForSequenceClassification.from_pretrained(
+    checkpoint,
+    id2label=names,
+    problem_type="single_label_classification",
+    ignore_mismatched_sizes=True,  # a new classifier where that of the checkpoint has other labels
+    classifier_dropout=0.1,
+)
+model.to(device).train()
 
 
 def batch_of(rows):

@@ -204,7 +204,7 @@ def check_labels(config: MobileBertConfig, head: Head, task: Task, labels: Any, 
     wanted = logits if not integer_wanted or task.kind == "span" else logits[:-1]
     if task.kind == "span":
         wanted = logits[:1]
-    if None not in (*shape, *wanted) and _squeezed(shape) != _squeezed(wanted):
+    if not _may_match(shape, wanted):
         hint = _problem_types(config, problem, logits) if task.kind == "problem" else ""
         raise InputError(
             f"{head.class_name}: {task.label} has shape {_show(shape)}, wanted {_show(wanted)} to match the logits "
@@ -348,6 +348,17 @@ def _fits(shape: Shape, wanted: Shape) -> bool:
 def _squeezed(shape: Shape) -> Shape:
     """Without the axes of one: a label may come with or without them."""
     return tuple(size for size in shape if size != 1)
+
+
+def _may_match(shape: Shape, wanted: Shape) -> bool:
+    """Whether labels of a shape may belong to scores; a graph does not know all sizes."""
+    if None not in (*shape, *wanted):
+        return _squeezed(shape) == _squeezed(wanted)
+    # A last axis of one may be left out, any other one not.
+    shape, wanted = (found[:-1] if found[-1:] == (1,) else found for found in (shape, wanted))
+    if len(shape) == len(wanted):
+        return not shape or None in (shape[-1], wanted[-1]) or shape[-1] == wanted[-1]
+    return max(shape, wanted, key=len)[-1] is None
 
 
 def _show(shape: Shape) -> str:

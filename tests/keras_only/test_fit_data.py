@@ -185,6 +185,10 @@ def wrong_data():
         ),
         "fewer labels": ((x, labels[:5]), r"labels has shape \(5,\), wanted \(8,\) to match the logits \(8, 2\)"),
         "labels of another shape": ((rows((x, np.zeros((8, 3), int))).batch(8, True),), r"labels has shape \(8, 3\)"),
+        "the same, last batch of any size": (
+            (rows((x, np.zeros((8, 3), int))).batch(8),),
+            r"labels has shape \(\?, 3\), wanted \(\?,\) to match the logits \(\?, 2\)",
+        ),
         "floats": ((x, labels.astype(float)), "takes whole numbers .8,., one class per text"),
         "floats in a dataset": (
             (rows((x, labels.astype(float))).batch(8, True),),
@@ -210,6 +214,15 @@ def test_wrong_data_is_explained(compiled, wrong):
     args, message = wrong_data()[wrong]
     with pytest.raises(InputError, match=message):
         compiled.fit(*args, verbose=0)
+
+
+def test_class_numbers_where_each_label_needs_its_own_are_explained():
+    model = build("SequenceClassification", num_labels=3, problem_type="multi_label_classification")
+    model.compile("sgd")
+    x, y = data("SequenceClassification")
+    rows = tf.data.Dataset.from_tensor_slices((x, y["labels"])).batch(4)
+    with pytest.raises(InputError, match=r"labels has shape \(\?,\), wanted \(\?, 3\) to match .* takes whole numbers"):
+        model.fit(rows, verbose=0)
 
 
 def test_a_dataset_of_unknown_rank():
