@@ -31,6 +31,9 @@ def fold(model: Model, basis: str = "auto", calibration: Mapping[str, Any] | Non
     converted like every model; `config.folding` says what it is. Low-rank adapters are merged. A model with layer norm
     is copied as it is, whatever the basis: layer norm is not affine, and "half" scales none of its states.
 
+    What a block and its layers store has units of its own in the bases "all" and "half"; `output_hidden_states` gives
+    the states in those of the trained model.
+
     For half precision: `fold(model, "half", batch, "mixed_float16")`, with what a tokenizer gives for some tens of
     texts. A saved model may also be loaded in another policy. Scores and hidden states are float32.
 

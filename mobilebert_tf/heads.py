@@ -103,7 +103,7 @@ def labelled_tokens(
 
 
 class PreTrainingHeads(Brick):
-    """The heads of pretraining under the name `cls`, of which a model has one or both."""
+    """The heads of pretraining under the name `cls`, of which a model has one or both: then one reads `pooled`."""
 
     def __init__(
         self,
@@ -131,6 +131,10 @@ class PreTrainingHeads(Brick):
         if "seq_relationship" in modules:
             self.dense_part("seq_relationship", config.hidden_size, 2, initializer)
 
+    def call(self, x: Any, pooled: Any = None) -> Any:
+        first = self.predictions if hasattr(self, "predictions") else self.seq_relationship
+        return first(x) if pooled is None else (first(x), self.seq_relationship(pooled))
+
 
 @serializable
 class TFMobileBertForPreTraining(TFTaskModel):
@@ -143,10 +147,8 @@ class TFMobileBertForPreTraining(TFTaskModel):
         self.cls = PreTrainingHeads(config, self.head.modules, words, initializer=initializer, dtype=dtype, name="cls")
 
     def logits(self, encoded: BaseModelOutputWithPooling, training: bool) -> dict[str, Any]:
-        return {
-            "prediction_logits": self.cls.predictions(encoded.last_hidden_state),  # (B, S, V) or (N, V)
-            "seq_relationship_logits": self.cls.seq_relationship(encoded.pooler_output),  # (B, 2)
-        }
+        words, next_sentence = self.cls(encoded.last_hidden_state, encoded.pooler_output)
+        return {"prediction_logits": words, "seq_relationship_logits": next_sentence}  # (B, S, V) or (N, V), (B, 2)
 
     def call(
         self,
@@ -184,7 +186,7 @@ class TFMobileBertForMaskedLM(TFTaskModel):
         self.cls = PreTrainingHeads(config, self.head.modules, words, initializer=initializer, dtype=dtype, name="cls")
 
     def logits(self, encoded: BaseModelOutputWithPooling, training: bool) -> dict[str, Any]:
-        return {"logits": self.cls.predictions(encoded.last_hidden_state)}  # (B, S, V) or (N, V)
+        return {"logits": self.cls(encoded.last_hidden_state)}  # (B, S, V) or (N, V)
 
     def call(
         self,
@@ -220,7 +222,7 @@ class TFMobileBertForNextSentencePrediction(TFTaskModel):
         self.cls = PreTrainingHeads(config, self.head.modules, words, initializer=initializer, dtype=dtype, name="cls")
 
     def logits(self, encoded: BaseModelOutputWithPooling, training: bool) -> dict[str, Any]:
-        return {"logits": self.cls.seq_relationship(encoded.pooler_output)}  # (B, 2)
+        return {"logits": self.cls(encoded.pooler_output)}  # (B, 2)
 
     def call(
         self,

@@ -7,8 +7,13 @@ own. It is kept as the places where the flag differs from that of the layer arou
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import TypeVar
 
 import keras
+
+from mobilebert_core.errors import ConfigError
+
+Module = TypeVar("Module", bound=keras.layers.Layer)
 
 
 def layers_by_path(model: keras.layers.Layer) -> dict[str, keras.layers.Layer]:
@@ -37,6 +42,17 @@ def _places(model: keras.layers.Layer) -> Iterator[tuple[str, str, keras.layers.
         for part in reversed(parts):
             name = "dropout" if type(part) is keras.layers.Dropout else part.name
             stack.append((f"{path}/{name}" if path else name, path, part))
+
+
+def inside(module: keras.layers.Layer, kind: type[Module]) -> Module:
+    """A layer of a class, or the one inside of what is around it. Raises ConfigError where there is none."""
+    for each in module._flatten_layers():
+        if isinstance(each, kind):
+            return each
+    raise ConfigError(
+        f"wanted a {kind.__name__}, or a layer around one, got {type(module).__name__}. It gives states their units: "
+        "put others in the place of its parts, and before `fold`."
+    )
 
 
 def trainable_flags(model: keras.layers.Layer) -> dict[str, bool]:

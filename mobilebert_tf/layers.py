@@ -126,10 +126,11 @@ class DenseNorm(Brick):
         self.dense_part("dense", in_size, out_size, initializer, bias)
         self.part("LayerNorm", make_norm(normalization_type, eps, self.dtype_policy), out_size)
         self.dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy)
+        self.gains = normalization_type == GAIN
 
     def call(self, x: Any, residual: Any = None, training: bool = False) -> Any:
         x = self.dropout(self.dense(x), training=training)
-        if type(self.LayerNorm) is Gain:
+        if self.gains and residual is not None:
             return self.LayerNorm(x, residual)
         x = x if residual is None else x + ops.cast(residual, x.dtype)  # policies may differ from layer to layer
         return x if self.LayerNorm is None else self.LayerNorm(x)
@@ -219,13 +220,17 @@ class BlockOutput(DenseNorm):
 
 @serializable
 class Bottleneck(Brick):
-    """The way into a block: H -> W, once for the residual and, if shared, once for query and key."""
+    """The way into a block: H -> W, once for the residual and, if shared, once for query and key.
+
+    Returns the inputs of query and key, of value, and the residual. With `for_all` one is all three.
+    """
 
     def __init__(
         self,
         hidden_size: int,
         width: int,
         shared: bool,
+        for_all: bool,
         normalization_type: str,
         eps: float,
         *,
@@ -233,11 +238,18 @@ class Bottleneck(Brick):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self.for_all = for_all
         made = {"initializer": initializer, "dtype": self.dtype_policy}
         sizes = (hidden_size, width, normalization_type, eps)
         self.part("input_", DenseNorm(*sizes, joins=False, name="input", **made))
         if shared:
             self.part("attention", DenseNorm(*sizes, joins=False, name="attention", **made))
+
+    def call(self, x: Any) -> tuple[Any, Any, Any]:
+        squeezed = self.input_(x)  # (T, W)
+        if self.for_all:
+            return squeezed, squeezed, squeezed
+        return self.attention(x) if hasattr(self, "attention") else x, x, squeezed
 
 
 @serializable

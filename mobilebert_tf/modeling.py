@@ -15,6 +15,7 @@ from keras import ops
 
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.configuration.fields import ACTIVATIONS
+from mobilebert_core.errors import ConfigError
 from mobilebert_core.heads import HEADS
 from mobilebert_core.outputs import BaseModelOutputWithPooling, output_options, returned
 from mobilebert_core.weights import joint_projection, query_reads_hidden, scaled_by_powers
@@ -24,6 +25,7 @@ from .attention import Attention, JointAttention
 from .brick import Brick, serializable
 from .initializers import padded_initializer, weight_initializer
 from .inputs import attention_bias, head_masks, input_dict
+from .layer_paths import inside
 from .layers import BlockOutput, Bottleneck, FeedForward, Intermediate, NoNorm, Pooler, Powers, make_norm
 from .lookup import rows_of
 from .pretrained import TFMobileBertPreTrainedModel
@@ -122,8 +124,6 @@ class TFMobileBertLayer(Brick):
         activation = ACTIVATIONS[config.hidden_act]
         made = {"initializer": initializer, "dtype": self.dtype_policy}
         self.use_bottleneck = config.use_bottleneck
-        self.use_bottleneck_attention = config.use_bottleneck_attention
-        self.key_query_shared_bottleneck = config.key_query_shared_bottleneck
         attention = _attention(config, config.heads_of_layer(index), norm_at("attention.output"), made)
         self.part("attention", attention)
         self.part(
@@ -146,8 +146,8 @@ class TFMobileBertLayer(Brick):
         if self.joint:
             self.part("state", NoNorm(dtype=self.dtype_policy, name="state"), hidden)
         elif config.use_bottleneck:
-            shared = config.key_query_shared_bottleneck
-            bottleneck = Bottleneck(hidden, width, shared, norm_at("bottleneck.input"), eps, name="bottleneck", **made)
+            sizes = (hidden, width, config.key_query_shared_bottleneck, config.use_bottleneck_attention)
+            bottleneck = Bottleneck(*sizes, norm_at("bottleneck.input"), eps, name="bottleneck", **made)
             self.part("bottleneck", bottleneck)
         if scaled_by_powers(config):
             self.part("state", Powers(dtype=policies.wide(self.dtype_policy), name="state"), hidden)
@@ -195,15 +195,8 @@ class TFMobileBertLayer(Brick):
         return self.state(x) if hasattr(self, "state") else x
 
     def _sources(self, x: Any) -> tuple[Any, Any, Any]:
-        """The inputs of query and key, of value, and the residual, for each combination of bottlenecks."""
-        if not self.use_bottleneck:
-            return x, x, x
-        squeezed = self.bottleneck.input_(x)  # (T, W)
-        if self.use_bottleneck_attention:
-            return squeezed, squeezed, squeezed
-        if self.key_query_shared_bottleneck:
-            return self.bottleneck.attention(x), x, squeezed
-        return x, x, squeezed
+        """The inputs of query and key, of value, and the residual."""
+        return self.bottleneck(x) if self.use_bottleneck else (x, x, x)
 
 
 def _attention(
@@ -237,7 +230,8 @@ class TFMobileBertEncoder(Brick):
             TFMobileBertLayer(config, i, initializer=initializer, dtype=self.dtype_policy, name=f"layer_{i}")
             for i in range(config.num_hidden_layers)
         ]
-        if scaled_by_powers(config):  # of the last state, as heads read it
+        self.joint, self.scaled = joint_projection(config), scaled_by_powers(config)
+        if self.scaled:  # of the last state, as heads read it
             self.part("state", Powers(dtype=policies.wide(self.dtype_policy), name="state"), config.hidden_size)
         self.gradient_checkpointing = config.gradient_checkpointing
 
@@ -265,14 +259,18 @@ class TFMobileBertEncoder(Brick):
                 x, probs = layer(x, attention_bias, layer_head_mask, **options)
             attentions.append(probs)
             if keep_states:
-                states.append(ops.reshape(layer.in_units(x), (-1, length, hidden)))
-        if self.layer and self.layer[-1].joint:
-            x = ops.reshape(states[-1], (-1, hidden)) if keep_states else self.layer[-1].in_units(x)
+                states.append(ops.reshape(self.in_units(layer, x), (-1, length, hidden)))
+        if self.layer and self.joint:
+            x = ops.reshape(states[-1], (-1, hidden)) if keep_states else self.in_units(self.layer[-1], x)
         if select is None:
             x = ops.reshape(x, (-1, length, hidden))
         elif keep_states or not self.layer:
             x = select(x, length)
         return x, tuple(states), tuple(attentions)
+
+    def in_units(self, layer: keras.layers.Layer, x: Any) -> Any:
+        """The state after a block in the units of the trained model; a layer may be around the block."""
+        return inside(layer, TFMobileBertLayer).in_units(x) if self.joint or self.scaled else x
 
 
 @serializable
@@ -315,22 +313,37 @@ class TFMobileBertMainLayer(Brick):
         x = self.embeddings(input_ids, token_type_ids, position_ids, inputs_embeds, attention_mask, training=training)
         dtype = policies.wide_dtype(x)
         bias = None if attention_mask is None else attention_bias(attention_mask, dtype, self.config.mask_value)
-        masks = None if head_mask is None else head_masks(head_mask, len(self.encoder.layer), x.dtype)
+        encoder = inside(self.encoder, TFMobileBertEncoder)
+        masks = None if head_mask is None else head_masks(head_mask, len(encoder.layer), x.dtype)
         x, states, attentions = self.encoder(
             x, bias, masks, keep_states=output_hidden_states, select=select, training=training
         )
         pooled_from = x
-        if hasattr(self.encoder, "state"):
-            for_heads = self.encoder.state(x)
-            x = [self.embeddings, *self.encoder.layer][-1].in_units(x) if in_units else for_heads
-            pooled_from = for_heads if hasattr(self.pooler, "dense") else x
+        if encoder.scaled:
+            units, for_heads = self._last_units(), encoder.state(x)
+            x = units(x) if in_units else for_heads
+            pooled_from = for_heads if self.config.classifier_activation else x
         pooled_from = pooled_from if select is None else pooled_from[:, None]
         return BaseModelOutputWithPooling(
             last_hidden_state=x,
             pooler_output=None if self.pooler is None else self.pooler(pooled_from),
-            hidden_states=(self.embeddings.in_units(states[0]), *states[1:]) if output_hidden_states else None,
+            hidden_states=(self._first_state(states[0]), *states[1:]) if output_hidden_states else None,
             attentions=attentions if output_attentions else None,
         )
+
+    def _first_state(self, x: Any) -> Any:
+        return inside(self.embeddings, TFMobileBertEmbeddings).in_units(x) if scaled_by_powers(self.config) else x
+
+    def _last_units(self) -> Any:
+        """What gives the last state its units back, of a model folded by "half"."""
+        layers = inside(self.encoder, TFMobileBertEncoder).layer
+        if len(layers) != self.config.num_hidden_layers:
+            raise ConfigError(
+                f"{type(self).__name__}: wanted the {self.config.num_hidden_layers} blocks that 'half' folded, got "
+                f"{len(layers)}; the heads read the state of the last one. Leave out blocks before `fold`."
+            )
+        last = inside(layers[-1], TFMobileBertLayer) if layers else inside(self.embeddings, TFMobileBertEmbeddings)
+        return last.state
 
 
 @serializable

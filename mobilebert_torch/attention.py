@@ -46,14 +46,14 @@ class SelfAttention(nn.Module):
     ) -> tuple[Tensor, Tensor | None]:
         """The context of projected queries, keys and values, (B, S, N * D) each, and the probabilities."""
         q, k, v = self._split(query), self._split(key), self._split(value)  # (B, N, S, D)
-        if not need_probs:
+        if not need_probs and fast.is_plain(self.dropout, nn.Dropout):
             rate = self.dropout.p if self.dropout.training else 0.0
             context = fast.attend(q, k, v, attention_bias, self.attention_head_size, rate)
             return self._merged(context if head_mask is None else context * head_mask), None
         probs = fast.attention_probs(q, k, attention_bias, self.attention_head_size).to(v.dtype)
         probs = self.dropout(probs)
         probs = probs if head_mask is None else probs * head_mask
-        return self._merged(torch.matmul(probs, v)), probs
+        return self._merged(torch.matmul(probs, v)), probs if need_probs else None
 
     def _split(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.num_attention_heads, self.attention_head_size)).transpose(1, 2)

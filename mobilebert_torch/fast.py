@@ -8,13 +8,17 @@ B batch, S sequence, T tokens, N heads, D head size.
 
 from __future__ import annotations
 
+import inspect
 import math
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mobilebert_core.errors import ConfigError
+
 from .gradients import DenseNoNorm, dropped_product
+from .watched import is_watched
 
 
 def is_plain(module: nn.Module, kind: type[nn.Module]) -> bool:
@@ -26,12 +30,19 @@ def is_plain(module: nn.Module, kind: type[nn.Module]) -> bool:
     for weight in module._parameters.values():
         if weight is not None and type(weight) not in (Tensor, nn.Parameter):
             return False
-    return (
-        type(module) is kind
-        and "forward" not in vars(module)
-        and not (module._forward_hooks or module._forward_pre_hooks)
-        and not (module._backward_hooks or module._backward_pre_hooks)
-    )
+    return type(module) is kind and not is_watched(module)
+
+
+def check_takes_residual(norm: nn.Module, x: Tensor, residual: Tensor) -> None:
+    """Raises ConfigError for a module in the place of a gain that does not take the residual beside x."""
+    try:
+        inspect.signature(norm.forward).bind(x, residual)
+    except TypeError:
+        raise ConfigError(
+            f"{type(norm).__name__} in the place of a LayerNorm: wanted forward(x, residual), got "
+            f"forward{inspect.signature(norm.forward)}. A model folded by 'half' has a gain of the residual there: "
+            "pass both on, or wrap the norm of a model that is folded otherwise."
+        ) from None
 
 
 def join(dense: nn.Linear, dropout: nn.Dropout, norm: nn.Module, x: Tensor, residual: Tensor | None) -> Tensor | None:
@@ -40,11 +51,12 @@ def join(dense: nn.Linear, dropout: nn.Dropout, norm: nn.Module, x: Tensor, resi
     The norm is a NoNorm: scale and shift.
     """
     if (
-        dense.bias is None
+        not is_plain(dense, nn.Linear)
+        or not is_plain(dropout, nn.Dropout)
+        or not is_plain(norm, type(norm))
+        or dense.bias is None
         or (dropout.p and dropout.training)
         or not torch.is_grad_enabled()
-        or not is_plain(dense, nn.Linear)
-        or not is_plain(norm, type(norm))
         or x.dtype != dense.weight.dtype
         or not torch.amp.is_autocast_available(x.device.type)  # on meta
         or torch.is_autocast_enabled(x.device.type)
@@ -59,9 +71,10 @@ def join(dense: nn.Linear, dropout: nn.Dropout, norm: nn.Module, x: Tensor, resi
 def accumulate(dense: nn.Linear, dropout: nn.Dropout, x: Tensor, residual: Tensor) -> Tensor | None:
     """dense(x) + residual in one product that starts from the residual, where the dense layer has no bias."""
     if (
-        dense.bias is not None
+        not is_plain(dense, nn.Linear)
+        or not is_plain(dropout, nn.Dropout)
+        or dense.bias is not None
         or (dropout.p and dropout.training)
-        or not is_plain(dense, nn.Linear)
         or torch.compiler.is_compiling()  # which fuses, and whose graphs runtimes know better as a product and a sum
         or not x.dtype == residual.dtype == dense.weight.dtype
         or not torch.amp.is_autocast_available(x.device.type)  # on meta

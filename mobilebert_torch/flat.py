@@ -64,11 +64,15 @@ _PLANS: WeakKeyDictionary[nn.Module, _Plan | None] = WeakKeyDictionary()
 
 
 def encoded(
-    layers: nn.ModuleList, x: Tensor, attention_bias: Tensor | None, select: Callable[[Tensor], Tensor] | None
+    layers: nn.ModuleList,
+    kind: type[nn.Module],
+    x: Tensor,
+    attention_bias: Tensor | None,
+    select: Callable[[Tensor], Tensor] | None,
 ) -> Tensor | None:
     """The last state in the units of the trained model, (B, S, H) or (tokens, H) with `select`; None where it may not.
 
-    `layers` are the blocks of a model folded by "all", whose attention returns no probabilities.
+    `layers` are the blocks of a model folded by "all", whose attention returns no probabilities; `kind` is their class.
     """
     if (
         torch.compiler.is_compiling()
@@ -83,7 +87,7 @@ def encoded(
         return None
     plan = _PLANS.get(layers)
     if plan is None or not plan.holds():
-        plan = _PLANS[layers] = _plan(layers)
+        plan = _PLANS[layers] = _plan(layers, kind)
     if plan is None or x.dtype != plan.blocks[0].projection[0].dtype:
         return None
     bias = attention_bias
@@ -130,15 +134,16 @@ def _normed(rows: Tensor, norm: Norm) -> Tensor:
     return rows if norm is None else torch.addcmul(norm[1], rows, norm[0])
 
 
-def _plan(layers: nn.ModuleList) -> _Plan | None:
+def _plan(layers: nn.ModuleList, kind: type[nn.Module]) -> _Plan | None:
     """The plan of these blocks; None where one of their modules is not what its class is here."""
     modules = [module for layer in layers for module in layer.modules()]
-    known = all(type(module) in _KINDS or module in set(layers) for module in modules)
+    known = all(type(layer) is kind for layer in layers)
+    known = known and all(type(module) in _KINDS or type(module) is kind for module in modules)
     plain = known and all(is_plain(module, type(module)) for module in modules)
     relu = plain and all(m.activation is F.relu for m in modules if isinstance(m, Intermediate))
     if not relu or any(module.training for module in modules):
         return None
-    seen = [(vars(m), (*m._parameters.values(), *m._modules.values())) for m in modules]
+    seen = [(vars(m), (*m._parameters.values(), *m._modules.values())) for m in (layers, *modules)]
     return _Plan([_block(layer) for layer in layers], seen) if layers else None
 
 

@@ -34,6 +34,9 @@ def fold(
     converted like every model; `config.folding` says what it is. A model with layer norm is copied as it is, whatever
     the basis: layer norm is not affine, and "half" scales none of its states.
 
+    Hooks and modules around others are called as before, but what a block and its modules store has units of its own
+    in the bases "all" and "half"; `output_hidden_states` gives them in those of the trained model.
+
     For half precision: `fold(model, "half", batch, torch.float16)`, with what a tokenizer gives for some tens of texts.
     `model.half()`, `model.bfloat16()` and autocast may also follow later. Scores and hidden states are then float32.
 

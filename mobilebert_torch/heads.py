@@ -5,12 +5,14 @@ B batch, S sequence, H hidden, V vocabulary, C labels, N tokens with a word labe
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
 
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.configuration.fields import ACTIVATIONS
+from mobilebert_core.errors import ConfigError
 from mobilebert_core.heads import HEADS, IGNORE_INDEX, Head
 from mobilebert_core.inputs import check_labels, check_no_text
 from mobilebert_core.outputs import (
@@ -32,6 +34,7 @@ from .layers import LMPredictionHead
 from .losses import head_loss
 from .modeling import MobileBertModel, TokenSelection
 from .pretrained import MobileBertPreTrainedModel
+from .watched import inside, is_watched
 from .wide import make_dense
 
 Tuple = tuple[Any, ...]
@@ -71,7 +74,7 @@ class TaskModel(MobileBertPreTrainedModel):
         labelled, labels = labelled_tokens(self.config, self.head, inputs, labels)
         select = labelled if not self.head.pooled else first_token if self.head.words is None else None
         options = output_options(self.config, output_attentions, output_hidden_states)
-        encoded = self.mobilebert.encode(**inputs, **options, select=select, in_units=False)
+        encoded = self._encoded(inputs, options, select)
         if labelled is not None and self.head.pooled:  # pretraining reads the first token as well
             encoded = BaseModelOutputWithPooling(encoded, last_hidden_state=labelled(encoded.last_hidden_state))
         scores = self.logits(encoded)
@@ -84,6 +87,24 @@ class TaskModel(MobileBertPreTrainedModel):
             attentions=encoded.attentions,
         )
         return returned(self.config, output, return_dict)
+
+    def _encoded(
+        self, inputs: dict[str, Any], options: dict[str, Any], select: TokenSelection | None
+    ) -> BaseModelOutputWithPooling:
+        """What the head reads; by a call of the bare model where that is seen from outside or a module is around it."""
+        base = self.mobilebert
+        if type(base) is MobileBertModel and not is_watched(base) and base._compiled_call_impl is None:
+            return base.encode(**inputs, **options, select=select, in_units=False)
+        found = base(**inputs, **options, return_dict=True)
+        if not isinstance(found, Mapping):
+            raise ConfigError(
+                f"{type(self).__name__}: wanted a BaseModelOutputWithPooling of `mobilebert` ({type(base).__name__}) "
+                f"and its hooks, got {type(found).__name__}."
+            )
+        found = inside(base, MobileBertModel).as_heads_read(BaseModelOutputWithPooling(found))
+        if select is not None and not self.head.pooled:
+            found = BaseModelOutputWithPooling(found, last_hidden_state=select(found.last_hidden_state))
+        return found
 
 
 def first_token(x: Tensor) -> Tensor:
@@ -111,7 +132,7 @@ def labelled_tokens(
 
 
 class PreTrainingHeads(nn.Module):
-    """The heads of pretraining under the name `cls`, of which a model has one or both."""
+    """The heads of pretraining under the name `cls`, of which a model has one or both: then one reads `pooled`."""
 
     def __init__(self, config: MobileBertConfig, modules: tuple[str, ...]) -> None:
         super().__init__()
@@ -127,6 +148,10 @@ class PreTrainingHeads(nn.Module):
         if "seq_relationship" in modules:
             self.seq_relationship = make_dense(config.hidden_size, 2, scaled_by_powers(config))
 
+    def forward(self, x: Tensor, pooled: Tensor | None = None) -> Any:
+        first = self.predictions if hasattr(self, "predictions") else self.seq_relationship
+        return first(x) if pooled is None else (first(x), self.seq_relationship(pooled))
+
 
 class MobileBertForPreTraining(TaskModel):
     """Masked-language modelling and next-sentence prediction together (both losses summed)."""
@@ -137,10 +162,8 @@ class MobileBertForPreTraining(TaskModel):
         self.cls = PreTrainingHeads(config, self.head.modules)
 
     def logits(self, encoded: BaseModelOutputWithPooling) -> dict[str, Tensor]:
-        return {
-            "prediction_logits": self.cls.predictions(encoded.last_hidden_state),  # (B, S, V) or (N, V)
-            "seq_relationship_logits": self.cls.seq_relationship(encoded.pooler_output),  # (B, 2)
-        }
+        words, next_sentence = self.cls(encoded.last_hidden_state, encoded.pooler_output)
+        return {"prediction_logits": words, "seq_relationship_logits": next_sentence}  # (B, S, V) or (N, V), (B, 2)
 
     def forward(
         self,
@@ -175,7 +198,7 @@ class MobileBertForMaskedLM(TaskModel):
         self.cls = PreTrainingHeads(config, self.head.modules)
 
     def logits(self, encoded: BaseModelOutputWithPooling) -> dict[str, Tensor]:
-        return {"logits": self.cls.predictions(encoded.last_hidden_state)}  # (B, S, V) or (N, V)
+        return {"logits": self.cls(encoded.last_hidden_state)}  # (B, S, V) or (N, V)
 
     def forward(
         self,
@@ -208,7 +231,7 @@ class MobileBertForNextSentencePrediction(TaskModel):
         self.cls = PreTrainingHeads(config, self.head.modules)
 
     def logits(self, encoded: BaseModelOutputWithPooling) -> dict[str, Tensor]:
-        return {"logits": self.cls.seq_relationship(encoded.pooler_output)}  # (B, 2)
+        return {"logits": self.cls(encoded.pooler_output)}  # (B, 2)
 
     def forward(
         self,

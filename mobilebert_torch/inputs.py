@@ -5,16 +5,18 @@ B batch, S sequence, N heads, L layers. Twin: mobilebert_tf/inputs.py.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from mobilebert_core.configuration.config import MobileBertConfig
-from mobilebert_core.errors import InputError
+from mobilebert_core.errors import ConfigError, InputError
 from mobilebert_core.heads import Head
 from mobilebert_core.inputs import Shape, check_inputs
+
+from .watched import is_watched
 
 _LOOKED_UP = (torch.int64, torch.int32)  # the whole numbers that PyTorch looks up by
 
@@ -59,20 +61,27 @@ def _is_readable(array: Tensor) -> bool:
 PROBE = ArrayProbe()
 
 
+def table_in(module: nn.Module) -> nn.Embedding:
+    """An embedding, or the one inside of a module that adapters such as PEFT's put around it."""
+    for each in module.modules():
+        if isinstance(each, nn.Embedding):
+            return each
+    raise ConfigError(
+        f"wanted a torch.nn.Embedding, or a module around one, as a table of the embeddings, got "
+        f"{type(module).__name__}. Other tables compute inputs_embeds outside of the model."
+    )
+
+
 def rows_of(table: nn.Module) -> int:
-    """How many rows an embedding has; adapters such as PEFT's put a module around it."""
-    if isinstance(table, nn.Embedding):
-        return table.num_embeddings
-    return next(each.num_embeddings for each in table.modules() if isinstance(each, nn.Embedding))
+    """How many rows an embedding has."""
+    return table_in(table).num_embeddings
 
 
-def first_rows(table: nn.Module, count: int) -> Tensor:
-    """The first rows of an embedding (count, F), with what an adapter adds to them."""
-    weight = table.weight
-    assert isinstance(weight, Tensor)
-    if isinstance(table, nn.Embedding):
-        return weight[:count]
-    rows: Tensor = table(torch.arange(count, device=weight.device))
+def first_rows(table: nn.Module, ids: Callable[[], Tensor], count: int) -> Tensor:
+    """The first rows of an embedding (count, F); where an adapter or a hook is around it, what it gives for `ids`."""
+    if isinstance(table, nn.Embedding) and not is_watched(table):
+        return table.weight[:count]
+    rows: Tensor = table(ids())
     return rows
 
 

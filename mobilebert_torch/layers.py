@@ -15,7 +15,8 @@ from torch.nn import functional as F
 from mobilebert_core.configuration.fields import FOLDED, GAIN, KEPT
 
 from . import fast
-from .wide import WideLayerNorm, make_dense, no_autocast, widened
+from .watched import is_watched
+from .wide import WideLayerNorm, make_dense, widened
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,
@@ -99,6 +100,7 @@ class DenseNorm(nn.Module):
         self.dense = nn.Linear(in_size, out_size, bias=not joins or normalization_type not in (FOLDED, KEPT))
         self.LayerNorm = make_norm(normalization_type, out_size, eps)
         self.dropout = nn.Dropout(dropout)
+        self.gains = normalization_type == GAIN
 
     def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
         if self.training and type(self.LayerNorm) is NoNorm:
@@ -108,7 +110,9 @@ class DenseNorm(nn.Module):
         y = None if residual is None else fast.accumulate(self.dense, self.dropout, x, residual)
         if y is None:
             y = self.dropout(self.dense(x))
-            if type(self.LayerNorm) is Gain:
+            if self.gains and self.LayerNorm is not None and residual is not None:
+                if type(self.LayerNorm) is not Gain:
+                    fast.check_takes_residual(self.LayerNorm, y, residual)
                 return self.LayerNorm(y, residual)
             y = y if residual is None else y + residual
         return y if self.LayerNorm is None else self.LayerNorm(y)
@@ -168,13 +172,25 @@ class BlockOutput(DenseNorm):
 
 
 class Bottleneck(nn.Module):
-    """The way into a block: H -> W, once for the residual and, if shared, once for query and key."""
+    """The way into a block: H -> W, once for the residual and, if shared, once for query and key.
 
-    def __init__(self, hidden_size: int, width: int, shared: bool, normalization_type: str, eps: float) -> None:
+    Returns the inputs of query and key, of value, and the residual. With `for_all` one is all three.
+    """
+
+    def __init__(
+        self, hidden_size: int, width: int, shared: bool, for_all: bool, normalization_type: str, eps: float
+    ) -> None:
         super().__init__()
+        self.for_all = for_all
         self.input = DenseNorm(hidden_size, width, normalization_type, eps, joins=False)
         if shared:
             self.attention = DenseNorm(hidden_size, width, normalization_type, eps, joins=False)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        squeezed = self.input(x)  # (B, S, W)
+        if self.for_all:
+            return squeezed, squeezed, squeezed
+        return self.attention(x) if hasattr(self, "attention") else x, x, squeezed
 
 
 class Pooler(nn.Module):
@@ -224,28 +240,25 @@ class LMPredictionHead(nn.Module):
     """Scores for every word: (..., H) -> (..., V).
 
     The output matrix is the word embeddings (V, E) beside `dense` (H - E, V). Each multiplies its own part of the
-    features, so that the two are never joined in memory. `wide` computes in float32 at least.
+    features, so that the two are never joined in memory. `wide` computes in float32 at least. The sum is made in
+    place, but where a hook may have kept what the decoder gave.
     """
 
     def __init__(
         self, vocab_size: int, embedding_size: int, hidden_size: int, activation: str, eps: float, wide: bool = False
     ) -> None:
         super().__init__()
-        self.wide = wide
         self.bias = nn.Parameter(torch.zeros(vocab_size))
         self.transform = PredictionTransform(hidden_size, activation, eps, wide)
         self.dense = ExtraOutput(hidden_size - embedding_size, vocab_size)
-        self.decoder = nn.Linear(embedding_size, vocab_size)
+        self.decoder = make_dense(embedding_size, vocab_size, wide)
         self.decoder.bias = self.bias
         self.embedding_size = embedding_size
 
     def forward(self, x: Tensor) -> Tensor:
         features = self.transform(x).flatten(0, -2)  # (T, H)
         own, rest = features[:, : self.embedding_size], features[:, self.embedding_size :]
-        if self.wide and isinstance(self.decoder, nn.Linear):
-            weight, bias = self.decoder.weight.to(own.dtype), self.decoder.bias.to(own.dtype)
-            with no_autocast(own):
-                logits = self.dense(rest, F.linear(own, weight, bias))
-        else:
-            logits = self.dense(rest, self.decoder(own))  # which an adapter may be around
+        words = self.decoder(own)
+        kept = is_watched(self.decoder) or is_watched(self.dense)
+        logits = self.dense(rest, words.clone() if kept else words)
         return logits.view(*x.shape[:-1], logits.shape[-1])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,16 +18,18 @@ from torch.utils.checkpoint import checkpoint
 
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.configuration.fields import ACTIVATIONS
+from mobilebert_core.errors import ConfigError
 from mobilebert_core.heads import HEADS
 from mobilebert_core.outputs import BaseModelOutputWithPooling, output_options, returned
 from mobilebert_core.weights import joint_projection, query_reads_hidden, scaled_by_powers
 
 from . import flat
 from .attention import Attention, JointAttention
-from .inputs import as_indices, attention_bias, checked_inputs, first_rows, head_masks, input_dict, rows_of
+from .inputs import as_indices, attention_bias, checked_inputs, first_rows, head_masks, input_dict, rows_of, table_in
 from .layers import BlockOutput, Bottleneck, FeedForward, Intermediate, NoNorm, Pooler, Powers, make_norm
 from .pretrained import MobileBertPreTrainedModel
-from .wide import wide_dtype
+from .watched import inside, is_watched, is_watched_inside
+from .wide import wide_dtype, widened
 
 # Selects the tokens whose outputs the head needs: (B, S, size) -> (tokens, size).
 TokenSelection = Callable[[Tensor], Tensor]
@@ -66,7 +68,7 @@ class MobileBertEmbeddings(nn.Module):
         if input_ids is not None:
             input_ids = as_indices(input_ids, rows_of(self.word_embeddings))
         x = self.word_embeddings(input_ids) if inputs_embeds is None else inputs_embeds  # (B, S, E)
-        x = x.to(self.position_embeddings.weight.dtype)
+        x = x.to(table_in(self.position_embeddings).weight.dtype)
         if self.trigram_input:
             neighbours = x
             if self.padding_invariant and attention_mask is not None:
@@ -76,11 +78,11 @@ class MobileBertEmbeddings(nn.Module):
         if self.transforms:
             x = self.embedding_transformation(x)  # (B, S, H)
         if position_ids is None:
-            x = x + first_rows(self.position_embeddings, x.shape[1])
+            x = x + first_rows(self.position_embeddings, partial(_positions, x), x.shape[1])
         else:
             x = x + self.position_embeddings(as_indices(position_ids, rows_of(self.position_embeddings)))
         if token_type_ids is None:
-            x = x + first_rows(self.token_type_embeddings, 1)
+            x = x + first_rows(self.token_type_embeddings, partial(_segments, x), 1)
         else:
             x = x + self.token_type_embeddings(as_indices(token_type_ids, rows_of(self.token_type_embeddings)))
         return self.dropout(x if self.LayerNorm is None else self.LayerNorm(x))
@@ -88,6 +90,14 @@ class MobileBertEmbeddings(nn.Module):
     def in_units(self, x: Tensor) -> Tensor:
         """What `forward` returns in the units of the trained model."""
         return self.state(x) if hasattr(self, "state") else x
+
+
+def _positions(x: Tensor) -> Tensor:
+    return torch.arange(x.shape[1], device=x.device)[None]  # (1, S)
+
+
+def _segments(x: Tensor) -> Tensor:
+    return torch.zeros(x.shape[:2], dtype=torch.int64, device=x.device)  # (B, S)
 
 
 class MobileBertLayer(nn.Module):
@@ -103,8 +113,6 @@ class MobileBertLayer(nn.Module):
         norm_at = partial(config.norm_in_block, index)
         activation = ACTIVATIONS[config.hidden_act]
         self.use_bottleneck = config.use_bottleneck
-        self.use_bottleneck_attention = config.use_bottleneck_attention
-        self.key_query_shared_bottleneck = config.key_query_shared_bottleneck
         self.attention = _attention(config, config.heads_of_layer(index), norm_at("attention.output"))
         self.intermediate = Intermediate(width, config.intermediate_size, activation)
         self.output = BlockOutput(
@@ -122,8 +130,8 @@ class MobileBertLayer(nn.Module):
         if self.joint:
             self.state = NoNorm(hidden)
         elif config.use_bottleneck:
-            shared = config.key_query_shared_bottleneck
-            self.bottleneck = Bottleneck(hidden, width, shared, norm_at("bottleneck.input"), eps)
+            shared, for_all = config.key_query_shared_bottleneck, config.use_bottleneck_attention
+            self.bottleneck = Bottleneck(hidden, width, shared, for_all, norm_at("bottleneck.input"), eps)
         if scaled_by_powers(config):
             self.state = Powers(hidden)
         self.ffn = nn.ModuleList(
@@ -165,15 +173,8 @@ class MobileBertLayer(nn.Module):
         return self.state(x) if hasattr(self, "state") else x
 
     def _sources(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The inputs of query and key, of value, and the residual, for each combination of bottlenecks."""
-        if not self.use_bottleneck:
-            return x, x, x
-        squeezed = self.bottleneck.input(x)  # (B, S, W)
-        if self.use_bottleneck_attention:
-            return squeezed, squeezed, squeezed
-        if self.key_query_shared_bottleneck:
-            return self.bottleneck.attention(x), x, squeezed
-        return x, x, squeezed
+        """The inputs of query and key, of value, and the residual."""
+        return self.bottleneck(x) if self.use_bottleneck else (x, x, x)
 
 
 def _attention(config: MobileBertConfig, num_heads: int, normalization_type: str) -> Attention | JointAttention:
@@ -191,13 +192,15 @@ class MobileBertEncoder(nn.Module):
     """L blocks in a row.
 
     All states are in the units of the trained model, but the last one as it is stored where powers of two scale it.
-    With `select` the last state is (tokens, H). The last block computes only these, unless all states are kept.
+    With `select` the last state is (tokens, H). The last block computes only these, unless all states are kept or a
+    hook or a user's module is inside, which sees all tokens.
     """
 
     def __init__(self, config: MobileBertConfig) -> None:
         super().__init__()
         self.layer = nn.ModuleList(MobileBertLayer(config, index) for index in range(config.num_hidden_layers))
-        if scaled_by_powers(config):
+        self.joint, self.scaled = joint_projection(config), scaled_by_powers(config)
+        if self.scaled:
             self.state = Powers(config.hidden_size)  # of the last state, as heads read it
         self.gradient_checkpointing = config.gradient_checkpointing
         self.checkpoint_options: dict[str, Any] = {"use_reentrant": False}
@@ -212,13 +215,13 @@ class MobileBertEncoder(nn.Module):
         keep_states: bool,
         select: TokenSelection | None = None,
     ) -> tuple[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]:
-        if self.layer and cast(MobileBertLayer, self.layer[0]).joint and not (need_probs or keep_states):
-            y = flat.encoded(self.layer, x, attention_bias, select) if head_mask[0] is None else None
+        if self.layer and self.joint and head_mask[0] is None and not (need_probs or keep_states):
+            y = flat.encoded(self.layer, MobileBertLayer, x, attention_bias, select)
             if y is not None:
                 return y, (x,), ()
         states, attentions = [x], []
         selections: list[TokenSelection | None] = [None] * len(self.layer)
-        if self.layer and not keep_states:
+        if select is not None and self.layer and not (keep_states or is_watched_inside(self.layer[-1])):
             selections[-1], select = select, None
         for index, (layer, layer_head_mask, selection) in enumerate(
             zip(self.layer, head_mask, selections, strict=True)
@@ -229,12 +232,16 @@ class MobileBertEncoder(nn.Module):
             else:
                 x, probs = layer(*arguments)
             if keep_states:
-                states.append(cast(MobileBertLayer, layer).in_units(x))
+                states.append(self.in_units(layer, x))
             if probs is not None:
                 attentions.append(probs)
-        if self.layer and cast(MobileBertLayer, layer).joint:
-            x = states[-1] if keep_states else cast(MobileBertLayer, layer).in_units(x)
+        if self.layer and self.joint:
+            x = states[-1] if keep_states else self.in_units(layer, x)
         return x if select is None else select(x), tuple(states), tuple(attentions)
+
+    def in_units(self, layer: nn.Module, x: Tensor) -> Tensor:
+        """The state after a block in the units of the trained model; a module may be around the block."""
+        return inside(layer, MobileBertLayer).in_units(x) if self.joint or self.scaled else x
 
     def _recomputed(self, layer: nn.Module, arguments: tuple[Any, ...]) -> tuple[Tensor, Tensor | None]:
         if not self.checkpoint_offload:
@@ -310,26 +317,55 @@ class MobileBertModel(MobileBertPreTrainedModel):
         last_hidden_state is (tokens, H). Without `in_units` it, and a pooled state without a dense layer, are in the
         units in which the heads of a model folded by "half" read.
         """
+        encoder, late = inside(self.encoder, MobileBertEncoder), None
+        if encoder is not self.encoder or any(is_watched(m) for m in (encoder, self.pooler) if m is not None):
+            select, late = None, select  # whoever looks sees all tokens
         x = self.embeddings(input_ids, token_type_ids, position_ids, inputs_embeds, attention_mask)
         dtype = wide_dtype(x)
         bias = None if attention_mask is None else attention_bias(attention_mask, dtype, self.config.mask_value)
         x, states, attentions = self.encoder(
             x,
             bias,
-            head_masks(head_mask, self.config.num_hidden_layers, x.dtype),
+            head_masks(head_mask, len(encoder.layer), x.dtype),
             need_probs=output_attentions or self.config.attn_implementation == "eager",
             keep_states=output_hidden_states,
             select=select,
         )
         pooled_from = x
-        if hasattr(self.encoder, "state"):
-            for_heads = self.encoder.state(x)
-            x = cast(MobileBertLayer, [self.embeddings, *self.encoder.layer][-1]).in_units(x) if in_units else for_heads
-            pooled_from = for_heads if hasattr(self.pooler, "dense") else x
+        if encoder.scaled:
+            units, for_heads = self._last_units(), encoder.state(x)
+            x = units(x) if in_units else for_heads
+            pooled_from = for_heads if self.config.classifier_activation else x
         pooled_from = pooled_from if select is None else pooled_from[:, None]
         return BaseModelOutputWithPooling(
-            last_hidden_state=x,
+            last_hidden_state=x if late is None else late(x),
             pooler_output=None if self.pooler is None else self.pooler(pooled_from),
-            hidden_states=(self.embeddings.in_units(states[0]), *states[1:]) if output_hidden_states else None,
+            hidden_states=(self._first_state(states[0]), *states[1:]) if output_hidden_states else None,
             attentions=attentions if output_attentions else None,
         )
+
+    def as_heads_read(self, found: BaseModelOutputWithPooling) -> BaseModelOutputWithPooling:
+        """Outputs in the units of the trained model in those that the heads of a model folded by "half" read."""
+        encoder = inside(self.encoder, MobileBertEncoder)
+        if not encoder.scaled:
+            return found
+        exponent = inside(encoder.state, Powers).exponent - inside(self._last_units(), Powers).exponent
+        x, pooled = widened(found.last_hidden_state), found.pooler_output
+        changed = {"last_hidden_state": torch.ldexp(x, exponent.to(x.dtype))}
+        if pooled is not None and not self.config.classifier_activation:
+            changed["pooler_output"] = torch.ldexp(widened(pooled), exponent.to(x.dtype))
+        return BaseModelOutputWithPooling(found, **changed)
+
+    def _first_state(self, x: Tensor) -> Tensor:
+        return inside(self.embeddings, MobileBertEmbeddings).in_units(x) if scaled_by_powers(self.config) else x
+
+    def _last_units(self) -> nn.Module:
+        """What gives the last state its units back, of a model folded by "half"."""
+        layers = inside(self.encoder, MobileBertEncoder).layer
+        if len(layers) != self.config.num_hidden_layers:
+            raise ConfigError(
+                f"{type(self).__name__}: wanted the {self.config.num_hidden_layers} blocks that 'half' folded, got "
+                f"{len(layers)}; the heads read the state of the last one. Leave out blocks before `fold`."
+            )
+        last = inside(layers[-1], MobileBertLayer) if layers else inside(self.embeddings, MobileBertEmbeddings)
+        return last.state

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from mobilebert_core.errors import ConfigError, InputError
-from mobilebert_tf import TFMobileBertLayer, TFMobileBertMainLayer
+from mobilebert_tf import TFMobileBertForMaskedLM, TFMobileBertLayer, TFMobileBertMainLayer, fold
 from mobilebert_tf.layer_paths import layers_by_path
 from mobilebert_tf.modeling import TFMobileBertEmbeddings, TFMobileBertEncoder
 from tests.keras_only.fitting import SMALL, build, data
-from tests.tiny import tiny_config
+from tests.tiny import tiny_batch, tiny_config
 
 CONFIG = tiny_config(**{**SMALL, "num_feedforward_networks": 2})
 STATES = np.random.default_rng(0).standard_normal((8, 11, 48)).astype("float32")
@@ -171,3 +171,19 @@ class TestPolicies:
         block.build()
         dense = [part for part in layers_by_path(block).values() if isinstance(part, keras.layers.Dense)]
         assert len(dense) > 8 and {part.quantization_mode for part in dense} == {"int8"}
+
+
+@pytest.mark.parametrize("basis", [None, "half"])
+def test_a_changed_call_of_any_layer_counts(checkpoint, basis):
+    """Also of those that hold others: the way into a block, and the heads of pretraining."""
+    model = TFMobileBertForMaskedLM.from_pretrained(checkpoint("MaskedLM"))
+    batch = tiny_batch(model.config, "MaskedLM", labels=False)
+    model = model if basis is None else fold(model, basis, batch)
+    before = np.array(model(batch).logits)
+    block = model.mobilebert.encoder.layer[1]
+    for layer in (block, block.bottleneck, block.output_, model.mobilebert.encoder, model.cls, model.cls.predictions):
+        call = layer.call
+        layer.call = lambda *a, call=call, **k: keras.tree.map_structure(lambda x: x * 2, call(*a, **k))
+        assert not np.allclose(np.array(model(batch).logits), before), layer.path
+        del layer.call
+    assert np.array_equal(np.array(model(batch).logits), before)
