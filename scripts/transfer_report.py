@@ -39,7 +39,8 @@ or with the teacher's embeddings, which started so.
 
 - **hidden words found**: of the held-out text, the same words for all. {spread}
 - **seconds a step**: of the processor, startup of the run and evaluation included, the teacher's training not.
-- **equal seconds**: the steps that fit into the seconds of {baseline!r}, and the words found after them.
+- **equal seconds**: the steps that fit into the seconds of {baseline!r}, and the words found after them. One seed, with
+  which {baseline!r} finds {first}.
 - {tasks}
 
 ## What it says
@@ -79,6 +80,7 @@ def _page(found: Mapping[str, Any], done: Mapping[str, Any]) -> str:
         "gain: it shows that the study runs, and how the ways begin. ",
         teacher_reads=found["teacher_reads"], teacher=found.get("teacher", {}).get("masked_accuracy", float("nan")),
         picture=PICTURE, table=_table(done, tasks), spread=_spread(done), baseline=baseline,
+        first=f"{done[baseline]['masked'][0]:.1%}" if baseline in done else "nothing yet",
         tasks=_of_which(tasks, found["share"]), said=_said(done, baseline, tasks), card=_CARD,
     )  # fmt: skip
 

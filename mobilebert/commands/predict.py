@@ -23,7 +23,7 @@ from mobilebert_core.tasks.table import TASKS, TextTask
 from mobilebert_core.tasks.task_text import options_of
 
 from ..option_names import as_options
-from ..pipelines import MobileBertPipeline, Prepared
+from ..pipelines import BATCHES_AT_ONCE, MobileBertPipeline, Prepared
 from ..streams import check_stdout, say
 from .answer_tables import AnswerTable
 from .arguments import DEVICE_HELP, add_backend, input_name, output_path
@@ -84,7 +84,7 @@ def _add_task(tasks: argparse._SubParsersAction[argparse.ArgumentParser], task: 
     add_backend(parser, BACKENDS, help="default torch, whose answers are those of keras; or what an export runs in")
     formats = [ending.removeprefix(".") for ending in task.files.endings]
     parser.add_argument("--input", type=input_name, metavar="FILE",
-                        help=f"{', '.join(formats)}, also .gz; - is standard input")  # fmt: skip
+                        help=f"{', '.join(formats)}, also .gz or .xz; - is standard input")  # fmt: skip
     parser.add_argument("--format", choices=formats, help="of the input (default: by its name; txt for standard input)")
     add_read_options(parser.add_argument_group("columns of the input, as in training"), task.files.options)
     parser.add_argument("--output", type=answers_path, metavar="FILE",
@@ -101,10 +101,15 @@ def _add_task(tasks: argparse._SubParsersAction[argparse.ArgumentParser], task: 
 
 def _add_computation(parser: argparse.ArgumentParser) -> None:
     """Adds what says how the model computes."""
-    parser.add_argument("--shard", type=share, default=Share(), metavar="I/N",
-                        help="answer only the Ith of N shares of the input, dealt in runs of 8 batches (of standard "
-                        "input in single ones), which together answer it with the numbers of one; each with an output "
-                        "of its own, whose lines say which input they answer")  # fmt: skip
+    parser.add_argument(
+        "--shard",
+        type=share,
+        default=Share(),
+        metavar="I/N",
+        help=f"answer only the Ith of N shares of the input, dealt in runs of {BATCHES_AT_ONCE} batches (of standard "
+        "input in single ones), which together answer it with the numbers of one; each with an output of its own, "
+        "whose lines say which input they answer",
+    )
     parser.add_argument("--batch-size", type=int, default=16, metavar="N", help="rows at once (default 16)")
     parser.add_argument("--dtype", choices=DTYPES, default="float32", help="default float32")
     parser.add_argument("--threads", type=int, metavar="N", help="of an export's runtime (default: all)")

@@ -7,7 +7,7 @@ Students learn from teachers of the same width between the blocks, with as many 
 
 | teacher         | inside | feed-forward | parameters | student           | inside | feed-forward | parameters |
 |-----------------|--------|--------------|------------|-------------------|--------|--------------|------------|
-| ib-bert-large   | 1024   | 4096         | 294.2M     | mobilebert        | 128    | 4 x 512      | 24.6M      |
+| ib-bert-large   | 1024   | 4096         | 294.5M     | mobilebert        | 128    | 4 x 512      | 24.6M      |
 | ib-bert-12x256  | 512    | 2048         | 37.5M      | mobilebert-12x256 | 64     | 4 x 256      | 3.8M       |
 | ib-bert-8x256   | 512    | 1024         | 17.0M      | mobilebert-8x256  | 64     | 4 x 256      | 3.0M       |
 | ib-bert-6x256   | 384    | 1024         | 9.3M       | mobilebert-6x256  | 64     | 4 x 256      | 2.0M       |
