@@ -27,7 +27,7 @@ def of_transformers(call: str, options: MutableMapping[str, Any], own: Mapping[s
     """What the keywords of transformers among the options say of ours, which `own` are; they are taken away.
 
     `device=-1` is the CPU, a number that of an accelerator; "pt" and "tf" are backends; `torch_dtype` is `dtype`,
-    `return_all_scores` a `top_k`, `model_kwargs` fields of the configuration.
+    `model_kwargs` fields of the configuration.
 
     Raises:
         InputError: for a framework that there is not, and a keyword that says another thing than one of ours.
@@ -42,8 +42,6 @@ def of_transformers(call: str, options: MutableMapping[str, Any], own: Mapping[s
     if device_map is not None:
         place = one_device(call, device_map, accelerated=True)
         said["device"] = None if place == "auto" else place
-    if (every := options.pop("return_all_scores", None)) is not None:
-        options.setdefault("top_k", None if every else 1)
     found = dict(own)
     for name, value in said.items():
         if value is None:

@@ -15,6 +15,7 @@ import numpy as np
 
 from ..configuration.config import MobileBertConfig
 from ..errors import InputError
+from ..text.batch_rows import listed
 from ..text.tokenization_base import TokenizerBase
 from .windows import windows_over
 
@@ -106,8 +107,9 @@ class TaskText:
                 near = difflib.get_close_matches(name, known, 1)
                 hint = f" Did you mean {near[0]!r}?" if near else f" It knows {', '.join(known)}."
                 raise InputError(f"{self.name}: wanted options it knows, got {name!r}.{hint}")
-        listed: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in options.items()}
-        return dataclasses.replace(self, **listed) if listed else self
+        plain = {name: listed(value) for name, value in options.items()}
+        plain = {name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()}
+        return dataclasses.replace(self, **plain) if plain else self
 
     # ---------------------------------------------------------------------------------------- rows of text
 
@@ -237,7 +239,10 @@ def fields_of(name: str, fields: Sequence[Field], item: Any, shared: Mapping[str
         values = dict(item)
     elif isinstance(item, tuple):
         if len(item) > len(fields):
-            raise InputError(f"{name}: wanted at most {len(fields)} values ({wanted}), got a tuple of {len(item)}.")
+            hint = " The words of a text come as a list." if any(f.or_words for f in fields) else ""
+            raise InputError(
+                f"{name}: wanted at most {len(fields)} values ({wanted}), got a tuple of {len(item)}.{hint}"
+            )
         values = dict(zip((f.name for f in fields), item, strict=False))
     else:
         values = {fields[0].name: item}
@@ -245,10 +250,12 @@ def fields_of(name: str, fields: Sequence[Field], item: Any, shared: Mapping[str
     known = {f.name: f for f in fields}
     if any(f.or_words for f in fields):
         values = _words_as_text(values, fields)
-    for key, value in values.items():
+    for key, value in list(values.items()):
         if key not in known:
             raise InputError(f"{name}: wanted an input with {', '.join(known)}, got {key!r} too. Leave it out.")
-        if known[key].several or (known[key].or_words and isinstance(value, list)):
+        if known[key].several or known[key].or_words:
+            value = values[key] = listed(value)
+        if known[key].several or (known[key].or_words and isinstance(value, list | tuple)):
             if isinstance(value, str) or not isinstance(value, Sequence) or not value:
                 raise InputError(f"{name}: {key} must be a list of texts, got {_brief(value)}.")
             texts = list(value)
@@ -267,7 +274,7 @@ def fields_of(name: str, fields: Sequence[Field], item: Any, shared: Mapping[str
 def _words_as_text(values: dict[str, Any], fields: Sequence[Field]) -> dict[str, Any]:
     """The fields with a list of words under the name of the text that they are."""
     name = next(f.name for f in fields if f.or_words)
-    other = next((key for key in WORDS if isinstance(values.get(key), list)), None)
+    other = next((key for key in WORDS if isinstance(listed(values.get(key)), list | tuple)), None)
     if other is None or name in values:
         return values
     return {name if key == other else key: value for key, value in values.items()}

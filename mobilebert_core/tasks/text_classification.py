@@ -44,9 +44,16 @@ class TextClassification(TaskText):
                           "windows", (CUT, ERROR, WINDOWS))  # fmt: skip
 
     def with_options(self, options: Mapping[str, Any]) -> TaskText:
-        """The same task with other options; a `top_k` of None that is passed is every label, as in transformers."""
-        every = {"top_k": EVERY} if options.get("top_k", EVERY) is None else {}
-        return super().with_options({**options, **every})
+        """The same task with other options; a `top_k` of None that is passed is every label, as in transformers.
+
+        So is `return_all_scores`, which without truth is the best label.
+        """
+        options = dict(options)
+        if (every := options.pop("return_all_scores", None)) is not None:
+            options.setdefault("top_k", None if every else 1)
+        if options.get("top_k", EVERY) is None:
+            options["top_k"] = EVERY
+        return super().with_options(options)
 
     @property
     def function(self) -> str:

@@ -62,6 +62,16 @@ class TokenClassification(TaskText):
         "(default: as in training, if the model says so, else the tokenizer)", (BY_WHITESPACE, BY_TOKENIZER),
     )  # fmt: skip
 
+    def with_options(self, options: Mapping[str, Any]) -> TaskText:
+        """The same task with other options; of `grouped_entities` and `ignore_subwords` a strategy follows, as in
+        transformers, whatever else is passed."""
+        old = {name: options[name] for name in ("grouped_entities", "ignore_subwords") if name in options}
+        options = {name: value for name, value in options.items() if name not in old}
+        if any(value is not None for value in old.values()):
+            grouped = "first" if old.get("ignore_subwords") else "simple"
+            options["aggregation_strategy"] = grouped if old.get("grouped_entities") else "none"
+        return super().with_options(options)
+
     def rows(self, values: Mapping[str, Any]) -> list[Row]:
         pieces = self._pieces(values["text"])
         room = self.row_limit - self.tokenizer.num_special_tokens_to_add()

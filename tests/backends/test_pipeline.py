@@ -260,7 +260,8 @@ def test_keywords_of_the_pipelines_of_transformers(model, backend):
     }  # fmt: skip
     assert pipelines.pipeline("text-classification", path, **keywords)("cats") == plain
     assert load("text-classification", path, backend.name, top_k=None)("cats") == plain  # of two labels all
-    assert load("text-classification", path, backend.name)("cats", top_k=None) == plain
+    for every in ({"top_k": None}, {"return_all_scores": True}):
+        assert load("text-classification", path, backend.name)("cats", **every) == plain
     for wrong, message in (
         ({"framework": "jax"}, "framework must be one of pt, tf, got 'jax'"),
         ({"dtype": "float32", "torch_dtype": "float64"}, "dtype was passed twice"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 import numpy as np
 import pytest
 from seqeval.metrics.sequence_labeling import get_entities
@@ -108,6 +110,34 @@ def test_lists_that_are_no_words(tokenizer):  # noqa: F811
         fields_of("token-classification", takes, {"text": "a", "tokens": ["a"]})
     with pytest.raises(InputError, match="text must be text, got list"):
         fields_of("text-classification", TASKS["text-classification"].takes, {"text": ["a"]})
+
+
+@pytest.mark.parametrize("kind", [tuple, np.array, lambda words: np.array(words, object), deque])
+def test_words_in_other_holders(kind):
+    takes, words = TASKS["token-classification"].takes, ["emile", "lives"]
+    for key in ("text", "tokens", "words"):
+        assert list(fields_of("token-classification", takes, {key: kind(words)})["text"]) == words
+    if kind is not tuple:
+        assert list(fields_of("token-classification", takes, kind(words))["text"]) == words
+        choice = {"text": "a", "choices": kind(words)}
+        assert list(fields_of("multiple-choice", TASKS["multiple-choice"].takes, choice)["choices"]) == words
+    with pytest.raises(InputError, match="got a tuple of 2. The words of a text come as a list"):
+        fields_of("token-classification", takes, tuple(words))
+
+
+@pytest.mark.parametrize(
+    ("options", "strategy"),
+    [
+        ({"grouped_entities": True}, "simple"),
+        ({"grouped_entities": False}, "none"),
+        ({"grouped_entities": True, "ignore_subwords": True}, "first"),
+        ({"grouped_entities": True, "aggregation_strategy": "max"}, "simple"),
+        ({"ignore_subwords": True}, "none"),
+        ({"grouped_entities": None, "aggregation_strategy": "max"}, "max"),
+    ],
+)
+def test_the_old_keywords_of_transformers(tokenizer, options, strategy):  # noqa: F811
+    assert made("token-classification", tokenizer, WORDS_CONFIG).with_options(options).aggregation_strategy == strategy
 
 
 @pytest.mark.parametrize("params", [None, [], {}, {"token-classification": 1}, {"token-classification": {"words": 2}}])
