@@ -29,7 +29,7 @@ from mobilebert_core.training.evaluation import Evaluation
 from mobilebert_core.training.following import run_directory
 from mobilebert_core.training.knowledge_transfer import Schedule, TransferSettings, schedule
 from mobilebert_core.training.knowledge_transfer_course import TransferCourse
-from mobilebert_core.training.knowledge_transfer_start import CopyReport, Pair, copied_from
+from mobilebert_core.training.knowledge_transfer_start import CopyReport, Pair, copied_from, with_fitted_norm
 from mobilebert_core.training.loop import TrainingLoop
 from mobilebert_core.training.ranks import ALONE, Ranks, lengths_of
 from mobilebert_core.training.recipe import Recipe
@@ -168,13 +168,14 @@ class Distillation(PathFields):
         each = recipe.steps_per_epoch(len(features["train"].rows))
         recipe = recipe.replace(max_steps=stages.steps, epochs=max(recipe.epochs, -(-stages.steps // each)))
         pair = Pair.of(self.settings, stages, teacher_config, config, int(lengths_of(features["train"].rows).max()))
-        trainer, report = self._trainer(kind, backend, recipe, config, checkpoint, run_directory.saved, ranks)
+        rows = features["train"].rows
+        trainer, report = self._trainer(kind, backend, recipe, config, checkpoint, rows, run_directory.saved, ranks)
         course = TransferCourse(
             trainer,
             pair,
             self._objective_maker(backend, trainer),
             teacher,
-            () if report is None else report.random,
+            () if report is None else report.not_taught,
             recipe.seed,
             "float64" if self.precision == "float64" else "float32",
         )
@@ -262,7 +263,7 @@ class Distillation(PathFields):
 
     def _trainer(
         self, kind: type[TrainingTask], backend: Backend, recipe: Recipe, config: MobileBertConfig,
-        checkpoint: Checkpoint, saved: Path | None, ranks: Ranks,
+        checkpoint: Checkpoint, rows: Sequence[Any], saved: Path | None, ranks: Ranks,
     ) -> tuple[TrainerBase, CopyReport | None]:  # fmt: skip
         """The student, and what was copied; None for a student that has weights of its own."""
         trainer_class = backend.trainer("distill")
@@ -275,6 +276,7 @@ class Distillation(PathFields):
             known = [w for w in every_weight(checkpoint.config()) if self.copy and w.full_name in theirs.stored]
             full = (dataclasses.replace(weight, name=weight.full_name) for weight in known)
             arrays, report = copied_from(full, weight_table(config, HEADS[kind.head]), theirs.read)
+            arrays, report = with_fitted_norm(arrays, report, theirs.read, checkpoint.config(), rows)
         if saved is not None:
             return trainer_class.start(kind.head, saved, recipe, **common), report
         if has_no_weights(self.student):

@@ -11,9 +11,10 @@ import pytest
 from conversion.backends import FRAMEWORKS
 from mobilebert_core.training import knowledge_transfer_losses as losses
 from mobilebert_core.training.knowledge_transfer import TERMS, Comparison, Stage, TransferSettings, schedule
-from mobilebert_core.training.knowledge_transfer_start import Pair, copied_from
+from mobilebert_core.training.knowledge_transfer_start import Pair, copied_from, with_fitted_norm
 from mobilebert_core.training.recipe import Recipe
 from mobilebert_core.training.state import AGE, FIRST
+from mobilebert_core.training.tasks.masked_language import TextRow
 from tests.tiny import BRANCHES, tiny_batch, tiny_config
 
 HEAD = "PreTraining"
@@ -294,3 +295,23 @@ def test_the_clipped_norm_is_that_of_what_is_trained(backend):
     found = whole_run(backend.name, "adamw")[2][0]
     squares = [np.square(10 * array).sum() for name, array in found.items() if name.startswith(FIRST)]
     assert np.sqrt(sum(squares)) == pytest.approx(1.0, rel=1e-9)
+
+
+@pytest.mark.parametrize("backend", FRAMEWORKS)
+def test_the_fitted_norm_leaves_of_the_models_embeddings_what_it_says(backend):
+    theirs, student = teacher(backend), trainer(backend, STUDENT)
+    table = {w.name: w for w in theirs.model.weight_table() if w.tied_to is None}
+    copied = copied_from(table.values(), student.model.weight_table(), theirs.array)
+    rng = np.random.default_rng(0)
+    ids, types = rng.integers(1, 97, (20, 16)), np.array([0] * 9 + [1] * 7)
+    rows = [TextRow(row.tolist(), types.tolist()) for row in ids]
+    arrays, report = with_fitted_norm(*copied, theirs.array, TEACHER, rows)
+    student.assign(arrays)
+    batch = tensors(backend, {"ids": ids, "types": np.tile(types, (20, 1))})
+    given, wanted = (
+        plain(each.model.eval().base_model.embeddings(*batch.values()) if backend == "torch"
+              else each.model.base_model.embeddings(*batch.values())).reshape(-1, 48)
+        for each in (student, theirs)
+    )  # fmt: skip
+    left = ((given - wanted) ** 2).sum() / ((wanted - wanted.mean(axis=0)) ** 2).sum()
+    assert abs(1 - left - report.explained) < 1e-9 and left < 0.9

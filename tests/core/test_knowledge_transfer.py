@@ -15,8 +15,9 @@ from mobilebert_core.training.knowledge_transfer import (
     relation_heads,
     schedule,
 )
-from mobilebert_core.training.knowledge_transfer_start import Pair, copied_from
+from mobilebert_core.training.knowledge_transfer_start import Pair, copied_from, with_fitted_norm
 from mobilebert_core.training.recipe import Recipe
+from mobilebert_core.training.tasks.masked_language import TextRow
 from mobilebert_core.weights import weight_table
 from tests.tiny import BRANCHES, tiny_config
 
@@ -192,6 +193,47 @@ def test_the_scale_of_a_layer_norm_is_not_that_of_a_nonorm():
     assert ("mobilebert.embeddings.LayerNorm.weight", "no_norm", "layer_norm") in report.skipped
     weight = next(w for w in ours if w.name == "mobilebert.embeddings.LayerNorm.weight")
     assert made(blocks=2).stages[0].factor_of(weight, report.random) == 1
+
+
+@pytest.mark.parametrize("changes", [{}, {"trigram_input": False}, {"trigram_input": False, "embedding_size": 48}])
+def test_the_norm_of_the_embeddings_is_fitted_by_least_squares(changes):
+    """A student that has all of the teacher's embeddings but their layer norm."""
+    theirs, ours = TEACHER.copy(**changes), tiny_config(**changes)
+    rng = np.random.default_rng(0)
+    known = {w.full_name: rng.normal(0.5, 0.3, w.shape) for w in weight_table(theirs, PRETRAINING)}
+    arrays, report = copied_from(*(weight_table(c, PRETRAINING) for c in (theirs, ours)), known.__getitem__)
+    texts = [rng.integers(0, 97, 20).tolist() for _ in range(30)]
+    rows = [TextRow(ids, [0] * 8 + [1] * 12) for ids in texts]
+    found, fitted = with_fitted_norm(arrays, report, known.__getitem__, theirs, rows)
+    ids, types = np.array(texts), np.array([0] * 8 + [1] * 12)
+    table = {n: known[f"mobilebert.embeddings.{n}_embeddings.weight"] for n in ("word", "position", "token_type")}
+    x = table["word"][ids]
+    if theirs.trigram_input:
+        none = np.zeros_like(x[:, :1])
+        x = np.concatenate((np.append(x[:, 1:], none, 1), x, np.append(none, x[:, :-1], 1)), axis=-1)
+    if theirs.transforms_embeddings:
+        dense = (known[f"mobilebert.embeddings.embedding_transformation.{leaf}"] for leaf in ("weight", "bias"))
+        x = x @ next(dense).T + next(dense)
+    x = (x + table["position"][:20] + table["token_type"][types]).reshape(-1, 48)
+    scale, shift = (f"mobilebert.embeddings.LayerNorm.{leaf}" for leaf in ("weight", "bias"))
+    deviation = np.sqrt(x.var(axis=1, keepdims=True) + theirs.layer_norm_eps)
+    y = (x - x.mean(axis=1, keepdims=True)) / deviation * known[scale] + known[shift]
+    for channel in range(48):
+        wanted = np.polyfit(x[:, channel], y[:, channel], 1)
+        np.testing.assert_allclose([found[scale][channel], found[shift][channel]], wanted, rtol=1e-8)
+    left = (found[scale] * x + found[shift] - y).var() / (y - y.mean(axis=0)).var()
+    assert abs(fitted.explained - (1 - left)) < 1e-9 and 0.1 < fitted.explained < 1
+    assert fitted.fitted == (scale, shift) and fitted.random == () and fitted.not_taught == (scale, shift)
+    assert f"{fitted.explained:.1%}" in fitted.said()[-1] and not any("WARNING" in note for note in fitted.said())
+    assert arrays.keys() < found.keys()  # what was passed is as it was
+
+
+def test_no_norm_is_fitted_where_other_embeddings_are_not_the_teachers_or_norms_are_alike():
+    known = {w.full_name: np.ones(w.shape) for config in (TEACHER, tiny_config())
+             for w in weight_table(config, PRETRAINING)}  # fmt: skip
+    for theirs, ours in ((TEACHER, tiny_config(embedding_size=18)), (tiny_config(), tiny_config())):
+        copied = copied_from(*(weight_table(c, PRETRAINING) for c in (theirs, ours)), known.__getitem__)
+        assert with_fitted_norm(*copied, known.__getitem__, theirs, []) == copied
 
 
 def test_what_is_not_copied_is_trained_from_the_first_stage():
