@@ -307,5 +307,5 @@ def _answer(
     if not (total or bad.count or answers.done):
         say(f"{bad.path}: 0 rows, nothing to answer")
     if bad.count:
-        say(f"{bad.count} broken lines, {answers.written} answered")
+        say(f"{bad.count} broken line{'s' * (bad.count != 1)}, {answers.written} answered")
     return 1 if bad.count else 0
