@@ -50,7 +50,8 @@ pipeline_tag: fill-mask
 # mobilebert-mini
 
 A small general English encoder: a MobileBERT (arXiv 2004.02984) of {blocks} blocks, {hidden} wide between and {inner}
-inside them, {words:,} lower-case word pieces, texts of up to {length} tokens. {parameters:,} parameters,
+inside them, {words:,} lower-case word pieces, texts of up to {length} tokens. {parameters:,} parameters
+(with the head for hidden words, which fine-tuning leaves),
 {megabytes:.1f} MB in float16. It ships with the package, as a start for fine-tuning that needs no network:
 
     mobilebert train text-classification --data DIR --model mobilebert-mini --output my_model
