@@ -5,7 +5,6 @@ Nothing here imports a framework; `Backend.load` does, when a call needs it.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection
 from dataclasses import dataclass
 from importlib import import_module
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mobilebert_core.errors import BackendMissingError, InputError
+from mobilebert_core.spelling import did_you_mean
 
 from .exports.record import ExportRecord, is_exported
 
@@ -110,9 +110,8 @@ def backend_named(name: str, caller: str, among: Collection[str] = BACKENDS.keys
 def unknown_backend(name: Any, among: Collection[str]) -> str:
     """What says that a name is no backend of these, and which one was meant."""
     text = str(name).lower()
-    meant = [_ALIASES.get(text, text)]
-    near = [each for each in meant if each in among] or difflib.get_close_matches(text, among, 1)
-    return f"backend must be one of {', '.join(among)}, got {name!r}." + (f" Did you mean {near[0]!r}?" if near else "")
+    hint = did_you_mean(_ALIASES.get(text, text), among)
+    return f"backend must be one of {', '.join(among)}, got {name!r}.{hint}"
 
 
 def backend_for(model: Any, name: str | None, caller: str) -> Backend:

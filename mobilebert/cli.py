@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ from collections.abc import Sequence
 from mobilebert_core.errors import MobileBertError
 
 from . import __version__
+from .command_parser import command_parser
 from .commands.convert import add_convert
 from .commands.distill import add_distill
 from .commands.evaluate import add_evaluate
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "mobilebert") -> in
     """
     open_missing()
     show_every_name()
-    parser = argparse.ArgumentParser(prog=prog, description="MobileBERT in PyTorch and Keras 3.")
+    parser = command_parser(prog=prog, description="MobileBERT in PyTorch and Keras 3.")
     parser.add_argument("--version", action="version", version=f"mobilebert {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for add in (

@@ -13,7 +13,7 @@ import pytest
 import mobilebert
 from mobilebert.cli import main
 from mobilebert.pipelines import PipelineOptions
-from mobilebert_core import InputError
+from mobilebert_core import DEMO_MODEL, InputError
 from mobilebert_core.hub.resolve import HUB_KEYWORDS
 from mobilebert_core.tasks.table import TASKS
 from mobilebert_core.tasks.task_text import options_of
@@ -70,6 +70,44 @@ def test_pipeline_has_the_demo_model_as_default(backend):
 def test_the_typed_options_are_those_of_the_tables():
     options = {each.name for task in TASKS.values() for each in options_of(task.text)}
     assert set(PipelineOptions.__annotations__) == options | set(HUB_KEYWORDS)
+
+
+@pytest.mark.parametrize(
+    ("words", "usage", "message"),
+    [
+        ("predict text-clasification x", "predict [-h] TASK", "got 'text-clasification'. Did you mean 'text-classif"),
+        (
+            "predict ner --bakend keras x",
+            "predict token-class",
+            "no option '--bakend'. Did you mean '--backend'?",
+        ),
+        (
+            "train fill-mask --modle x",
+            "train fill-mask",
+            "no option '--modle'. Did you mean '--model'?",
+        ),
+        ("export m o --format onx", "export", "argument --format: must be one of onnx, torch-export, litert, saved-"),
+        ("export m o --format onx", "export", "got 'onx'. Did you mean 'onnx'?"),
+        ("export m o --format onnx --head maskedlm", "export", "got 'maskedlm'. Did you mean 'MaskedLM'?"),
+        ("convert m o --max_shard_size=3", "convert", "no option '--max_shard_size'. Did you mean '--max-shard-size'?"),
+        ("exprt m o", "[-h] [--version]", "got 'exprt'. Did you mean 'export'?"),
+        ("--verison", "[-h] [--version]", "no option '--verison'. Did you mean '--version'?"),
+        ("inspect a b -x", "inspect", "error: wanted nothing more, got b -x"),
+        ("distill --save-every x", "distill", "argument --save-every: wanted a whole number, got 'x'"),
+    ],
+)
+def test_what_is_misspelt_is_named_with_what_was_meant(words, usage, message, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(words.split())
+    said = capsys.readouterr().err
+    assert ended.value.code == 2 and said.startswith(f"usage: mobilebert {usage}".rstrip()) and message in said
+
+
+def test_what_argparse_takes_is_still_taken(capsys):
+    """The beginning of an option, text that looks like one, and what comes after --."""
+    assert main(["inspect", "--js", str(DEMO_MODEL)]) == 0
+    for words in (["--what is this"], ["--", "--bakend"]):
+        assert main(["predict", "text-classification", "--thresh", "0.1", "--top-k", "1", *words]) == 0
 
 
 def test_the_command_says_its_version_and_how_it_was_called(capsys):

@@ -36,9 +36,16 @@ def input_path(text: str) -> Path:
     return Path(input_name(text))
 
 
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"wanted a whole number, got {text!r}") from None
+
+
 def at_least_one(text: str) -> int:
     """A number of things of which there must be some."""
-    number = int(text)
+    number = _whole(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, got {number}")
     return number
@@ -46,7 +53,7 @@ def at_least_one(text: str) -> int:
 
 def one_of_so_many(text: str) -> int:
     """Of how many rows one is held out; 0 for none."""
-    number = int(text)
+    number = _whole(text)
     if number < 0 or number == 1:
         raise argparse.ArgumentTypeError(f"must be 0 or at least 2, got {number}")
     return number

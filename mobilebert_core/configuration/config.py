@@ -7,7 +7,6 @@ configuration is validated, `true_hidden_size` is always derived, a keyword that
 from __future__ import annotations
 
 import copy
-import difflib
 import inspect
 import sys
 from collections.abc import Mapping
@@ -21,6 +20,7 @@ from ..errors import CheckpointNotFoundError, ConfigError
 from ..files import CONFIG_FILE, directory_to_save_in, read_json, write_text
 from ..hub.resolve import resolve, take_hub_keywords
 from ..saves import current
+from ..spelling import did_you_mean
 from ..virtual_bases import VirtualSubclass
 from . import json_dialect
 from .checks import faults
@@ -290,8 +290,7 @@ class MobileBertConfig(VirtualSubclass, ConfigFields):
     def from_preset(cls, name: str, **kwargs: Any) -> Self:
         """The configuration of a published architecture (`mobilebert_core.PRESETS`); `kwargs` override it."""
         if name not in PRESETS:
-            close = difflib.get_close_matches(name, PRESETS, n=1)
-            hint = f" Did you mean {close[0]!r}?" if close else ""
+            hint = did_you_mean(name, PRESETS)
             raise ConfigError(f"No preset {name!r}; the presets are {', '.join(PRESETS)}.{hint}")
         return cls(**{**PRESETS[name].fields, **kwargs})
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ..errors import DataError
+from ..spelling import did_you_mean
 from .examples import BadRow, ReadOptions, brief
 from .table_files import Table
 
@@ -62,8 +62,7 @@ def column(
             raise DataError(f"{table.path}: {option} {wanted!r} stands twice in the header. Rename one.")
         if wanted in table.keys:
             return table.keys[wanted]
-        near = difflib.get_close_matches(wanted, table.keys, 1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
+        hint = did_you_mean(wanted, table.keys)
         raise DataError(f"{table.path}: no column {wanted!r} ({option}); {_there_is(table)}.{hint}")
     found = [name for name in usual if name in table.keys]
     if len(found) == 1:

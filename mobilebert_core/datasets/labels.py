@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections.abc import Iterable
@@ -12,6 +11,7 @@ from typing import Any
 from ..configuration.config import MobileBertConfig
 from ..configuration.fields import REGRESSION, SINGLE_LABEL
 from ..errors import DataError
+from ..spelling import did_you_mean
 from .examples import BadRow, Examples, ReadOptions
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(nan|inf|infinity)", re.IGNORECASE | re.ASCII)
@@ -121,8 +121,7 @@ class LabelIds:
                     return self.ids[self.names[int(place)]]
                 raise BadRow(f"label {label} is out of range: label_names has {len(self.names)}, 0 to "
                              f"{len(self.names) - 1}.")  # fmt: skip
-        near = difflib.get_close_matches(label, self.ids, 1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
+        hint = did_you_mean(label, self.ids)
         raise BadRow(
             f"label {label!r} is not among those of the training data or label_names: {_some(self.ids)}.{hint}"
         )

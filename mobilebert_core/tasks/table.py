@@ -5,7 +5,6 @@ A task is a row. The pipeline, the `mobilebert predict` command, its help and th
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 
 from ..datasets.inputs import InputFiles
@@ -15,6 +14,7 @@ from ..datasets.reading import Reader
 from ..datasets.squad_file import QUESTIONS
 from ..datasets.word_files import TAGGED_WORDS
 from ..errors import InputError
+from ..spelling import did_you_mean
 from .fill_mask import FillMask
 from .multiple_choice import MultipleChoice
 from .next_sentence import NextSentence
@@ -134,7 +134,7 @@ def task_named(name: str) -> TextTask:
     """
     names = {alias: task for task in TASKS.values() for alias in (task.name, *task.aliases)}
     if name not in names:
-        near = difflib.get_close_matches(str(name), names, 1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise InputError(f"MobileBertPipeline: no task {name!r}; there are {', '.join(TASKS)}.{hint}")
+        raise InputError(
+            f"MobileBertPipeline: no task {name!r}; there are {', '.join(TASKS)}.{did_you_mean(name, names)}"
+        )
     return names[name]

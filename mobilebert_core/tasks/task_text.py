@@ -6,7 +6,6 @@ S tokens of a row, C labels, H hidden.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -15,6 +14,7 @@ import numpy as np
 
 from ..configuration.config import MobileBertConfig
 from ..errors import InputError
+from ..spelling import did_you_mean
 from ..text.batch_rows import listed
 from ..text.tokenization_base import TokenizerBase
 from .windows import windows_over
@@ -104,8 +104,7 @@ class TaskText:
         known = [each.name for each in options_of(type(self))]
         for name in options:
             if name not in known:
-                near = difflib.get_close_matches(name, known, 1)
-                hint = f" Did you mean {near[0]!r}?" if near else f" It knows {', '.join(known)}."
+                hint = did_you_mean(name, known) or f" It knows {', '.join(known)}."
                 raise InputError(f"{self.name}: wanted options it knows, got {name!r}.{hint}")
         plain = {name: listed(value) for name, value in options.items()}
         plain = {name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()}

@@ -1,11 +1,11 @@
 """The keywords that both tokenizers take: their defaults, and how a constructor sorts and checks them."""
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
 from mobilebert_core.errors import TokenizerError
+from mobilebert_core.spelling import did_you_mean
 from mobilebert_core.text.added_tokens import ADDITIONAL, SPECIAL_TOKEN_NAMES, AddedToken
 from mobilebert_core.text.padding_truncation import NO_LIMIT
 from mobilebert_core.text.tokenizer_files import VocabularySource
@@ -73,8 +73,7 @@ class TokenizerSettings:
 
 
 def _unknown(tokenizer: str, keywords: list[str], known: tuple[str, ...]) -> TokenizerError:
-    near = difflib.get_close_matches(keywords[0], known, 1)
     return TokenizerError(
         f"{tokenizer}: wanted arguments it knows, got {', '.join(map(repr, keywords))}."
-        + (f" Did you mean {near[0]!r}?" if near else f" It knows {', '.join(sorted(known))}.")
+        + (did_you_mean(keywords[0], known) or f" It knows {', '.join(sorted(known))}.")
     )

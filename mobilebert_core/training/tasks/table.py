@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ...errors import InputError
+from ...spelling import did_you_mean
 from .masked_language import FillMaskTraining, PretrainingTraining
 from .multiple_choice import MultipleChoiceTraining
 from .question_answering import QuestionAnsweringTraining
@@ -29,7 +30,7 @@ def training_task_named(name: str) -> type[TrainingTask]:
     Raises:
         InputError: listing the names there are.
     """
-    found = next((task for task in TRAINING_TASKS.values() if name in (task.name, *task.aliases)), None)
-    if found is None:
-        raise InputError(f"train: no task {name!r}; there are {', '.join(TRAINING_TASKS)}.")
-    return found
+    names = {alias: task for task in TRAINING_TASKS.values() for alias in (task.name, *task.aliases)}
+    if name not in names:
+        raise InputError(f"train: no task {name!r}; there are {', '.join(TRAINING_TASKS)}.{did_you_mean(name, names)}")
+    return names[name]
