@@ -13,6 +13,7 @@ from mobilebert_core.checkpoints.formats import ENDINGS, Format
 from mobilebert_core.checkpoints.opening import Checkpoint
 from mobilebert_core.errors import CheckpointError
 from mobilebert_core.files import CONFIG_FILE, INDEX_SUFFIX, TOKENIZER_FILES, WEIGHT_FILES
+from mobilebert_core.places import check_places
 from mobilebert_core.saves import Save, current
 
 _WEIGHTS = (*ENDINGS, INDEX_SUFFIX)  # endings of checkpoints
@@ -73,8 +74,7 @@ def settle(save: Save, path: Path, output_format: Format, source: Checkpoint, ov
 
 def _check_neighbours(stage: Path, path: Path, folder: Path, names: list[str], overwrite: bool) -> None:
     """Raises CheckpointError when a file would be replaced unasked, or one on which another checkpoint relies."""
-    if taken := [n for n in names if (folder / n).is_dir()]:
-        raise CheckpointError(f"{folder}: {taken[0]} is a directory where a file is to be. Choose another place.")
+    check_places(folder / name for name in names)
     there = [n for n in names if (folder / n).exists()]
     replaced = [n for n in there if not filecmp.cmp(folder / n, stage / n, shallow=False)]
     if replaced and not overwrite:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import CheckpointError, CheckpointNotFoundError
+from .places import check_places
 from .saves import saving
 
 CONFIG_FILE = "config.json"
@@ -35,6 +36,7 @@ WEIGHT_FILES = (
 )  # fmt: skip
 TENSORFLOW_1_INDEX = re.compile(r"([^/\\]+\.ckpt(?:-\d+)?)\.index")  # <checkpoint>.index beside <checkpoint>.data-*
 
+_NAMES_SAID = 8  # of a directory, in a message
 _MOST_NAMES = 10_000  # of a directory, among which a name that is like another is looked for
 _VERY_LIKE = 0.85  # to difflib: a slip of a key or two
 
@@ -93,10 +95,11 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
     except (FileNotFoundError, NotADirectoryError):
-        beside = sorted(p.name for p in path.parent.iterdir())[:8] if path.parent.is_dir() else None
-        seen = f"the directory holds {', '.join(beside) or 'nothing'}" if beside is not None else "no such directory"
-        hint = "" if beside is not None else f" {nearest(path.parent)}"
-        raise CheckpointNotFoundError(f"{path}: file not found; {seen}.{hint}") from None
+        there = path.parent.is_dir()
+        seen = (
+            f"the directory holds {names_in(path.parent)}." if there else f"no such directory. {nearest(path.parent)}"
+        )
+        raise CheckpointNotFoundError(f"{path}: file not found; {seen}") from None
     except UnicodeDecodeError as e:
         raise CheckpointError(f"{path}: wanted JSON text, got bytes that are not UTF-8 ({e.reason}).") from None
     except OSError as e:
@@ -112,6 +115,16 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise CheckpointError(f"{path}: wanted a JSON object, got a {type(value).__name__}.")
     return value
+
+
+def names_in(folder: Path) -> str:
+    """What a directory holds, for a message: the first names without hidden ones, or that there are none."""
+    every = sorted(path.name for path in folder.iterdir())
+    names = [name for name in every if not name.startswith(".")]
+    if not names:
+        return "hidden files alone" if every else "nothing"
+    more = f" and {len(names) - _NAMES_SAID} more" if len(names) > _NAMES_SAID else ""
+    return ", ".join(names[:_NAMES_SAID]) + more
 
 
 def nearest(path: str | os.PathLike[str], known: Iterable[str] = ()) -> str:
@@ -185,6 +198,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Whatever interrupts the block, the old file stays whole and the temporary one goes; see `saves.saving`.
     """
+    check_places([path])
     with saving(path.parent) as save:
         yield save.stage / path.name
 

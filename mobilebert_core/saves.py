@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from .errors import CheckpointError, MobileBertError, SaveError
+from .places import check_places
 
 try:
     import fcntl
@@ -172,8 +173,7 @@ def _let_go(lock: int | None) -> None:
 def _publish(save: Save) -> None:
     folder, stage = save.folder, save.stage
     names = _names(stage)
-    if taken := [name for name in names if (folder / name).is_dir()]:
-        raise CheckpointError(f"{folder}: {taken[0]} is a directory where a file is to be. Choose another place.")
+    check_places(folder / name for name in names)
     if files := [part for name in names for part in _inside(folder, name) if part.is_file()]:
         raise CheckpointError(f"{files[0]}: is a file where a directory is to be. Choose another place.")
     for name in names:

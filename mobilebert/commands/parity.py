@@ -23,6 +23,7 @@ from mobilebert_core.errors import BackendMissingError, ConfigError
 from mobilebert_core.files import TOKENIZER_FILES, same_file, write_text
 from mobilebert_core.heads import HEADS, Head, heads_named
 from mobilebert_core.hub.resolve import resolve
+from mobilebert_core.places import in_the_way
 from mobilebert_core.processes import check_one_process
 from mobilebert_core.text.tokenization_fast import MobileBertTokenizerFast
 from mobilebert_core.weights import parameter_count, weight_table
@@ -119,8 +120,9 @@ def _check_outputs(options: argparse.Namespace) -> None:
     models = [place for place in (options.checkpoint or DEMO_MODEL, options.source) if place is not None]
     read = [path for place in models for path in model_files(place)]
     for option, place in (("--json", options.json), ("--plot", options.plot)):
-        if place is not None and (place.is_dir() or any(same_file(place, each) for each in read)):
-            what = "a directory, wanted a file" if place.is_dir() else "a file of the checkpoint"
+        found = None if place is None else in_the_way(place)
+        if place is not None and (found or any(same_file(place, each) for each in read)):
+            what = f"{found}, wanted a file" if found else "a file of the checkpoint"
             raise ConfigError(f"parity: {option} {place} is {what}. Choose another file; nothing was written.")
     if options.json and options.plot and options.json.resolve() == options.plot.resolve():
         raise ConfigError(f"parity: --json and --plot are both {options.json}. Choose two files; nothing was written.")

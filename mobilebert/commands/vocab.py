@@ -15,7 +15,9 @@ def add_vocab(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     parser = commands.add_parser("vocab", help="train a WordPiece vocabulary")
     actions = parser.add_subparsers(metavar="ACTION", required=True)
     train = actions.add_parser("train", help="learn word pieces from text files, one text a line")
-    train.add_argument("files", nargs="+", type=input_path, metavar="FILE", help="UTF-8 text, one text a line")
+    train.add_argument(
+        "files", nargs="+", type=input_path, metavar="FILE", help="UTF-8 text, one text a line, also .gz or .xz"
+    )
     train.add_argument("--size", type=int, required=True, help="number of tokens, special ones included")
     train.add_argument(
         "--output", type=output_path, default=Path("vocab.txt"), help="where to write (default vocab.txt)"

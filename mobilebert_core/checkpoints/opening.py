@@ -13,7 +13,7 @@ from typing import Any
 
 from ..configuration.config import MobileBertConfig
 from ..errors import CheckpointError, CheckpointNotFoundError
-from ..files import CONFIG_FILE, WEIGHT_FILES, is_index, nearest, variant_name
+from ..files import CONFIG_FILE, WEIGHT_FILES, is_index, names_in, nearest, variant_name
 from ..saves import arriving, current, home, steady
 from ..weights import every_weight
 from .configurations import ConfigFile, configuration, google_json_config
@@ -167,8 +167,7 @@ def _weights_of(directory: Path, variant: str | None) -> Path:
         raise CheckpointNotFoundError(
             f"{directory}: wanted one checkpoint, got {', '.join(p.name for p in found[:6])}. Name one of them."
         )
-    beside = ", ".join(sorted(p.name for p in directory.iterdir())[:8])
-    raise CheckpointNotFoundError(f"{directory}: weights not found; the directory holds {beside or 'nothing'}.")
+    raise CheckpointNotFoundError(f"{directory}: weights not found; the directory holds {names_in(directory)}.")
 
 
 def _candidates(directory: Path, variant: str | None) -> list[Path]:
@@ -205,8 +204,7 @@ def _container_of(path: Path) -> Container:
             start = file.read(16)
     found = next((each for each in CONTAINERS if each.recognizes(path, start)), None)
     if found is None and not path.is_file():
-        beside = sorted(p.name for p in path.parent.iterdir())[:8] if path.parent.is_dir() else None
-        seen = f"; {path.parent} holds {', '.join(beside) or 'nothing'}" if beside is not None else ""
+        seen = f"; {path.parent} holds {names_in(path.parent)}" if path.parent.is_dir() else ""
         raise CheckpointNotFoundError(f"{path}: no such file or directory{seen}. {nearest(path)}")
     found = found or next((each for each in CONTAINERS if path.name.endswith(each.endings)), None)
     if found is None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..configuration.fields import MULTI_LABEL, PROBLEM_TYPES
 from ..errors import DataError
+from ..files import names_in
 from .examples import BadRows, Examples, ReadOptions
 from .sources import Source, ending, stem
 
@@ -51,6 +52,13 @@ class Reader:
             if getattr(options, name) != each.default and name not in (*self.options, "skip_bad_rows"):
                 raise DataError(f"{purpose}: the option {name} does not apply. Leave it out.")
         _check_labels_options(options)
+        if path.is_dir():
+            raise DataError(
+                f"{path}: wanted a file ending in {', '.join(self.endings)}, got a directory, which holds "
+                f"{names_in(path)}. Give the path of one file."
+            )
+        if not path.exists():
+            raise _not_there(path, f"a file ending in {', '.join(self.endings)}")
         if ending(path) not in self.endings:
             raise DataError(
                 f"{path}: {purpose} reads {', '.join(self.endings)}, got {path.suffix or 'no ending'}. "
@@ -90,8 +98,7 @@ def splits(place: Path, endings: Iterable[str]) -> dict[str, Path]:
     if place.is_file():
         return {"train": place}
     if not place.is_dir():
-        beside = _names(place.parent) if place.parent.is_dir() else "no such directory"
-        raise DataError(f"{place}: wanted a data file or a directory, there is none; beside it: {beside}.")
+        raise _not_there(place, "a data file or a directory")
     endings = set(endings)
     found: dict[str, Path] = {}
     for path in sorted(place.iterdir()):
@@ -104,11 +111,11 @@ def splits(place: Path, endings: Iterable[str]) -> dict[str, Path]:
     if "train" not in found:
         raise DataError(
             f"{place}: wanted a file train with one of the endings {' '.join(sorted(endings))}; the directory holds "
-            f"{_names(place)}. Rename the file, or give its path."
+            f"{names_in(place)}. Rename the file, or give its path."
         )
     return {name: found[name] for name in _SPLITS if name in found}
 
 
-def _names(folder: Path) -> str:
-    names = sorted(path.name for path in folder.iterdir())
-    return (", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")) or "nothing"
+def _not_there(place: Path, wanted: str) -> DataError:
+    beside = names_in(place.parent) if place.parent.is_dir() else "no such directory"
+    return DataError(f"{place}: wanted {wanted}, there is none; beside it: {beside}.")

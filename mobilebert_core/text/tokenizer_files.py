@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mobilebert_core.errors import CheckpointError, CheckpointNotFoundError, TokenizerError
-from mobilebert_core.files import TOKENIZER_FILES, nearest, read_json
+from mobilebert_core.files import TOKENIZER_FILES, names_in, nearest, read_json
 from mobilebert_core.saves import current
 from mobilebert_core.text import tokenizer_values as values
 from mobilebert_core.text.added_tokens import ADDITIONAL, SPECIAL_TOKEN_NAMES, AddedToken
@@ -141,9 +141,8 @@ class TokenizerDirectory:
         vocabulary, tokenizer = current(place / VOCABULARY), current(place / TOKENIZER)
         if not vocabulary.is_file() and not tokenizer.is_file():
             raise CheckpointNotFoundError(
-                f"{place}: wanted {VOCABULARY} or {TOKENIZER} in the directory, found"
-                f" {', '.join(sorted(item.name for item in place.iterdir())[:10]) or 'no files'}."
-                " Copy the tokenizer's files there or pass another directory."
+                f"{place}: wanted {VOCABULARY} or {TOKENIZER} in the directory, found {names_in(place)}. Copy the "
+                "tokenizer's files there or pass another directory."
             )
         return cls(
             str(place),

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError
+from ..datasets.sources import NOT_UTF8, Source, is_utf8
+from ..errors import DataError, InputError
 from ..files import same_file, write_text
+from ..places import in_the_way
 from .tokenizer_settings import WORDPIECE_DEFAULTS
 from .tokenizer_values import MOST
 
+# Letters of a word, from which on it is left out: the trainer takes quadratic time, and more than 100 are [UNK] anyhow.
+# Chinese characters are words of their own.
+_ENDLESS = 10_000
+_WORD = re.compile(rf"[^\W\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002fa1f]{{{_ENDLESS},}}")
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
@@ -22,18 +29,22 @@ def train_vocabulary(
     min_frequency: int = 2,
     overwrite: bool = False,
 ) -> int:
-    """Learns word pieces from the lines of UTF-8 files and writes vocab.txt; returns its number of tokens.
+    """Learns word pieces from the lines of UTF-8 files, also packed, and writes vocab.txt; returns how many tokens.
 
-    The five special tokens come first, so that [PAD] is 0. Equal files give equal vocabularies.
+    The five special tokens come first, so that [PAD] is 0. Of pieces that are equally frequent the library may take
+    others each time.
 
     Raises:
-        InputError: when a file cannot be read as text or is the output, the output is there and not to `overwrite`, or
-            there is too little text for a vocabulary.
+        DataError: when a file cannot be read as text.
+        InputError: when one is the output, the output is there and not to `overwrite` or no place for a file, or there
+            is too little text for a vocabulary.
     """
     if any(same_file(output, path) for path in files):
         raise InputError(f"vocabulary: {output} is one of the texts. Write the vocabulary elsewhere; nothing was done.")
     if output.is_file() and not overwrite:
         raise InputError(f"vocabulary: {output} is there already. Choose another output, or pass overwrite=True.")
+    if (found := in_the_way(output)) is not None:
+        raise InputError(f"vocabulary: {output} is {found}, wanted a place for a file. Choose another output.")
     if size <= len(SPECIAL_TOKENS):
         raise InputError(f"vocabulary: size must be above the {len(SPECIAL_TOKENS)} special tokens, got {size}.")
     splitting = {"do_lower_case": lowercase, **WORDPIECE_DEFAULTS}
@@ -69,14 +80,20 @@ def learnt_vocabulary(
         continuing_subword_prefix=splitting["wordpieces_prefix"],
         **{"show_progress": False, **kwargs},
     )
-    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.train_from_iterator(map(_of_words, texts), trainer)
     return tokenizer.get_vocab()
+
+
+def _of_words(text: Any) -> Any:
+    """A text, or each of a batch, without endless words."""
+    if not isinstance(text, str):
+        return [_of_words(each) for each in text]
+    return text if len(text) < _ENDLESS else _WORD.sub("", text)
 
 
 def _lines(files: Sequence[Path]) -> Iterator[str]:
     for path in files:
-        try:
-            with path.open(encoding="utf-8") as lines:
-                yield from lines
-        except (OSError, UnicodeDecodeError) as e:
-            raise InputError(f"{path}: cannot be read as UTF-8 text ({e}).") from None
+        for number, line in Source.of(path).numbered():
+            if not is_utf8(line):
+                raise DataError(f"{path}:{number}: {NOT_UTF8} Save it as UTF-8 text.")
+            yield line

@@ -206,7 +206,9 @@ def test_a_bad_file(tmp_path, task, name, content, options, message):
 
 
 def test_a_file_that_is_not_there(tmp_path):
-    with pytest.raises(DataError, match=r"gone.csv: wanted a data file, cannot read it \(No such file or directory\)"):
+    with pytest.raises(
+        DataError, match=r"gone.csv: wanted a file ending in .csv, .*, there is none; beside it: nothing"
+    ):
         TRAINING_TASKS[TEXTS].read(tmp_path / "gone.csv")
 
 

@@ -165,6 +165,18 @@ def test_the_files_of_a_data_set(tmp_path):
         splits(tmp_path / "gone", ENDINGS)
     with pytest.raises(DataError, match="no such directory"):
         splits(tmp_path / "gone" / "gone", ENDINGS)
+    (tmp_path / "other" / ".cache").mkdir()
+    with pytest.raises(DataError, match="beside it: training.csv\\.$"):  # hidden names say nothing
+        splits(tmp_path / "other" / "gone", ENDINGS)
+
+
+def test_a_directory_is_no_file_of_examples(tmp_path):
+    written(tmp_path, "train.csv", "text,label\na,b\n")
+    task = TRAINING_TASKS[TEXTS]
+    with pytest.raises(DataError, match=r"wanted a file ending in .csv, .* a directory, which holds train.csv. Give"):
+        task.read(tmp_path, ReadOptions())
+    with pytest.raises(DataError, match=r"gone: wanted a file ending in .csv, .*, there is none; beside it: train.csv"):
+        task.read(tmp_path / "gone", ReadOptions())
 
 
 def test_the_tasks_of_the_package_are_in_the_table():

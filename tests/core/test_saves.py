@@ -257,6 +257,20 @@ def test_the_stage_of_a_living_writer_stays_and_that_of_a_dead_one_goes(tmp_path
     assert names(tmp_path) == ["a", "b"]
 
 
+def test_no_file_takes_the_place_of_a_device_a_pipe_or_a_stream(tmp_path):
+    """Renaming would: `--output /dev/null` left a file there for everyone on the machine."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "stream").symlink_to("/proc/self/fd/1")  # as /dev/stdout, which may be a file
+    (tmp_path / "null").symlink_to("/dev/null")
+    before = {path.name: (path.lstat().st_ino, path.lstat().st_mode) for path in tmp_path.iterdir()}
+    for name, what in (("pipe", "a device, a pipe"), ("stream", "a link to a device"), ("null", "a link to a device")):
+        with pytest.raises(CheckpointError, match=rf"{name} is {what}.* where a file is to be.*nothing was written"):
+            write_text(tmp_path / name, "text")
+        with pytest.raises(CheckpointError, match=f"{name} is {what}"), saving(tmp_path) as save:
+            (save.stage / name).write_text("text")
+    assert {path.name: (path.lstat().st_ino, path.lstat().st_mode) for path in tmp_path.iterdir()} == before
+
+
 def test_a_place_that_cannot_be_written(tmp_path):
     (tmp_path / "a").mkdir()
     with pytest.raises(CheckpointError, match="a is a directory where a file is to be"):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
+import os
 import sys
 
 import pytest
@@ -112,7 +114,24 @@ def test_vocabularies_are_learned(tmp_path, capsys):
     tokenizer = MobileBertTokenizerFast(str(vocabulary))
     assert tokenizer.tokenize("The bees") == ["the", "bees"]
     assert main(["vocab", "train", str(tmp_path / "none.txt"), "--size", "60"]) == 2
-    assert "none.txt: cannot be read as UTF-8 text" in capsys.readouterr().err
+    assert "none.txt: wanted a data file, cannot read it" in capsys.readouterr().err
+
+
+def test_vocabularies_are_learned_from_packed_text_and_not_from_endless_words(tmp_path, capsys):
+    command = ["vocab", "train", "--size", "60", "--output", str(tmp_path / "vocab.txt"), "--overwrite"]
+    texts = "the bees keep the hive\n" * 20
+    endless = "xyz" * 1_000_000  # minutes of work, for a word that is [UNK]
+    (tmp_path / "text.txt.gz").write_bytes(gzip.compress((texts + endless + "\n").encode()))
+    assert main([*command, str(tmp_path / "text.txt.gz")]) == 0
+    tokens = (tmp_path / "vocab.txt").read_text().splitlines()
+    assert "hive" in tokens and "x" not in tokens
+    (tmp_path / "text.txt").write_bytes(texts.encode() + b"\xff\n")
+    assert main([*command, str(tmp_path / "text.txt")]) == 2
+    assert "text.txt:21: wanted UTF-8 text, got other bytes. Save it" in capsys.readouterr().err
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "text.txt").write_text(texts)
+    assert main([*command[:-2], str(tmp_path / "pipe"), str(tmp_path / "text.txt")]) == 2
+    assert "pipe is a device, a pipe or a socket, wanted a place for a file" in capsys.readouterr().err
 
 
 def test_names_that_are_no_text_are_shown_escaped(tmp_path, monkeypatch):
