@@ -159,8 +159,10 @@ class Distillation(PathFields):
         def stages_of(steps: int) -> Schedule:
             return schedule(self.settings, config.num_hidden_layers, steps, recipe, kind.head == "PreTraining")
 
-        # What the stages read is the same in however many steps: a teacher of no use is refused before text is read.
+        # What the stages read is the same in however many steps, and what does not fit is refused before text is read.
+        Pair.of(self.settings, stages_of(_MANY_STEPS), teacher_config, config, longest=1)
         teacher = self._teacher(kind, backend, stages_of(_MANY_STEPS))
+        trainer = self._trainer(kind, backend, recipe, config, run_directory.saved, ranks)
         examples = data.examples()
         features = data.features(task, examples, run_directory.settings, ranks)
         check_segments(config, features)
@@ -168,8 +170,7 @@ class Distillation(PathFields):
         each = recipe.steps_per_epoch(len(features["train"].rows))
         recipe = recipe.replace(max_steps=stages.steps, epochs=max(recipe.epochs, -(-stages.steps // each)))
         pair = Pair.of(self.settings, stages, teacher_config, config, int(lengths_of(features["train"].rows).max()))
-        rows = features["train"].rows
-        trainer, report = self._trainer(kind, backend, recipe, config, checkpoint, rows, run_directory.saved, ranks)
+        report = self._take_over(kind, trainer, checkpoint, features["train"].rows, run_directory.saved)
         course = TransferCourse(
             trainer,
             pair,
@@ -203,7 +204,7 @@ class Distillation(PathFields):
                 {"name": s.name, "steps": s.steps, "weights": dict(s.weights)} for s in pair.schedule.stages
             ],
             "rows": {name: len(found.rows) for name, found in features.items()},
-            "notes": [*notes, *curve_notes(last)],
+            "notes": [*notes, *curve_notes(last, sweeps=False), *picture_missing()],
             "skipped": [
                 *(message for found in examples.values() for message in found.skipped),
                 *(message for found in features.values() for message in found.skipped),
@@ -257,34 +258,42 @@ class Distillation(PathFields):
             runner = backend.runner("distill")(teacher, self.device)
             scores = Evaluation(runner, dev.task, dev.examples, dev.features, dev.seed, False).plain()
             notes.append("the teacher on the dev rows: " + ", ".join(f"{n} {v:.4g}" for n, v in scores.items()))
-        return [*notes, *picture_missing()]
+        return notes
 
     # ------------------------------------------------------------------------------------------ models
 
     def _trainer(
-        self, kind: type[TrainingTask], backend: Backend, recipe: Recipe, config: MobileBertConfig,
-        checkpoint: Checkpoint, rows: Sequence[Any], saved: Path | None, ranks: Ranks,
-    ) -> tuple[TrainerBase, CopyReport | None]:  # fmt: skip
-        """The student, and what was copied; None for a student that has weights of its own."""
-        trainer_class = backend.trainer("distill")
+        self, kind: type[TrainingTask], backend: Backend, recipe: Recipe, config: MobileBertConfig, saved: Path | None,
+        ranks: Ranks,
+    ) -> TrainerBase:  # fmt: skip
+        """The student, before it takes anything over."""
+        start = backend.trainer("distill").start
         common = {"precision": self.precision, "device": self.device, "ranks": ranks}
-        config = config.copy(sparse_prediction=True, **{**_NO_DROPOUT, **self._chosen_dropout()})
-        arrays: dict[str, Any] = {}
-        report = None
-        if has_no_weights(self.student):
-            theirs = checkpoint.weights(checkpoint.config())
-            known = [w for w in every_weight(checkpoint.config()) if self.copy and w.full_name in theirs.stored]
-            full = (dataclasses.replace(weight, name=weight.full_name) for weight in known)
-            arrays, report = copied_from(full, weight_table(config, HEADS[kind.head]), theirs.read)
-            arrays, report = with_fitted_norm(arrays, report, theirs.read, checkpoint.config(), rows)
+        fields = {"sparse_prediction": True, **_NO_DROPOUT, **self._chosen_dropout()}
+        trainer: TrainerBase
         if saved is not None:
-            return trainer_class.start(kind.head, saved, recipe, **common), report
-        if has_no_weights(self.student):
-            trainer = trainer_class.start(kind.head, None, recipe, config=config, **common)
+            trainer = start(kind.head, saved, recipe, **common)
+        elif has_no_weights(self.student):
+            trainer = start(kind.head, None, recipe, config=config.copy(**fields), **common)
+        else:
+            trainer = start(kind.head, self.student, recipe, **common, **{**self.fields, **fields})
+        return trainer
+
+    def _take_over(
+        self, kind: type[TrainingTask], trainer: TrainerBase, checkpoint: Checkpoint, rows: Sequence[Any],
+        saved: Path | None,
+    ) -> CopyReport | None:  # fmt: skip
+        """Gives a student of random weights what is the teacher's, unless it was saved since, and says what that is."""
+        if not has_no_weights(self.student):
+            return None
+        theirs = checkpoint.weights(checkpoint.config())
+        known = [w for w in every_weight(checkpoint.config()) if self.copy and w.full_name in theirs.stored]
+        full = (dataclasses.replace(weight, name=weight.full_name) for weight in known)
+        arrays, report = copied_from(full, weight_table(trainer.config, HEADS[kind.head]), theirs.read)
+        arrays, report = with_fitted_norm(arrays, report, theirs.read, checkpoint.config(), rows)
+        if saved is None:
             trainer.assign({name: array.astype(trainer.array(name).dtype) for name, array in arrays.items()})
-            return trainer, report
-        fields = {**self.fields, "sparse_prediction": True, **_NO_DROPOUT, **self._chosen_dropout()}
-        return trainer_class.start(kind.head, self.student, recipe, **common, **fields), None
+        return report
 
     def _teacher(self, kind: type[TrainingTask], backend: Backend, stages: Schedule) -> Any:
         """The teacher's model; None where no stage needs one. It needs no head for next sentences.

@@ -8,7 +8,7 @@ import re
 from mobilebert_core.tasks.table import TextTask
 from mobilebert_core.tasks.task_text import options_of
 
-_PREFIXES = ("option_", "recipe_")  # before the keyword, in the names of parsed arguments
+_PREFIXES = ("option_", "recipe_", "transfer_")  # before the keyword, in the names of parsed arguments
 _KEYWORD = re.compile(r"(?<![\w'\"/.-])(pass |Pass )?(\w+)=('[^']*'|\[?\.{3}\]?|[\w.]*\w)")
 
 

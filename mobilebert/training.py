@@ -234,7 +234,6 @@ class Training(PathFields):
                 raise
             missing.append(f"{e} This training goes on without scores and keeps its last model.")
             names = []
-        missing += picture_missing()
         _say(missing, trainer.ranks)
         each = {}
         for n in names:
@@ -243,9 +242,9 @@ class Training(PathFields):
         return each, missing
 
     def _looked_back(self, dev: Evaluation | None, best: Mapping[str, float], ranks: Ranks) -> list[str]:
-        """What the curve of the loss and the best scores say when the training has ended."""
+        """What there is to say when the training has ended: of the curve of the loss, the best scores, the picture."""
         losses = [float(row["loss"]) for row in ranks.first(lambda: read_curves(self.output / CURVES_FILE))]
-        return curve_notes(losses) + (dev.notes(best) if dev is not None else [])
+        return [*curve_notes(losses), *(dev.notes(best) if dev is not None else []), *picture_missing()]
 
     def _loop(
         self,

@@ -23,10 +23,11 @@ from mobilebert_core.datasets.reading import splits
 from mobilebert_core.datasets.sources import Source, ending
 from mobilebert_core.errors import ConfigError, DataError
 from mobilebert_core.files import sha256
+from mobilebert_core.places import check_directory
 from mobilebert_core.text.tokenization_base import TokenizerBase
 from mobilebert_core.text.tokenizer_settings import WORDPIECE_DEFAULTS
 from mobilebert_core.training.ranks import Ranks
-from mobilebert_core.training.shards import RowsBut, ShardedRows, made_from_same, write_shards
+from mobilebert_core.training.shards import SHARDS_FILE, RowsBut, ShardedRows, made_from_same, write_shards
 from mobilebert_core.training.tasks.masked_language import FillMaskTraining
 from mobilebert_core.training.tasks.training_task import Features, TrainingTask
 
@@ -50,6 +51,7 @@ class TrainingData:
 
     Raises:
         ConfigError: for a `held_out` that leaves no rows to train on.
+        DataError: for a file to evaluate on that cannot be read, before others are.
     """
 
     kind: type[TrainingTask]
@@ -62,6 +64,8 @@ class TrainingData:
     def __post_init__(self) -> None:
         if self.held_out == 1 or self.held_out < 0:
             raise ConfigError(f"held_out must be 0 or at least 2, got {self.held_out}: rows to train on must be left.")
+        for path in self.files.get("dev", []):
+            self.kind.reader.check(self.kind.name, path, self.read)
 
     @classmethod
     def find(
@@ -94,6 +98,7 @@ class TrainingData:
         large = sum(map(_unpacked_size, found["train"])) >= limit
         if shards is None and not in_memory and (large or not isinstance(data, Path)):
             shards = _beside(beside)
+        _check_place(shards, beside)
         return cls(kind, read, data_name(data), found, shards, 0 if "dev" in found else held_out)
 
     @classmethod
@@ -123,6 +128,7 @@ class TrainingData:
                 files.setdefault("train", []).extend(_matching([place], kind.reader.endings))
         if dev is not None:
             files["dev"] = [dev]
+        _check_place(shards, beside)
         return cls(kind, read, data_name(data), files, shards or _beside(beside), 0 if "dev" in files else held_out)
 
     def settings(self) -> dict[str, Any]:
@@ -169,7 +175,7 @@ class TrainingData:
         folder, made_from = self.shards, self._made_from(task, settings)
         ranks.first(lambda: self._write(folder, task, made_from))
         rows = ShardedRows(folder, task.row, check=ranks.rank == 0)
-        whole = Features(rows, rows.about["notes"], rows.about["skipped"])
+        whole = Features(rows, rows.about.get("notes", []), rows.about.get("skipped", []))
         others = {name: task.features(found) for name, found in examples.items() if name != "train"}
         if not self.held_out or len(rows) < 2 * self.held_out:
             return self._not_held_out({"train": whole, **others}, f"are too few to hold out one of {self.held_out}")
@@ -246,6 +252,15 @@ def _beside(output: Path) -> Path:
     """Where the rows of a training lie, unless it says otherwise; `.` and `..` are called what they are called."""
     place = Path(os.path.abspath(output)) if output.name in ("", "..") else output
     return place.parent / f"{place.name}.shards"
+
+
+def _check_place(shards: Path | None, output: Path) -> None:
+    """Raises ConfigError where no shards can be: new ones not in the directory of the model, which must be empty."""
+    if shards is None or (shards / SHARDS_FILE).is_file():
+        return
+    check_directory(shards, "--shards")
+    if output.resolve() in (shards.resolve(), *shards.resolve().parents):
+        raise ConfigError(f"{shards}: wanted a directory for rows that is not in {output}. Choose another --shards.")
 
 
 def _matching(patterns: Iterable[str | Path], endings: Iterable[str]) -> list[Path]:

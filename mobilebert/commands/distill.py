@@ -12,6 +12,7 @@ from mobilebert_core.training.tasks.masked_language import FillMaskTraining
 
 from .arguments import add_backend, input_name, input_path, one_of_so_many, output_path
 from .pretrain import ROWS, ROWS_HELP
+from .reading_options import add_data_group, read_options
 from .recipe_options import add_fields, add_machine, add_recipe, recipe_changes
 from .train import report
 
@@ -54,8 +55,8 @@ def add_distill(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.add_argument("--student", required=True, metavar="PRESET|DIR",
                         help=f"a checkpoint, a config.json, or a preset such as {', '.join(students)}")  # fmt: skip
     parser.add_argument("--data", type=input_name, nargs="+", required=True, metavar="FILE|DIR|GLOB",
-                        help="text, also .gz and .xz: a sentence on each line, a blank line between "
-                        "documents")  # fmt: skip
+                        help="txt, csv, tsv, jsonl, parquet, arrow, also .gz or .xz: a sentence on each line, "
+                        "a blank line between documents")  # fmt: skip
     parser.add_argument("--dev", type=input_path, metavar="FILE", help="text to evaluate on at the end of each stage")
     parser.add_argument("--held-out", type=one_of_so_many, default=0, metavar="N",
                         help="without --dev hold out one of so many rows to evaluate on (default 0: none)")  # fmt: skip
@@ -80,6 +81,7 @@ def add_distill(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         shown = "" if default is None else f" (default {default:.3g})"
         group.add_argument("--" + name.replace("_", "-"), dest=f"transfer_{name}", type=int if whole else float,
                            metavar="N" if whole else "X", help=about + shown)  # fmt: skip
+    add_data_group(parser, FillMaskTraining.reader.options)
     group = parser.add_argument_group("recipe")
     add_recipe(group, FillMaskTraining.recipe, _STAGES, without=("classifier_dropout",))
     group.add_argument("--max-length", type=int, metavar="N", help="tokens of a row (default: all the student has)")
@@ -118,6 +120,7 @@ def run_distill(options: argparse.Namespace) -> int:
         task=kind.name,
         settings=settings,
         changes=recipe_changes(options),
+        read=read_options(options, options.skip_bad_rows),
         fields=dict(options.fields),
         options=more,
         max_length=options.max_length,

@@ -43,6 +43,14 @@ def add_read_options(parser: Any, names: Collection[str]) -> None:
             parser.add_argument(flag, dest=name, **{n: v for n, v in settings.items() if n != "flag"})
 
 
+def add_data_group(parser: argparse.ArgumentParser, names: Collection[str]) -> Any:
+    """Adds the options of these names and --skip-bad-rows, and returns their group."""
+    group = parser.add_argument_group("data")
+    add_read_options(group, names)
+    group.add_argument("--skip-bad-rows", action="store_true", help="leave out and count rows that cannot be used")
+    return group
+
+
 def read_options(options: argparse.Namespace, skip_bad_rows: bool) -> ReadOptions:
     """What the arguments say; raises DataError for a file of label names that cannot be used."""
     read = {name: getattr(options, name) for name in _READ if hasattr(options, name)}

@@ -22,7 +22,7 @@ from mobilebert_core.training.tasks.training_task import TrainingTask
 
 from ..training_data import LABELLED_STREAMED_FROM, STREAMED_FROM
 from .arguments import add_backend, input_path, output_path
-from .reading_options import add_read_options, read_options
+from .reading_options import add_data_group, read_options
 from .recipe_options import add_fields, add_machine, add_recipe, recipe_changes
 
 if TYPE_CHECKING:
@@ -86,9 +86,7 @@ def _add_task(tasks: argparse._SubParsersAction[argparse.ArgumentParser], task: 
 
 def add_data_options(parser: argparse.ArgumentParser, task: type[TrainingTask]) -> None:
     """How the data are read, and the options of the task."""
-    group = parser.add_argument_group("data")
-    add_read_options(group, task.reader.options)
-    group.add_argument("--skip-bad-rows", action="store_true", help="leave out and count rows that cannot be used")
+    group = add_data_group(parser, task.reader.options)
     group.add_argument("--max-length", type=int, metavar="N", help="tokens of a row (default: all the model has)")
     for each in task.option_fields():
         kind, help = each.metadata["kind"], f"{each.metadata['help']} (default {each.default})"

@@ -305,8 +305,8 @@ def block_map(teacher_blocks: int, student_blocks: int, chosen: tuple[int, ...] 
     fits = len(chosen) == student_blocks and all(0 <= block < teacher_blocks for block in chosen)
     if not fits or list(chosen) != sorted(chosen):
         raise ConfigError(
-            f"transfer: wanted for each of {student_blocks} blocks one of the teacher's {teacher_blocks}, counted from "
-            f"0 and rising, got {' '.join(map(str, chosen))}."
+            f"transfer: wanted for each of {student_blocks} blocks one of the teacher's {teacher_blocks}, rising, got "
+            f"{' '.join(str(block + 1) for block in chosen) or 'none'}, counted from 1."
         )
     return chosen
 

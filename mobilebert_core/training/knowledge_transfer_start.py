@@ -59,7 +59,8 @@ class CopyReport:
         notes += [f"not copied: {name} is {wanted}, the teacher's {got}" for name, wanted, got in self.skipped]
         if self.fitted:
             notes.append(
-                f"the NoNorm of the embeddings is fitted to the teacher's layer norm: {self.explained:.1%} of its variance"
+                f"the NoNorm of the embeddings is fitted to the teacher's layer norm: {self.explained:.1%} of its "
+                "variance"
             )
         if self.random:
             few = ", ".join(self.random[:4]) + (f" and {len(self.random) - 4} more" if len(self.random) > 4 else "")
@@ -119,7 +120,8 @@ def with_fitted_norm(
     alone = {name for name in report.random if name.startswith(_EMBEDDINGS)} == set(_NORM)
     if not alone or (_NORM[0], "no_norm", "layer_norm") not in report.skipped:
         return known, report
-    sums = np.concatenate([_summed(known, teacher, row.input_ids, row.token_type_ids) for row in _spread(rows)])  # (T, H)
+    parts = [_summed(known, teacher, row.input_ids, row.token_type_ids) for row in _spread(rows)]
+    sums = np.concatenate(parts)  # (T, H)
     centred = sums - sums.mean(axis=1, keepdims=True)
     wanted = centred / np.sqrt(centred.var(axis=1, keepdims=True) + teacher.layer_norm_eps)
     wanted = wanted * array(_NORM[0]).astype(np.float64) + array(_NORM[1])

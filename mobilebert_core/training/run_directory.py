@@ -26,6 +26,7 @@ from ..checkpoints.digests import changed_files
 from ..errors import CheckpointError, ConfigError
 from ..file_lock import DirectoryLock, refuse
 from ..files import read_json, write_text
+from ..places import check_directory
 from ..saves import STAGE, clear, current, saving
 from .run_checks import check_curve, check_files, check_progress, check_scores, check_settings, digests_of, read_curves
 
@@ -62,8 +63,7 @@ class RunDirectory:
         self._curves: TextIO | None = None
         self.finished = False
         there = output / SETTINGS_FILE
-        if output.exists() and not output.is_dir():
-            raise ConfigError(f"{output}: wanted a directory for the model, got a file. Choose another --output.")
+        check_directory(output, "--output")
         self._lock = DirectoryLock(output)
         self._lock.check()  # before anything that another process may just be writing is touched
         if there.exists():

@@ -24,6 +24,7 @@ from ..files import read_json, sha256
 from ..saves import SAVED, STAGE, saving
 from .lazy_sequence import LazySequence
 from .row_arrays import MakeRow, RowArrays, joined
+from .run_checks import is_texts
 
 SHARDS_FILE = "shards.json"
 VERSION = 1
@@ -119,7 +120,8 @@ class ShardedRows(LazySequence[Any]):
         self.folder, self.make = folder, make
         self.about = read_json(folder / SHARDS_FILE)
         files = self.about.get("files")
-        if not isinstance(files, dict) or not files:
+        texts = all(is_texts(self.about.get(name, [])) for name in ("notes", "skipped"))
+        if not isinstance(files, dict) or not files or not texts:
             raise self._damaged(SHARDS_FILE)
         self._maps: list[mmap.mmap] = []
         self._shards = [self._mapped(name, entry, check) for name, entry in files.items()]

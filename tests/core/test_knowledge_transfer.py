@@ -117,6 +117,8 @@ def test_the_last_block_follows_the_last():
     for wrong in ((1,), (1, 24), (5, 3)):
         with pytest.raises(ConfigError, match="wanted for each of 2 blocks one of the teacher's 24"):
             block_map(24, 2, wrong)
+    with pytest.raises(ConfigError, match="got 2 25, counted from 1"):  # as the command and the notes count
+        block_map(24, 2, (1, 24))
 
 
 def test_relation_heads_divide_both_widths():

@@ -55,6 +55,8 @@ def test_what_a_curve_says():
     assert curve_notes(4 - np.arange(10) / 5) == []  # too short to say that it was still falling
     assert "never fell (4.3 at first, 4.3 at the end)" in curve_notes(np.full(4, 4.3))[0]
     assert curve_notes([4.3, 4.3, 4.3]) == []
+    for losses in (np.full(200, 4.3), 4 - steps / 100):
+        assert "sweep" in curve_notes(losses)[0] and "sweep" not in curve_notes(losses, sweeps=False)[0]
 
 
 @pytest.mark.parametrize(

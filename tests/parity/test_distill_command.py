@@ -174,6 +174,31 @@ def test_the_rows_of_a_pretraining_serve_the_student_too(places, tmp_path):
     assert not (tmp_path / "out.shards").exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--blocks 1 5", "wanted for each of 2 blocks one of the teacher's 4, rising, got 1 5, counted from 1"),
+        ("--strategy minilm --relation-heads 7", "--relation-heads must divide the widths"),
+        ("--device tpu:3", "device: wanted one that PyTorch has here"),
+        ("--dev gone.txt", "gone.txt: wanted a file ending in .txt"),
+        ("--dev .", "got a directory"),
+        ("--shards one.txt", "one.txt: wanted a directory, got a file. Choose another --shards"),
+        ("--shards out/rows", "out/rows: wanted a directory for rows that is not in out"),
+        ("--output one.txt/out", "one.txt/out: wanted a directory, got a file in the place of one.txt. Choose another"),
+        ("--text-column 3", "no column"),
+    ],
+)
+def test_what_does_not_fit_is_said_before_text_is_tokenized(places, tmp_path, monkeypatch, capsys, words, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "one.csv").write_text("text\n" + "\n".join(SENTENCES) + "\n")
+    data = "one.csv" if "column" in words else "one.txt"
+    common = f"--student {places['student']} --data {data} --output out --rows packed --max-length 24 --max-steps 9"
+    before = sorted(tmp_path.iterdir())
+    assert main(["distill", "--teacher", places["teacher"], *common.split(), *words.split()]) == 2
+    assert message in capsys.readouterr().err
+    assert sorted(tmp_path.iterdir()) == before
+
+
 def test_one_file_as_text_into_this_directory(places, tmp_path, monkeypatch):
     """No path of the machine is written, whatever was left out; the output has a name though it is passed as a dot."""
     (tmp_path / "here").mkdir()
