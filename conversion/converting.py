@@ -30,7 +30,7 @@ from mobilebert_core.hub.resolve import resolve
 from mobilebert_core.saves import saving
 from mobilebert_core.weights import parameter_count
 
-from .parity.deviation import ParityError, Report
+from .parity.deviation import ParityError, Report, check_tolerance
 from .provenance import check_unchanged, file_hashes, write_provenance
 from .record import Conversion
 from .staging import check_free, settle
@@ -78,7 +78,7 @@ def convert(
         raise ConfigError("convert: wanted a place to write to, got an empty name. For this directory pass '.'.")
     path = Path(destination)
     output_format = output_format_for(path, to)
-    _check_dtype(dtype)
+    _check_numbers(dtype, tolerance)
     with ExitStack() as stack:
         verifier = None if parity == "none" else stack.enter_context(Verifier(parity))
         checkpoint = open_checkpoint(resolve(source, config=config is None, weights=True, tokenizer=True))
@@ -110,7 +110,8 @@ def convert(
     return done
 
 
-def _check_dtype(dtype: str) -> None:
+def _check_numbers(dtype: str, tolerance: float | None) -> None:
+    check_tolerance(tolerance)
     if dtype not in ("auto", *DTYPES):
         raise ConfigError(f"dtype must be 'auto' or one of {', '.join(DTYPES)}, got {dtype!r}.")
 

@@ -81,7 +81,7 @@ def _nameless_place() -> str:
         os.getcwd()
     except OSError:
         return "the current directory, which was removed"
-    return "file system"
+    return "standard output or the file system"
 
 
 if __name__ == "__main__":

@@ -13,11 +13,12 @@ from mobilebert_core.datasets.examples import ReadOptions
 from mobilebert_core.files import sha256
 from mobilebert_core.text.auto_tokenizer import AutoTokenizer
 from mobilebert_core.text.padding_truncation import NO_LIMIT
+from mobilebert_core.text.word_count import check_words
 from mobilebert_core.training.evaluation import EVALUATION_BATCH, TaskFile
 from mobilebert_core.training.recipe import Recipe
 from mobilebert_core.training.tasks.table import training_task_named
 
-from .runners import check_words, open_runner
+from .runners import open_runner
 from .training_data import check_segments
 
 
@@ -81,7 +82,8 @@ def evaluate(
     """
     kind = training_task_named(task)
     caller = f"evaluate {kind.name}"
-    seed = Recipe(seed=seed).seed
+    seed, path = Recipe(seed=seed).seed, Path(data)
+    kind.reader.check(kind.name, path, read)  # before a model is loaded
     chosen = backend_for(model, backend, caller)
     words = AutoTokenizer.from_pretrained(model if tokenizer is None else tokenizer)
     fields = dict(kind.config_defaults) if chosen.models else {}  # a file computes what it was exported with
@@ -89,7 +91,6 @@ def evaluate(
     check_words(caller, words, runner.config)
     if words.model_max_length >= NO_LIMIT:
         words.model_max_length = runner.config.max_position_embeddings
-    path = Path(data)
     file = TaskFile(kind(words, runner.config, max_length, seed=seed, **(options or {})), path, read, seed)
     check_segments(runner.config, {"data": file.features})
     return Evaluated(

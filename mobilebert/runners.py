@@ -8,10 +8,9 @@ from typing import Any
 
 from conversion.backends import Backend
 from mobilebert_core.configuration.config import MobileBertConfig
-from mobilebert_core.errors import InputError, TokenizerError
+from mobilebert_core.errors import InputError
 from mobilebert_core.heads import HEADS, heads_named
 from mobilebert_core.tasks.runner import Runner
-from mobilebert_core.text.tokenization_base import TokenizerBase
 
 logger = logging.getLogger(__name__)
 
@@ -64,18 +63,4 @@ def _say_other_head(head: str, path: str | Path, config: MobileBertConfig) -> No
             path,
             other[0],
             HEADS[head].class_name,
-        )
-
-
-def check_words(caller: str, tokenizer: TokenizerBase, config: MobileBertConfig) -> None:
-    """Raises TokenizerError for a tokenizer with more words than the model has, or whose ids have another name."""
-    if tokenizer.model_input_names[0] != "input_ids":
-        raise TokenizerError(
-            f"{caller}: wanted a tokenizer whose model_input_names begin with 'input_ids', got "
-            f"{tokenizer.model_input_names!r}. Correct tokenizer_config.json."
-        )
-    if len(tokenizer) > config.vocab_size:
-        raise TokenizerError(
-            f"{caller}: wanted a tokenizer for the model's {config.vocab_size} words (vocab_size), got one with "
-            f"{len(tokenizer)}. Load both from one checkpoint."
         )

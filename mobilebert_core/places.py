@@ -12,6 +12,12 @@ _OF_THE_SYSTEM = ("/dev/", "/proc/")  # where links to open streams lead, such a
 
 
 def in_the_way(place: Path) -> str | None:
+    """What keeps a file from its place: a file in the place of a directory above, or what `check_places` refuses."""
+    above = [each for each in place.parents if each.exists() and not each.is_dir()]
+    return f"below {above[0]}, which is a file" if above else _no_file(place)
+
+
+def _no_file(place: Path) -> str | None:
     """What is in a place that no file may take: not a file, nor a link to one or to nothing."""
     if place.is_dir():
         return "a directory"
@@ -31,7 +37,7 @@ def check_directory(place: Path, option: str) -> None:
 def check_places(places: Iterable[Path]) -> None:
     """Raises CheckpointError where a file would take the place of a directory, a device, a pipe or a stream."""
     for place in places:
-        if (found := in_the_way(place)) is not None:
+        if (found := _no_file(place)) is not None:
             raise CheckpointError(
                 f"{place.parent}: {place.name} is {found} where a file is to be. Choose another place; nothing was "
                 "written."

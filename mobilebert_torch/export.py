@@ -7,6 +7,7 @@ wrote is not yet proved; conversion/exports does that. B batch, S sequence.
 from __future__ import annotations
 
 import copy
+import io
 import logging
 import warnings
 from collections.abc import Iterator
@@ -65,7 +66,9 @@ def write_torch_export(model: MobileBertPreTrainedModel, spec: ExportSpec, path:
     path.parent.mkdir(parents=True, exist_ok=True)
     with _quiet(), torch.no_grad():
         program = torch.export.export(Exported(model, spec).eval(), _example(spec), dynamic_shapes=_dynamic(spec))
-        torch.export.save(program, path)
+    written = io.BytesIO()  # a full disk ends the process where PyTorch writes the file itself
+    torch.export.save(program, written)
+    path.write_bytes(written.getbuffer())
 
 
 def write_executorch(model: MobileBertPreTrainedModel, spec: ExportSpec, path: Path) -> None:

@@ -22,6 +22,7 @@ from mobilebert_core.hub.resolve import resolve
 from mobilebert_core.quantization.training import ranges_in
 from mobilebert_core.saves import current, saving
 from mobilebert_core.text.tokenization_fast import MobileBertTokenizerFast
+from mobilebert_core.text.word_count import check_words
 
 from .formats import ExportFormat, export_format_named
 from .job import Job, Say, Source, files_of
@@ -91,12 +92,12 @@ def export(
         CheckpointError: for a source that cannot be loaded, or a directory that cannot be written.
     """
     say = progress or (lambda step: None)
-    row = _row(format, precision, input_dtype, fold)
+    row = _row(format, precision, input_dtype, fold, calibrate)
     served = layout_named(layout, format)
     path = _free(directory, overwrite)
     sizes = _sizes(row, batch, length, mlperf)
     say("open")
-    opened = _opened(source, head)
+    opened = _opened(source, head, sizes[1])
     spec = ExportSpec(opened.head, opened.config, "fp32", *sizes, mlperf=mlperf, input_dtype=input_dtype)
     limit = spec.length
     own = precision == "int8" and row.precision(precision).rewriter is not None
@@ -121,13 +122,15 @@ def export(
     return Exported(path, record, files)
 
 
-def _row(format: str, precision: str, input_dtype: str, fold: str) -> ExportFormat:
+def _row(format: str, precision: str, input_dtype: str, fold: str, calibrate: str | Path | None) -> ExportFormat:
     """The row of a format; raises ExportError for what it is not written in."""
     row = export_format_named(format)
     row.precision(precision)
     row.check_input_dtype(input_dtype)
     if fold not in FOLDS:
         raise ExportError(f"export: fold must be one of {', '.join(FOLDS)}, got {fold!r}.")
+    if calibrate is not None and precision == "fp32":
+        raise ExportError(f"export: fp32 has no use for texts to calibrate with, got {calibrate}. Leave them out.")
     return row
 
 
@@ -142,7 +145,7 @@ def _learned(row: ExportFormat, precision: str, config: MobileBertConfig) -> dic
     return ranges or {}
 
 
-def _opened(source: str | Path, head: str | None) -> Source:
+def _opened(source: str | Path, head: str | None, length: int | None) -> Source:
     """The checkpoint, its head and its tokenizer; a demo tokenizer only to prove with, where it has none."""
     if is_exported(source):
         raise ExportError(f"{source}: is an export. Export the checkpoint that it was made from.")
@@ -153,6 +156,13 @@ def _opened(source: str | Path, head: str | None) -> Source:
     chosen = HEADS[head] if head else natural_head(checkpoint.weights(config), config)
     own = any(current(checkpoint.folder / name).is_file() for name in TOKENIZER_FILES[:2])
     tokenizer = MobileBertTokenizerFast.from_pretrained(checkpoint.folder if own else DEMO_MODEL)
+    if own:
+        check_words("export", tokenizer, config)
+    special = tokenizer.num_special_tokens_to_add(pair=True)
+    if length is not None and length < special:
+        raise ExportError(
+            f"export: length must be at least {special}, for the special tokens of two texts, got {length}."
+        )
     return Source(checkpoint, config, chosen, tokenizer, own)
 
 

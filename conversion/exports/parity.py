@@ -14,7 +14,7 @@ from mobilebert_core.files import sha256
 from mobilebert_core.hub.resolve import resolve
 from mobilebert_core.inputs import TEXT_INPUTS
 
-from ..parity.deviation import TOLERANCES, Report, compare_traces
+from ..parity.deviation import TOLERANCES, Report, check_tolerance, compare_traces
 from ..parity.traces import Trace
 from .formats import EXPORT_FORMATS
 from .record import ExportRecord
@@ -35,6 +35,7 @@ def compare_exported(
     Raises:
         ExportError: for a checkpoint whose bytes are not those that were exported.
     """
+    check_tolerance(tolerance)
     record = ExportRecord.read(directory)
     row = EXPORT_FORMATS[record.format]
     checkpoint = open_checkpoint(resolve(source, config=True, weights=True))

@@ -16,7 +16,7 @@ from typing import Any, Self
 import numpy as np
 
 from mobilebert_core.configuration.fields import ACTIVATION_TABLE
-from mobilebert_core.errors import MobileBertError
+from mobilebert_core.errors import ConfigError, MobileBertError
 from mobilebert_core.files import write_text
 from mobilebert_core.weights import BASE_PREFIX
 
@@ -114,6 +114,7 @@ def compare(
     Raises:
         ParityError: when the models do not give the same set of arrays.
     """
+    check_tolerance(tolerance)
     say = progress or (lambda step: None)
     say("reference")
     first = trace(reference, batch, gradients)
@@ -145,6 +146,12 @@ def compare_traces(reference: Trace, other: Trace, tolerance: float | None = Non
         within = deviation <= allowed["gradient" if kind == "gradient" else "state"]
         report.rows.append(Row(name, kind, deviation, largest, within))
     return report
+
+
+def check_tolerance(tolerance: float | None) -> None:
+    """Raises ConfigError for a tolerance that nothing, or everything, is within: NaN, below 0, infinity."""
+    if tolerance is not None and not 0 <= tolerance < float("inf"):
+        raise ConfigError(f"parity: tolerance must be a number of at least 0, got {tolerance!r}.")
 
 
 def default_tolerance(reference: Trace, kind: str) -> float:

@@ -12,14 +12,16 @@ from tqdm import tqdm
 
 from conversion.exports.parity import compare_exported
 from conversion.exports.record import ExportRecord, is_exported
-from conversion.parity.deviation import Report, compare
+from conversion.parity.deviation import Report, check_tolerance, compare
 from conversion.parity.report import figures, plot, table
 from conversion.parity.sample import SENTENCES, batch_of, random_checkpoint
+from mobilebert_core.checkpoints.detect_heads import detect_heads
+from mobilebert_core.checkpoints.opening import open_checkpoint
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.configuration.fields import DTYPES
 from mobilebert_core.configuration.presets import PRESETS
 from mobilebert_core.demo_model import DEMO_MODEL
-from mobilebert_core.errors import BackendMissingError, ConfigError
+from mobilebert_core.errors import BackendMissingError, CheckpointError, ConfigError
 from mobilebert_core.files import TOKENIZER_FILES, same_file, write_text
 from mobilebert_core.heads import HEADS, Head, heads_named
 from mobilebert_core.hub.resolve import resolve
@@ -81,6 +83,11 @@ def run_parity(options: argparse.Namespace) -> int:
     if options.plot and options.plot.suffix.lower() not in PICTURES:
         raise ConfigError(f"--plot {options.plot}: wanted a file that ends in {', '.join(PICTURES)}.")
     _check_outputs(options)
+    check_tolerance(options.tolerance)
+    if options.seed < 0:
+        raise ConfigError(f"parity: seed must be at least 0, got {options.seed}.")
+    if not 0 < options.hidden_scale < float("inf"):
+        raise ConfigError(f"parity: hidden_scale must be a number above 0, got {options.hidden_scale}.")
     if options.plot:
         figures()  # that it can be drawn is known before anything is computed
     reports: list[Report] = []
@@ -122,7 +129,7 @@ def _check_outputs(options: argparse.Namespace) -> None:
     for option, place in (("--json", options.json), ("--plot", options.plot)):
         found = None if place is None else in_the_way(place)
         if place is not None and (found or any(same_file(place, each) for each in read)):
-            what = f"{found}, wanted a file" if found else "a file of the checkpoint"
+            what = f"{found}; wanted a file" if found else "a file of the checkpoint"
             raise ConfigError(f"parity: {option} {place} is {what}. Choose another file; nothing was written.")
     if options.json and options.plot and options.json.resolve() == options.plot.resolve():
         raise ConfigError(f"parity: --json and --plot are both {options.json}. Choose two files; nothing was written.")
@@ -195,7 +202,18 @@ def _checkpoint(options: argparse.Namespace, scratch: Path) -> tuple[Path, Mobil
         raise ConfigError(f"--hidden-scale is for the random weights of a preset, one of {', '.join(PRESETS)}.")
     folder = resolve(DEMO_MODEL if name is None else name, config=True, weights=True, tokenizer=True)
     config = MobileBertConfig.from_pretrained(folder)
+    if options.head:
+        _check_held(folder, config, HEADS[options.head])
     return folder, config, HEADS[options.head or _head_of(config)]
+
+
+def _check_held(checkpoint: Path, config: MobileBertConfig, head: Head) -> None:
+    """Raises CheckpointError for a head without weights, which each framework would draw by itself."""
+    held = detect_heads(open_checkpoint(checkpoint).weights(config), config)
+    if head not in held:
+        raise CheckpointError(
+            f"{checkpoint}: the weights of {head.name} are not all there; it holds {', '.join(h.name for h in held)}."
+        )
 
 
 def _head_of(config: MobileBertConfig) -> str:

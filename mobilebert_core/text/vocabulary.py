@@ -44,7 +44,7 @@ def train_vocabulary(
     if output.is_file() and not overwrite:
         raise InputError(f"vocabulary: {output} is there already. Choose another output, or pass overwrite=True.")
     if (found := in_the_way(output)) is not None:
-        raise InputError(f"vocabulary: {output} is {found}, wanted a place for a file. Choose another output.")
+        raise InputError(f"vocabulary: {output} is {found}; wanted a place for a file. Choose another output.")
     if size <= len(SPECIAL_TOKENS):
         raise InputError(f"vocabulary: size must be above the {len(SPECIAL_TOKENS)} special tokens, got {size}.")
     splitting = {"do_lower_case": lowercase, **WORDPIECE_DEFAULTS}

@@ -104,6 +104,28 @@ def test_words_beyond_the_models_vocabulary_are_refused(checkpoint, capsys):
     assert "input_ids must lie in 0..49" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--seed -1", "seed must be at least 0, got -1"),
+        ("--tolerance nan", "tolerance must be a number of at least 0, got nan"),
+        ("--tolerance=-1", "got -1.0"),
+        ("--hidden-scale 0", "--hidden-scale must be a number above 0, got 0.0"),
+        ("--json text.txt/out.json", "text.txt/out.json is below text.txt, which is a file; wanted a file"),
+        (
+            "--head QuestionAnswering",
+            "the weights of QuestionAnswering are not all there; it holds Sequence",
+        ),
+    ],
+)
+def test_what_cannot_be_measured_is_said_before_a_framework_is_loaded(words, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "text.txt").write_text("text")
+    monkeypatch.setattr("mobilebert.commands.parity._backends", lambda: pytest.fail("loads frameworks"))
+    assert main(["parity", *words.split()]) == 2
+    assert message in capsys.readouterr().err
+
+
 def test_vocabularies_are_learned(tmp_path, capsys):
     text = tmp_path / "text.txt"
     text.write_text("the bees keep the hive\nthe hive keeps the bees\n" * 20, encoding="utf-8")
@@ -131,7 +153,7 @@ def test_vocabularies_are_learned_from_packed_text_and_not_from_endless_words(tm
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "text.txt").write_text(texts)
     assert main([*command[:-2], str(tmp_path / "pipe"), str(tmp_path / "text.txt")]) == 2
-    assert "pipe is a device, a pipe or a socket, wanted a place for a file" in capsys.readouterr().err
+    assert "pipe is a device, a pipe or a socket; wanted a place for a file" in capsys.readouterr().err
 
 
 def test_names_that_are_no_text_are_shown_escaped(tmp_path, monkeypatch):

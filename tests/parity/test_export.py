@@ -26,14 +26,15 @@ from conversion.parity.sample import random_checkpoint
 from mobilebert.cli import main
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.demo_model import DEMO_MODEL
-from mobilebert_core.errors import CheckpointError, ExportError, InputError, MobileBertError
+from mobilebert_core.errors import CheckpointError, ExportError, InputError, MobileBertError, TokenizerError
 from mobilebert_core.exports import ExportSpec
 from mobilebert_core.heads import HEADS
-from mobilebert_torch.export import Exported
+from mobilebert_torch.export import Exported, write_torch_export
 from mobilebert_torch.inference import Runner as TorchRunner
 from tests.tiny import tiny_batch, tiny_config
 
 ONE_BLOCK = {"num_hidden_layers": 1}
+INT8 = {"format": "onnx", "precision": "int8"}
 TEXTS = ["What a lovely day!", "They never called back, and I am angry.", "ok"]
 
 
@@ -211,8 +212,13 @@ def test_fixed_sizes_take_any_batch_and_shorter_rows(fixed):
         ({"format": "onnx", "head": "MultipleChoice"}, "missing"),
         ({"format": "onnx", "input_dtype": "int8"}, "inputs of onnx are int32 or int64, got input_dtype 'int8'"),
         ({"format": "torch-export", "input_dtype": "int64"}, "inputs of torch-export are int32, got"),
-        ({"format": "onnx", "calibrate": "three.txt"}, "wanted at least 16 texts to calibrate with, got 3"),
-        ({"format": "onnx", "calibrate": "none.txt"}, "there is none"),
+        ({"format": "onnx", "length": 2}, "length must be at least 3, for the special tokens of two texts, got 2"),
+        ({"format": "onnx", "calibrate": "three.txt"}, "fp32 has no use for texts to calibrate with"),
+        (
+            {**INT8, "calibrate": "three.txt"},
+            "wanted at least 16 texts to calibrate with, got 3",
+        ),
+        ({**INT8, "calibrate": "none.txt"}, "there is none"),
     ],
 )
 def test_what_cannot_be_exported_is_one_error_and_leaves_nothing(tmp_path, monkeypatch, options, message):
@@ -266,6 +272,21 @@ def test_a_target_that_cannot_be_written_and_a_full_disk_leave_nothing(tmp_path,
         with pytest.raises(MobileBertError, match="cannot be written.*No space left on device"):
             export(source, tmp_path / "new" / "out", format="torch-export")
         assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.txt", "source"]
+
+
+def test_a_full_disk_does_not_end_the_process(source):
+    """PyTorch's own writer of files aborts there."""
+    model = TorchRunner.from_pretrained("SequenceClassification", source, device="cpu").model
+    with pytest.raises(OSError, match="No space left"):
+        write_torch_export(model, ExportSpec(HEADS["SequenceClassification"], model.config), Path("/dev/full"))
+
+
+def test_a_tokenizer_with_more_words_than_the_model_is_refused(source, tmp_path):
+    more = shutil.copytree(source, tmp_path / "more")
+    with (more / "vocab.txt").open("a") as vocabulary:
+        vocabulary.write("".join(f"zz{number}\n" for number in range(9000)))
+    with pytest.raises(TokenizerError, match="export: wanted a tokenizer for the model's .* words"):
+        export(more, tmp_path / "out", format="onnx")
 
 
 class TestProof:

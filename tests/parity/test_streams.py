@@ -30,7 +30,7 @@ def shell(command: str, **options) -> subprocess.CompletedProcess[str]:
         (f"$PY {PREDICT} --input - <&-", "wanted texts from standard input, got a closed one"),
         (f"$PY {PREDICT} hello >&-", "predict: wanted a standard output for the answers, got a closed one"),
         ("$PY -m mobilebert inspect $MODEL >&-", "inspect: wanted a standard output"),
-        ("$PY -m mobilebert inspect $MODEL >/dev/full", "file system: No space left on device"),
+        ("$PY -m mobilebert inspect $MODEL >/dev/full", "standard output or the file system: No space left on device"),
     ],
 )
 def test_a_stream_that_is_needed(command, message):

@@ -1,0 +1,21 @@
+"""Whether a tokenizer's words are a model's."""
+
+from __future__ import annotations
+
+from ..configuration.config import MobileBertConfig
+from ..errors import TokenizerError
+from .tokenization_base import TokenizerBase
+
+
+def check_words(caller: str, tokenizer: TokenizerBase, config: MobileBertConfig) -> None:
+    """Raises TokenizerError for a tokenizer with more words than the model has, or whose ids have another name."""
+    if tokenizer.model_input_names[0] != "input_ids":
+        raise TokenizerError(
+            f"{caller}: wanted a tokenizer whose model_input_names begin with 'input_ids', got "
+            f"{tokenizer.model_input_names!r}. Correct tokenizer_config.json."
+        )
+    if len(tokenizer) > config.vocab_size:
+        raise TokenizerError(
+            f"{caller}: wanted a tokenizer for the model's {config.vocab_size} words (vocab_size), got one with "
+            f"{len(tokenizer)}. Load both from one checkpoint."
+        )
