@@ -59,3 +59,10 @@ def first_line(error: BaseException) -> str:
     """The first line of what another library says, which may be nothing: then the name of its error."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[0][:300]
+
+
+def is_interruption(error: BaseException | None) -> bool:
+    """Whether another library made an error of its own of Ctrl-C."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None

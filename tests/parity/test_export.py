@@ -281,6 +281,18 @@ def test_a_full_disk_does_not_end_the_process(source):
         write_torch_export(model, ExportSpec(HEADS["SequenceClassification"], model.config), Path("/dev/full"))
 
 
+def test_an_interruption_that_a_converter_reports_is_one(source, tmp_path, monkeypatch, capsys):
+    def writer(*_):
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt as e:
+            raise RuntimeError("Failed to export the model") from e
+
+    monkeypatch.setattr(formats.ExportFormat, "load_writer", lambda self: writer)
+    assert main(["export", str(source), str(tmp_path / "out"), "--format", "torch-export"]) == 130
+    assert capsys.readouterr().err == "mobilebert: interrupted\n" and not [*tmp_path.iterdir()]
+
+
 def test_a_tokenizer_with_more_words_than_the_model_is_refused(source, tmp_path):
     more = shutil.copytree(source, tmp_path / "more")
     with (more / "vocab.txt").open("a") as vocabulary:
