@@ -5,6 +5,7 @@ B batch, S sequence, N heads, L layers. Twin: mobilebert_torch/inputs.py.
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import keras
@@ -20,8 +21,28 @@ _CONCRETE = ("ndarray", "EagerTensor", "ArrayImpl")
 
 
 def _readable(array: Any) -> bool:
-    """Whether this process can read the values: of an array of JAX parts may lie with other processes."""
+    """Whether this process can read the values: of an array of JAX parts may lie with other processes.
+
+    A tensor of PyTorch is read on the CPU only: on a GPU that would wait for the device.
+    """
+    if type(array).__module__ == "torch":
+        return _readable_tensor(array)
     return type(array).__name__ in _CONCRETE and getattr(array, "is_fully_addressable", True)
+
+
+def _readable_tensor(tensor: Any) -> bool:
+    torch = sys.modules["torch"]  # there is a tensor of it
+    recorded = torch.compiler.is_compiling() or torch.jit.is_tracing()
+    recorded = recorded or torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+    return type(tensor) is torch.Tensor and tensor.device.type == "cpu" and not recorded
+
+
+def _values(array: Any) -> np.ndarray:
+    """A readable array in NumPy, which has no bfloat16 of PyTorch's."""
+    if type(array).__module__ == "torch":
+        array = array.detach()
+        array = array.float() if array.is_floating_point() and array.element_size() == 2 else array
+    return np.asarray(array)
 
 
 class ArrayProbe:
@@ -36,7 +57,7 @@ class ArrayProbe:
     def bounds(self, array: Any, ignore: int | None = None) -> tuple[float, float] | None:
         if not _readable(array):
             return None
-        values = np.asarray(array)
+        values = _values(array)
         if ignore is not None:
             values = values[values != ignore]
         return (float(values.min()), float(values.max())) if values.size else None
@@ -44,7 +65,7 @@ class ArrayProbe:
     def has_fractions(self, array: Any) -> bool:
         if not _readable(array):
             return False
-        values = np.asarray(array)
+        values = _values(array)
         return bool((values != np.round(values)).any())
 
 

@@ -326,19 +326,39 @@ class TrainedByKeras(_Model):
             )
         super()._symbolic_build(iterator=iterator, data_batch=data_batch)
 
+    def _get_jax_state(self, **passed: Any) -> Any:
+        """On JAX Keras takes the values off the model for its steps; kept here, an error in the first gives them back.
+
+        A step compiled by XLA takes them for good.
+        """
+        state = super()._get_jax_state(**passed)
+        if passed.get("purge_model_variables") and not self.jit_compile:
+            parts = ("trainable_variables", "non_trainable_variables", "optimizer_variables", "metrics_variables")
+            self._jax_state = dict(zip([name for name in parts if passed.get(name)], state, strict=True))
+        return state
+
     @contextmanager
     def _explained(self) -> Iterator[None]:
-        """Turns TensorFlow's complaint about an index, raised while a graph runs, into an error of ours."""
+        """Turns complaints of a framework about a batch, raised while it runs, into errors of ours."""
         try:
             yield
-        except Exception as e:
+        except BaseException as e:
+            if keras.backend.backend() == "jax":
+                self.jax_state_sync()
+            if isinstance(e, TypeError) and "'IndexedSlices' and 'float'" in str(e):
+                raise ConfigError(
+                    f"{type(self).__name__}: loss_scale_factor of Keras's optimizers does not scale the gradients of "
+                    "tables of embeddings on TensorFlow. keras.optimizers.LossScaleOptimizer around yours does."
+                ) from e
             if (said := failed_assertion(self, e)) is not None:
                 raise InputError(f"{type(self).__name__}: a batch cannot be learned from: {said}") from e
             reasons = [line.strip() for line in str(e).splitlines() if "[0, " in line]
-            if type(e).__name__ == "InvalidArgumentError" and reasons:
+            if isinstance(e, IndexError) and "index out of range in self" in str(e):  # PyTorch's look-up
+                reasons = ["index out of range"]
+            if reasons and type(e).__name__ in ("InvalidArgumentError", "IndexError"):
                 raise InputError(
                     f"{type(self).__name__}: a batch of the dataset holds an id, a segment, a position or a label that "
-                    f"is out of range (TensorFlow: {reasons[0]})."
+                    f"is out of range ({keras.backend.backend()}: {reasons[0]})."
                 ) from e
             if isinstance(e, ValueError) and "Invalid dtype: str" in str(e):  # Keras, of a batch from a generator
                 raise InputError(

@@ -93,7 +93,7 @@ def checked_labels(model: Any, labels: Mapping[str, Any], outputs: Any, sample_w
         return {label: value if value is None else tf.identity(value) for label, value in labels.items()}
 
 
-def failed_assertion(model: Any, error: Exception) -> str | None:
+def failed_assertion(model: Any, error: BaseException) -> str | None:
     """What an assertion of `checked_labels` said, from the error that TensorFlow raises while a graph runs."""
     _, found, rest = str(error).partition(f"{_FAILED}{type(model).__name__}: ")
     return rest.partition("]")[0] if found else None

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from mobilebert_core.errors import InputError
 from mobilebert_core.heads import HEADS
 from mobilebert_tf import MODEL_CLASSES
 from tests.tiny import tiny_batch, tiny_config
@@ -71,6 +72,24 @@ def cross_entropy(logits: Any, labels: np.ndarray) -> np.ndarray:
 
 def weights_of(model: Any) -> list[np.ndarray]:
     return [keras.ops.convert_to_numpy(keras.ops.copy(v)) for v in model.trainable_variables]
+
+
+def check_wrong_batches_are_refused() -> None:
+    """Batches that come one by one are looked at: a wrong number is our error and changes no weight."""
+    for wrong, number in (("labels", 1000), ("labels", -5), ("input_ids", 5000)):
+        x, y = data("SequenceClassification")
+        ({**x, **y}[wrong]).flat[0] = number
+        model = build("SequenceClassification")
+        model.compile("sgd")
+        before = weights_of(model)
+        for run in (model.evaluate, model.fit):
+            try:
+                run(Batches(x, plain(y), 8), verbose=0)
+            except InputError as e:
+                assert "must lie in 0.." in str(e) or "out of range" in str(e), str(e)
+            else:
+                raise AssertionError(f"{wrong} {number} was taken")
+            assert all(np.array_equal(a, b) for a, b in zip(before, weights_of(model), strict=True))
 
 
 class Batches(keras.utils.PyDataset):

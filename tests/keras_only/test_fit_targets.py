@@ -6,9 +6,16 @@ import keras
 import numpy as np
 import pytest
 
-from mobilebert_core.errors import InputError
+from mobilebert_core.errors import ConfigError, InputError
 from mobilebert_tf.fit.data import prepared
-from tests.keras_only.fitting import Batches, build, data, weights_of
+from tests.keras_only.fitting import (
+    Batches,
+    build,
+    check_wrong_batches_are_refused,
+    data,
+    plain,
+    weights_of,
+)
 
 NAN, INF = np.nan, np.inf
 MULTI = {"num_labels": 3, "problem_type": "multi_label_classification"}
@@ -105,3 +112,14 @@ def test_labels_that_can_be_learned_from_are_not_refused():
         model.compile("sgd", loss=loss)
         x, y, _ = prepared(model, X, labels)
         assert np.isfinite(keras.ops.convert_to_numpy(model.compute_loss(x, y, model(x))))
+
+
+def test_a_wrong_number_in_a_batch_changes_no_weight():
+    check_wrong_batches_are_refused()
+
+
+def test_loss_scales_that_keras_cannot_take_off_tables():
+    model, (x, y) = build("SequenceClassification"), data("SequenceClassification")
+    model.compile(keras.optimizers.Adam(loss_scale_factor=8.0))
+    with pytest.raises(ConfigError, match="keras.optimizers.LossScaleOptimizer around yours does"):
+        model.fit(x, plain(y), verbose=0)

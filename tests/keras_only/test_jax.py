@@ -16,6 +16,7 @@ from mobilebert_core.errors import ConfigError
 from mobilebert_core.heads import HEADS
 from mobilebert_tf import MODEL_CLASSES
 from conversion.parity.deviation import compare
+from tests.keras_only.fitting import check_wrong_batches_are_refused
 from tests.tiny import tiny_batch, tiny_config
 import mobilebert_torch
 
@@ -63,6 +64,7 @@ for exported in (model, model.as_functional()):
         assert "numbers after the first axis" in str(e)
     else:
         raise AssertionError("it was exported")
+check_wrong_batches_are_refused()
 print("done")
 """
 

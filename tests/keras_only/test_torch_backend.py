@@ -15,7 +15,7 @@ import keras, numpy as np, onnxruntime, torch
 from mobilebert_core.errors import ConfigError
 from mobilebert_core.outputs import ModelOutput
 from mobilebert_tf import ResumeTraining
-from tests.keras_only.fitting import build, data, plain, weights_of
+from tests.keras_only.fitting import build, check_wrong_batches_are_refused, data, plain, weights_of
 
 assert keras.backend.backend() == "torch"
 model, (x, y) = build("SequenceClassification"), data("SequenceClassification")
@@ -68,6 +68,7 @@ model.export(sys.argv[1] + ".onnx", format="onnx", input_signature=signature, ve
 session = onnxruntime.InferenceSession(sys.argv[1] + ".onnx")
 (found,) = session.run(None, x)
 np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+check_wrong_batches_are_refused()
 print("done")
 """
 
