@@ -6,8 +6,9 @@ of `small_tasks.py`.
 1. A vocabulary of 8,000 word pieces, learned from the text.
 2. Vectors of the words from which words stand near which, as the first embeddings (`word_vectors.py`): what masked
    words would need most of a short training for.
-3. Masked words, TOKENS of them read.
-4. float16 on disk, and a card with the scores of what is there after each of five tasks, beside those of the same
+3. A teacher, an IB-BERT of the same width between its blocks, which learns masked words.
+4. The model, taught by it block by block and then masked words: `mobilebert distill`.
+5. float16 on disk, and a card with the scores of what is there after each of five tasks, beside those of the same
    architecture from fresh weights and of logistic regression on TF-IDF.
 
 Each step goes on where it was interrupted.
@@ -25,14 +26,17 @@ from safetensors.numpy import load_file
 from conversion import convert
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.files import CONFIG_FILE, WEIGHTS_FILE, read_json, write_text
+from mobilebert_core.training.knowledge_transfer import TransferSettings
 
 from .machine import processor
-from .pretraining_text import LENGTH, pretraining, started, tokenizer_of, written_text
+from .pretraining_text import LENGTH, pretraining, started, taught, tokenizer_of, written_text
 from .small_tasks import SMALL_TASKS, fine_tuned, words_alone
 from .transfer_report import average, deviation
 
-ARCHITECTURE = "mobilebert-4x256"
+ARCHITECTURE, TEACHER = "mobilebert-4x256", "ib-bert-4x256"
+STRATEGY = "progressive"
 WORDS = 8000
+TEACHER_TOKENS = 3_997_696
 BATCH = 16  # rows: of the same tokens, more steps of fewer rows teach more
 RECIPE = {"learning_rate": 1e-3, "batch_size": BATCH, "warmup": 0.05, "seed": 0}
 # Of fine-tuning, for each task: more would help everyone, the fresh weights most.
@@ -56,7 +60,8 @@ inside them, {words:,} lower-case word pieces, texts of up to {length} tokens. {
 
     mobilebert train text-classification --data DIR --model mobilebert-mini --output my_model
 
-It has read little, {tokens:,} tokens, and is no substitute for a published model of full size.
+It has read little, {tokens:,} tokens, its teacher {teacher_tokens:,}, and is no substitute for a published
+model of full size.
 
 ## Data
 
@@ -98,9 +103,11 @@ not say what to expect of other texts.
 
 ## How it was made
 
-`make mini-model DATA=DIR`, which runs `scripts/mini_model.py`: the embeddings start as vectors from counts of words
-that stand near each other, then masked words in rows of {length} tokens, {batch} rows a batch, AdamW at {rate:g}.
-PyTorch, one thread of this machine: {cpu}, float32; stored in float16.
+`make mini-model DATA=DIR`, which runs `scripts/mini_model.py`. Its teacher, `{teacher}`, starts with vectors from
+counts of words that stand near each other, and learns masked words. The model starts with its embeddings and learns
+block by block, then masked words, half from the text and half from it (`mobilebert distill --strategy
+{strategy}`). Both in rows of {length} tokens, {batch} rows a batch, by AdamW at {rate:g}. PyTorch, one thread of this
+machine: {cpu}, float32; stored in float16.
 """
 
 
@@ -108,27 +115,36 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("data", type=Path, help="directory with corpus, tasks and goemotions")
     parser.add_argument("work", type=Path, help="directory for what is made on the way")
-    parser.add_argument("--tokens", type=int, default=5_300_000, help="of the masked words' training (default 5300000)")
+    parser.add_argument("--tokens", type=int, default=5_300_000, help="that the model reads (default 5300000)")
+    parser.add_argument(
+        "--teacher-tokens",
+        type=int,
+        default=TEACHER_TOKENS,
+        metavar="N",
+        help=f"that its teacher reads (default {TEACHER_TOKENS})",
+    )
     parser.add_argument("--seeds", type=int, default=SEEDS, help=f"of fine-tuning (default {SEEDS})")
     parser.add_argument("--tasks", nargs="*", default=list(SMALL_TASKS), choices=list(SMALL_TASKS), metavar="TASK")
     parser.add_argument("--output", type=Path, help="where the model goes (default: WORK/mobilebert-mini)")
     options = parser.parse_args()
     torch.set_num_threads(1)  # sums are then formed in one order, and the same model comes out again
     work, output = options.work, options.output or options.work / "mobilebert-mini"
-    results = made(options.data / "corpus", work, output, options.tokens)
+    results = made(options.data / "corpus", work, output, options.tokens, options.teacher_tokens)
     scores = compared(options.data, work, output, options.tasks, options.seeds)
     write_text(work / "scores.json", json.dumps(scores, indent=2) + "\n")
-    write_text(output / "README.md", card(output, results, scores, options.tokens, options.seeds))
+    write_text(output / "README.md", card(output, results, scores, options))
     print(json.dumps(scores, indent=2))
 
 
-def made(corpus: Path, work: Path, output: Path, tokens: int) -> dict[str, object]:
-    """Trains the encoder and writes it in float16; returns what its training says of itself."""
+def made(corpus: Path, work: Path, output: Path, tokens: int, teacher_tokens: int) -> dict[str, object]:
+    """Trains teacher and encoder, and writes the encoder in float16; returns what its training says of itself."""
     train, dev = written_text(corpus, work)
     tokenizer_of(train, WORDS, work)
-    start = started(ARCHITECTURE, train, dev, work)
-    steps = max(1, tokens // (BATCH * LENGTH))
-    results = pretraining(train, dev, str(start), work / "encoder", work, max_steps=steps, **RECIPE)
+    start = started(TEACHER, train, dev, work)
+    steps, teacher_steps = (max(1, count // (BATCH * LENGTH)) for count in (tokens, teacher_tokens))
+    pretraining(train, dev, str(start), work / "teacher", work, max_steps=teacher_steps, **RECIPE)
+    way = TransferSettings(strategy=STRATEGY)
+    results = taught(train, dev, work / "teacher", ARCHITECTURE, way, work / "encoder", work, max_steps=steps, **RECIPE)
     ship(work / "encoder", output)
     return results
 
@@ -161,7 +177,7 @@ def compared(data: Path, work: Path, model: Path, tasks: list[str], seeds: int) 
     return found
 
 
-def card(output: Path, results: dict, scores: dict[str, dict], tokens: int, seeds: int) -> str:
+def card(output: Path, results: dict, scores: dict[str, dict], options: argparse.Namespace) -> str:
     config = read_json(output / CONFIG_FILE)
     rows = [
         f"| {name}: {SMALL_TASKS[name].about} | {s['steps']:,} | {mean(s['mini'])} | {mean(s['fresh'])} "
@@ -170,11 +186,13 @@ def card(output: Path, results: dict, scores: dict[str, dict], tokens: int, seed
     ]
     return CARD.format(
         blocks=config["num_hidden_layers"], hidden=config["hidden_size"], inner=config["intra_bottleneck_size"],
-        words=config["vocab_size"], length=LENGTH, tokens=tokens, batch=BATCH, rate=RECIPE["learning_rate"],
+        words=config["vocab_size"], length=LENGTH, tokens=options.tokens, teacher_tokens=options.teacher_tokens,
+        teacher=TEACHER, strategy=STRATEGY, batch=BATCH, rate=RECIPE["learning_rate"],
         parameters=sum(array.size for array in load_file(output / WEIGHTS_FILE).values()),
         megabytes=(output / WEIGHTS_FILE).stat().st_size / 1e6, held_out=results["rows"]["dev"],
         masked=results["dev"]["masked_accuracy"], perplexity=results["dev"]["perplexity"],
-        seeds="one seed" if seeds == 1 else f"mean and standard deviation of {seeds} seeds", table="\n".join(rows),
+        seeds="one seed" if options.seeds == 1 else f"mean and standard deviation of {options.seeds} seeds",
+        table="\n".join(rows),
         cpu=processor(),
     )  # fmt: skip
 

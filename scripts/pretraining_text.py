@@ -12,12 +12,14 @@ from typing import Any
 
 import numpy as np
 
+from mobilebert.distillation import Distillation
 from mobilebert.training import Training
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.files import replacing, write_text
 from mobilebert_core.saves import saving
 from mobilebert_core.text.auto_tokenizer import AutoTokenizer
 from mobilebert_core.text.vocabulary import train_vocabulary
+from mobilebert_core.training.knowledge_transfer import TransferSettings
 from mobilebert_core.training.recipe import Recipe
 from mobilebert_core.training.shards import SHARDS_FILE
 from mobilebert_torch.trainer import Trainer
@@ -84,6 +86,30 @@ def pretraining(train: Path, dev: Path, model: str, output: Path, work: Path, **
     ).run()
 
 
+def taught(
+    train: Path, dev: Path, teacher: Path, student: str, settings: TransferSettings, output: Path, work: Path,
+    **changes: Any,
+) -> dict[str, Any]:  # fmt: skip
+    """What `teacher` knows, from the text, into `student`: a preset's name, or a checkpoint; what was begun goes on."""
+    return Distillation(
+        teacher=str(teacher),
+        student=student,
+        data=[train],
+        dev=dev,
+        output=output,
+        shards=work / "shards",
+        task="fill-mask",
+        settings=settings,
+        changes={"epochs": 1000, **changes},
+        fields={} if Path(student).exists() else {"initializer_range": _spread(student)},
+        options={"pack": True},
+        max_length=LENGTH,
+        save_every=100,
+        resume=output.exists(),
+        progress=False,
+    ).run()
+
+
 def started(preset: str, train: Path, dev: Path, work: Path, seed: int = 0, **fields: Any) -> Path:
     """A model that knows which words occur together and how often each does, and nothing else, made once.
 
@@ -103,8 +129,7 @@ def started(preset: str, train: Path, dev: Path, work: Path, seed: int = 0, **fi
             np.savez(file, vectors=vectors(counts, size, [0, 1, 2, 3, 4]), counts=singles)
     known = np.load(counted)
     logs = np.log((known["counts"] + 1) / (known["counts"] + 1).sum())
-    spread = next(value for name, value in _SPREADS.items() if preset.startswith(name))
-    fields = {"vocab_size": words, "max_position_embeddings": LENGTH, "initializer_range": spread, **fields}
+    fields = {"vocab_size": words, "max_position_embeddings": LENGTH, "initializer_range": _spread(preset), **fields}
     config = MobileBertConfig.from_preset(preset, **fields)
     trainer = Trainer.start("MaskedLM", None, Recipe(seed=seed), config=config)
     trainer.assign({
@@ -115,3 +140,7 @@ def started(preset: str, train: Path, dev: Path, work: Path, seed: int = 0, **fi
         trainer.save(save.stage)
         AutoTokenizer.from_pretrained(work / "words").save_pretrained(save.stage)
     return folder
+
+
+def _spread(preset: str) -> float:
+    return next(value for name, value in _SPREADS.items() if preset.startswith(name))

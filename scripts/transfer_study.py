@@ -29,12 +29,11 @@ from typing import Any
 
 import torch
 
-from mobilebert.distillation import Distillation
 from mobilebert_core.files import read_json, write_text
 from mobilebert_core.training.knowledge_transfer import TransferSettings
 from mobilebert_core.training.run_checks import read_curves
 
-from .pretraining_text import LENGTH, pretraining, started, tokenizer_of, written_text
+from .pretraining_text import LENGTH, pretraining, started, taught, tokenizer_of, written_text
 from .small_tasks import FOUR, SMALL_TASKS, fine_tuned, prepared
 from .transfer_report import write_report
 
@@ -123,24 +122,12 @@ def teach(study: Study, way: str, kind: str, seed: int, steps: int) -> None:
     """One student."""
     chosen, output = WAYS[way], study.place(way, kind, seed)
     train, dev = written_text(study.data / "corpus", study.work)
-    run = Distillation(
-        teacher=str(study.teacher()),
-        student=STUDENT if chosen.copy else str(started(STUDENT, train, dev, study.work, seed)),
-        data=[train],
-        dev=dev,
-        output=output,
-        shards=study.work / "shards",
-        task="fill-mask",
-        settings=chosen.settings,
-        changes={"learning_rate": RATE, "batch_size": BATCH, "epochs": 1000, "max_steps": steps, "seed": seed},
-        fields={"initializer_range": 0.08} if chosen.copy else {},
-        options={"pack": True},
-        max_length=LENGTH,
-        save_every=100,
-        resume=output.exists(),
-        progress=False,
-    ).run
-    timed(output, run)
+    student = STUDENT if chosen.copy else str(started(STUDENT, train, dev, study.work, seed))
+    changes = {"learning_rate": RATE, "batch_size": BATCH, "max_steps": steps, "seed": seed}
+    timed(
+        output,
+        lambda: taught(train, dev, study.teacher(), student, chosen.settings, output, study.work, **changes),
+    )
 
 
 def learn_task(study: Study, way: str, seed: int, task: str) -> None:
