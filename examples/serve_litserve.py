@@ -10,6 +10,7 @@ import sys
 from typing import Any
 
 import litserve
+from fastapi import HTTPException
 
 import mobilebert
 
@@ -23,6 +24,8 @@ class Classifier(litserve.LitAPI):
         self.classify = mobilebert.pipeline("text-classification", self.model, padding_invariant=True)
 
     def decode_request(self, request: dict[str, str]) -> str:
+        if "text" not in request:
+            raise HTTPException(422, 'wanted {"text": "..."}, got no text')
         return request["text"]
 
     def batch(self, texts: list[str]) -> list[str]:

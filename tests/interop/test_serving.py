@@ -54,9 +54,9 @@ def is_ready(port: int) -> bool:
         return False
 
 
-def asked(port: int, text: str) -> list[dict[str, object]]:
+def asked(port: int, text: object, name: str = "text") -> list[dict[str, object]]:
     request = urllib.request.Request(
-        f"http://127.0.0.1:{port}/predict", json.dumps({"text": text}).encode(), {"Content-Type": "application/json"}
+        f"http://127.0.0.1:{port}/predict", json.dumps({name: text}).encode(), {"Content-Type": "application/json"}
     )
     with urllib.request.urlopen(request, timeout=60) as answer:
         return json.load(answer)["labels"]
@@ -69,3 +69,12 @@ def test_requests_at_once_are_answered_as_one_by_one(port):
     for text, answer in zip(TEXTS, found, strict=True):
         expected = {each["label"]: each["score"] for each in classify(text)}
         assert {each["label"]: each["score"] for each in answer} == pytest.approx(expected, abs=1e-5), text
+
+
+@pytest.mark.parametrize(("name", "text"), [("txt", "I love this!"), ("text", 5), ("text", ["a", "b"])])
+def test_what_is_no_text_is_the_fault_of_the_request(port, name, text):
+    with pytest.raises(urllib.error.HTTPError) as error:
+        asked(port, text, name)
+    error.value.close()
+    assert error.value.code == 422
+    assert asked(port, "")  # an empty text is one
