@@ -84,6 +84,13 @@ def test_a_full_disk_is_an_error_of_ours_and_keeps_the_old_checkpoint(tmp_path, 
     assert len(found) == 3 and all(wanted in message for message in found.values())
 
 
+def test_a_place_that_cannot_be_is_no_full_disk(tmp_path):
+    (tmp_path / "file").write_text("")
+    for place in (tmp_path / "file" / "out", tmp_path / ("long" * 100)):
+        with pytest.raises(SaveError, match=r"kept\. Choose another place\.$"):
+            several(place, "new")
+
+
 def several(folder, text):
     """Two files at once."""
     with saving(folder) as save:
