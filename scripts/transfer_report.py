@@ -31,7 +31,7 @@ Which way of teaching a small MobileBERT pays, on real text: a teacher, `ib-bert
 
 The teacher read {teacher_reads} times as many and finds {teacher:.1%} of the hidden words of the held-out text. Every
 student and the teacher start with a bias of the words' frequencies and with vectors of words from counts of neighbours,
-or with the teacher's embeddings, which started so.
+or with the teacher's embeddings, which started so, and a NoNorm that is fitted to the teacher's layer norm.
 
 ![masked words found by each way]({picture})
 
