@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -25,13 +25,29 @@ def is_watched(module: nn.Module) -> bool:
 
 
 def is_watched_inside(module: nn.Module) -> bool:
-    """True if a module inside is watched, or of a class that is neither PyTorch's nor of this package.
+    """True if a user watches a module inside, or one is of a class that is neither PyTorch's nor of this package.
 
-    Not asked while a graph is compiled.
+    What this package itself puts there, to calibrate or to round, reads what is computed without it. Not asked while a
+    graph is compiled.
     """
     if torch.compiler.is_compiling():
         return False
-    return any(not _is_known(type(each).__module__) or is_watched(each) for each in module.modules())
+    return any(not _is_known(type(each).__module__) or _is_watched_by_others(each) for each in module.modules())
+
+
+def _is_watched_by_others(module: nn.Module) -> bool:
+    hooks = (
+        *module._forward_hooks.values(), *module._forward_pre_hooks.values(),
+        *module._backward_hooks.values(), *module._backward_pre_hooks.values(),
+    )  # fmt: skip
+    seen_by = [each for each in (vars(module).get("forward"), *hooks) if each is not None]
+    return module_state._has_any_global_hook() or not all(_is_own(each) for each in seen_by)
+
+
+def _is_own(function: Any) -> bool:
+    """Whether a function, or what a partial one calls, is defined in this package."""
+    name = getattr(getattr(function, "func", function), "__module__", None) or ""
+    return name.partition(".")[0] == __name__.partition(".")[0]
 
 
 @cache

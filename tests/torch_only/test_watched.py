@@ -9,6 +9,8 @@ from torch.nn.modules.module import register_module_forward_hook
 
 from mobilebert_core.errors import ConfigError
 from mobilebert_torch import MODEL_CLASSES, fold
+from mobilebert_torch.fake_quantization import FakeQuantization
+from mobilebert_torch.watched import is_watched_inside
 from tests.tiny import tiny_batch
 
 BASES = (None, "block", "all", "half")
@@ -127,3 +129,17 @@ def test_hooks_on_every_module_and_kept_outputs(checkpoint):
     decoder.register_forward_hook(lambda module, inputs, output: kept.append((output, output.clone())))
     logits(model, batch)
     assert torch.equal(*kept[0])
+
+
+def test_rounding_and_calibrating_leave_what_the_head_does_not_read(checkpoint):
+    """The last block computes the first token alone, and its ranges are of that, as in Keras."""
+    model, _ = watched_model(checkpoint, "SequenceClassification", None)
+    last = model.mobilebert.encoder.layer[-1]
+    assert not is_watched_inside(last)
+    handle = last.output.dense.register_forward_hook(lambda *_: None)
+    assert is_watched_inside(last)
+    handle.remove()
+    FakeQuantization(model)
+    assert not is_watched_inside(last)
+    last.output.dense.forward = lambda x: x
+    assert is_watched_inside(last)
