@@ -115,18 +115,36 @@ def feature_ranges(config: MobileBertConfig, read: Read, batch: Mapping[str, np.
     return run.ranges
 
 
-def _embeddings(run: _Pass, ids: np.ndarray, mask: np.ndarray, types: np.ndarray) -> np.ndarray:
-    config, name = run.config, "embeddings"
-    x = run.array(f"{name}.word_embeddings.weight")[ids]  # (B, S, E)
+def summed_embeddings(
+    config: MobileBertConfig,
+    array: Callable[[str], np.ndarray],
+    ids: np.ndarray,
+    types: np.ndarray,
+    mask: np.ndarray | None = None,
+) -> np.ndarray:
+    """Words, positions and segments before their norm: ids (B, S) -> (B, S, H).
+
+    Args:
+        array: gives the weight of a name inside the bare model, in the dtype to compute in.
+        mask: (B, S), where there is text; default everywhere.
+    """
+    name = "embeddings"
+    x = array(f"{name}.word_embeddings.weight")[ids]  # (B, S, E)
     if config.trigram_input:
-        neighbours = x * mask[..., None] if config.padding_invariant else x
+        neighbours = x if mask is None or not config.padding_invariant else x * mask[..., None]
         padded = np.pad(neighbours, ((0, 0), (1, 1), (0, 0)))
-        x = np.concatenate((padded[:, 2:], x, padded[:, :-2]), axis=-1)
+        x = np.concatenate((padded[:, 2:], x, padded[:, :-2]), axis=-1)  # (B, S, 3E)
     if config.transforms_embeddings:
-        x = run.dense(f"{name}.embedding_transformation", x)
-    x = x + run.array(f"{name}.position_embeddings.weight")[: ids.shape[1]]
-    x = x + run.array(f"{name}.token_type_embeddings.weight")[types]
-    return run.saw(name, run.norm(name, x).reshape(-1, config.hidden_size))
+        weight, bias = (array(f"{name}.embedding_transformation.{leaf}") for leaf in ("weight", "bias"))
+        x = x @ weight.T + bias  # (B, S, H)
+    x = x + array(f"{name}.position_embeddings.weight")[: ids.shape[1]]
+    summed: np.ndarray = x + array(f"{name}.token_type_embeddings.weight")[types]
+    return summed
+
+
+def _embeddings(run: _Pass, ids: np.ndarray, mask: np.ndarray, types: np.ndarray) -> np.ndarray:
+    x = summed_embeddings(run.config, run.array, ids, types, mask)
+    return run.saw("embeddings", run.norm("embeddings", x).reshape(-1, run.config.hidden_size))
 
 
 def _block(run: _Pass, layer: int, x: np.ndarray, mask: np.ndarray) -> np.ndarray:

@@ -1,6 +1,6 @@
 """How a student starts: whether it fits its teacher, and which of its weights are the teacher's.
 
-T tokens, E embedding, H hidden.
+T tokens, H hidden.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy as np
 
 from ..configuration.config import MobileBertConfig
 from ..errors import ConfigError
+from ..ranges import summed_embeddings
 from ..weights import BASE_PREFIX, Weight
 from .knowledge_transfer import MAPPED_TERMS, RELATION_TERMS, Comparison, Schedule, Stage, TransferSettings, block_map
 from .knowledge_transfer import relation_heads as common_heads
@@ -120,7 +121,9 @@ def with_fitted_norm(
     alone = {name for name in report.random if name.startswith(_EMBEDDINGS)} == set(_NORM)
     if not alone or (_NORM[0], "no_norm", "layer_norm") not in report.skipped:
         return known, report
-    parts = [_summed(known, teacher, row.input_ids, row.token_type_ids) for row in _spread(rows)]
+    wide = {name: each.astype(np.float64) for name, each in known.items() if name.startswith(_EMBEDDINGS)}
+    texts = [(np.array([row.input_ids]), np.array([row.token_type_ids])) for row in _spread(rows)]
+    parts = [summed_embeddings(teacher, lambda name: wide[BASE_PREFIX + name], *text)[0] for text in texts]
     sums = np.concatenate(parts)  # (T, H)
     centred = sums - sums.mean(axis=1, keepdims=True)
     wanted = centred / np.sqrt(centred.var(axis=1, keepdims=True) + teacher.layer_norm_eps)
@@ -143,22 +146,6 @@ def _spread(rows: Sequence[Any]) -> list[Any]:
     """Rows from all of the data, of about so many tokens as are fitted on."""
     first = rows[0].length
     return [rows[int(i)] for i in np.unique(np.linspace(0, len(rows) - 1, max(2, _FITTED_ON // first)).astype(int))]
-
-
-def _summed(
-    arrays: Mapping[str, np.ndarray], config: MobileBertConfig, ids: Sequence[int], types: Sequence[int]
-) -> np.ndarray:
-    """The embeddings of one row before their norm (T, H)."""
-    table = {name: arrays[f"{_EMBEDDINGS}{name}_embeddings.weight"] for name in ("word", "position", "token_type")}
-    x = table["word"][ids].astype(np.float64)  # (T, E)
-    if config.trigram_input:
-        padded = np.pad(x, ((1, 1), (0, 0)))
-        x = np.concatenate((padded[2:], x, padded[:-2]), axis=1)  # (T, 3E): the next word, the own and the one before
-    if config.transforms_embeddings:
-        weight, bias = (arrays[f"{_EMBEDDINGS}embedding_transformation.{leaf}"] for leaf in ("weight", "bias"))
-        x = x @ weight.T.astype(np.float64) + bias  # (T, H)
-    summed: np.ndarray = x + table["position"][: len(ids)] + table["token_type"][types]
-    return summed
 
 
 @dataclass(frozen=True)
