@@ -27,8 +27,8 @@ def is_watched(module: nn.Module) -> bool:
 def is_watched_inside(module: nn.Module) -> bool:
     """True if a user watches a module inside, or one is of a class that is neither PyTorch's nor of this package.
 
-    What this package itself puts there, to calibrate or to round, reads what is computed without it. Not asked while a
-    graph is compiled.
+    What this package itself puts there, to calibrate or to round, reads what is computed without it, and what FSDP puts
+    there gathers weights. Not asked while a graph is compiled.
     """
     if torch.compiler.is_compiling():
         return False
@@ -41,13 +41,13 @@ def _is_watched_by_others(module: nn.Module) -> bool:
         *module._backward_hooks.values(), *module._backward_pre_hooks.values(),
     )  # fmt: skip
     seen_by = [each for each in (vars(module).get("forward"), *hooks) if each is not None]
-    return module_state._has_any_global_hook() or not all(_is_own(each) for each in seen_by)
+    return module_state._has_any_global_hook() or not all(_is_blind(each) for each in seen_by)
 
 
-def _is_own(function: Any) -> bool:
-    """Whether a function, or what a partial one calls, is defined in this package."""
+def _is_blind(function: Any) -> bool:
+    """Whether a function, or what a partial one calls, is of this package or of PyTorch's for many processes."""
     name = getattr(getattr(function, "func", function), "__module__", None) or ""
-    return name.partition(".")[0] == __name__.partition(".")[0]
+    return name.startswith((f"{__name__.partition('.')[0]}.", "torch.distributed."))
 
 
 @cache

@@ -131,7 +131,7 @@ def test_hooks_on_every_module_and_kept_outputs(checkpoint):
     assert torch.equal(*kept[0])
 
 
-def test_rounding_and_calibrating_leave_what_the_head_does_not_read(checkpoint):
+def test_what_rounds_calibrates_or_gathers_leaves_out_what_the_head_does_not_read(checkpoint):
     """The last block computes the first token alone, and its ranges are of that, as in Keras."""
     model, _ = watched_model(checkpoint, "SequenceClassification", None)
     last = model.mobilebert.encoder.layer[-1]
@@ -140,6 +140,12 @@ def test_rounding_and_calibrating_leave_what_the_head_does_not_read(checkpoint):
     assert is_watched_inside(last)
     handle.remove()
     FakeQuantization(model)
+
+    def gather(*_):
+        """As FSDP's hooks, which look at no value."""
+
+    gather.__module__ = "torch.distributed.fsdp._fully_shard._fsdp_state"
+    last.register_forward_pre_hook(gather)
     assert not is_watched_inside(last)
     last.output.dense.forward = lambda x: x
     assert is_watched_inside(last)
