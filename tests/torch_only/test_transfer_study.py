@@ -89,8 +89,8 @@ def test_a_study_in_pieces(data, tmp_path, monkeypatch, capsys):
     page = (report / "transfer_study.md").read_text()
     ways = len(transfer_study.WAYS)
     students = [args for args in started if len(args) == 4]
-    assert len(set(students)) == ways + 3 + ways - 1 and "all of the study was run" in page
-    assert len(started) == 1 + len(set(students)) + ways + 3 + 1  # the teacher, the tasks, and what was put off
+    assert len(set(students)) == ways + 4 + ways - 1 and "all of the study was run" in page
+    assert len(started) == 1 + len(set(students)) + ways + 4 + 1  # the teacher, the tasks, and what was put off
     for way in transfer_study.WAYS:
         assert f"| {way} |" in page
     assert page.count("±") >= 3 and "12 steps of 4 rows" in page and (report / "transfer_study.png").stat().st_size
@@ -103,13 +103,13 @@ def test_a_study_in_pieces(data, tmp_path, monkeypatch, capsys):
 @pytest.mark.usefixtures("few_words")
 def test_the_encoder_is_made_again(data, tmp_path, monkeypatch):
     output = tmp_path / "mobilebert-mini"
-    command = ["mini", str(data), str(tmp_path / "work"), "--tokens", "4096", "--tasks", "snips",
-               "--output", str(output)]  # fmt: skip
+    command = ["mini", str(data), str(tmp_path / "work"), "--tokens", "24576", "--teacher-tokens", "4096",
+               "--tasks", "snips", "--output", str(output)]  # fmt: skip
     monkeypatch.setattr("sys.argv", command)
     monkeypatch.setattr(mini_model, "STEPS", {"snips": 6})
     mini_model.main()
     card = (output / "README.md").read_text()
-    assert "| snips: 7 intents, accuracy | 6 |" in card and "Standard Ebooks" in card and "4,096 tokens" in card
+    assert "| snips: 7 intents, accuracy | 6 |" in card and "Standard Ebooks" in card and "24,576 tokens, its teacher 4,096," in card
     assert f"one thread of this machine: {machine.processor()}, float32" in card
     assert {path.name for path in output.iterdir()} == {
         "README.md", "config.json", "model.safetensors", "special_tokens_map.json", "tokenizer_config.json", "vocab.txt"
