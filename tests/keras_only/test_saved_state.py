@@ -362,7 +362,10 @@ def test_a_pipeline_goes_to_another_process():
     expected = answer(ours)
     assert answer(pickle.loads(pickle.dumps(ours))) == expected
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        assert pool.apply(answer, (ours,)) == expected
+        found = pool.apply(answer, (ours,))
+    assert [each["label"] for each in found] == [each["label"] for each in expected]
+    # oneDNN, which TensorFlow uses on some processors, may sum in another order in another process.
+    assert [each["score"] for each in found] == pytest.approx([each["score"] for each in expected], rel=1e-6)
 
 
 @pytest.mark.slow
