@@ -109,7 +109,8 @@ def test_the_encoder_is_made_again(data, tmp_path, monkeypatch):
     monkeypatch.setattr(mini_model, "STEPS", {"snips": 6})
     mini_model.main()
     card = " ".join((output / "README.md").read_text().split())
-    assert "| snips: 7 intents, accuracy | 6 |" in card and "Standard Ebooks" in card and "24,576 tokens, its teacher 4,096," in card
+    for part in ("| snips: 7 intents, accuracy | 6 |", "Standard Ebooks", "24,576 tokens, its teacher 4,096,"):
+        assert part in card
     assert f"one thread of this machine: {machine.processor()}, float32" in card
     assert {path.name for path in output.iterdir()} == {
         "README.md", "config.json", "model.safetensors", "special_tokens_map.json", "tokenizer_config.json", "vocab.txt"
