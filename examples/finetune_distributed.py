@@ -5,6 +5,7 @@
 `ddp` keeps a model in each process and averages gradients, `fsdp` (FSDP2) keeps a part of each block.
 """
 
+import gc
 import sys
 
 import torch
@@ -73,3 +74,4 @@ dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
 train(*sys.argv[1:4])
 dist.barrier()  # a process that leaves while another still writes may take it along
 dist.destroy_process_group()
+gc.collect()  # what still holds the group goes while its threads can be ended
