@@ -362,3 +362,20 @@ def _fold_sources(folder: _Folder, block: str, stream: _Stream, inner: _Stream) 
             read = reader.reading(stream if source is None else units[source])
             folder.write(f"{attention}.{name}", read.writing(folder.units(f"{attention}.{name}", len(reader.bias))))
     return folder.units(f"{attention}.value", len(readers["value"].bias))
+
+
+def check_blocks(where: str, wanted: int, got: int) -> None:
+    """Raises ConfigError for a model folded by "half" that has lost blocks since."""
+    if got != wanted:
+        raise ConfigError(
+            f"{where}: wanted the {wanted} blocks that 'half' folded, got {got}; the heads read the state of the last "
+            "one. Leave out blocks before `fold`."
+        )
+
+
+def no_part_inside(wanted: str, around: str, got: str) -> ConfigError:
+    """The error for a part of a model that was replaced by something else, where `around` is a layer or a module."""
+    return ConfigError(
+        f"wanted a {wanted}, or a {around} around one, got {got}. It gives states their units: put others in the place "
+        "of its parts, and before `fold`."
+    )

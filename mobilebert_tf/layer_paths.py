@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import keras
 
-from mobilebert_core.errors import ConfigError
+from mobilebert_core.folding import no_part_inside
 
 Module = TypeVar("Module", bound=keras.layers.Layer)
 
@@ -49,10 +49,7 @@ def inside(module: keras.layers.Layer, kind: type[Module]) -> Module:
     for each in module._flatten_layers():
         if isinstance(each, kind):
             return each
-    raise ConfigError(
-        f"wanted a {kind.__name__}, or a layer around one, got {type(module).__name__}. It gives states their units: "
-        "put others in the place of its parts, and before `fold`."
-    )
+    raise no_part_inside(kind.__name__, "layer", type(module).__name__)
 
 
 def trainable_flags(model: keras.layers.Layer) -> dict[str, bool]:

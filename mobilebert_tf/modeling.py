@@ -15,7 +15,7 @@ from keras import ops
 
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.configuration.fields import ACTIVATIONS
-from mobilebert_core.errors import ConfigError
+from mobilebert_core.folding import check_blocks
 from mobilebert_core.heads import HEADS
 from mobilebert_core.outputs import BaseModelOutputWithPooling, output_options, returned
 from mobilebert_core.weights import joint_projection, query_reads_hidden, scaled_by_powers
@@ -337,11 +337,7 @@ class TFMobileBertMainLayer(Brick):
     def _last_units(self) -> Any:
         """What gives the last state its units back, of a model folded by "half"."""
         layers = inside(self.encoder, TFMobileBertEncoder).layer
-        if len(layers) != self.config.num_hidden_layers:
-            raise ConfigError(
-                f"{type(self).__name__}: wanted the {self.config.num_hidden_layers} blocks that 'half' folded, got "
-                f"{len(layers)}; the heads read the state of the last one. Leave out blocks before `fold`."
-            )
+        check_blocks(type(self).__name__, self.config.num_hidden_layers, len(layers))
         last = inside(layers[-1], TFMobileBertLayer) if layers else inside(self.embeddings, TFMobileBertEmbeddings)
         return last.state
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn.modules import module as module_state
 
-from mobilebert_core.errors import ConfigError
+from mobilebert_core.folding import no_part_inside
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -60,7 +60,4 @@ def inside(module: nn.Module, kind: type[Module]) -> Module:
     for each in module.modules():
         if isinstance(each, kind):
             return each
-    raise ConfigError(
-        f"wanted a {kind.__name__}, or a module around one, got {type(module).__name__}. It gives states their units: "
-        "put others in the place of its parts, and before `fold`."
-    )
+    raise no_part_inside(kind.__name__, "module", type(module).__name__)

@@ -29,7 +29,7 @@ from mobilebert_core.demo_model import DEMO_MODEL
 from mobilebert_core.errors import CheckpointError, ExportError, InputError, MobileBertError, TokenizerError
 from mobilebert_core.exports import ExportSpec
 from mobilebert_core.heads import HEADS
-from mobilebert_torch.export import Exported, write_torch_export
+from mobilebert_torch.export import Exported
 from mobilebert_torch.inference import Runner as TorchRunner
 from tests.tiny import tiny_batch, tiny_config
 
@@ -214,10 +214,7 @@ def test_fixed_sizes_take_any_batch_and_shorter_rows(fixed):
         ({"format": "torch-export", "input_dtype": "int64"}, "inputs of torch-export are int32, got"),
         ({"format": "onnx", "length": 2}, "length must be at least 3, for the special tokens of two texts, got 2"),
         ({"format": "onnx", "calibrate": "three.txt"}, "fp32 has no use for texts to calibrate with"),
-        (
-            {**INT8, "calibrate": "three.txt"},
-            "wanted at least 16 texts to calibrate with, got 3",
-        ),
+        ({**INT8, "calibrate": "three.txt"}, "wanted at least 16 texts to calibrate with, got 3"),
         ({**INT8, "calibrate": "none.txt"}, "there is none"),
     ],
 )
@@ -272,13 +269,6 @@ def test_a_target_that_cannot_be_written_and_a_full_disk_leave_nothing(tmp_path,
         with pytest.raises(MobileBertError, match="cannot be written.*No space left on device"):
             export(source, tmp_path / "new" / "out", format="torch-export")
         assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.txt", "source"]
-
-
-def test_a_full_disk_does_not_end_the_process(source):
-    """PyTorch's own writer of files aborts there."""
-    model = TorchRunner.from_pretrained("SequenceClassification", source, device="cpu").model
-    with pytest.raises(OSError, match="No space left"):
-        write_torch_export(model, ExportSpec(HEADS["SequenceClassification"], model.config), Path("/dev/full"))
 
 
 def test_an_interruption_that_a_converter_reports_is_one(source, tmp_path, monkeypatch, capsys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from mobilebert_core.heads import HEADS
 from mobilebert_core.inputs import TEXT_INPUTS
 from mobilebert_core.outputs import field_names
 from mobilebert_torch import MODEL_CLASSES
-from mobilebert_torch.export import write_onnx
+from mobilebert_torch.export import write_onnx, write_torch_export
 from tests.tiny import tiny_batch, tiny_config
 
 STATES = {"output_hidden_states": True, "output_attentions": True}
@@ -137,3 +138,10 @@ def test_a_trace_made_in_training_drops_as_pytorch_does(monkeypatch):
     monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)  # no way of our own through dropout
     torch.manual_seed(3)
     torch.testing.assert_close(got, model(*batch)[0])
+
+
+def test_a_full_disk_does_not_end_the_process():
+    """PyTorch's own writer of files aborts there."""
+    model = MODEL_CLASSES["SequenceClassification"](tiny_config(num_hidden_layers=1)).eval()
+    with pytest.raises(OSError, match="No space left"):
+        write_torch_export(model, ExportSpec(HEADS["SequenceClassification"], model.config), Path("/dev/full"))
