@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -18,6 +19,7 @@ from .commands.inspect import add_inspect
 from .commands.parity import add_parity
 from .commands.predict import add_predict
 from .commands.pretrain import add_pretrain
+from .commands.termination import Terminated, raised_at_sigterm
 from .commands.train import add_train
 from .commands.vocab import add_vocab
 from .option_names import as_options
@@ -27,7 +29,7 @@ from .streams import discard_output, flush_output, is_out_of_memory, open_missin
 def main(arguments: Sequence[str] | None = None, prog: str = "mobilebert") -> int:
     """Runs a subcommand. Returns 0, 1 when what was checked does not hold, 2 when it could not be done.
 
-    `prog` is the command that usage lines show.
+    After Ctrl-C it is 130 and after SIGTERM 143, as shells say them. `prog` is the command that usage lines show.
     """
     open_missing()
     show_every_name()
@@ -50,9 +52,10 @@ def main(arguments: Sequence[str] | None = None, prog: str = "mobilebert") -> in
     options = parser.parse_args(arguments)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow greets on stderr otherwise
     try:
-        code = options.run(options)
-        flush_output()
-        return code
+        with raised_at_sigterm():
+            code = options.run(options)
+            flush_output()
+        return int(code)
     except MobileBertError as e:
         say(as_options(str(e), options))
         return 2
@@ -70,9 +73,11 @@ def main(arguments: Sequence[str] | None = None, prog: str = "mobilebert") -> in
         say(f"there is not enough memory ({str(e).splitlines()[0] if str(e) else 'none is left'}). Take less at once, "
             "such as by --batch-size or --max-length, or a smaller model.")  # fmt: skip
         return 2
-    except KeyboardInterrupt:
-        say(f"interrupted{getattr(options, 'after_interruption', '')}")
-        return 130
+    except KeyboardInterrupt as e:
+        terminated = isinstance(e, Terminated)
+        said = ["terminated" if terminated else "interrupted", *getattr(e, "__notes__", [])]
+        say("; ".join(said) + getattr(options, "after_interruption", ""))
+        return 128 + (signal.SIGTERM if terminated else signal.SIGINT)
 
 
 def _nameless_place() -> str:

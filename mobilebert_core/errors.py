@@ -61,8 +61,8 @@ def first_line(error: BaseException) -> str:
     return lines[0][:300]
 
 
-def is_interruption(error: BaseException | None) -> bool:
-    """Whether another library made an error of its own of Ctrl-C."""
+def interruption_in(error: BaseException | None) -> KeyboardInterrupt | None:
+    """The Ctrl-C of which another library made an error of its own; None where it made it of something else."""
     while error is not None and not isinstance(error, KeyboardInterrupt):
         error = error.__cause__ or error.__context__
-    return error is not None
+    return error

@@ -62,6 +62,11 @@ def is_first(environment: Mapping[str, str] = os.environ) -> bool:
     return launch is None or launch.rank == 0
 
 
+def is_alone(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether no launcher has started this process as one of several."""
+    return _launch(environment) is None
+
+
 def _launch(environment: Mapping[str, str]) -> Launch | None:
     """This process among several, as the innermost launcher says; None where none says it."""
     for names in _LAUNCHERS:

@@ -12,7 +12,7 @@ import numpy as np
 from mobilebert_core.card_text import name_of
 from mobilebert_core.checkpoints.opening import Checkpoint
 from mobilebert_core.configuration.config import MobileBertConfig
-from mobilebert_core.errors import ConfigError, ExportError, InputError, MobileBertError, first_line, is_interruption
+from mobilebert_core.errors import ConfigError, ExportError, InputError, MobileBertError, first_line, interruption_in
 from mobilebert_core.exports import CALIBRATED, ExportSpec
 from mobilebert_core.files import sha256, write_text
 from mobilebert_core.heads import Head
@@ -159,8 +159,8 @@ class Job:
         except MobileBertError:
             raise
         except Exception as e:  # whatever a converter raises
-            if is_interruption(e):
-                raise KeyboardInterrupt from e
+            if (interruption := interruption_in(e)) is not None:
+                raise type(interruption) from e
             raise ExportError(
                 f"export: {self.row.name} cannot be written: {type(e).__name__}: {first_line(e)}. Nothing was left."
             ) from e

@@ -17,7 +17,6 @@ from mobilebert_core.heads import HEADS
 from mobilebert_core.processes import check_one_process
 
 from .arguments import config_of, output_path
-from .termination import end_on_sigterm
 
 _SHOWN = 12  # dropped names of one reason that are printed; all of them stand in the record
 
@@ -70,7 +69,6 @@ def run_convert(options: argparse.Namespace) -> int:
     from conversion.converting import convert
 
     check_one_process("convert")
-    end_on_sigterm()
     with tqdm(disable=None, file=sys.stderr, leave=False, unit=" weights", bar_format="{desc:.70} {n_fmt}") as bar:
 
         def progress(step: str) -> None:

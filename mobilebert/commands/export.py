@@ -17,7 +17,6 @@ from mobilebert_core.heads import HEADS
 from mobilebert_core.processes import check_one_process
 
 from .arguments import output_path
-from .termination import end_on_sigterm
 
 
 def add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -74,7 +73,6 @@ def run_export(options: argparse.Namespace) -> int:
     from conversion.exports.export import export
 
     check_one_process("export")
-    end_on_sigterm()
     with tqdm(disable=None, file=sys.stderr, leave=False, bar_format="{desc:.70}") as bar:
         done = export(
             options.source,

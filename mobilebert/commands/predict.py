@@ -164,7 +164,7 @@ def _add_option(parser: argparse.ArgumentParser, each: Any) -> None:
 
 
 def run_predict(options: argparse.Namespace) -> int:
-    """Writes the answers; returns 0, 1 when lines were broken, 130 when interrupted.
+    """Writes the answers; returns 0, or 1 when lines were broken.
 
     Raises:
         InputError: when there is no input, or it and the options do not fit.
@@ -298,9 +298,9 @@ def _answer(
                 for answer in pipeline.answers(prepared(some), window):
                     answers.write(waiting.popleft(), answer)
                     bar.update()
-    except KeyboardInterrupt:
-        say(f"interrupted; {answers.interrupted()}")
-        return 130
+    except KeyboardInterrupt as e:
+        e.add_note(answers.interrupted())
+        raise
     answers.finished = True
     if cut:
         say(pipeline.cut_note(cut, total).replace("on_long", "--on-long"))

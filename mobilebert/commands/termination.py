@@ -1,11 +1,37 @@
-"""Commands and SIGTERM."""
+"""Commands and SIGTERM, by which batch systems end a job."""
 
 from __future__ import annotations
 
 import signal
-import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from mobilebert_core.processes import is_alone
 
 
-def end_on_sigterm() -> None:
-    """Ends the command at SIGTERM, which batch systems send, as at Ctrl-C: nothing half-written stays."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, as an exception."""
+
+
+@contextmanager
+def raised_at_sigterm() -> Iterator[None]:
+    """In the block SIGTERM is an exception, so that the command ends as at Ctrl-C and leaves nothing half-written.
+
+    One of several processes that train together dies of it instead: what it waits for may never come.
+    """
+    in_main = threading.current_thread() is threading.main_thread()
+    if not (in_main and is_alone() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL):
+        yield
+        return
+    signal.signal(signal.SIGTERM, _raise)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _raise(number: int, frame: Any) -> None:
+    signal.signal(number, signal.SIG_IGN)  # a second one would interrupt what clears up
+    raise Terminated

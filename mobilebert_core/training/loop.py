@@ -12,6 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ..errors import CheckpointError, TrainingError
+from .interruption import Interruption
 from .order import epoch_batches
 from .ranks import ALONE, Ranks, is_in_blocks, lengths_of, rank_batch
 from .recipe import Recipe
@@ -77,9 +78,14 @@ class TrainingLoop:
 
     def __post_init__(self) -> None:
         self.lengths = lengths_of(self.rows)
+        self._interruption = Interruption(waits=self.ranks.count == 1)
+        self._evaluation_due = False  # of the step at which an evaluation was interrupted
 
     def run(self) -> dict[str, float]:
         """Trains to the end, from the last saved state if there is one; returns the best evaluation's scores.
+
+        Ctrl-C, and SIGTERM where it is an exception, end a training of one process after its step, whose state is
+        saved.
 
         Raises:
             TrainingError: when a loss is not finite.
@@ -90,7 +96,12 @@ class TrainingLoop:
         self.run_directory.begin(done)
         hidden = None if self.progress is None else not self.progress
         try:
-            with tqdm(total=steps, initial=done, disable=hidden, file=sys.stderr, desc="train", unit="step") as bar:
+            with (
+                self._interruption,
+                tqdm(total=steps, initial=done, disable=hidden, file=sys.stderr, desc="train", unit="step") as bar,
+            ):
+                if self._evaluation_due:
+                    self._end_step(done, steps)
                 while done < steps:
                     done = self._epoch(done, steps, bar)
         finally:
@@ -117,6 +128,7 @@ class TrainingLoop:
         # Of the start: a saved state has every weight.
         self.trainer.newly_initialized = tuple(progress.get("newly_initialized", ()))
         self.best = best
+        self._evaluation_due = progress.get("evaluation_due", False)
         return int(progress["step"])
 
     def _epoch(self, done: int, steps: int, bar: Any) -> int:
@@ -138,13 +150,30 @@ class TrainingLoop:
             cells = {} if self.course is None else self.course.cells()
             self.run_directory.line(done, done / each, rate, loss, cells)
             self._show(bar, loss, rate, cells)
-            ends = done == steps or place + 1 == each or (self.course is not None and self.course.ends(done))
+            self._end_step(done, steps)
+        return done
+
+    def _end_step(self, done: int, steps: int) -> None:
+        """Evaluates and saves where it is time for that, or where the training is to end."""
+        each = self.recipe.steps_per_epoch(len(self.rows))
+        ends = done == steps or done % each == 0 or (self.course is not None and self.course.ends(done))
+        saved = f"step {done:,} of {steps:,} is saved"
+        try:
             if ends:
                 self._evaluate(done, done / each)
-            if ends or done % self.save_every == 0:
-                progress = {"step": done, "best": self.best, "newly_initialized": list(self.trainer.newly_initialized)}
-                self.run_directory.save(self.trainer, progress)
-        return done
+        except KeyboardInterrupt as e:
+            if self.ranks.count == 1:
+                self._save(done, evaluation_due=True)
+                e.add_note(saved)
+            raise
+        if ends or self._interruption.pending or done % self.save_every == 0:
+            self._save(done)
+            self._interruption.end(saved)
+
+    def _save(self, done: int, evaluation_due: bool = False) -> None:
+        names = list(self.trainer.newly_initialized)
+        progress = {"step": done, "best": self.best, "newly_initialized": names, "evaluation_due": evaluation_due}
+        self.run_directory.save(self.trainer, progress)
 
     def _begin_step(self, done: int, steps: int, bar: Any) -> float:
         """The learning rate of the next step; where a stage begins, the trainer is made ready for it."""
@@ -166,7 +195,8 @@ class TrainingLoop:
     def _evaluate(self, step: int, epoch: float) -> None:
         if self.evaluate is None:
             return
-        scores = self.evaluate()
+        with self._interruption.at_once():
+            scores = self.evaluate()
         self.run_directory.scored(step, epoch, scores)
         if self.course is not None and not self.course.chooses(step):
             return

@@ -59,6 +59,9 @@ def check_progress(path: Path, progress: Mapping[str, Any]) -> None:
         damaged(path, '"step" to be a number of steps', kind(step) if type(step) is not int else str(step))
     if not is_scores(best) or (best and not {"step", "epoch"} <= {*best}):
         damaged(path, '"best" to be the scores of an evaluation', kind(best))
+    due = progress.get("evaluation_due", False)
+    if not isinstance(due, bool):
+        damaged(path, '"evaluation_due" to be true or false', kind(due))
     names = progress.get("newly_initialized", [])
     if not is_texts(names):
         damaged(path, '"newly_initialized" to be a list of names', kind(names))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 
 import pytest
 
@@ -16,6 +17,7 @@ from mobilebert_core.training.knowledge_transfer import TransferSettings
 from mobilebert_core.training.knowledge_transfer_course import TransferCourse
 from mobilebert_core.training.loop import TrainingLoop
 from mobilebert_core.training.run_checks import read_curves
+from tests.parity.train_tasks import signalled
 from tests.tiny import BRANCHES, TINY
 
 SIZES = {**TINY, "vocab_size": 8000, "max_position_embeddings": 37, "num_feedforward_networks": 1}
@@ -116,6 +118,20 @@ def test_a_transfer_goes_on_where_it_was_killed(places, tmp_path, monkeypatch, b
             made(places, cut, **common, resume=cut.exists()).run()
     monkeypatch.setattr(TrainingLoop, "_show", original)
     made(places, cut, **common, resume=True).run()
+    assert (cut / "curves.csv").read_text() == (whole / "curves.csv").read_text()
+    assert (cut / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+
+
+def test_a_transfer_that_was_told_to_end_goes_on_in_the_middle_of_a_stage(places, tmp_path, monkeypatch):
+    settings = TransferSettings(stage_steps=(2, 2, 2))
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    made(places, whole, settings=settings).run()
+    with monkeypatch.context() as patched:
+        signalled(patched, TrainingLoop, "_batch", signal.SIGINT, at=3)
+        with pytest.raises(KeyboardInterrupt) as error:
+            made(places, cut, settings=settings).run()
+    assert error.value.__notes__ == ["step 3 of 6 is saved"]
+    made(places, cut, settings=settings, resume=True).run()
     assert (cut / "curves.csv").read_text() == (whole / "curves.csv").read_text()
     assert (cut / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
 

@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import os
+import signal
 import sys
 
 import pyarrow
@@ -22,6 +23,7 @@ from mobilebert_core.datasets.inputs import InputRow
 from mobilebert_core.datasets.sources import Source
 from mobilebert_core.tasks.table import TASKS
 from tests.core.data_files import written
+from tests.parity.train_tasks import signalled
 
 
 def rows_of(folder, task, name, content, passed=(), **options):
@@ -229,6 +231,8 @@ def test_an_interruption_says_what_is_kept(model, predict, tmp_path, monkeypatch
     for more, said in (((), "0 answers are written"), (("--output", tmp_path / "a.parquet"), "nothing is kept")):
         code, _, err = predict(TEXTS, "cats", "--model", path, *more)
         assert code == 130 and said in err and "--resume" not in err
+    signalled(monkeypatch, pipelines.MobileBertPipeline, "_run", signal.SIGTERM, 1)
+    assert predict(TEXTS, "cats", "--model", path)[::2] == (143, "mobilebert: terminated; 0 answers are written\n")
 
 
 def test_a_name_that_is_empty_is_no_input(predict, capsys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,20 @@ def train(here: Path, task: str, output: str, *options: str) -> int:
     return main(["train", task, "--data", str(data), "--dev", str(data), "--model",
                  str(here / "random" / "config.json"), "--output", str(here / output), "--batch-size", "8", "--set",
                  *NO_DROPOUT, *options])  # fmt: skip
+
+
+def signalled(monkeypatch, owner, name, number, at):
+    """Sends a signal to this process at the start of a call of a method."""
+    original, calls = getattr(owner, name), []
+
+    def method(self, *args):
+        calls.append(args)
+        if len(calls) == at:
+            os.kill(os.getpid(), number)
+        return original(self, *args)
+
+    monkeypatch.setattr(owner, name, method)
+    return calls
 
 
 def curve(output: Path) -> np.ndarray:
