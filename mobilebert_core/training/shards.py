@@ -21,7 +21,7 @@ from safetensors.numpy import save_file
 
 from ..errors import CheckpointError, ConfigError, DataError
 from ..files import read_json, sha256
-from ..saves import SAVED, STAGE, saving
+from ..saves import SAVED, STAGE, clear, saving
 from .lazy_sequence import LazySequence
 from .row_arrays import MakeRow, RowArrays, joined
 from .run_checks import is_texts
@@ -38,11 +38,14 @@ def write_shards(
 ) -> None:
     """Writes rows as they come. A process that is killed leaves nothing that would be taken for shards.
 
+    Where another process has meanwhile written rows that were made from the same, those stay: somebody may read them.
+
     Args:
         made_from: plain values; `open_shards` opens only shards made from equal ones.
         notes: what `shards.json` holds beside, asked for when all rows are there.
 
     Raises:
+        ConfigError: where another process has meanwhile written something else there.
         DataError: for no rows at all.
         SaveError: when the disk is full.
     """
@@ -60,6 +63,9 @@ def write_shards(
             raise DataError(f"{folder}: wanted rows to write, got none.")
         whole = {"format": "mobilebert rows", "version": VERSION, "made_from": made_from, **notes(), "files": files}
         (save.stage / SHARDS_FILE).write_text(json.dumps(whole, indent=2) + "\n", encoding="utf-8")
+        if made_from_same(folder, made_from):
+            for path in list(save.stage.iterdir()):
+                path.unlink()
 
 
 def _by_file(parts: Iterable[RowArrays]) -> Iterator[RowArrays]:
@@ -83,6 +89,8 @@ def made_from_same(folder: Path, made_from: Mapping[str, Any]) -> bool:
     Raises:
         ConfigError: where shards of something else are there, or other files.
     """
+    if folder.is_dir():
+        clear(folder)  # finishes what a process that was killed had decided
     if not folder.is_dir() or not any(not path.name.startswith((STAGE, SAVED)) for path in folder.iterdir()):
         return False
     if not (folder / SHARDS_FILE).is_file():

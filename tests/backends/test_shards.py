@@ -6,10 +6,12 @@ import csv
 import json
 import lzma
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +20,7 @@ import pytest
 from conversion.backends import FRAMEWORKS
 from mobilebert.cli import main
 from mobilebert.training import Training
-from mobilebert_core import DEMO_MODEL, CheckpointError, ConfigError
+from mobilebert_core import DEMO_MODEL, CheckpointError, ConfigError, saves
 from mobilebert_core.datasets.examples import ReadOptions
 from mobilebert_core.training import shards
 from mobilebert_core.training.recipe import Recipe
@@ -153,6 +155,44 @@ def test_a_file_of_rows_is_no_larger_however_short_they_are(tmp_path, monkeypatc
     assert len(rows) == 4000 and set(rows.lengths) == {tokens} and rows[3999] == ([1] * tokens, [0] * tokens, 0, 3999)
     sizes = [path.stat().st_size for path in sorted((tmp_path / "rows").glob("*.safetensors"))]
     assert len(sizes) > 1 and max(sizes) < (1 << 15) + 20 * (2 * tokens + 16) + 400
+
+
+def test_rows_that_another_process_has_written_meanwhile_stay(tmp_path):
+    part = RowArrays({"input_ids": np.ones(8, np.uint16), "ends": np.array([8])})
+    folder, same = tmp_path / "rows", {"max_length": 8}
+
+    def overtaken(made_from):
+        yield part
+        shards.write_shards(folder, [part], made_from, dict)
+        found.update((path, path.stat().st_ino) for path in folder.iterdir())
+
+    for made_from, refused in ((same, False), ({"max_length": 9}, True)):
+        found: dict[Path, int] = {}
+        with pytest.raises(ConfigError, match="made from something else") if refused else nullcontext():
+            shards.write_shards(folder, overtaken(made_from), same, dict)
+        assert {path: path.stat().st_ino for path in folder.iterdir()} == found  # nobody loses what is just read
+        assert json.loads((folder / "shards.json").read_text())["made_from"] == made_from
+        shutil.rmtree(folder)
+    assert not [*tmp_path.iterdir()]
+
+
+def test_rows_of_a_process_that_was_killed_while_they_took_their_places(tmp_path, monkeypatch):
+    part = RowArrays({"input_ids": np.ones(8, np.uint16), "ends": np.array([8])})
+    folder = tmp_path / "rows"
+    folder.mkdir()
+
+    def killed(source, target):
+        if target.name == "shards.json":
+            raise KeyboardInterrupt
+        placed(source, target)
+
+    with monkeypatch.context() as patched:
+        placed = saves._place
+        patched.setattr(saves, "_place", killed)
+        with pytest.raises(KeyboardInterrupt):
+            shards.write_shards(folder, [part], {}, dict)
+    assert (folder / "rows-00000.safetensors").exists() and not (folder / "shards.json").exists()
+    assert shards.made_from_same(folder, {}) and len(shards.ShardedRows(folder, lambda *row: row)) == 1
 
 
 KILLED = """
