@@ -62,7 +62,7 @@ class CallForms(_Model):
     def _checked(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         inputs = named_inputs(type(self).__name__, self._argument_names(), args, kwargs)
         check_no_text(self.config, self.head, inputs)
-        if in_symbolic_scope():  # Keras builds a model around this one on floats of the saved shapes
+        if in_symbolic_scope() or _in_default_signature():  # Keras calls a model around this one with floats
             inputs |= {n: ops.cast(inputs[n], "int32") for n in ID_INPUTS if inputs.get(n) is not None}
         check_inputs(self.config, self.head, inputs, PROBE)
         return {n: value for n, value in inputs.items() if value is not None}
@@ -70,6 +70,18 @@ class CallForms(_Model):
     @classmethod
     def _argument_names(cls) -> tuple[str, ...]:
         return tuple(n for n in inspect.signature(cls.call).parameters if n != "self")
+
+
+def _in_default_signature() -> bool:
+    """Whether TensorFlow saves a model, for whose default signature Keras makes floats of the shapes seen first."""
+    if keras.backend.backend() != "tensorflow":
+        return False
+    import tensorflow as tf
+
+    graph = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
+    while graph is not None and getattr(graph, "name", None) != "serving_default":
+        graph = getattr(graph, "outer_graph", None)
+    return graph is not None
 
 
 def shaped_inputs(

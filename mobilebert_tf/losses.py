@@ -45,10 +45,15 @@ def head_loss(
     return total / len(losses) if head.reduction == "mean" else total
 
 
+def weight_names(task: Task) -> tuple[str, ...]:
+    """The names that the sample weight of one task may have."""
+    return task.label, *task.aliases, task.logits
+
+
 def weight_of(task: Task, index: int, sample_weight: Any) -> Any:
-    """The sample weight of one task, the `index`th of its head, by its label or its logits; None without one."""
+    """The sample weight of one task, the `index`th of its head, by one of its names; None without one."""
     if isinstance(sample_weight, Mapping):
-        return sample_weight.get(task.label, sample_weight.get(task.logits))
+        return next((sample_weight[n] for n in weight_names(task) if sample_weight.get(n) is not None), None)
     return sample_weight[index] if isinstance(sample_weight, list | tuple) else sample_weight
 
 

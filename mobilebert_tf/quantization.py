@@ -14,6 +14,7 @@ from typing import Any
 import keras
 import numpy as np
 from keras import ops
+from keras.src.quantizers.utils import should_quantize_layer  # not exported; the layers that Keras takes
 
 from mobilebert_core.errors import ConfigError
 
@@ -38,6 +39,18 @@ def refuse_quantized(caller: str, model: keras.layers.Layer, why: str) -> None:
             f"{caller}: {why}; wanted weights in floating point, got {len(found)} quantized layers, the first {path} "
             f"({layer.quantization_mode}). Do it before `quantize`, or on the rounded weights: save_pretrained, then "
             "from_pretrained."
+        )
+
+
+def refuse_twice(caller: str, model: keras.layers.Layer, filters: Any) -> None:
+    """Raises a ConfigError if a layer that `filters` selects is quantized: Keras raises after it has done others."""
+    found = {path: layer for path, layer in quantized_layers(model).items() if should_quantize_layer(layer, filters)}
+    if found:
+        path, layer = next(iter(found.items()))
+        raise ConfigError(
+            f"{caller}: wanted layers in floating point, got {len(found)} that are quantized already, the first {path} "
+            f"({layer.quantization_mode}). Select others by filters, or quantize the rounded weights: save_pretrained, "
+            "then from_pretrained."
         )
 
 

@@ -21,6 +21,7 @@ from mobilebert_core.heads import Task, problem_type_of, scores_shape, takes_cla
 from mobilebert_core.inputs import check_labels, check_target_values
 
 from ..inputs import PROBE
+from ..losses import weight_names, weight_of
 from .of_logits import LossOfLogits
 from .targets import check_weights, limits_of
 
@@ -43,6 +44,7 @@ def prepared(model: Any, x: Any, y: Any = None, sample_weight: Any = None, class
     y = _single(model, _label_arrays(model, y))
     check_targets(model, x, y)
     check_weights(model, sample_weight)
+    sample_weight = _weights_like(model, y, sample_weight)
     if class_weight is not None:
         if sample_weight is not None:
             raise InputError(f"{type(model).__name__}: wanted class_weight or sample_weight, got both.")
@@ -115,6 +117,29 @@ def _label_arrays(model: Any, y: Any) -> Any:
     if isinstance(y, list | tuple) and len(model.head.tasks) > 1:
         return tuple(np.asarray(value) if isinstance(value, list) else value for value in y)
     return np.asarray(y) if isinstance(y, list) and not any(hasattr(item, "shape") for item in y) else y
+
+
+def _weights_like(model: Any, y: Any, sample_weight: Any) -> Any:
+    """Sample weights in the form of the labels, as Keras wants them: one array, or one for each task.
+
+    A task without weights among those of others has weights of 1.
+    """
+    tasks = model.head.tasks
+    if isinstance(sample_weight, list) and not any(hasattr(item, "shape") for item in sample_weight):
+        return np.asarray(sample_weight)
+    if not tasks or not isinstance(sample_weight, Mapping | list | tuple):
+        return sample_weight
+    weights = [weight_of(task, i, sample_weight) for i, task in enumerate(tasks)]
+    if len(tasks) == 1 or y is None:
+        return weights[0] if len(tasks) == 1 else sample_weight
+    labels = model._labels(None, y)
+    weights = [
+        np.ones(np.shape(task.labels_in(labels))[:1], np.float32) if weight is None else weight
+        for task, weight in zip(tasks, weights, strict=True)
+    ]
+    if not isinstance(y, Mapping):
+        return tuple(weights)
+    return {name: next(w for task, w in zip(tasks, weights, strict=True) if name in weight_names(task)) for name in y}
 
 
 def _prepared_dataset(model: Any, dataset: Any, class_weight: Any) -> Any:

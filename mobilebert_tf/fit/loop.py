@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import keras
 from keras import ops
@@ -25,19 +25,15 @@ from ..calling import named_inputs
 from ..distributed import for_one_replica
 from ..graphs import Watch
 from ..losses import head_loss, labelled_only, weight_of
+from .compiled import CheckedBeforeSteps
 from .data import prepared, remaining_class_weight
 from .metrics import by_output, losses_by_output, metrics_by_output
 from .optimization import fuse_updates, fused
 from .prediction import predict_arrays
 from .targets import checked_labels, failed_assertion
 
-if TYPE_CHECKING:
-    from keras import Model as _Model
-else:
-    _Model = object
 
-
-class TrainedByKeras(_Model):
+class TrainedByKeras(CheckedBeforeSteps):
     """The part of a model that Keras's training loop sees, mixed into a `keras.Model`."""
 
     config: MobileBertConfig
@@ -237,7 +233,8 @@ class TrainedByKeras(_Model):
         if isinstance(validation, tuple | list) and 0 < len(validation) <= 3:
             passed["validation_data"] = tuple(prepared(self, *validation))
         elif validation is not None:
-            passed["validation_data"] = prepared(self, validation)[0]
+            x, y, _ = prepared(self, validation)
+            passed["validation_data"] = x if y is None else (x, y)
         with self._explained():
             return super().fit(**passed)
 
@@ -325,17 +322,6 @@ class TrainedByKeras(_Model):
                 lambda v: ops.cast(v, "int32") if "float64" in str(getattr(v, "dtype", "")) else v, data_batch
             )
         super()._symbolic_build(iterator=iterator, data_batch=data_batch)
-
-    def _get_jax_state(self, **passed: Any) -> Any:
-        """On JAX Keras takes the values off the model for its steps; kept here, an error in the first gives them back.
-
-        A step compiled by XLA takes them for good.
-        """
-        state = super()._get_jax_state(**passed)
-        if passed.get("purge_model_variables") and not self.jit_compile:
-            parts = ("trainable_variables", "non_trainable_variables", "optimizer_variables", "metrics_variables")
-            self._jax_state = dict(zip([name for name in parts if passed.get(name)], state, strict=True))
-        return state
 
     @contextmanager
     def _explained(self) -> Iterator[None]:

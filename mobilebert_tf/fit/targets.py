@@ -18,6 +18,7 @@ from mobilebert_core.heads import IGNORE_INDEX, Task, problem_type_of, takes_cla
 from mobilebert_core.inputs import FINITE, Limits, check_target_values, target_limits
 
 from ..inputs import PROBE
+from ..losses import weight_names
 from .loss_table import name_of, row_of
 from .of_logits import LossOfLogits, are_class_numbers
 
@@ -51,7 +52,16 @@ def limits_of(model: Any, task: Task, labels: Any, scores: tuple[Any, ...]) -> L
 
 
 def check_weights(model: Any, sample_weight: Any) -> None:
-    """Raises InputError for sample weights that are not finite, where their values can be read."""
+    """Raises InputError for sample weights of no task, or that are not finite, where their values can be read."""
+    tasks = model.head.tasks
+    strange: list[Any] = []
+    if tasks and isinstance(sample_weight, Mapping):
+        strange = [name for name in sample_weight if not any(name in weight_names(task) for task in tasks)]
+    elif tasks and isinstance(sample_weight, list | tuple) and any(hasattr(item, "shape") for item in sample_weight):
+        strange = [] if len(sample_weight) == len(tasks) else [f"{len(sample_weight)} arrays"]
+    if strange:
+        wanted = [task.label for task in tasks]
+        raise InputError(f"{type(model).__name__}: sample_weight has {strange}, wanted weights for {wanted}.")
     for weight in keras.tree.flatten(sample_weight):
         bounds = PROBE.bounds(weight) if hasattr(weight, "shape") and "bool" not in str(weight.dtype) else None
         if bounds is not None and not np.isfinite(bounds).all():

@@ -93,7 +93,7 @@ DIFFERENCES = (
     ),
     Difference(
         "Keras's `fit` weighs samples and takes labels apart from the inputs.",
-        keras=("*(sample_weight)", "weight_of*", "labelled_rows*", "labelled_only*"),
+        keras=("*(sample_weight)", "weight_of*", "weight_names*", "labelled_rows*", "labelled_only*"),
     ),
     Difference(
         "The arguments of the models stand in the order of transformers, which differs between the frameworks.",

@@ -74,13 +74,13 @@ def weights_of(model: Any) -> list[np.ndarray]:
     return [keras.ops.convert_to_numpy(keras.ops.copy(v)) for v in model.trainable_variables]
 
 
-def check_wrong_batches_are_refused() -> None:
+def check_wrong_batches_are_refused(jit_compile: bool = False) -> None:
     """Batches that come one by one are looked at: a wrong number is our error and changes no weight."""
     for wrong, number in (("labels", 1000), ("labels", -5), ("input_ids", 5000)):
         x, y = data("SequenceClassification")
         ({**x, **y}[wrong]).flat[0] = number
         model = build("SequenceClassification")
-        model.compile("sgd")
+        model.compile("sgd", jit_compile=jit_compile)
         before = weights_of(model)
         for run in (model.evaluate, model.fit):
             try:

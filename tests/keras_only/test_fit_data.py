@@ -70,7 +70,7 @@ def test_validation_in_every_form():
     model.compile(keras.optimizers.SGD(0.0))
     rows = tf.data.Dataset.from_tensor_slices
     passed = [
-        (x, y), (x | y,), (x, y, np.ones(8)), rows((x, y)).batch(8), rows(x | y).batch(8), Batches(x, y, 8),
+        (x, y), x | y, (x | y,), (x, y, np.ones(8)), rows((x, y)).batch(8), rows(x | y).batch(8), Batches(x, y, 8),
     ]  # fmt: skip
     for validation in passed:
         history = model.fit(x | y, validation_data=validation, batch_size=8, verbose=0).history
@@ -98,6 +98,24 @@ def test_sample_weights_by_hand(among_inputs, as_dataset):
         evaluated = model.evaluate(*args, sample_weight=weights, batch_size=8, verbose=0)
         assert evaluated == pytest.approx((single * weights).mean(), rel=1e-5)
     assert found == pytest.approx((single * weights).mean(), rel=1e-5)
+
+
+def test_weights_of_several_outputs_in_the_forms_of_labels():
+    """Labels and weights are a list, or by label, or by output; what has no weights counts once."""
+    x, y = data("QuestionAnswering")
+    start, end = np.arange(8, dtype=np.float32), np.ones(8, np.float32)
+    model = build("QuestionAnswering", initializer_range=0.5)
+    model.compile(keras.optimizers.SGD(0.0), run_eagerly=True)
+    outputs = model(x)
+    expected = (cross_entropy(outputs[0], y["start_positions"]) * start).mean() / 2
+    expected += cross_entropy(outputs[1], y["end_positions"]).mean() / 2
+    weights = [[start, end], (start, end), {"start_positions": start, "end_logits": end}, {"start_logits": start}]
+    by_output = {"start_logits": y["start_positions"], "end_logits": y["end_positions"]}
+    for form, weight in zip((list(y.values()), y, by_output, y), weights, strict=True):
+        assert model.test_on_batch(x, form, weight) == pytest.approx(expected, rel=1e-5)
+    for wrong, got in (({"start": start}, "'start'"), ([start], "'1 arrays'")):
+        with pytest.raises(InputError, match=rf"sample_weight has \[{got}\], wanted weights for \['start_pos"):
+            model.test_on_batch(x, y, wrong)
 
 
 @pytest.mark.parametrize("name", ["SequenceClassification", "NextSentencePrediction", "MultipleChoice", "MaskedLM",

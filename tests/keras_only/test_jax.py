@@ -65,6 +65,7 @@ for exported in (model, model.as_functional()):
     else:
         raise AssertionError("it was exported")
 check_wrong_batches_are_refused()
+check_wrong_batches_are_refused(jit_compile=True)
 print("done")
 """
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from ai_edge_litert import interpreter
 
 from mobilebert_core.errors import BackendMissingError, ConfigError, ExportError
@@ -45,6 +46,28 @@ def test_litert_of_every_policy_has_no_operators_of_tensorflow(tmp_path, policy)
         np.testing.assert_allclose(array, expected[name], rtol=1e-4, atol=1e-5)
         wanted = keras.ops.convert_to_numpy(keras.ops.cast(near[name], "float32"))
         np.testing.assert_allclose(array, wanted, rtol=0, atol=0.05 * np.abs(wanted).max())
+
+
+class Around(keras.Model):
+    """A user's subclass, which Keras also saves with floats in the place of ids."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def call(self, x):
+        return 2 * self.inner(x).logits
+
+
+@pytest.mark.slow
+def test_a_users_subclass_around_a_model(tmp_path):
+    x, _ = data("SequenceClassification")
+    model = Around(build("SequenceClassification"))
+    expected = model(x)
+    signature = [{n: keras.InputSpec(shape=(None, None), dtype="int32", name=n) for n in x}]
+    model.export(tmp_path / "saved", input_signature=signature, verbose=False)
+    saved = tf.saved_model.load(tmp_path / "saved")
+    np.testing.assert_allclose(saved.serve(x), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_a_copy_in_float32_has_the_same_weights():

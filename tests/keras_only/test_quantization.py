@@ -125,6 +125,14 @@ def test_what_a_quantized_model_refuses():
     assert model.config.vocab_size == 97 and not model.config.pruned_heads
 
 
+def test_a_layer_is_quantized_once():
+    model = build("SequenceClassification")
+    model.quantize("int8", filters="query")
+    with pytest.raises(ConfigError, match="got 1 that are quantized already, the first .*/query .int8.. Select"):
+        model.quantize("int4")
+    assert len(quantized_layers(model)) == 1
+
+
 MORE_POLICIES = ("int4_from_float32", "int4/16_from_float32", "float8_from_float32", "int8_from_mixed_bfloat16")
 
 
