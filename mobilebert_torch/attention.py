@@ -32,7 +32,7 @@ class SelfAttention(nn.Module):
     def forward(
         self, query: Tensor, value: Tensor, attention_bias: Tensor | None, head_mask: Tensor | None, need_probs: bool
     ) -> tuple[Tensor, Tensor | None]:
-        projected = self.query(query), self.key(query), self.value(value)
+        projected = fast.product(self.query, query), fast.product(self.key, query), fast.product(self.value, value)
         return self.attend(*projected, attention_bias, head_mask, need_probs)
 
     def attend(
@@ -108,7 +108,7 @@ class JointSelfAttention(SelfAttention):
     def forward(  # type: ignore[override]
         self, x: Tensor, attention_bias: Tensor | None, head_mask: Tensor | None, need_probs: bool
     ) -> tuple[Tensor, Tensor | None, Tensor]:
-        residual, query, key, value = self.projection(x).split(self.sizes, dim=-1)
+        residual, query, key, value = fast.product(self.projection, x).split(self.sizes, dim=-1)
         return *self.attend(query, key, value, attention_bias, head_mask, need_probs), residual
 
 

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from mobilebert_core.errors import ConfigError
 
+from . import products
 from .gradients import DenseNoNorm, dropped_product
 from .watched import is_watched
 
@@ -43,6 +44,15 @@ def check_takes_residual(norm: nn.Module, x: Tensor, residual: Tensor) -> None:
             f"forward{inspect.signature(norm.forward)}. A model folded by 'half' has a gain of the residual there: "
             "pass both on, or wrap the norm of a model that is folded otherwise."
         ) from None
+
+
+def product(dense: nn.Module, x: Tensor) -> Tensor:
+    """dense(x), by the quicker library: (..., in) -> (..., out)."""
+    if torch.compiler.is_compiling() or not products.onednn_is_quicker():
+        return dense(x)
+    if not isinstance(dense, nn.Linear) or not is_plain(dense, nn.Linear):
+        return dense(x)
+    return products.linear(x, dense.weight, dense.bias)
 
 
 def join(dense: nn.Linear, dropout: nn.Dropout, norm: nn.Module, x: Tensor, residual: Tensor | None) -> Tensor | None:
@@ -81,7 +91,7 @@ def accumulate(dense: nn.Linear, dropout: nn.Dropout, x: Tensor, residual: Tenso
         or torch.is_autocast_enabled(x.device.type)
     ):
         return None
-    return torch.addmm(residual.flatten(0, -2), x.flatten(0, -2), dense.weight.t()).view(residual.shape)
+    return products.add_product(residual.flatten(0, -2), x.flatten(0, -2), dense.weight).view(residual.shape)
 
 
 def dense_relu(dense: nn.Module, x: Tensor) -> Tensor | None:
@@ -92,7 +102,7 @@ def dense_relu(dense: nn.Module, x: Tensor) -> Tensor | None:
     """
     if not is_plain(dense, nn.Linear):
         return None
-    rows = F.relu_(dense(x.flatten(0, -2)))
+    rows = F.relu_(product(dense, x.flatten(0, -2)))
     return rows.view(*x.shape[:-1], rows.shape[-1])
 
 

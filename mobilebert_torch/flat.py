@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules import module as module_state
 
+from . import products
 from .attention import JointAttention, JointSelfAttention
 from .fast import is_plain
 from .layers import BlockOutput, DenseNorm, FeedForward, Intermediate, NoNorm
@@ -106,7 +107,7 @@ def encoded(
         else:
             weight, norm = block.bottleneck
             # The first residual is the embeddings', which the caller may return.
-            rows = torch.addmm(rows, inner, weight.t()) if index == 0 else rows.addmm_(inner, weight.t())
+            rows = (products.add_product if index == 0 else products.add_product_)(rows, inner, weight)
             rows = _normed(rows, norm)
     scale, offset = plan.blocks[-1].state
     rows = torch.addcmul(offset, rows, scale)
@@ -116,17 +117,17 @@ def encoded(
 def _attended(block: _Block, rows: Tensor, bias: Tensor | None, batch: int, length: int) -> Tensor:
     """Attention and its sum with the residual: (T, H) -> (T, W)."""
     heads, size = block.heads
-    *residual, query, key, value = F.linear(rows, *block.projection).split(block.sizes, dim=-1)
+    *residual, query, key, value = products.linear(rows, *block.projection).split(block.sizes, dim=-1)
     q, k, v = (part.view(batch, length, heads, size).transpose(1, 2) for part in (query, key, value))
     context = F.scaled_dot_product_attention(q, k, v, attn_mask=bias).transpose(1, 2).reshape(rows.shape[0], -1)
     weight, norm = block.attention
-    return _normed(torch.addmm(residual[0] if residual else rows, context, weight.t()), norm)
+    return _normed(products.add_product(residual[0] if residual else rows, context, weight), norm)
 
 
 def _inner(block: _Block, rows: Tensor) -> Tensor:
     """The feed-forward networks: (T, W) -> (T, W), in place."""
     for weight, bias, back, norm in block.networks:
-        rows = _normed(rows.addmm_(F.linear(rows, weight, bias).relu_(), back.t()), norm)
+        rows = _normed(products.add_product_(rows, products.linear(rows, weight, bias).relu_(), back), norm)
     return rows
 
 

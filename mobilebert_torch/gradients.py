@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from . import products
+
 
 class DroppedProduct(torch.autograd.Function):
     """masked_fill(probs, dropped, 0) @ value: (B, N, S, S) and (B, N, S, D) -> (B, N, S, D).
@@ -66,10 +68,10 @@ class DenseNoNorm(torch.autograd.Function):
         x: Tensor, weight: Tensor, bias: Tensor, gain: Tensor, shift: Tensor, residual: Tensor | None
     ) -> Tensor:
         offset = torch.addcmul(shift, bias, gain)
-        scaled = (weight * gain[:, None]).T  # (in, out)
+        scaled = weight * gain[:, None]  # (out, in)
         if residual is None:
-            return torch.addmm(offset, x, scaled)
-        return torch.addcmul(offset, residual, gain).addmm_(x, scaled)
+            return products.linear(x, scaled, offset)
+        return products.add_product_(torch.addcmul(offset, residual, gain), x, scaled)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -80,12 +82,12 @@ class DenseNoNorm(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, bias, gain, residual = ctx.saved_tensors
         of_offset = gradient.sum(0)
-        of_scaled = torch.mm(gradient.T, x)  # (out, in)
+        of_scaled = products.of_weight(gradient, x)  # (out, in)
         of_gain = (of_scaled * weight).sum(1) + of_offset * bias
         if residual is not None:
             of_gain = of_gain + (gradient * residual).sum(0)
         return (
-            torch.mm(gradient, weight * gain[:, None]) if ctx.needs_input_grad[0] else None,
+            products.linear(gradient, (weight * gain[:, None]).T) if ctx.needs_input_grad[0] else None,
             of_scaled * gain[:, None],
             of_offset * gain,
             of_gain,

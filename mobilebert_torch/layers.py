@@ -109,7 +109,7 @@ class DenseNorm(nn.Module):
                 return y
         y = None if residual is None else fast.accumulate(self.dense, self.dropout, x, residual)
         if y is None:
-            y = self.dropout(self.dense(x))
+            y = self.dropout(fast.product(self.dense, x))
             if self.gains and self.LayerNorm is not None and residual is not None:
                 if type(self.LayerNorm) is not Gain:
                     fast.check_takes_residual(self.LayerNorm, y, residual)
@@ -128,7 +128,7 @@ class Intermediate(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = fast.dense_relu(self.dense, x) if self.activation is F.relu else None
-        return self.activation(self.dense(x)) if y is None else y
+        return self.activation(fast.product(self.dense, x)) if y is None else y
 
 
 class FeedForward(nn.Module):
@@ -258,7 +258,7 @@ class LMPredictionHead(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         features = self.transform(x).flatten(0, -2)  # (T, H)
         own, rest = features[:, : self.embedding_size], features[:, self.embedding_size :]
-        words = self.decoder(own)
+        words = fast.product(self.decoder, own)
         kept = is_watched(self.decoder) or is_watched(self.dense)
         logits = self.dense(rest, words.clone() if kept else words)
         return logits.view(*x.shape[:-1], logits.shape[-1])

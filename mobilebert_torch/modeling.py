@@ -23,7 +23,7 @@ from mobilebert_core.heads import HEADS
 from mobilebert_core.outputs import BaseModelOutputWithPooling, output_options, returned
 from mobilebert_core.weights import joint_projection, query_reads_hidden, scaled_by_powers
 
-from . import flat
+from . import fast, flat
 from .attention import Attention, JointAttention
 from .inputs import as_indices, attention_bias, checked_inputs, first_rows, head_masks, input_dict, rows_of, table_in
 from .layers import BlockOutput, Bottleneck, FeedForward, Intermediate, NoNorm, Pooler, Powers, make_norm
@@ -76,7 +76,7 @@ class MobileBertEmbeddings(nn.Module):
             padded = F.pad(neighbours, (0, 0, 1, 1))  # (B, S + 2, E)
             x = torch.cat((padded[:, 2:], x, padded[:, :-2]), dim=-1)  # (B, S, 3E)
         if self.transforms:
-            x = self.embedding_transformation(x)  # (B, S, H)
+            x = fast.product(self.embedding_transformation, x)  # (B, S, H)
         if position_ids is None:
             x = x + first_rows(self.position_embeddings, partial(_positions, x), x.shape[1])
         else:

@@ -121,8 +121,10 @@ def onnx_form(file: str) -> Form:
 
 
 def floor(folder: Path) -> Run:
-    """The matrix products of the encoder's dense layers, with PyTorch."""
+    """The matrix products of the encoder's dense layers, with PyTorch, as our layers do them."""
     import torch
+
+    from mobilebert_torch import products
 
     torch.set_num_threads(1)
     config = MobileBertConfig.from_pretrained(folder / "ours")
@@ -137,13 +139,13 @@ def floor(folder: Path) -> Run:
         (w, h),
     ]  # bottlenecks, q, k, v, output of attention, and out
     block += [(w, f), (f, w)] * config.num_feedforward_networks
-    weights = [torch.randn(n, m) for n, m in block * config.num_hidden_layers]
+    weights = [torch.randn(out, size) for size, out in block * config.num_hidden_layers]
 
     def run(batch: Inputs) -> object:
         rows = batch["input_ids"].size
         states = {size: torch.ones(rows, size) for size in {h, w, f}}
         with torch.inference_mode():
-            return [states[weight.shape[0]] @ weight for weight in weights]
+            return [products.linear(states[weight.shape[1]], weight) for weight in weights]
 
     return run
 
