@@ -138,6 +138,8 @@ def test_it_fits_a_phone_and_can_be_read(visit, site):
     assert page.locator("#labels li").nth(2).bounding_box()["y"] < 460  # above the keyboard of a phone
     for control in page.locator("button, select, textarea").all():
         assert control.bounding_box()["height"] >= 44
+    page.get_by_role("button", name="I am so angry.").click()
+    assert page.locator("#labels .name", has_text="disappointment").bounding_box()["height"] < 30  # one line
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
         ground = luminance(page, "body", "backgroundColor")
