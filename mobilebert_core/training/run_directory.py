@@ -20,7 +20,7 @@ from typing import Any, TextIO
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
 from ..checkpoints.digests import changed_files
 from ..errors import CheckpointError, ConfigError
@@ -28,6 +28,7 @@ from ..file_lock import DirectoryLock, refuse
 from ..files import read_json, write_text
 from ..places import check_directory
 from ..saves import STAGE, clear, current, saving
+from .array_file import save_file
 from .run_checks import check_curve, check_files, check_progress, check_scores, check_settings, digests_of, read_curves
 
 SETTINGS_FILE = "training.json"
@@ -106,8 +107,7 @@ class RunDirectory:
         try:
             with saving(self.output / RESUME) as save:
                 trainer.save(save.stage)
-                state = {n: np.ascontiguousarray(a) for n, a in trainer.state().items()}
-                save_file(state, save.stage / _STATE_FILE)
+                save_file(trainer.state(), save.stage / _STATE_FILE)
                 whole = {**progress, DIGESTS: digests_of(save.stage)}
                 write_text(save.stage / PROGRESS_FILE, json.dumps(whole))
                 if self._curves is not None:

@@ -17,11 +17,11 @@ from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from ..errors import CheckpointError, ConfigError, DataError
 from ..files import read_json, sha256
 from ..saves import SAVED, STAGE, clear, saving
+from .array_file import save_file
 from .lazy_sequence import LazySequence
 from .row_arrays import MakeRow, RowArrays, joined
 from .run_checks import is_texts
@@ -54,7 +54,7 @@ def write_shards(
         for rows in _by_file(parts):
             path = save.stage / f"rows-{len(files):05}.safetensors"
             try:
-                save_file({n: np.ascontiguousarray(a) for n, a in rows.arrays.items()}, path, {"format": "np"})
+                save_file(rows.arrays, path, {"format": "np"})
             except SafetensorError as e:  # what it makes of a full disk
                 raise OSError(str(e)) from e
             tokens = len(rows.arrays["input_ids"])

@@ -154,6 +154,7 @@ def test_a_file_of_rows_is_no_larger_however_short_they_are(tmp_path, monkeypatc
     rows = shards.ShardedRows(tmp_path / "rows", lambda *row: row)
     assert len(rows) == 4000 and set(rows.lengths) == {tokens} and rows[3999] == ([1] * tokens, [0] * tokens, 0, 3999)
     sizes = [path.stat().st_size for path in sorted((tmp_path / "rows").glob("*.safetensors"))]
+    assert len({path.stat().st_mode for path in (tmp_path / "rows").iterdir()}) == 1  # of whoever may read the others
     assert len(sizes) > 1 and max(sizes) < (1 << 15) + 20 * (2 * tokens + 16) + 400
 
 

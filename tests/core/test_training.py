@@ -113,6 +113,7 @@ def test_curves_are_cut_back_to_the_saved_state(tmp_path):
         if step == 3:
             first.save(FakeTrainer(3), {"step": 3, "best": {}})
             first.scored(3, 0.3, {"f1": 0.5})
+    assert len({path.stat().st_mode for path in (tmp_path / "out" / "resume").iterdir()}) == 1  # all read alike
     first.close()
     with (tmp_path / "out" / "curves.csv").open("a") as curves:
         curves.write("6,0.6")  # a line that a kill cut short
