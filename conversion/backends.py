@@ -12,10 +12,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from mobilebert_core.errors import BackendMissingError, InputError
+from mobilebert_core.errors import BackendMissingError, CheckpointError, InputError
 from mobilebert_core.spelling import did_you_mean
 
-from .exports.record import ExportRecord, is_exported
+from .exports.record import EXPORT_FILE, ExportRecord, is_exported
 
 
 @dataclass(frozen=True)
@@ -119,14 +119,17 @@ def backend_for(model: Any, name: str | None, caller: str) -> Backend:
 
     Raises:
         InputError: for another name, or one that does not run this model.
+        CheckpointError: for an export whose record is damaged.
     """
-    exported = is_exported(model)
-    if name is None:
-        name = ExportRecord.read(Path(model)).format if exported else "torch"
-    backend = backend_named(name, caller)
-    if exported and backend.models:
-        raise InputError(
-            f"{model}: is an export, which {ExportRecord.read(Path(model)).format} runs, got backend {name!r}. Leave "
-            "the backend out."
+    if not is_exported(model):
+        return backend_named(name or "torch", caller)
+    own = ExportRecord.read(Path(model)).format
+    runtimes = [each.name for each in BACKENDS.values() if not each.models]
+    if own not in runtimes:
+        raise CheckpointError(
+            f"{Path(model) / EXPORT_FILE}: wanted an export as {', '.join(runtimes)}, got {own!r}: it is damaged, or "
+            "of a newer version. Export the model again."
         )
-    return backend
+    if name is not None and backend_named(name, caller).name != own:
+        raise InputError(f"{model}: is an export, which {own} runs, got backend {name!r}. Leave the backend out.")
+    return BACKENDS[own]

@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from mobilebert_core.errors import MobileBertError
+from mobilebert_core.errors import MobileBertError, is_out_of_memory
 
 from . import __version__
 from .command_parser import command_parser
@@ -23,7 +23,7 @@ from .commands.termination import Terminated, raised_at_sigterm
 from .commands.train import add_train
 from .commands.vocab import add_vocab
 from .option_names import as_options
-from .streams import discard_output, flush_output, is_out_of_memory, open_missing, say, show_every_name
+from .streams import discard_output, flush_output, open_missing, say, show_every_name
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "mobilebert") -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from conversion.backends import backend_for
+from conversion.exports.record import check_tokenizer_of
 from mobilebert_core.card_text import name_of
 from mobilebert_core.datasets.examples import ReadOptions
 from mobilebert_core.files import sha256
@@ -85,6 +86,8 @@ def evaluate(
     seed, path = Recipe(seed=seed).seed, Path(data)
     kind.reader.check(kind.name, path, read)  # before a model is loaded
     chosen = backend_for(model, backend, caller)
+    if tokenizer is None:
+        check_tokenizer_of(model)
     words = AutoTokenizer.from_pretrained(model if tokenizer is None else tokenizer)
     fields = dict(kind.config_defaults) if chosen.models else {}  # a file computes what it was exported with
     runner = open_runner(caller, chosen, kind.head, model, dtype=dtype, device=device, threads=threads, **fields)

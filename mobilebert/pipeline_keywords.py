@@ -6,6 +6,7 @@ from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
 
+from conversion.exports.record import check_tokenizer_of
 from mobilebert_core.checkpoints.call_keywords import one_device
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.errors import InputError
@@ -89,11 +90,17 @@ def framework_of(task: TextTask, model: Any, own: Mapping[str, Any], fields: Map
 
 
 def tokenizer_place(call: str, tokenizer: Any, path: str | Path) -> str | Path:
-    """Where the files of the tokenizer are: where it says, or with the model; raises InputError for no place."""
+    """Where the files of the tokenizer are: where it says, or with the model; raises InputError for no place.
+
+    Raises CheckpointError for an exported directory whose tokenizer is another one.
+    """
     if tokenizer is not None and not isinstance(tokenizer, str | Path):
         kind = type(tokenizer)
         raise InputError(
             f"{call}: tokenizer must be one of mobilebert_core or the place of its files, got {kind.__module__}."
             f"{kind.__qualname__}. Pass its directory, or AutoTokenizer.from_pretrained of it."
         )
-    return path if tokenizer is None else tokenizer
+    if tokenizer is None:
+        check_tokenizer_of(path)
+        return path
+    return tokenizer

@@ -59,12 +59,6 @@ def say(message: str) -> None:
         tqdm.write(f"mobilebert: {message}", file=sys.stderr)
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error is of memory that is not there, as Python, numpy, PyTorch or TensorFlow say it."""
-    said = type(error).__name__ in ("OutOfMemoryError", "ResourceExhaustedError")
-    return isinstance(error, MemoryError) or said or "can't allocate memory" in str(error)
-
-
 def flush_output() -> None:
     """Writes out what standard output still holds; OSError where that fails, before Python itself meets it."""
     if sys.stdout is not None:

@@ -66,3 +66,9 @@ def interruption_in(error: BaseException | None) -> KeyboardInterrupt | None:
     while error is not None and not isinstance(error, KeyboardInterrupt):
         error = error.__cause__ or error.__context__
     return error
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error is of memory that is not there, as Python, numpy, PyTorch or TensorFlow say it."""
+    said = type(error).__name__ in ("OutOfMemoryError", "ResourceExhaustedError")
+    return isinstance(error, MemoryError) or said or "can't allocate memory" in str(error)

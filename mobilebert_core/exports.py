@@ -105,9 +105,7 @@ class ExportSpec:
     def _scores(self) -> tuple[str, ...]:
         if self.mlperf:
             return MLPERF_OUTPUTS
-        if self.head.bare:
-            return ("last_hidden_state", "pooler_output") if self.pooler else ("last_hidden_state",)
-        return tuple(task.logits for task in self.head.tasks)
+        return scores_of(self.head)[0 if self.pooler or not self.head.bare else 1]
 
     @property
     def shape(self) -> tuple[int | None, ...]:
@@ -125,6 +123,14 @@ class ExportSpec:
         mask = np.ones(shape, self.input_dtype)
         mask[-1, ..., length - length // 4 :] = 0
         return dict(zip(TEXT_INPUTS, (ids, mask, types), strict=True))
+
+
+def scores_of(head: Head) -> list[tuple[str, ...]]:
+    """What a file of a head may have as outputs before its states: the usual ones first."""
+    if head.bare:
+        return [("last_hidden_state", "pooler_output"), ("last_hidden_state",)]
+    usual = tuple(task.logits for task in head.tasks)
+    return [usual, MLPERF_OUTPUTS] if head is HEADS["QuestionAnswering"] else [usual]
 
 
 STATE = "hidden_states"  # begins the names of states: hidden_states.0 are the embeddings

@@ -23,6 +23,7 @@ WEIGHTS_FILE = "model.safetensors"
 TENSORFLOW_FILE = "tf_model.h5"  # of transformers' TensorFlow models
 PICKLE_FILE = "pytorch_model.bin"  # of older checkpoints
 PROVENANCE_FILE = "provenance.json"  # of a conversion: digests of what it read and wrote
+EXPORT_FILE = "export.json"  # of an export: what its file is and was made from
 INDEX_SUFFIX = ".index.json"  # of the file that says in which shard each weight is
 _WEIGHT_ENDINGS = (".safetensors", ".bin", ".pt", ".pth", ".h5", ".keras", ".weights.json", ".index")
 _INDEX = re.compile(r".*\.index(\.[^.]+)?\.json", re.DOTALL)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
 from mobilebert_core.errors import CheckpointError
-from mobilebert_core.exports import INPUT_DTYPES, ExportSpec
-from mobilebert_core.files import read_json, write_text
+from mobilebert_core.exports import INPUT_DTYPES, MLPERF_INPUTS, PRECISIONS, STATE, ExportSpec, scores_of
+from mobilebert_core.files import CONFIG_FILE, EXPORT_FILE, TOKENIZER_FILES, read_json, sha256, write_text
 from mobilebert_core.heads import HEADS, Head
+from mobilebert_core.inputs import TEXT_INPUTS
 from mobilebert_core.saves import arriving
 
-EXPORT_FILE = "export.json"
+_OWN_DIGEST = "record_sha256"  # in the file, of all that stands beside it
+_INPUT_NAMES = (TEXT_INPUTS, MLPERF_INPUTS)
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,10 @@ class ExportRecord:
         return HEADS[self.head]
 
     def write(self, directory: Path) -> None:
-        write_text(directory / EXPORT_FILE, json.dumps(asdict(self), indent=2) + "\n")
+        values = asdict(self)
+        if self.sha256:
+            values[_OWN_DIGEST] = _digest_of(values)
+        write_text(directory / EXPORT_FILE, json.dumps(values, indent=2) + "\n")
 
     @classmethod
     def read(cls, directory: Path) -> Self:
@@ -83,10 +90,11 @@ class ExportRecord:
 
         Raises:
             CheckpointNotFoundError: when the directory has none.
-            CheckpointError: when it is damaged.
+            CheckpointError: when it is damaged, or of a version that exports something else.
         """
         path = place_of(directory, EXPORT_FILE)
         values = read_json(path)
+        _check_own_digest(path, values)
         known = {f.name for f in fields(cls)}
         try:
             record = cls(**{name: value for name, value in values.items() if name in known})
@@ -99,18 +107,58 @@ class ExportRecord:
             and all(isinstance(each, dict) for each in named)
             and isinstance(record.outputs, list)
             and isinstance(record.notes, list)
-            and all(isinstance(each, str) for each in (*record.inputs.values(), *record.outputs, *record.notes))
+            and all(isinstance(each, str) for each in (*record.outputs, *record.notes, *record.sha256.values()))
             and all(each is None or (type(each) is int and each > 0) for each in (record.batch, record.length))
             and (record.calibration is None or isinstance(record.calibration, dict))
             and (record.mask_value is None or type(record.mask_value) in (int, float))
             and record.head in HEADS
+            and record.precision in PRECISIONS
             and record.input_dtype in INPUT_DTYPES
+            and tuple(record.inputs.items()) in [tuple(zip(TEXT_INPUTS, n, strict=True)) for n in _INPUT_NAMES]
+            and tuple(n for n in record.outputs if not n.startswith(STATE)) in scores_of(record.head_row)
             and not Path(record.file).is_absolute()
             and ".." not in Path(record.file).parts
         )
         if not right:
-            raise CheckpointError(f"{path}: is damaged: its values are not what an export writes.")
+            raise CheckpointError(
+                f"{path}: is damaged, or of a newer version: its values are not what an export writes. Export the "
+                "model again."
+            )
         return record
+
+    def check_model(self, directory: Path) -> None:
+        """Raises CheckpointError unless the model's file and its configuration are those that were exported.
+
+        A runtime may crash on other bytes, or answer something else.
+        """
+        self._check(directory, [name for name in self.sha256 if name.startswith(self.file) or name == CONFIG_FILE])
+
+    def check_tokenizer(self, directory: Path) -> None:
+        """Raises CheckpointError unless the tokenizer is the one that was exported."""
+        self._check(directory, [name for name in self.sha256 if name in TOKENIZER_FILES])
+
+    def _check(self, directory: Path, names: Iterable[str]) -> None:
+        for name in names:
+            path = place_of(directory, name)
+            whole = path.is_file() and sha256(path) == self.sha256[name]
+            if not whole:
+                said = "is another one" if path.is_file() else "is not there"
+                raise CheckpointError(
+                    f"{directory}: wanted the files that were exported, but {name} {said}. Fetch them or export the "
+                    f"model again. If you changed it yourself, take its digest and {_OWN_DIGEST} out of {EXPORT_FILE}."
+                )
+
+
+def _digest_of(values: Mapping[str, Any]) -> str:
+    """Of a record, as it is without it."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def _check_own_digest(path: Path, values: Mapping[str, Any]) -> None:
+    """Raises CheckpointError for a record with a digest of itself that should be another."""
+    others = {name: value for name, value in values.items() if name != _OWN_DIGEST}
+    if len(others) < len(values) and values[_OWN_DIGEST] != _digest_of(others):
+        raise CheckpointError(f"{path}: was changed since it was written, or is damaged. Export the model again.")
 
 
 def place_of(directory: Path, name: str) -> Path:
@@ -127,4 +175,10 @@ def is_exported(path: Any) -> bool:
         return False
 
 
-__all__ = ["EXPORT_FILE", "ExportRecord", "is_exported", "place_of"]
+def check_tokenizer_of(path: Any) -> None:
+    """Raises CheckpointError for an exported directory with another tokenizer than the one that was exported."""
+    if is_exported(path):
+        ExportRecord.read(Path(path)).check_tokenizer(Path(path))
+
+
+__all__ = ["EXPORT_FILE", "ExportRecord", "check_tokenizer_of", "is_exported", "place_of"]

@@ -13,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 
 from mobilebert_core.configuration.config import MobileBertConfig
-from mobilebert_core.errors import CheckpointError, InputError
+from mobilebert_core.errors import CheckpointError, InputError, MobileBertError, first_line, is_out_of_memory
 from mobilebert_core.exports import STATE
 from mobilebert_core.heads import HEADS
 from mobilebert_core.inputs import TEXT_INPUTS
@@ -35,6 +35,7 @@ class ExportedRunner(ABC):
     def __init__(self, directory: str | Path, *, threads: int | None = None) -> None:
         directory = Path(directory)
         self.record = ExportRecord.read(directory)
+        self.record.check_model(directory)
         self.config = MobileBertConfig.from_pretrained(directory)
         if self.record.length is not None:
             self.config = self.config.copy(max_position_embeddings=self.record.length)
@@ -158,7 +159,15 @@ class ExportedRunner(ABC):
         missing = size - len(rows["input_ids"])
         if missing:
             rows = {name: np.concatenate([a, np.repeat(a[-1:], missing, axis=0)]) for name, a in rows.items()}
-        outputs = self.compute({self.record.inputs[name]: array for name, array in rows.items()})
+        try:
+            outputs = self.compute({self.record.inputs[name]: array for name, array in rows.items()})
+        except Exception as e:  # whatever the runtime raises
+            if isinstance(e, MobileBertError) or is_out_of_memory(e):
+                raise
+            ids = rows["input_ids"]
+            raise InputError(
+                f"run: {self.record.format} does not compute inputs of {ids.shape} ({ids.dtype}): {first_line(e)}"
+            ) from e
         found = {}
         for name in self.record.outputs:
             if name not in outputs or outputs[name].dtype.kind != "f":

@@ -139,6 +139,7 @@ def _measure_export(options: argparse.Namespace) -> Report:
     """An exported directory against its source."""
     directory = Path(options.checkpoint)
     record = ExportRecord.read(directory)
+    record.check_tokenizer(directory)
     for name, usual in _OF_CHECKPOINTS.items():
         if getattr(options, name) != usual:
             raise ConfigError(

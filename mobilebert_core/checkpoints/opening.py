@@ -13,7 +13,7 @@ from typing import Any
 
 from ..configuration.config import MobileBertConfig
 from ..errors import CheckpointError, CheckpointNotFoundError
-from ..files import CONFIG_FILE, WEIGHT_FILES, is_index, names_in, nearest, variant_name
+from ..files import CONFIG_FILE, EXPORT_FILE, WEIGHT_FILES, is_index, names_in, nearest, variant_name
 from ..saves import arriving, current, home, steady
 from ..weights import every_weight
 from .configurations import ConfigFile, configuration, google_json_config
@@ -166,6 +166,11 @@ def _weights_of(directory: Path, variant: str | None) -> Path:
     if found:
         raise CheckpointNotFoundError(
             f"{directory}: wanted one checkpoint, got {', '.join(p.name for p in found[:6])}. Name one of them."
+        )
+    if (directory / EXPORT_FILE).is_file():
+        raise CheckpointNotFoundError(
+            f"{directory}: wanted a checkpoint, got an export, whose {EXPORT_FILE} says what it is. Pass what it was "
+            "made from."
         )
     raise CheckpointNotFoundError(f"{directory}: weights not found; the directory holds {names_in(directory)}.")
 

@@ -70,7 +70,7 @@ def test_what_it_cannot_do_is_one_error_and_leaves_nothing(exported, tmp_path):
     with pytest.raises(InputError, match="ExecuTorch chooses the number of threads itself"):
         mobilebert.pipeline("text-classification", exported.directory, threads=1)
     runner = BACKENDS["executorch"].runner("test")(exported.directory)
-    with pytest.raises(InputError, match=r"ExecuTorch does not compute inputs of \(1, 1000\)"):
+    with pytest.raises(InputError, match=r"executorch does not compute inputs of \(1, 1000\)"):
         runner.run({"input_ids": np.ones((1, 1000), np.int32)})
     program = exported.directory / exported.record.file
     program.write_bytes(b"not a program, but long enough to be read as one" * 9)
