@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from .errors import CheckpointError, CheckpointNotFoundError
+from .errors import CheckpointError, CheckpointNotFoundError, MobileBertError
 from .places import check_places
 from .saves import saving
 
@@ -174,17 +174,18 @@ def weight_map(index: Path) -> dict[str, str]:
     return places
 
 
-def directory_to_save_in(place: Any) -> Path:
+def directory_to_save_in(place: Any, error: type[MobileBertError] = CheckpointError) -> Path:
     """The directory that a caller of `save_pretrained` names, which need not be there.
 
     Raises:
-        CheckpointError: for what is no path, an empty one, or that of a file.
+        CheckpointError: (or `error`) for what is no path, an empty one, or that of a file.
     """
     if not isinstance(place, str | os.PathLike) or not (name := os.fsdecode(place)) or "\0" in name:
-        raise CheckpointError(f"save_pretrained: wanted the path of a directory, got {place!r}. Nothing was written.")
-    if os.path.isfile(place):
-        raise CheckpointError(f"{place}: wanted a directory to save in, got a file. Pass another path.")
-    return Path(place)
+        raise error(f"save_pretrained: wanted the path of a directory, got {place!r}. Nothing was written.")
+    directory = Path(name)
+    if directory.exists() and not directory.is_dir():
+        raise error(f"{place}: wanted a directory to save in, got a file. Pass another path.")
+    return directory
 
 
 def write_text(path: Path, text: str) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mobilebert_core.errors import TokenizerError
-from mobilebert_core.files import write_text
+from mobilebert_core.files import directory_to_save_in, write_text
 from mobilebert_core.saves import saving
 from mobilebert_core.text.added_tokens import AddedToken
 from mobilebert_core.text.special_tokens import SpecialTokens
@@ -107,13 +107,10 @@ def write_tokenizer(
 ) -> tuple[str, ...]:
     """Writes the files of a tokenizer, which are seen at once, and returns their paths.
 
-    Raises `TokenizerError` when tokenizer.json is wanted (`legacy_format=False`) but cannot describe the tokenizer.
+    Raises `TokenizerError` for what is no directory, and when tokenizer.json is wanted (`legacy_format=False`) but cannot
+    describe the tokenizer.
     """
-    if not isinstance(save_directory, str | os.PathLike) or not os.fspath(save_directory):
-        raise TokenizerError(f"save_pretrained: wanted the path of a directory, got {save_directory!r}.")
-    directory = Path(save_directory)
-    if directory.exists() and not directory.is_dir():
-        raise TokenizerError(f"{save_directory}: wanted a directory to save in, got a file. Pass another path.")
+    directory = directory_to_save_in(save_directory, TokenizerError)
     describable = not splitting.get("never_split") and splitting.get("do_basic_tokenize", True)
     describable = describable and None not in (special.text("cls_token"), special.text("sep_token"))
     if legacy_format is False and not describable:
@@ -145,7 +142,7 @@ def write_vocabulary(
     """Writes vocab.txt and returns its path."""
     directory = Path(save_directory)
     if not directory.is_dir():
-        raise TokenizerError(f"{directory}: wanted a directory to save in, found none. Create it first.")
+        raise TokenizerError(f"{directory}: wanted a directory to save in, got none. Create it first.")
     path = _path(directory, VOCABULARY, filename_prefix)
     write_text(path, _vocabulary_text(vocabulary))
     return str(path)

@@ -136,10 +136,13 @@ def test_save_vocabulary(tmp_path, made):
     (path,) = tokenizer.save_vocabulary(tmp_path, filename_prefix="copy")
     assert path == str(tmp_path / "copy-vocab.txt")
     assert (tmp_path / "copy-vocab.txt").read_bytes() == (tmp_path / "vocab.txt").read_bytes()
-    with pytest.raises(TokenizerError, match="wanted a directory to save in, found none"):
+    with pytest.raises(TokenizerError, match="wanted a directory to save in, got none"):
         tokenizer.save_vocabulary(tmp_path / "nowhere")
     with pytest.raises(TokenizerError, match="wanted a directory to save in, got a file"):
         tokenizer.save_pretrained(tmp_path / "vocab.txt")
+    for place in ("", "a\0b", 5, None):
+        with pytest.raises(TokenizerError, match="save_pretrained: wanted the path of a directory, got"):
+            tokenizer.save_pretrained(place)
 
 
 def test_stale_files_go(tmp_path):
