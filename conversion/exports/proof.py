@@ -125,7 +125,7 @@ def compare_outputs(
     outputs = []
     for name in names:
         pairs = [(one[name], other.get(name)) for one, other in zip(expected, found, strict=True)]
-        outputs.append(_compare(config, head, precision, name, [b["attention_mask"] for b in batches], pairs))
+        outputs.append(_compare(config, head, name, [b["attention_mask"] for b in batches], pairs))
     return Proof(precision, rows, tuple(outputs))
 
 
@@ -142,9 +142,7 @@ def run_all(runner: Runner, batches: Sequence[Arrays]) -> list[dict[str, np.ndar
     return [runner.run(batch) for batch in batches]
 
 
-def _compare(
-    config: MobileBertConfig, head: Head, precision: str, name: str, masks: list[np.ndarray], pairs: list[Any]
-) -> OutputProof:
+def _compare(config: MobileBertConfig, head: Head, name: str, masks: list[np.ndarray], pairs: list[Any]) -> OutputProof:
     if any(other is None or one.shape != other.shape for one, other in pairs):
         return OutputProof(name, float("inf"), 0.0, 0.0)
     deviation = _deviation(pairs)

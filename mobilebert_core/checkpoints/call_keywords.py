@@ -52,7 +52,6 @@ NEUTRAL: dict[str, tuple[tuple[Any, ...], str]] = {
     "use_flash_attention_2": ((None, False), "attention is the framework's own. Leave it out"),
     "use_kernels": ((None, False), "no kernels are fetched. Leave it out"),
 }
-HONOURED = ("device_map", "key_mapping", "variant")
 _FIELDS = (*ConfigFields.__dataclass_fields__, *ALIASES, *INERT_FIELDS, *DERIVED)
 _PLANS = ("auto", "balanced", "balanced_low_0", "sequential")
 
