@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mobilebert_core.checkpoints.containers import hdf5
 from mobilebert_core.checkpoints.detect_heads import detect_heads, natural_head
 from mobilebert_core.checkpoints.dtypes import widest
 from mobilebert_core.checkpoints.formats import output_format_for
@@ -35,8 +36,6 @@ from .provenance import check_unchanged, file_hashes, write_provenance
 from .record import Conversion
 from .staging import check_free, settle
 from .verification import Verifier
-
-_OVERHEAD = 16_000  # bytes of an array beyond its numbers, at most: the groups of HDF5
 
 
 def convert(
@@ -200,7 +199,7 @@ def _apart(file: MappedCheckpoint, first: str, second: str) -> bool:
 
 def _check_space(stage: Path, path: Path, model: ModelToWrite) -> None:
     """Raises CheckpointError where the disk has no room, which HDF5 would not survive."""
-    needed = sum(TensorInfo(w.shape, model.dtype).nbytes for w in model.weights) + _OVERHEAD * len(model.weights)
+    needed = sum(TensorInfo(w.shape, model.dtype).nbytes for w in model.weights) + hdf5.OVERHEAD * len(model.weights)
     if (free := shutil.disk_usage(stage).free) < needed:
         raise CheckpointError(f"{path}: about {needed:,} bytes are needed, the disk has {free:,}. Nothing was written.")
 

@@ -35,6 +35,7 @@ from mobilebert_core.training.ranks import ALONE, Ranks, lengths_of
 from mobilebert_core.training.recipe import Recipe
 from mobilebert_core.training.run_checks import read_curves
 from mobilebert_core.training.run_directory import CURVES_FILE, DIGESTS, RunDirectory
+from mobilebert_core.training.state import SAVE_EVERY
 from mobilebert_core.training.tasks.masked_language import FillMaskTraining
 from mobilebert_core.training.tasks.table import training_task_named
 from mobilebert_core.training.tasks.training_task import Features, TrainingTask
@@ -95,7 +96,7 @@ class Distillation(PathFields):
     backend: str = "torch"
     precision: str = "float32"
     device: str | None = None
-    save_every: int = 500
+    save_every: int = SAVE_EVERY
     resume: bool = False
     progress: bool | None = None
 

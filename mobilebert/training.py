@@ -34,6 +34,7 @@ from mobilebert_core.training.ranks import ALONE, Ranks
 from mobilebert_core.training.recipe import Recipe
 from mobilebert_core.training.run_checks import read_curves
 from mobilebert_core.training.run_directory import CURVES_FILE, DIGESTS, RunDirectory
+from mobilebert_core.training.state import SAVE_EVERY
 from mobilebert_core.training.tasks.labelled_task import LabelledTask
 from mobilebert_core.training.tasks.table import training_task_named
 from mobilebert_core.training.tasks.training_task import Features, TrainingTask
@@ -96,7 +97,7 @@ class Training(PathFields):
     compile: bool = False
     tune_thresholds: bool = False
     teaching: Teaching | None = None
-    save_every: int = 500
+    save_every: int = SAVE_EVERY
     resume: bool = False
     progress: bool | None = None
     shard: bool = False

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from mobilebert_core.checkpoints.containers import hdf5
 from mobilebert_core.saves import saving
 
-_OVERHEAD = 16_000  # bytes of a variable beyond its numbers, at most: the groups of HDF5
 _ENDINGS = (".keras", ".weights.h5", ".weights.json")
 
 
@@ -60,4 +60,4 @@ def _take_room(path: Path, size: int) -> None:
 def _most_bytes(model: Any) -> int:
     optimizer = getattr(model, "optimizer", None)
     variables = {id(v): v for v in (*model.variables, *(optimizer.variables if optimizer is not None else ()))}
-    return sum(math.prod(v.shape) * (8 if "64" in str(v.dtype) else 4) + _OVERHEAD for v in variables.values())
+    return sum(math.prod(v.shape) * (8 if "64" in str(v.dtype) else 4) + hdf5.OVERHEAD for v in variables.values())

@@ -14,6 +14,8 @@ from mobilebert_core.configuration.presets import PRESETS
 from mobilebert_core.errors import ConfigError
 from mobilebert_core.files import CONFIG_FILE, nearest
 
+SOURCE_HELP = "directory, file, prefix of a TensorFlow checkpoint, or hub name"
+HEAD_HELP = "model class (default: the one the source was saved from)"
 DEVICE_HELP = "where PyTorch computes, such as cpu or cuda:1 (default: the GPU, if any)"
 
 

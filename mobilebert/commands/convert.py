@@ -16,7 +16,7 @@ from mobilebert_core.configuration.fields import DTYPES
 from mobilebert_core.heads import HEADS
 from mobilebert_core.processes import check_one_process
 
-from .arguments import config_of, output_path
+from .arguments import HEAD_HELP, SOURCE_HELP, config_of, output_path
 
 _SHOWN = 12  # dropped names of one reason that are printed; all of them stand in the record
 
@@ -34,7 +34,7 @@ def add_convert(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         epilog=f"formats to write:\n{formats}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("source", metavar="SRC", help="directory, file, prefix of a TensorFlow checkpoint, or hub name")
+    parser.add_argument("source", metavar="SRC", help=SOURCE_HELP)
     parser.add_argument(
         "destination", type=output_path, metavar="DST", help="directory, or file that ends as its format does"
     )
@@ -42,7 +42,7 @@ def add_convert(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "--to", choices=list(OUTPUT_FORMATS), metavar="FORMAT", help="default: what the ending of DST says"
     )
     parser.add_argument("--dtype", choices=["auto", *DTYPES], default="auto", help="default: that of the source")
-    parser.add_argument("--head", choices=list(HEADS), help="model class (default: the one the source was saved from)")
+    parser.add_argument("--head", choices=list(HEADS), help=HEAD_HELP)
     parser.add_argument(
         "--config",
         metavar="FILE|PRESET",

@@ -9,11 +9,12 @@ from conversion.backends import FRAMEWORKS
 from mobilebert_core.configuration.presets import PRESETS
 from mobilebert_core.training.knowledge_transfer import STRATEGIES, TransferSettings
 from mobilebert_core.training.tasks.masked_language import FillMaskTraining
+from mobilebert_core.training.tasks.masking import MASK_SHARE
 
 from .arguments import add_backend, input_name, input_path, one_of_so_many, output_path
 from .pretrain import ROWS, ROWS_HELP
 from .reading_options import add_data_group, read_options
-from .recipe_options import add_fields, add_machine, add_recipe, recipe_changes
+from .recipe_options import add_fields, add_machine, add_recipe, add_resume, recipe_changes
 from .train import report
 
 # What its stages say besides of fields of the recipe.
@@ -65,7 +66,7 @@ def add_distill(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
                         "(default: OUTPUT.shards)")  # fmt: skip
     parser.add_argument("--output", type=output_path, required=True, metavar="DIR", help="a new directory")
     parser.add_argument("--rows", choices=list(ROWS), default="pairs", help=ROWS_HELP)
-    parser.add_argument("--resume", action="store_true", help="go on with what is in the output directory")
+    add_resume(parser)
     add_backend(parser, FRAMEWORKS, default="torch", help="default torch")
     group = parser.add_argument_group("transfer")
     group.add_argument("--strategy", choices=list(STRATEGIES), default="progressive",
@@ -85,10 +86,11 @@ def add_distill(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     group = parser.add_argument_group("recipe")
     add_recipe(group, FillMaskTraining.recipe, _STAGES, without=("classifier_dropout",))
     group.add_argument("--max-length", type=int, metavar="N", help="tokens of a row (default: all the student has)")
-    group.add_argument("--mask-share", type=float, metavar="X", help="share of the words to predict (default 0.15)")
+    group.add_argument("--mask-share", type=float, metavar="X",
+                       help=f"share of the words to predict (default {MASK_SHARE})")  # fmt: skip
     add_fields(group, "the student's")
     add_machine(group)
-    parser.set_defaults(run=run_distill, after_interruption="; the same command with --resume goes on")
+    parser.set_defaults(run=run_distill)
 
 
 def run_distill(options: argparse.Namespace) -> int:

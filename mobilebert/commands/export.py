@@ -16,7 +16,7 @@ from mobilebert_core.exports import CALIBRATED, INPUT_DTYPES, PRECISIONS
 from mobilebert_core.heads import HEADS
 from mobilebert_core.processes import check_one_process
 
-from .arguments import output_path
+from .arguments import HEAD_HELP, SOURCE_HELP, output_path
 
 
 def add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -35,13 +35,11 @@ def add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         epilog=f"formats:\n{formats}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "source", metavar="MODEL", help="directory, file, prefix of a TensorFlow checkpoint, or hub name"
-    )
+    parser.add_argument("source", metavar="MODEL", help=SOURCE_HELP)
     parser.add_argument("directory", type=output_path, metavar="OUTPUT_DIR", help="the directory to make")
     parser.add_argument("--format", choices=list(EXPORT_FORMATS), required=True, help="see below")
     parser.add_argument("--precision", choices=PRECISIONS, default="fp32", help="default fp32")
-    parser.add_argument("--head", choices=list(HEADS), help="model class (default: the one the source was saved from)")
+    parser.add_argument("--head", choices=list(HEADS), help=HEAD_HELP)
     parser.add_argument("--length", metavar="N|dynamic", help="tokens of every row (default dynamic: any)")
     parser.add_argument("--batch", metavar="N|dynamic", help="rows at once (default dynamic: any)")
     parser.add_argument(

@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from ..streams import check_stdout
-from .arguments import config_of
+from .arguments import SOURCE_HELP, config_of
 
 
 def add_inspect(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -15,9 +15,7 @@ def add_inspect(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         help="say what a checkpoint is: format, architecture, heads, size, dtype, ties, and anything odd",
         description="Reads a checkpoint of any format from its bytes; no framework is loaded.",
     )
-    parser.add_argument(
-        "checkpoint", metavar="PATH", help="directory, file, prefix of a TensorFlow checkpoint, or hub name"
-    )
+    parser.add_argument("checkpoint", metavar="PATH", help=SOURCE_HELP)
     parser.add_argument("--config", metavar="FILE|PRESET", help="configuration of a checkpoint that has none")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=run_inspect)

@@ -12,6 +12,7 @@ from mobilebert_core.training.tasks.masked_language import FillMaskTraining, Pre
 from mobilebert_core.training.tasks.training_task import TrainingTask
 
 from .arguments import add_backend, input_name, input_path, one_of_so_many, output_path
+from .recipe_options import add_resume
 from .train import add_data_options, add_recipe_options, run_training, training_of
 
 # What a row is: the task that makes it, and its options.
@@ -48,7 +49,7 @@ def add_pretrain(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--output", type=output_path, required=True, metavar="DIR", help="a new directory for the model"
     )
-    parser.add_argument("--resume", action="store_true", help="go on with the training in the output directory")
+    add_resume(parser)
     add_backend(parser, FRAMEWORKS, default="torch", help="default torch")
     parser.add_argument("--rows", choices=list(ROWS), default="pairs", help=ROWS_HELP)
     parser.add_argument("--shards", type=Path, metavar="DIR",
@@ -58,7 +59,7 @@ def add_pretrain(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
                         help=f"hold out one of so many rows; 0 holds out none (default {_HELD_OUT})")  # fmt: skip
     add_data_options(parser, PretrainingTraining)
     add_recipe_options(parser, PretrainingTraining)
-    parser.set_defaults(run=run_pretrain, after_interruption="; the same command with --resume goes on")
+    parser.set_defaults(run=run_pretrain)
 
 
 def run_pretrain(options: argparse.Namespace) -> int:

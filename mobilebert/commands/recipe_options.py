@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from mobilebert_core.training.recipe import OPTIMIZERS, Recipe
-from mobilebert_core.training.state import PRECISIONS
+from mobilebert_core.training.state import PRECISIONS, SAVE_EVERY
 
 from .arguments import DEVICE_HELP, at_least_one, config_field
 
@@ -73,5 +73,11 @@ def add_machine(group: argparse._ArgumentGroup) -> None:
     """Adds how numbers are kept, where they are computed, and how often a state is saved."""
     group.add_argument("--precision", choices=PRECISIONS, default="float32", help="default float32")
     group.add_argument("--device", help=DEVICE_HELP)
-    group.add_argument("--save-every", type=at_least_one, default=500, metavar="N",
-                       help="steps between states to resume from")  # fmt: skip
+    group.add_argument("--save-every", type=at_least_one, default=SAVE_EVERY, metavar="N",
+                       help=f"steps between states to resume from (default {SAVE_EVERY})")  # fmt: skip
+
+
+def add_resume(parser: argparse.ArgumentParser) -> None:
+    """Adds --resume, and what an interrupted command says about it."""
+    parser.add_argument("--resume", action="store_true", help="go on with the training in the output directory")
+    parser.set_defaults(after_interruption="; the same command with --resume goes on")

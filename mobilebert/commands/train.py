@@ -23,7 +23,7 @@ from mobilebert_core.training.tasks.training_task import TrainingTask
 from ..training_data import LABELLED_STREAMED_FROM, STREAMED_FROM
 from .arguments import add_backend, input_path, output_path
 from .reading_options import add_data_group, read_options
-from .recipe_options import add_fields, add_machine, add_recipe, recipe_changes
+from .recipe_options import add_fields, add_machine, add_recipe, add_resume, recipe_changes
 
 if TYPE_CHECKING:
     from ..training import Training
@@ -66,7 +66,7 @@ def _add_task(tasks: argparse._SubParsersAction[argparse.ArgumentParser], task: 
     parser.add_argument(
         "--output", type=output_path, required=True, metavar="DIR", help="a new directory for the model"
     )
-    parser.add_argument("--resume", action="store_true", help="go on with the training in the output directory")
+    add_resume(parser)
     add_backend(parser, FRAMEWORKS, default="torch",
                 help="default torch; the same seed gives the same curve but for dropout")  # fmt: skip
     large = (LABELLED_STREAMED_FROM if task.names_labels else STREAMED_FROM) >> 20
@@ -81,7 +81,7 @@ def _add_task(tasks: argparse._SubParsersAction[argparse.ArgumentParser], task: 
     add_recipe_options(parser, task)
     if issubclass(task, LabelledTask):
         _add_teacher(parser, task)
-    parser.set_defaults(run=run_train, task=task, after_interruption="; the same command with --resume goes on")
+    parser.set_defaults(run=run_train, task=task)
 
 
 def add_data_options(parser: argparse.ArgumentParser, task: type[TrainingTask]) -> None:

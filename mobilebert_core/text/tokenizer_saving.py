@@ -107,8 +107,8 @@ def write_tokenizer(
 ) -> tuple[str, ...]:
     """Writes the files of a tokenizer, which are seen at once, and returns their paths.
 
-    Raises `TokenizerError` for what is no directory, and when tokenizer.json is wanted (`legacy_format=False`) but cannot
-    describe the tokenizer.
+    Raises `TokenizerError` for what is no directory, and when tokenizer.json is wanted (`legacy_format=False`) but
+    cannot describe the tokenizer.
     """
     directory = directory_to_save_in(save_directory, TokenizerError)
     describable = not splitting.get("never_split") and splitting.get("do_basic_tokenize", True)

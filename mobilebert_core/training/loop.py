@@ -17,6 +17,7 @@ from .order import epoch_batches
 from .ranks import ALONE, Ranks, is_in_blocks, lengths_of, rank_batch
 from .recipe import Recipe
 from .run_directory import RunDirectory
+from .state import SAVE_EVERY
 from .trainer import TrainerBase
 
 EVALUATION = 1_000_003  # in place of an epoch, where masks for an evaluation are drawn
@@ -70,7 +71,7 @@ class TrainingLoop:
     evaluate: Callable[[], dict[str, float]] | None = None
     best_metric: str = "loss"
     lower_is_better: bool = True
-    save_every: int = 500
+    save_every: int = SAVE_EVERY
     progress: bool | None = None
     course: Course | None = None
     ranks: Ranks = ALONE

@@ -15,6 +15,7 @@ AGE = "age."  # steps since a weight's moments began, where that was later than 
 EXTRA = "objective."  # weights of the objective itself, which no model has
 GENERATOR = "generator."  # random numbers and loss scale, which mean something to one framework alone
 
+SAVE_EVERY = 500  # steps between two saved states, where nothing else is asked for
 PRECISIONS = ("float32", "bfloat16", "float16", "float64")
 
 

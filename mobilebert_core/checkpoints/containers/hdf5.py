@@ -18,6 +18,7 @@ from .held_file import FileState, check_unchanged, file_state
 
 # What reading a file that is damaged or crafted makes h5py raise.
 _H5PY_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError)
+OVERHEAD = 16_000  # bytes of an array beyond its numbers, at most: the groups around it
 _MOST_EXPANSION = 1032  # of deflate, by its format; a dataset that grows more holds no weights
 
 

@@ -26,7 +26,7 @@ from ...text.tokenization_base import TokenizerBase
 from ..ranks import BatchPart
 from ..recipe import Recipe
 from ..row_arrays import ArrayRows, RowArrays, flat, id_dtype, joined
-from .masking import Masking
+from .masking import MASK_SHARE, Masking
 from .packing import Packing
 from .training_task import Features, TrainingTask
 
@@ -54,7 +54,7 @@ class TextRow:
 class MaskingOptions:
     """What a user may say about masked words."""
 
-    mask_share: float = option(0.15, float, "share of the words to predict")
+    mask_share: float = option(MASK_SHARE, float, "share of the words to predict")
     whole_words: bool = option(True, bool, "hide all pieces of a word together")
     pack: bool = option(False, bool, "several texts in a row, up to its length")
 

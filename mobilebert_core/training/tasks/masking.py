@@ -15,6 +15,7 @@ from ...text.tokenization_base import TokenizerBase
 from ..ranks import BatchPart
 
 CONTINUATION = "##"  # begins the pieces of a word after the first
+MASK_SHARE = 0.15  # of the words of a row, as BERT was trained
 
 
 @dataclass(frozen=True)
@@ -32,11 +33,11 @@ class Masking:
     begins_word: np.ndarray
     maskable: np.ndarray
     mask_id: int
-    share: float = 0.15
+    share: float = MASK_SHARE
     whole_words: bool = True
 
     @classmethod
-    def for_tokenizer(cls, tokenizer: TokenizerBase, share: float = 0.15, whole_words: bool = True) -> Masking:
+    def for_tokenizer(cls, tokenizer: TokenizerBase, share: float = MASK_SHARE, whole_words: bool = True) -> Masking:
         """The masking of a tokenizer's vocabulary; raises TokenizerError where it has no mask token."""
         if tokenizer.mask_token_id is None:
             raise TokenizerError("masking: wanted a tokenizer with a mask token, got one without. Pass mask_token=.")
