@@ -1,7 +1,7 @@
 """Batches of steps that a compiler made, which look at no values: checked where they come in, before the step.
 
-On JAX such a step would take the nearest row for an id outside the table, and a wrong class number would make the
-loss NaN, both without an error.
+Such a step would take the nearest row for an id outside the table, or NaN, and of a wrong class number too, without an
+error.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ else:
 
 
 class CheckedBeforeSteps(_Model):
-    """Mixed into a `keras.Model`: what its compiled steps on JAX read is checked as `fit` checks arrays.
+    """Mixed into a `keras.Model`: what its compiled steps read is checked as `fit` checks arrays.
 
-    Of arrays that lie with several processes no values are known: their shapes are checked.
+    Of arrays that lie with several processes, or with PyTorch on a GPU, no values are read: their shapes are checked.
     """
 
     def make_train_function(self, force: bool = False) -> Any:
@@ -42,13 +42,46 @@ class CheckedBeforeSteps(_Model):
         return made
 
     def _checked_step(self, step: Callable[..., Any]) -> Callable[..., Any]:
-        if keras.backend.backend() != "jax" or self.run_eagerly or not self.jit_compile:
+        if self.run_eagerly or not self.jit_compile or keras.backend.backend() == "tensorflow":
             return step
+        if keras.backend.backend() == "torch":
+            return lambda batches: step([self._checked_batch(batch) for batch in batches])
         return lambda state, batches: step(state, map(self._checked_batch, batches))
 
     def _checked_batch(self, batch: Any) -> Any:
         prepared(self, *keras.utils.unpack_x_y_sample_weight(batch))
         return batch
+
+    def _autoconvert_optionals(self, step: Callable[..., Any]) -> Callable[..., Any]:
+        """TensorFlow's steps on a batch, compiled or not, which a graph around them calls: it can look at values."""
+        inner: Callable[..., Any] = super()._autoconvert_optionals(step)
+        if self.run_eagerly or not self.jit_compile:
+            return inner
+        return lambda batch: inner(self._checked_in_graph(batch))
+
+    def _checked_in_graph(self, batch: Any) -> Any:
+        """A batch that waits for its check, whose error `_explained` finds in `_batch_error`."""
+        import tensorflow as tf
+
+        arrays = [None if isinstance(a, tf.experimental.Optional) else a for a in keras.tree.flatten(batch)]
+        known = [array for array in arrays if isinstance(array, tf.Tensor)]
+        if tf.executing_eagerly() or len(known) < sum(array is not None for array in arrays):
+            return batch  # arrays that are checked already, or replicas' parts
+
+        def look(*values: Any) -> bool:
+            try:
+                self._checked_batch(filled(values))
+            except Exception as e:
+                self.__dict__["_batch_error"] = e
+                raise
+            return True
+
+        def filled(values: Any) -> Any:
+            found = iter(values)
+            return keras.tree.pack_sequence_as(batch, [None if array is None else next(found) for array in arrays])
+
+        with tf.control_dependencies([tf.py_function(look, known, tf.bool)]):
+            return filled([tf.identity(array) for array in known])
 
     def _get_jax_state(self, **passed: Any) -> Any:
         """JAX's steps take the values off the model; kept here, an error before the first one gives them back."""

@@ -120,6 +120,8 @@ class TrainedByKeras(CheckedBeforeSteps):
             checked = checked_labels(self, self._labels(x, y), y_pred, sample_weight)
         if self._compile_loss is not None:
             labels, scores = self._targets(x, checked, y_pred)
+            if labels is None and self.head.tasks:
+                raise InputError(f"{type(self).__name__}: no labels for the loss. Pass {self._label_names()}.")
             sample_weight = self._by_output(sample_weight)
             return super().compute_loss(x, labels, scores, sample_weight, training=training)
         if isinstance(y_pred, tuple):
@@ -128,12 +130,14 @@ class TrainedByKeras(CheckedBeforeSteps):
         if loss is None:
             loss = head_loss(self.config, self.head, y_pred, self._labels(x, checked), sample_weight)
         if loss is None:
-            labels = " and ".join(task.label for task in self.head.tasks)
-            wanted = f"{labels}, as y or among the inputs, or a loss to compile()" if labels else "a loss to compile()"
+            wanted = f"{self._label_names()}, or a loss to compile()" if self.head.tasks else "a loss to compile()"
             raise InputError(f"{type(self).__name__}: no loss to train with. Pass {wanted}.")
         for extra in self.losses:
             loss = loss + ops.sum(ops.cast(extra, loss.dtype))
         return for_one_replica(loss)
+
+    def _label_names(self) -> str:
+        return " and ".join(task.label for task in self.head.tasks) + ", as y or among the inputs"
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         labels, scores = self._targets(x, y, y_pred)
@@ -331,6 +335,8 @@ class TrainedByKeras(CheckedBeforeSteps):
         except BaseException as e:
             if keras.backend.backend() == "jax":
                 self.jax_state_sync()
+            if (found := self.__dict__.pop("_batch_error", None)) is not None:
+                raise found from None
             if isinstance(e, TypeError) and "'IndexedSlices' and 'float'" in str(e):
                 raise ConfigError(
                     f"{type(self).__name__}: loss_scale_factor of Keras's optimizers does not scale the gradients of "

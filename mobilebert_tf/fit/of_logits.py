@@ -107,6 +107,10 @@ def _check_form(what: str, row: Row, labels: Any, logits: Any, numbers: bool) ->
             "sparse_categorical_crossentropy as a loss, accuracy as a metric, or one-hot labels."
         )
     if numbers:
+        passed, wanted = tuple(labels.shape[: len(logits.shape) - 1]), tuple(logits.shape[:-1])
+        same = [None in pair or pair[0] == pair[1] for pair in zip(passed, wanted, strict=False)]
+        if len(passed) == len(wanted) and not all(same):
+            raise InputError(f"{what}: labels and scores do not fit, got {shapes}.")
         return
     if row.labels == "numbers" and row.gets != "decisions":
         raise InputError(

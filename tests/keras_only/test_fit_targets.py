@@ -114,8 +114,23 @@ def test_labels_that_can_be_learned_from_are_not_refused():
         assert np.isfinite(keras.ops.convert_to_numpy(model.compute_loss(x, y, model(x))))
 
 
+def test_labels_of_a_batch_that_are_not_there_or_too_few():
+    model = build("SequenceClassification", **SINGLE)
+    model.compile("sgd", loss="sparse_categorical_crossentropy", run_eagerly=True)
+    labels = np.array([0, 1, 2, 0])
+    with pytest.raises(InputError, match="no labels for the loss. Pass labels, as y or among the inputs"):
+        model.fit(Batches(X), verbose=0)
+    with pytest.raises(InputError, match=r"labels and scores do not fit, got labels .2,. for scores .4, 3."):
+        model.fit(Batches(X, labels[:2]), verbose=0)
+
+
 def test_a_wrong_number_in_a_batch_changes_no_weight():
     check_wrong_batches_are_refused()
+
+
+@pytest.mark.slow
+def test_steps_that_xla_compiles_look_at_values_too():
+    check_wrong_batches_are_refused(jit_compile=True)
 
 
 def test_loss_scales_that_keras_cannot_take_off_tables():
