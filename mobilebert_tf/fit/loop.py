@@ -122,7 +122,7 @@ class TrainedByKeras(CheckedBeforeSteps):
             labels, scores = self._targets(x, checked, y_pred)
             if labels is None and self.head.tasks:
                 raise InputError(f"{type(self).__name__}: no labels for the loss. Pass {self._label_names()}.")
-            sample_weight = self._by_output(sample_weight)
+            sample_weight = self._by_output(labels, sample_weight)
             return super().compute_loss(x, labels, scores, sample_weight, training=training)
         if isinstance(y_pred, tuple):
             raise ConfigError(f"{type(self).__name__}: fit and evaluate need return_dict=True in the configuration.")
@@ -143,15 +143,17 @@ class TrainedByKeras(CheckedBeforeSteps):
         labels, scores = self._targets(x, y, y_pred)
         if labels is None:
             return self.get_metrics_result()
-        sample_weight = self._by_output(sample_weight)
+        sample_weight = self._by_output(labels, sample_weight)
         return super().compute_metrics(x, labels, scores, sample_weight=sample_weight)
 
-    def _by_output(self, sample_weight: Any) -> Any:
-        """Weights named by label in the form Keras's losses and metrics take: as `_targets` gives the labels."""
-        if not isinstance(sample_weight, Mapping):
+    def _by_output(self, labels: Any, sample_weight: Any) -> Any:
+        """Weights of each task in the form Keras's losses and metrics take: as `_targets` gives the labels."""
+        if not isinstance(sample_weight, Mapping | list | tuple) or not self.head.tasks:
             return sample_weight
         found = {task.logits: weight_of(task, i, sample_weight) for i, task in enumerate(self.head.tasks)}
-        return found if len(found) > 1 else next(iter(found.values()), None)
+        if len(found) == 1:
+            return next(iter(found.values()))
+        return {n: ops.ones(ops.shape(labels[n])[:1]) if weight is None else weight for n, weight in found.items()}
 
     def train_step(self, *arguments: Any) -> Any:
         *state, data = arguments  # on JAX a state comes first

@@ -113,6 +113,10 @@ def test_weights_of_several_outputs_in_the_forms_of_labels():
     by_output = {"start_logits": y["start_positions"], "end_logits": y["end_positions"]}
     for form, weight in zip((list(y.values()), y, by_output, y), weights, strict=True):
         assert model.test_on_batch(x, form, weight) == pytest.approx(expected, rel=1e-5)
+    model.compile(keras.optimizers.SGD(0.0), loss="sparse_categorical_crossentropy", run_eagerly=True)
+    for weight in weights[1:]:  # of a generator, which nothing brings to one form
+        found = model.evaluate((rows for rows in [(x, tuple(y.values()), weight)]), steps=1, verbose=0)
+        assert found[0] == pytest.approx(2 * expected, rel=1e-5)
     for wrong, got in (({"start": start}, "'start'"), ([start], "'1 arrays'")):
         with pytest.raises(InputError, match=rf"sample_weight has \[{got}\], wanted weights for \['start_pos"):
             model.test_on_batch(x, y, wrong)
