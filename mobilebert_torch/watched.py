@@ -41,10 +41,10 @@ def _is_watched_by_others(module: nn.Module) -> bool:
         *module._backward_hooks.values(), *module._backward_pre_hooks.values(),
     )  # fmt: skip
     seen_by = [each for each in (vars(module).get("forward"), *hooks) if each is not None]
-    return module_state._has_any_global_hook() or not all(_is_blind(each) for each in seen_by)
+    return module_state._has_any_global_hook() or not all(_is_internal(each) for each in seen_by)
 
 
-def _is_blind(function: Any) -> bool:
+def _is_internal(function: Any) -> bool:
     """Whether a function, or what a partial one calls, is of this package or of PyTorch's for many processes."""
     name = getattr(getattr(function, "func", function), "__module__", None) or ""
     return name.startswith((f"{__name__.partition('.')[0]}.", "torch.distributed."))
