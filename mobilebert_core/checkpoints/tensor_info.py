@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -25,6 +26,24 @@ class TensorInfo:
     @property
     def nbytes(self) -> int:
         return math.prod(self.shape) * (2 if self.dtype == "bfloat16" else np.dtype(self.dtype).itemsize)
+
+
+MOST_ARRAYS = 20_000  # of one file; the released model has 1,113, with the moments of its training 3,300
+
+
+def check_count(path: Path, names: Collection[str]) -> None:
+    """Raises CheckpointError for a file with more arrays than any model has, before each of them is looked at."""
+    if len(names) > MOST_ARRAYS:
+        raise too_many(path, names, f"{len(names):,}")
+
+
+def too_many(path: Path, names: Iterable[str], count: str = "more") -> CheckpointError:
+    """The error for a file with more arrays than any model has."""
+    first = ", ".join(name[:100] for name in islice(names, 3))
+    return CheckpointError(
+        f"{path}: wanted the weights of a model, at most {MOST_ARRAYS:,} arrays, got {count}, the first {first}. "
+        "Nothing was loaded."
+    )
 
 
 class WeightFile(Protocol):

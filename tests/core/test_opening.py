@@ -15,6 +15,8 @@ from safetensors.numpy import load_file, save_file
 from conversion.converting import convert
 from conversion.inspection import inspect_checkpoint
 from conversion.parity.sample import random_checkpoint
+from mobilebert_core.checkpoints import tensor_info
+from mobilebert_core.checkpoints.containers import hdf5
 from mobilebert_core.checkpoints.detect_heads import natural_head
 from mobilebert_core.checkpoints.formats import ENDINGS, OUTPUT_FORMATS
 from mobilebert_core.checkpoints.opening import open_checkpoint
@@ -221,6 +223,15 @@ def test_old_names_and_wrappers(checkpoint, backend):
     save_file(renamed, path / "model.safetensors", {"format": "pt"})
     found = backend.parameters(backend.load("MaskedLM", path))
     assert all(np.array_equal(found[n], expected[n]) for n in expected)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_more_arrays_than_any_model_has(written, name, monkeypatch):
+    monkeypatch.setattr(tensor_info, "MOST_ARRAYS", 3)
+    monkeypatch.setattr(hdf5, "MOST_ARRAYS", 3)
+    for read in (open_checkpoint, inspect_checkpoint):
+        with pytest.raises(CheckpointError, match=r"at most 3 arrays, got .*, the first \S+, \S+, \S+\. Nothing"):
+            read(written[name])
 
 
 def test_a_configuration_of_a_million_layers_takes_no_memory(checkpoint):

@@ -13,12 +13,13 @@ import numpy as np
 
 from ...errors import BackendMissingError, CheckpointError
 from ..dtypes import widened
-from ..tensor_info import TensorInfo
+from ..tensor_info import MOST_ARRAYS, TensorInfo, check_count, too_many
 from .held_file import FileState, check_unchanged, file_state
 
 # What reading a file that is damaged or crafted makes h5py raise.
 _H5PY_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError)
 OVERHEAD = 16_000  # bytes of an array beyond its numbers, at most: the groups around it
+_NAMES_OF_AN_ARRAY = 4  # its own, and its share of those of the groups around it
 _MOST_EXPANSION = 1032  # of deflate, by its format; a dataset that grows more holds no weights
 
 
@@ -42,6 +43,7 @@ class H5File:
         try:
             self._file = h5py.File(path if content is None else content, "r")
             self._opened = self._state(content)
+            self._check_count()
             self._collect(self._file, h5py, {h5py.h5o.get_info(self._file.id).addr})
         except CheckpointError:
             raise
@@ -50,6 +52,18 @@ class H5File:
 
     def _state(self, content: Any) -> FileState | None:
         return file_state(self._file.id.get_vfd_handle()) if content is None else None
+
+    def _check_count(self) -> None:
+        """Raises CheckpointError for more names than the groups and arrays of a model have, before any is opened."""
+        names: list[str] = []
+
+        def visit(name: Any) -> bool | None:
+            names.append(str(name))
+            return True if len(names) > _NAMES_OF_AN_ARRAY * MOST_ARRAYS else None  # which goes on
+
+        self._file.visit_links(visit)
+        if len(names) > _NAMES_OF_AN_ARRAY * MOST_ARRAYS:
+            raise too_many(self.path, names)
 
     def _collect(self, group: Any, h5py: Any, seen: set[int]) -> None:
         for name in group:
@@ -68,6 +82,7 @@ class H5File:
             elif isinstance(item, h5py.Dataset) and item.shape is not None:
                 path = item.name.lstrip("/")
                 self.stored[path], self._datasets[path] = _described(item, where), item
+                check_count(self.path, self.stored)
             else:
                 raise CheckpointError(f"{where} holds no array, wanted groups and arrays alone.")
 

@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from ...errors import CheckpointError
 from ...files import replacing
 from ..dtypes import narrowed, widened
-from ..tensor_info import TensorInfo
+from ..tensor_info import TensorInfo, check_count
 from .held_file import HeldFile
 
 # Spelling in the file: numpy's for what is said, and for what lies there.
@@ -41,6 +41,7 @@ class SafetensorsFile:
         try:
             with safe_open(path, framework="np") as file:
                 self.metadata: dict[str, str] = file.metadata() or {}
+                check_count(path, file.keys())
         except (SafetensorError, OSError) as e:
             raise CheckpointError(
                 f"{path}: not a whole safetensors file ({e}; {path.stat().st_size:,} bytes). Fetch or save it again."

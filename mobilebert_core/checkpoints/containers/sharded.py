@@ -9,7 +9,7 @@ import numpy as np
 
 from ...errors import CheckpointError, CheckpointNotFoundError
 from ...files import weight_map
-from ..tensor_info import TensorInfo, WeightFile
+from ..tensor_info import TensorInfo, WeightFile, check_count
 
 
 class ShardedFile:
@@ -25,6 +25,7 @@ class ShardedFile:
     def __init__(self, path: Path, open_shard: Callable[[Path], WeightFile]) -> None:
         self.path = path
         places = weight_map(path)
+        check_count(path, places)
         self.shards = [path.parent / name for name in sorted(set(places.values()))]
         if gone := [shard.name for shard in self.shards if not shard.is_file()]:
             raise CheckpointNotFoundError(

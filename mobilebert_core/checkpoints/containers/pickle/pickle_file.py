@@ -12,7 +12,7 @@ import numpy as np
 
 from ....errors import CheckpointError, CheckpointNotFoundError
 from ...dtypes import widened
-from ...tensor_info import TensorInfo
+from ...tensor_info import TensorInfo, check_count
 from ..held_file import HeldFile
 from .stored_zip import stored_entries
 from .unpickling import MAX_BYTES, Pickled, Refused, Storage, Tensor, kind, unpickle
@@ -50,6 +50,7 @@ class PickleFile:
         try:
             pickled = self._open_zip() if self._data[:4] == b"PK\3\4" else self._open_legacy()
             self._tensors = self._weights(pickled.value)
+            check_count(path, self._tensors)
             for name, tensor in self._tensors.items():
                 self._check(name, tensor)
                 self.stored[name] = TensorInfo(tensor.shape, tensor.dtype)

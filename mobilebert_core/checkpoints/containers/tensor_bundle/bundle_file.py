@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ....errors import CheckpointError, CheckpointNotFoundError
 from ...dtypes import widened
-from ...tensor_info import TensorInfo
+from ...tensor_info import TensorInfo, check_count
 from ..held_file import HeldFile
 from .bundle_entries import DTYPES, STRING, BundleEntry, parse_entry, place_of, slice_key
 from .crc32c import crc32c, masked
@@ -97,6 +97,7 @@ class TensorBundle:
                 raise CheckpointError(f"{key[:_SHOWN].decode(errors='backslashreplace')}: {e}") from None
             self._entries[name] = entry
             (self.strings if entry.dtype == STRING else self.stored)[name] = TensorInfo(entry.shape, entry.dtype_name)
+            check_count(self.path, self.pieces)
         _check_apart(self.pieces)
 
     def read(self, name: str) -> np.ndarray:
