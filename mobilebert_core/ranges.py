@@ -58,15 +58,19 @@ class _Pass:
     ranges: dict[str, Range] = field(default_factory=dict)
 
     def array(self, name: str) -> np.ndarray:
+        """A weight of the encoder in float32."""
         return self.read(BASE_PREFIX + name).astype(np.float32)
 
     def dense(self, name: str, x: np.ndarray) -> np.ndarray:
+        """(..., in) -> (..., out)."""
         return x @ self.array(f"{name}.weight").T + self.array(f"{name}.bias")
 
     def norm(self, name: str, x: np.ndarray) -> np.ndarray:
+        """The NoNorm of a module: (..., width) -> (..., width)."""
         return x * self.array(f"{name}.LayerNorm.weight") + self.array(f"{name}.LayerNorm.bias")
 
-    def saw(self, place: str, x: np.ndarray) -> np.ndarray:
+    def observe(self, place: str, x: np.ndarray) -> np.ndarray:
+        """Keeps the range of each feature of a state (T, width), and returns the state."""
         exponents = np.frexp(x)[1]
         present = x != 0
         count = present.sum(axis=0)
@@ -75,9 +79,9 @@ class _Pass:
         return x
 
     def join(self, name: str, z: np.ndarray, residual: np.ndarray) -> np.ndarray:
-        """The norm of a sum."""
+        """norm(dense(z) + residual), whose range is kept: (T, in) and (T, width) -> (T, width)."""
         added = self.norm(name, self.dense(f"{name}.dense", z))
-        total = self.saw(name, added + residual * self.array(f"{name}.LayerNorm.weight"))
+        total = self.observe(name, added + residual * self.array(f"{name}.LayerNorm.weight"))
         self.ranges[name].peak = np.maximum(self.ranges[name].peak, _peak(added))
         return total
 
@@ -144,7 +148,7 @@ def summed_embeddings(
 
 def _embeddings(run: _Pass, ids: np.ndarray, mask: np.ndarray, types: np.ndarray) -> np.ndarray:
     x = summed_embeddings(run.config, run.array, ids, types, mask)
-    return run.saw("embeddings", run.norm("embeddings", x).reshape(-1, run.config.hidden_size))
+    return run.observe("embeddings", run.norm("embeddings", x).reshape(-1, run.config.hidden_size))
 
 
 def _block(run: _Pass, layer: int, x: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -154,16 +158,16 @@ def _block(run: _Pass, layer: int, x: np.ndarray, mask: np.ndarray) -> np.ndarra
     query, value, y = x, x, x
     if config.use_bottleneck:
         place = f"{block}.bottleneck.input"
-        y = run.saw(place, run.norm(place, run.dense(f"{place}.dense", x)))
+        y = run.observe(place, run.norm(place, run.dense(f"{place}.dense", x)))
         if config.use_bottleneck_attention:
             query = value = y
         elif config.key_query_shared_bottleneck:
             place = f"{block}.bottleneck.attention"
-            query = run.saw(place, run.norm(place, run.dense(f"{place}.dense", x)))
+            query = run.observe(place, run.norm(place, run.dense(f"{place}.dense", x)))
     context = _attention(run, f"{block}.attention.self", query, value, mask, config.heads_of_layer(layer))
     y = run.join(f"{block}.attention.output", context, y)
     for name in (*(f"{block}.ffn.{i}." for i in range(config.num_feedforward_networks - 1)), f"{block}."):
-        middle = run.saw(f"{name}intermediate", activation(run.dense(f"{name}intermediate.dense", y)))
+        middle = run.observe(f"{name}intermediate", activation(run.dense(f"{name}intermediate.dense", y)))
         y = run.join(f"{name}output", middle, y)
     return run.join(f"{block}.output.bottleneck", y, x) if config.use_bottleneck else y
 
@@ -171,7 +175,7 @@ def _block(run: _Pass, layer: int, x: np.ndarray, mask: np.ndarray) -> np.ndarra
 def _attention(run: _Pass, name: str, query: np.ndarray, value: np.ndarray, mask: np.ndarray, heads: int) -> np.ndarray:
     """The context, (T, N * D)."""
     q, k, v = (
-        run.saw(f"{name}.{part}", run.dense(f"{name}.{part}", x))
+        run.observe(f"{name}.{part}", run.dense(f"{name}.{part}", x))
         .reshape(*mask.shape, heads, run.config.head_size)
         .transpose(0, 2, 1, 3)
         for part, x in (("query", query), ("key", query), ("value", value))

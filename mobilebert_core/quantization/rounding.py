@@ -36,10 +36,12 @@ class Moments:
 
     @property
     def mean(self) -> np.ndarray:
+        """Of each feature, (in,)."""
         return self.total / max(self.count, 1)
 
     @property
     def covariance(self) -> np.ndarray:
+        """Of the features, (in, in)."""
         return self.products / max(self.count, 1) - np.outer(self.mean, self.mean)
 
 

@@ -56,6 +56,7 @@ def relation_scores(first: np.ndarray, second: np.ndarray, heads: int) -> np.nda
 
 
 def log_softmax(x: np.ndarray) -> np.ndarray:
+    """Logarithms of probabilities over the last axis; the largest score is subtracted first, so that none overflows."""
     x = x - x.max(-1, keepdims=True)
     return x - np.log(np.exp(x).sum(-1, keepdims=True))
 

@@ -66,16 +66,42 @@ def timed(run: Callable[[], None]) -> float:
     return time.perf_counter() - start
 
 
-def main() -> None:
-    """Measures and prints."""
+def report(name: str, times: list[float], base: str, base_times: list[float], tokens: int) -> None:
+    """Prints the median with its quartiles, tokens a second, and the share of the time of what it is compared with."""
+    low, middle, high = statistics.quantiles(times, n=4)
+    ratio = statistics.median(ours / theirs for ours, theirs in zip(times, base_times, strict=True))
+    print(
+        f"  {name:32} {middle * 1e3:9.1f} ms ({low * 1e3:.1f} to {high * 1e3:.1f}), {tokens / middle:12,.0f}"
+        f" tokens/s, {ratio:.3f} of the time of {base}"
+    )
+
+
+def measure(runs: dict[str, Callable[[], float]], repetitions: int, tokens: int) -> None:
+    """Runs everything in turn and prints it."""
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(repetitions):
+        for name, run in runs.items():
+            seconds[name].append(run())
+    slowest = next((name for name in runs if "transformers" in name), "slow")
+    for name, times in seconds.items():
+        base = slowest if "slow" in name else "tokenizers encode_batch"
+        report(name, times, base, seconds[base], tokens)
+
+
+def parsed() -> argparse.Namespace:
+    """The arguments of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--vocab", type=Path, required=True)
     parser.add_argument("--texts", type=Path, required=True)
     parser.add_argument("--slow-python")
     parser.add_argument("--repetitions", type=int, default=15)
     parser.add_argument("--batch", type=int, default=64)
-    arguments = parser.parse_args()
+    return parser.parse_args()
 
+
+def main() -> None:
+    """Measures and prints."""
+    arguments = parsed()
     import tokenizers
 
     from mobilebert_core import MobileBertTokenizer, MobileBertTokenizerFast
@@ -94,38 +120,19 @@ def main() -> None:
         "fast, with offsets": over_batches(lambda batch: fast(batch, return_offsets_mapping=True)),
         "slow": over_batches(slow),
         "slow, with offsets": over_batches(lambda batch: slow(batch, return_offsets_mapping=True)),
-        "slow, words seen first": over_batches(lambda batch: fresh[0](batch)),
+        "slow, words seen first": lambda: over_batches(MobileBertTokenizer(arguments.vocab))(),
     }
-    fresh = [slow]
-    print(
-        f"{platform.platform()}, {platform.processor() or platform.machine()}, {os.cpu_count()} cores, one thread used"
-    )
+    tokens = sum(map(len, fast(texts)["input_ids"]))
+    machine = platform.processor() or platform.machine()
+    print(f"{platform.platform()}, {machine}, {os.cpu_count()} cores, one thread used")
     print(f"Python {platform.python_version()}, tokenizers {tokenizers.__version__}")
-
-    def measure() -> None:
-        tokens = sum(map(len, fast(texts)["input_ids"]))
-        seconds: dict[str, list[float]] = {name: [] for name in runs}
-        for _ in range(arguments.repetitions):
-            for name, run in runs.items():
-                fresh[0] = MobileBertTokenizer(arguments.vocab) if "seen first" in name else slow
-                seconds[name].append(run())
-        print(f"{len(texts)} texts, {tokens} tokens, batches of {arguments.batch}, {arguments.repetitions} repetitions")
-        base = {"fast": "tokenizers encode_batch", "slow": next((n for n in runs if "transformers" in n), "slow")}
-        for name, times in seconds.items():
-            low, middle, high = statistics.quantiles(times, n=4)
-            beside = base["slow" if "slow" in name else "fast"]
-            ratios = [ours / theirs for ours, theirs in zip(times, seconds[beside], strict=True)]
-            print(
-                f"  {name:32} {middle * 1e3:9.1f} ms ({low * 1e3:.1f} to {high * 1e3:.1f}), {tokens / middle:12,.0f}"
-                f" tokens/s, {statistics.median(ratios):.3f} of the time of {beside}"
-            )
-
+    print(f"{len(texts)} texts, {tokens} tokens, batches of {arguments.batch}, {arguments.repetitions} repetitions")
     if arguments.slow_python is None:
-        measure()
+        measure(runs, arguments.repetitions, tokens)
         return
     with other_slow_tokenizer(arguments.slow_python, arguments) as (version, once):
         runs[f"transformers {version} slow"] = once
-        measure()
+        measure(runs, arguments.repetitions, tokens)
 
 
 if __name__ == "__main__":
