@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -106,6 +107,7 @@ def test_what_is_misspelt_is_named_with_what_was_meant(words, usage, message, ca
 def test_what_argparse_takes_is_still_taken(capsys):
     """The beginning of an option, text that looks like one, and what comes after --."""
     assert main(["inspect", "--js", str(DEMO_MODEL)]) == 0
+    assert json.loads(capsys.readouterr().out)["architecture"]["vocab_size"] == 8000
     for words in (["--what is this"], ["--", "--bakend"]):
         assert main(["predict", "text-classification", "--thresh", "0.1", "--top-k", "1", *words]) == 0
 

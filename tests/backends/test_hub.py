@@ -95,7 +95,7 @@ def test_a_subfolder(backend, hub, published):
         backend.load("MaskedLM", NAME)
 
 
-def test_a_configuration_in_place_of_the_repositorys(backend, hub, published, tmp_path):
+def test_a_configuration_in_place_of_the_repositorys(backend, hub, published):
     path = published("MaskedLM")
     hub.publish("someone/config", {"config.json": (path / "config.json").read_bytes()}, access="private")
     (path / "config.json").unlink()

@@ -234,7 +234,7 @@ def test_an_array_or_column_of_texts_is_a_list_of_inputs(model, backend):
         assert_same(answers, classify(texts))
 
 
-def test_a_file_of_weights_has_its_tokenizer_beside_it(model, backend, tmp_path):
+def test_a_file_of_weights_has_its_tokenizer_beside_it(model, backend):
     path = model("text-classification")
     answer = load("text-classification", path, backend.name)("cats")
     assert_same(load("text-classification", path / "model.safetensors", backend.name)("cats"), answer)

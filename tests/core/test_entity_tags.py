@@ -101,7 +101,7 @@ def test_a_list_of_words(tokenizer, key):  # noqa: F811
     assert all(" ".join(words)[each["start"] : each["end"]] == each["word"] for each in found)
 
 
-def test_lists_that_are_no_words(tokenizer):  # noqa: F811
+def test_lists_that_are_no_words():
     takes = TASKS["token-classification"].takes
     for item in ([], [1], ["a", None], {"tokens": []}):
         with pytest.raises(InputError, match="text must be"):

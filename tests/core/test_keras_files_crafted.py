@@ -244,7 +244,7 @@ def test_fields_that_are_wrong(archive):
     fails(huge, "the configuration has 1,000,000,000,000 layers")
 
 
-def test_code_in_the_configuration_is_not_run(archive, tmp_path):
+def test_code_in_the_configuration_is_not_run(archive):
     """What Keras would deserialise, lambdas and optimizers included, is not even looked at."""
     code = {"class_name": "__lambda__", "config": {"value": ["4wEAAAA", None, None]}}
     inner = {**described(archive)["config"], "dtype": code, "activation": code}

@@ -201,7 +201,7 @@ def test_text_files_of_no_use(tmp_path, name, data, options, message):
         FillMaskTraining.read(tmp_path / name, ReadOptions(**options))
 
 
-def test_a_tokenizer_without_a_mask_is_told(tokenizer):
+def test_a_tokenizer_without_a_mask_is_told():
     plain = MobileBertTokenizerFast(str(DEMO_MODEL / "vocab.txt"))
     plain.mask_token = None
     with pytest.raises(TokenizerError, match="wanted a tokenizer with a mask token"):

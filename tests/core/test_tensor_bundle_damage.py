@@ -289,7 +289,7 @@ class TestMemory:
         with pytest.raises(CheckpointError, match="but the file ends at 4"):
             bundle.read("x")
 
-    def test_keys_that_unfold(self, tmp_path):
+    def test_keys_that_unfold(self):
         """Entries that share a long key take seven bytes each; unfolded, 4 GB."""
         key = b"a" * 100_000
         rising = ((len(key) - 2, i.to_bytes(2, "big"), b"") for i in range(0x6162, 0xFFFF))

@@ -105,7 +105,7 @@ class Rows:
     length = 3
 
 
-def test_the_rate_with_the_least_loss_is_taken(tmp_path):
+def test_the_rate_with_the_least_loss_is_taken():
     losses = swept_losses(Parabola, [Rows()] * 32, lambda rows, rng: {}, Recipe(batch_size=2, epochs=3))
     assert list(losses) == list(RATES)
     choice = RecipeChoice.of(TEXTS, str(DEMO_MODEL), False, None, {"learning_rate": "sweep"})

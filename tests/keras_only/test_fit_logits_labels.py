@@ -146,7 +146,7 @@ def test_a_compiled_model_counts_the_same_after_saving(tmp_path):
 
 
 @pytest.mark.slow
-def test_losses_and_metrics_by_output_of_a_model(tmp_path):
+def test_losses_and_metrics_by_output_of_a_model():
     x, y = data("PreTraining")
     model = build("PreTraining", initializer_range=0.5)
     y["labels"][:, ::2] = -100

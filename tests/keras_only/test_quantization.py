@@ -181,7 +181,7 @@ def test_a_policy_that_quantizes_in_a_layer_and_everywhere(tmp_path):
     assert len(quantized_layers(model)) == len(quantized_layers(layer))
 
 
-def test_policies_that_cannot_quantize(tmp_path):
+def test_policies_that_cannot_quantize():
     with pytest.raises(ConfigError, match=r"gptq looks at texts, .* call quantize\('gptq', config=...\)"):
         build("Model", dtype="gptq/4/-1_from_float32")
     a_map = keras.dtype_policies.DTypePolicyMap(keras.dtype_policies.get("int8_from_float32"))

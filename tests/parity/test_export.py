@@ -115,7 +115,7 @@ def calibration(folder: Path) -> Path:
     return folder / "texts.txt"
 
 
-def test_an_export_is_not_loaded_by_a_framework(exported, source):
+def test_an_export_is_not_loaded_by_a_framework(exported):
     with pytest.raises(InputError, match="is an export, which onnx runs, got backend 'torch'"):
         mobilebert.pipeline("text-classification", exported, backend="torch")
     with pytest.raises(InputError, match="precision of its export, got dtype 'float64'"):

@@ -118,7 +118,7 @@ def test_standard_input(model, predict, monkeypatch):
     assert records[0]["result"][0]["start"] == 0
 
 
-def test_options_that_do_not_fit(model, predict, tmp_path, monkeypatch):
+def test_options_that_do_not_fit(model, predict, tmp_path):
     path = model("zero-shot-classification", id2label={0: "entailment", 1: "no"})
     file = tmp_path / "in.dat"
     file.write_text("a\n")

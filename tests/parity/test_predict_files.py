@@ -235,7 +235,7 @@ def test_an_interruption_says_what_is_kept(model, predict, tmp_path, monkeypatch
     assert predict(TEXTS, "cats", "--model", path)[::2] == (143, "mobilebert: terminated; 0 answers are written\n")
 
 
-def test_a_name_that_is_empty_is_no_input(predict, capsys):
+def test_a_name_that_is_empty_is_no_input(capsys):
     for command in (("predict", TEXTS, "--model", "m", "--input", ""), ("evaluate", TEXTS, "", "--model", "m")):
         with pytest.raises(SystemExit):
             main([*command])

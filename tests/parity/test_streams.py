@@ -84,6 +84,6 @@ def test_a_conversion_into_this_directory(tmp_path, monkeypatch, capsys):
     assert "there is model.safetensors already" in capsys.readouterr().err
 
 
-def test_a_device_without_values(tmp_path, capsys):
+def test_a_device_without_values(capsys):
     assert main(["predict", "text-classification", "hello", "--device", "meta"]) == 2
     assert "wanted one that computes, such as cpu, got 'meta'" in capsys.readouterr().err

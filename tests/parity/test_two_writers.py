@@ -102,6 +102,6 @@ def test_a_second_prediction_is_refused(tmp_path, holder, capsys):
     assert json.loads(out.read_text())["line"] == 1 and "love" in out.read_text()
 
 
-def test_what_is_no_file_needs_no_record(tmp_path):
+def test_what_is_no_file_needs_no_record():
     assert main(["predict", "text-classification", "I love this!", "--output", os.devnull]) == 0
     assert not Path(os.devnull).with_name(".null.resume.json").exists()
