@@ -145,7 +145,7 @@ class Trainer(TrainerBase):
             parameter.grad = None
         self.optimizer = self._make_optimizer()
         for name, parameter in self._trained():
-            if name in before and name not in opened:
+            if name in before and name not in {*opened, *self._extra}:
                 self.optimizer.state[parameter] = before[name]
         self._wrapped = None, None
 

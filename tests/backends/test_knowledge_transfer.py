@@ -260,6 +260,8 @@ def test_a_learned_map_is_trained_and_saved(backend):
     state, later = run.trainer.state(), run.trainer.terms
     assert state["objective.hidden"].shape == (48, 48) and state[FIRST + "hidden"].any()
     assert first[-1] < first[0] and {*later} == {"hidden", "scores"}
+    run.begin(0)  # a map of the same name is another one: it does not go on with the moments of the last
+    assert not np.any(run.trainer.state().get(FIRST + "hidden", 0))
 
 
 def test_the_weights_that_nothing_reads_stay(backend):
