@@ -50,7 +50,7 @@ or with the teacher's embeddings, which started so, and a NoNorm that is fitted 
 ## What it does not say
 
 The scores compare models by the same recipe. No learning rate was searched for any of them; the weights of the terms
-are those of the paper, which were chosen for a wider model and far more text. The text is that of
+are those of the released code, which were chosen for a wider model and far more text. The text is that of
 [mobilebert-mini]({card}).
 """
 
