@@ -16,12 +16,11 @@ from mobilebert_core.checkpoints.opening import Checkpoint, open_checkpoint
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.configuration.presets import PRESETS
 from mobilebert_core.datasets.examples import Examples, ReadOptions
-from mobilebert_core.errors import CheckpointError, ConfigError
-from mobilebert_core.files import sha256
+from mobilebert_core.errors import ConfigError
+from mobilebert_core.files import read_json, sha256
 from mobilebert_core.heads import HEADS
 from mobilebert_core.hub.resolve import resolve
 from mobilebert_core.processes import launch_of
-from mobilebert_core.tasks.trained_head import require_trained
 from mobilebert_core.text.auto_tokenizer import AutoTokenizer
 from mobilebert_core.text.padding_truncation import NO_LIMIT
 from mobilebert_core.training.defaults import curve_notes
@@ -29,12 +28,18 @@ from mobilebert_core.training.evaluation import Evaluation
 from mobilebert_core.training.following import run_directory
 from mobilebert_core.training.knowledge_transfer import Schedule, TransferSettings, schedule
 from mobilebert_core.training.knowledge_transfer_course import TransferCourse
-from mobilebert_core.training.knowledge_transfer_start import CopyReport, Pair, copied_from, with_fitted_norm
+from mobilebert_core.training.knowledge_transfer_start import (
+    Pair,
+    copied_from,
+    outside_of_blocks,
+    random_note,
+    with_fitted_norm,
+)
 from mobilebert_core.training.loop import TrainingLoop
 from mobilebert_core.training.ranks import ALONE, Ranks, lengths_of
 from mobilebert_core.training.recipe import Recipe
 from mobilebert_core.training.run_checks import read_curves
-from mobilebert_core.training.run_directory import CURVES_FILE, DIGESTS, RunDirectory
+from mobilebert_core.training.run_directory import CURVES_FILE, DIGESTS, PROGRESS_FILE, RunDirectory
 from mobilebert_core.training.state import SAVE_EVERY
 from mobilebert_core.training.tasks.masked_language import FillMaskTraining
 from mobilebert_core.training.tasks.table import training_task_named
@@ -43,6 +48,7 @@ from mobilebert_core.training.trainer import TrainerBase
 from mobilebert_core.weights import every_weight, weight_table
 
 from .distillation_report import draw_terms, write_transfer_card
+from .distillation_teacher import LoadedTeacher, load_teacher
 from .path_fields import PathFields
 from .random_start import check_config_fields, config_of, has_no_weights
 from .streams import say
@@ -132,6 +138,12 @@ class Distillation(PathFields):
             kind, self.read, self.data, self.dev, self.shards, self.output, self.held_out
         )  # fmt: skip
         recipe = (self.recipe or kind.recipe).replace(**self.changes)
+        whole = sum(self.settings.stage_steps or ())
+        if whole and recipe.max_steps not in (None, whole):
+            raise ConfigError(
+                f"distill: the stages have {whole} steps together, so wanted no max_steps of {recipe.max_steps}. Leave "
+                "one of the two out."
+            )
         sentences = kind.head == "PreTraining"
         columns = ("stage", *self.settings.terms(sentences))
         directory = run_directory(ranks, self.output, self._settings(recipe, data), self.resume, columns)
@@ -144,7 +156,7 @@ class Distillation(PathFields):
 
     def _train(
         self,
-        kind: type[TrainingTask],
+        kind: type[FillMaskTraining],
         backend: Backend,
         recipe: Recipe,
         data: TrainingData,
@@ -162,7 +174,7 @@ class Distillation(PathFields):
 
         # What the stages read is the same in however many steps, and what does not fit is refused before text is read.
         Pair.of(self.settings, stages_of(_MANY_STEPS), teacher_config, config, longest=1)
-        teacher = self._teacher(kind, backend, stages_of(_MANY_STEPS))
+        teacher = load_teacher(self.teacher, checkpoint, kind.head, stages_of(_MANY_STEPS), backend, self.precision)
         trainer = self._trainer(kind, backend, recipe, config, run_directory.saved, ranks)
         examples = data.examples()
         features = data.features(task, examples, run_directory.settings, ranks)
@@ -171,13 +183,13 @@ class Distillation(PathFields):
         each = recipe.steps_per_epoch(len(features["train"].rows))
         recipe = recipe.replace(max_steps=stages.steps, epochs=max(recipe.epochs, -(-stages.steps // each)))
         pair = Pair.of(self.settings, stages, teacher_config, config, int(lengths_of(features["train"].rows).max()))
-        report = self._take_over(kind, trainer, checkpoint, features["train"].rows, run_directory.saved)
+        random, taken = self._take_over(kind, trainer, checkpoint, features["train"].rows, run_directory.saved)
         course = TransferCourse(
             trainer,
             pair,
             self._objective_maker(backend, trainer),
-            teacher,
-            () if report is None else report.not_taught,
+            teacher.model,
+            random,
             recipe.seed,
             "float64" if self.precision == "float64" else "float32",
         )
@@ -185,11 +197,10 @@ class Distillation(PathFields):
         if "dev" in features:
             found = examples.get("dev", examples["train"])  # rows that were held out are of the same files
             dev = Evaluation(trainer, task, found, features["dev"], recipe.seed, False)
-        notes = ranks.first(lambda: self._notes(report, stages, pair, backend, teacher, dev))
+        notes = taken + ranks.first(lambda: self._notes(stages, pair, backend, teacher, task, dev))
         for note in notes * (ranks.rank == 0):
             say(note)
-        loop = self._loop(trainer, task, recipe, features["train"], run_directory, tokenizer, dev, course)
-        best = loop.run()
+        best = self._loop(trainer, task, recipe, features["train"], run_directory, tokenizer, dev, course).run()
         if ranks.rank == 0:
             self._end(run_directory, recipe, pair, examples, features, notes, best)
 
@@ -220,7 +231,8 @@ class Distillation(PathFields):
         self, trainer: TrainerBase, task: TrainingTask, recipe: Recipe, features: Features,
         run_directory: RunDirectory, tokenizer: Any, dev: Evaluation | None, course: TransferCourse,
     ) -> TrainingLoop:  # fmt: skip
-        kept = trainer.config.copy(sparse_prediction=False, **self._own_dropout())
+        sparse = bool(self.fields.get("sparse_prediction", False))
+        kept = trainer.config.copy(sparse_prediction=sparse, **self._own_dropout())
 
         def keep() -> None:
             trainer.save(self.output, config=kept)
@@ -244,10 +256,11 @@ class Distillation(PathFields):
         )
 
     def _notes(
-        self, report: CopyReport | None, stages: Schedule, pair: Pair, backend: Backend, teacher: Any,
-        dev: Evaluation | None,
+        self, stages: Schedule, pair: Pair, backend: Backend, teacher: LoadedTeacher,
+        task: FillMaskTraining, dev: Evaluation | None,
     ) -> list[str]:  # fmt: skip
-        notes = [] if report is None else report.said()
+        """What is said of the pair, and of the teacher's scores by as much of the task as it knows."""
+        notes = []
         if any(stage.blocks for stage in stages.stages) and pair.follows != tuple(
             range(pair.teacher.num_hidden_layers)
         ):
@@ -255,9 +268,9 @@ class Distillation(PathFields):
             notes.append(
                 f"the student's blocks follow these of the teacher's {pair.teacher.num_hidden_layers}: {follows}"
             )
-        if dev is not None and teacher is not None:
-            runner = backend.runner("distill")(teacher, self.device)
-            scores = Evaluation(runner, dev.task, dev.examples, dev.features, dev.seed, False).plain()
+        if dev is not None and (judge := teacher.judged_by(task, pair.student)) is not None:
+            runner = backend.runner("distill")(teacher.model, self.device)
+            scores = Evaluation(runner, judge, dev.examples, dev.features, dev.seed, False).plain()
             notes.append("the teacher on the dev rows: " + ", ".join(f"{n} {v:.4g}" for n, v in scores.items()))
         return notes
 
@@ -283,10 +296,16 @@ class Distillation(PathFields):
     def _take_over(
         self, kind: type[TrainingTask], trainer: TrainerBase, checkpoint: Checkpoint, rows: Sequence[Any],
         saved: Path | None,
-    ) -> CopyReport | None:  # fmt: skip
-        """Gives a student of random weights what is the teacher's, unless it was saved since, and says what that is."""
+    ) -> tuple[tuple[str, ...], list[str]]:  # fmt: skip
+        """Gives a student of random weights what is the teacher's, unless it was saved since.
+
+        Returns the names of weights outside of the blocks that every stage has to train, as they were neither copied
+        nor in the student's checkpoint, and notes.
+        """
         if not has_no_weights(self.student):
-            return None
+            progress = {} if saved is None else read_json(saved / PROGRESS_FILE)
+            drawn = outside_of_blocks(progress.get("newly_initialized", trainer.newly_initialized))
+            return drawn, [random_note(drawn, "not in the student but newly initialized")] * bool(drawn)
         theirs = checkpoint.weights(checkpoint.config())
         known = [w for w in every_weight(checkpoint.config()) if self.copy and w.full_name in theirs.stored]
         full = (dataclasses.replace(weight, name=weight.full_name) for weight in known)
@@ -294,25 +313,7 @@ class Distillation(PathFields):
         arrays, report = with_fitted_norm(arrays, report, theirs.read, checkpoint.config(), rows)
         if saved is None:
             trainer.assign({name: array.astype(trainer.array(name).dtype) for name, array in arrays.items()})
-        return report
-
-    def _teacher(self, kind: type[TrainingTask], backend: Backend, stages: Schedule) -> Any:
-        """The teacher's model; None where no stage needs one. It needs no head for next sentences.
-
-        Raises:
-            CheckpointError: for a teacher without trained weights for masked words, where they are compared.
-        """
-        if not any(stage.needs_teacher for stage in stages.stages):
-            return None
-        load = backend.trainer("distill").load
-        model, info = load(kind.head, self.teacher, self.precision)
-        if info["missing_keys"] and kind.head != "MaskedLM":
-            model, info = load("MaskedLM", self.teacher, self.precision)
-        if any("soft" in stage.weights for stage in stages.stages):
-            require_trained("MaskedLM", self.teacher, info)
-        elif names := [name for name in info["missing_keys"] if not name.startswith("cls.")]:
-            raise CheckpointError(f"{self.teacher}: the teacher lacks {names[0]}. Take a whole checkpoint.")
-        return model
+        return report.not_taught, report.said()
 
     def _objective_maker(self, backend: Backend, trainer: TrainerBase) -> Any:
         transfer = backend.load("knowledge_transfer", "distill").KnowledgeTransfer

@@ -71,7 +71,7 @@ def add_distill(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     group = parser.add_argument_group("transfer")
     group.add_argument("--strategy", choices=list(STRATEGIES), default="progressive",
                        help="; ".join(f"{name}: {about}" for name, about in STRATEGIES.items()))  # fmt: skip
-    group.add_argument("--stages", type=int, nargs="+", metavar="N", help="steps of each stage, in place of shares")
+    group.add_argument("--stages", type=int, nargs="+", metavar="N", help="steps of each stage, and so of all together")
     group.add_argument("--blocks", type=int, nargs="+", metavar="N",
                        help="the teacher's block that each block of the student follows, from 1")  # fmt: skip
     group.add_argument("--copy", action=argparse.BooleanOptionalAction, default=True,

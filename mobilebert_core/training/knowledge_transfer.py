@@ -101,6 +101,17 @@ class TransferSettings:
                     f"transfer: strategy {self.strategy} does not read {name}, got {getattr(self, name)!r}. Leave it "
                     f"out, or take {' or '.join(strategies)}."
                 )
+        if self.block_share == 0 and self.stage_steps is None:
+            raise ConfigError(
+                f"transfer: block_share must be above 0 for the stages of blocks, got {self.block_share!r}. Without "
+                f"them take {AUXILIARY} or {NONE}."
+            )
+        if self.stage_steps is not None and self.block_share != type(self).block_share:
+            raise ConfigError("transfer: wanted block_share or the steps of the stages, got both. Leave one out.")
+        if self.temperature is not None and "soft" not in self.of_words:
+            raise ConfigError(
+                f"transfer: with a hard_share of 1 nothing reads temperature, got {self.temperature!r}. Leave one out."
+            )
 
     @property
     def of_words(self) -> dict[str, float]:

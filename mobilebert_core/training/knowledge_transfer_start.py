@@ -64,12 +64,19 @@ class CopyReport:
                 "variance"
             )
         if self.random:
-            few = ", ".join(self.random[:4]) + (f" and {len(self.random) - 4} more" if len(self.random) > 4 else "")
-            notes.append(
-                f"WARNING: not the teacher's but newly initialized, and so trained from the first stage that reads "
-                f"them: {few}"
-            )
+            notes.append(random_note(self.random, "not the teacher's but newly initialized"))
         return notes
+
+
+def random_note(names: Sequence[str], why: str) -> str:
+    """A warning of weights that began with random numbers."""
+    few = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+    return f"WARNING: {why}, and so trained from the first stage that reads them: {few}"
+
+
+def outside_of_blocks(names: Iterable[str]) -> tuple[str, ...]:
+    """Those names of weights, as models with heads have them, that are of no block."""
+    return tuple(name for name in names if not name.startswith(_BLOCKS))
 
 
 def copied_from(

@@ -84,6 +84,9 @@ def test_every_stage_warms_up_over_its_first_tenth():
     [
         ({"strategy": "progresive"}, "strategy must be one of progressive, joint"),
         ({"block_share": 0.02}, "at least a step for each of 3 stages of blocks, got 2 of 100"),
+        ({"block_share": 0.0}, "block_share must be above 0 for the stages of blocks, got 0.0"),
+        ({"block_share": 0.5, "stage_steps": (1, 1, 1, 1)}, "block_share or the steps of the stages, got both"),
+        ({"hard_share": 1.0, "temperature": 2.0}, "with a hard_share of 1 nothing reads temperature, got 2.0"),
         ({"stage_steps": (1, 2)}, "wanted the steps of 4 stages, or of the 3 of blocks alone, each .* got 1 2"),
         ({"strategy": "none", "stage_steps": ()}, "wanted the steps of 1 stage, each of at least 1, got none"),
         ({"strategy": "distilbert", "hard_share": 1.0}, "distilbert does not read hard_share, got 1.0"),

@@ -43,9 +43,9 @@ def places(checkpoint, tmp_path):
 
 
 def made(places, output, **changes):
-    return Distillation(
-        **{**places, "output": output, "changes": {"batch_size": 4, "max_steps": 9, "epochs": 9}, **changes}
-    )
+    steps = sum(changes["settings"].stage_steps or ()) if "settings" in changes else 0
+    recipe = {"batch_size": 4, "max_steps": steps or 9, "epochs": 9}
+    return Distillation(**{**places, "output": output, "changes": recipe, **changes})
 
 
 def test_the_command(places, tmp_path, capsys):
@@ -263,3 +263,46 @@ def test_without_a_copy_the_embeddings_are_trained_in_every_stage(places, tmp_pa
     monkeypatch.setattr(TransferCourse, "begin", begin)
     results = made(places, tmp_path / "out", copy=False, settings=TransferSettings(stage_steps=(1, 1, 1))).run()
     assert seen == [1, 1, 1] and "nothing is the teacher's" in results["notes"][0]
+
+
+def test_a_student_whose_embeddings_do_not_fit_trains_them_in_every_stage(places, tmp_path, checkpoint, monkeypatch):
+    """A checkpoint that lacks a weight has it drawn at random; resumed, it is still known which it was."""
+    seen, original = [], TransferCourse.begin
+    name = "mobilebert.embeddings.embedding_transformation.weight"
+
+    def begin(self, step):
+        original(self, step)
+        seen.append([self.trainer._factors[n] for n in (name, "mobilebert.embeddings.word_embeddings.weight")])
+
+    monkeypatch.setattr(TransferCourse, "begin", begin)
+    student = checkpoint("PreTraining", name="student", **SIZES)
+    MobileBertTokenizerFast(str(DEMO_VOCABULARY)).save_pretrained(student)
+    common = {
+        "fields": {"trigram_input": False, "sparse_prediction": True},
+        "settings": TransferSettings(stage_steps=(2, 2, 2)),
+    }
+    common["changes"] = {"batch_size": 4, "epochs": 9}
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        signalled(patched, TrainingLoop, "_batch", signal.SIGINT, at=3)
+        made({**places, "student": str(student)}, tmp_path / "out", **common).run()
+    results = made({**places, "student": str(student)}, tmp_path / "out", **common, resume=True).run()
+    assert set(map(tuple, seen[:-2])) == {(1, 0)} and seen[-2:] == [[1, 1]] * 2
+    assert any("newly initialized" in note and name in note for note in results["notes"])
+    assert MobileBertConfig.from_pretrained(tmp_path / "out").sparse_prediction  # as it was asked for
+
+
+@pytest.mark.parametrize("head", ["MaskedLM", "Model"])
+def test_a_teacher_is_scored_only_by_heads_that_it_has(places, tmp_path, checkpoint, head):
+    """Pairs of sentences, and a teacher that knows masked words alone, or no words where none are asked of it."""
+    teacher = checkpoint(head, name="other", **{**SIZES, **BRANCHES["teacher"], "num_hidden_layers": 4})
+    MobileBertTokenizerFast(str(DEMO_VOCABULARY)).save_pretrained(teacher)
+    settings = TransferSettings(strategy="minilm", hard_share=1.0 if head == "Model" else 0.5)
+    results = made({**places, "teacher": str(teacher)}, tmp_path / "out", settings=settings, held_out=3).run()
+    said = [note for note in results["notes"] if note.startswith("the teacher on the dev rows: ")]
+    assert len(said) == (head == "MaskedLM") and "next_sentence_accuracy" in results["dev"]
+    assert not said or ("masked_accuracy" in said[0] and "next_sentence" not in said[0])
+
+
+def test_steps_of_stages_and_of_the_whole_are_not_two_numbers(places, tmp_path):
+    with pytest.raises(ConfigError, match="the stages have 6 steps together, so wanted no max_steps of 9"):
+        made(places, tmp_path / "out", settings=TransferSettings(stage_steps=(2, 2, 2)), changes={"max_steps": 9}).run()
