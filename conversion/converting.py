@@ -132,7 +132,7 @@ def _held(verifier: Verifier, path: Path, source: Path, say: Callable[[str], Non
 
 def _named_head(name: str) -> Head:
     if name not in HEADS:
-        raise CheckpointError(f"No head {name!r}; there are {', '.join(HEADS)}.")
+        raise CheckpointError(f"convert: no head {name!r}; there are {', '.join(HEADS)}.")
     return HEADS[name]
 
 

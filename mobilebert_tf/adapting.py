@@ -35,7 +35,10 @@ class AdaptedByKeras(keras.Model):
         """
         caller = f"{type(self).__name__}.enable_lora"
         if self.lora is not None:
-            raise ConfigError(f"{caller}: the model has adapters of rank {self.lora['rank']} already.")
+            raise ConfigError(
+                f"{caller}: the model has adapters of rank {self.lora['rank']} already. For others merge these first: "
+                "save_pretrained, then from_pretrained."
+            )
         targets = (targets,) if isinstance(targets, str) else tuple(targets)
         matrices = [w for w in self.weight_table() if w.full_name.endswith(".weight") and w.keras and len(w.shape) == 2]
         names = {w.full_name.removesuffix(".weight"): w for w in matrices if w.full_name.startswith(BASE_PREFIX)}

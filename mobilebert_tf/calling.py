@@ -160,7 +160,7 @@ def named_inputs(
         )
     for source in (dict(zip(rest, others, strict=False)), passed):
         if twice := [n for n in source if source[n] is not None and packed.get(n) is not None]:
-            raise InputError(f"{class_name}: {', '.join(twice)} passed twice.")
+            raise InputError(f"{class_name}: {', '.join(twice)} passed twice. Leave one out.")
         packed |= {n: value for n, value in source.items() if value is not None or n not in packed}
     if unknown := [n for n in packed if n not in names]:
         raise InputError(

@@ -75,7 +75,7 @@ def targeted(caller: str, layers: Mapping[str, Any], rank: int, targets: Sequenc
             )
         adapted |= hit
     if not adapted:
-        raise ConfigError(f"{caller}: no targets were passed.")
+        raise ConfigError(f"{caller}: wanted the names of layers to adapt as targets, got none.")
     for module, layer in adapted.items():
         if getattr(layer, "quantization_mode", None) is not None:
             raise ConfigError(f"{caller}: {module} is quantized to {layer.quantization_mode}. Add the adapters first.")

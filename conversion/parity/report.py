@@ -83,7 +83,9 @@ def figures() -> Any:
     try:
         from matplotlib.figure import Figure
     except ImportError as e:
-        raise BackendMissingError("The picture needs matplotlib: pip install 'mobilebert[plot]'.") from e
+        raise BackendMissingError(
+            f"parity: the picture needs matplotlib ({e}). Install it: pip install 'mobilebert[plot]'."
+        ) from e
     return Figure
 
 

@@ -110,7 +110,7 @@ def _check_form(what: str, row: Row, labels: Any, logits: Any, numbers: bool) ->
         passed, wanted = tuple(labels.shape[: len(logits.shape) - 1]), tuple(logits.shape[:-1])
         same = [None in pair or pair[0] == pair[1] for pair in zip(passed, wanted, strict=False)]
         if len(passed) == len(wanted) and not all(same):
-            raise InputError(f"{what}: labels and scores do not fit, got {shapes}.")
+            raise InputError(f"{what}: wanted labels for the rows of the scores, got {shapes}.")
         return
     if row.labels == "numbers" and row.gets != "decisions":
         raise InputError(
@@ -119,7 +119,7 @@ def _check_form(what: str, row: Row, labels: Any, logits: Any, numbers: bool) ->
         )
     sizes = [(a, b) for a, b in zip(labels.shape, logits.shape, strict=False) if None not in (a, b)]
     if any(a != b for a, b in sizes):
-        raise InputError(f"{what}: labels and scores do not fit, got {shapes}.")
+        raise InputError(f"{what}: wanted labels of the shape of the scores, got {shapes}.")
 
 
 def _meaning(row: Row, scores: Scores, labels: Any, numbers: bool) -> str:

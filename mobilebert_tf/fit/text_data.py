@@ -87,10 +87,13 @@ class TextPreprocessor:
         if pair is not None:
             pair = _text_array(pair, "the second texts")
             if pair.shape != texts.shape:
-                raise InputError(f"TextPreprocessor: first texts are {texts.shape}, second texts {pair.shape}.")
+                raise InputError(
+                    f"TextPreprocessor: wanted a second text for each first one, got {texts.shape} first texts and "
+                    f"{pair.shape} second ones."
+                )
             second = [_string(text) for text in pair.reshape(-1)]
         if not flat:
-            raise InputError("TextPreprocessor: there are no texts.")
+            raise InputError("TextPreprocessor: wanted at least one text, got none.")
         encoded = self.tokenizer(
             flat,
             second,
@@ -209,7 +212,9 @@ def _checked_texts(texts: Any, pairs: Any) -> tuple[np.ndarray, np.ndarray | Non
         raise InputError(f"text_dataset: wanted a list of texts, got {'none' if first.ndim else repr(texts)}.")
     second = None if pairs is None else _text_array(pairs, "pairs")
     if second is not None and second.shape != first.shape:
-        raise InputError(f"text_dataset: texts are {first.shape}, pairs {second.shape}.")
+        raise InputError(
+            f"text_dataset: wanted a pair for each text, got texts of shape {first.shape} and pairs of {second.shape}."
+        )
     for text in itertools.chain(first.flat, () if second is None else second.flat):
         _string(text)
     return first, second

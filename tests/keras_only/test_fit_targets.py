@@ -120,7 +120,7 @@ def test_labels_of_a_batch_that_are_not_there_or_too_few():
     labels = np.array([0, 1, 2, 0])
     with pytest.raises(InputError, match="no labels for the loss. Pass labels, as y or among the inputs"):
         model.fit(Batches(X), verbose=0)
-    with pytest.raises(InputError, match=r"labels and scores do not fit, got labels .2,. for scores .4, 3."):
+    with pytest.raises(InputError, match=r"labels for the rows of the scores, got labels .2,. for scores .4, 3."):
         model.fit(Batches(X, labels[:2]), verbose=0)
 
 

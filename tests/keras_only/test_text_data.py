@@ -159,10 +159,10 @@ def test_what_is_no_text(tokenizer):
         (["a", None], "wanted strings, got NoneType None"),
         (["a", float("nan")], "wanted strings, got float nan"),
         ([b"\xff\xfe"], "a text is not UTF-8"),
-        ([], "there are no texts"),
+        ([], "wanted at least one text, got none"),
         ({"text": "a"}, "texts must be strings, got dict"),
         (("a", "b", "c"), "wanted .first, second. texts, got a tuple of 3"),
-        ((["a"], ["b", "c"]), r"first texts are \(1,\), second texts \(2,\)"),
+        ((["a"], ["b", "c"]), r"a second text for each first one, got \(1,\) first texts and \(2,\) second"),
     ):
         with pytest.raises(InputError, match=message):
             preprocessor(wrong)
@@ -175,7 +175,7 @@ def test_what_is_no_text(tokenizer):
 @pytest.mark.parametrize(("arguments", "message"), [
     ({"labels": [0, 1]}, r"there are 4 texts, and labels or weights of shape \(2,\)"),
     ({"labels": ["a", "b", "c", "d"]}, "labels must be arrays of numbers, got text"),
-    ({"pairs": ["a"]}, r"texts are \(4,\), pairs \(1,\)"),
+    ({"pairs": ["a"]}, r"a pair for each text, got texts of shape \(4,\) and pairs of \(1,\)"),
     ({"texts": "abc"}, "wanted a list of texts, got 'abc'"),
     ({"texts": []}, "wanted a list of texts, got none"),
     ({"texts": ["a", 1, "b", "c"]}, "wanted strings, got int 1"),

@@ -232,7 +232,7 @@ def test_the_record(checkpoint, tmp_path):
     [
         ({"to": "onnx"}, CheckpointError, "No format 'onnx' to write; there are pytorch"),
         ({"to": "keras"}, CheckpointError, "keras is a file that ends in .keras"),
-        ({"head": "Nonsense"}, CheckpointError, "No head 'Nonsense'"),
+        ({"head": "Nonsense"}, CheckpointError, "convert: no head 'Nonsense'"),
         ({"dtype": "int8"}, ConfigError, "dtype must be 'auto' or one of"),
         ({"max_shard_size": "many"}, ConfigError, "max_shard_size: wanted a number of bytes"),
         ({"to": "google"}, CheckpointError, "google is a file that ends in .ckpt"),
