@@ -14,6 +14,7 @@ from conversion.exports.record import ExportRecord
 from mobilebert.cli import main
 from mobilebert_core import MobileBertTokenizerFast
 from mobilebert_core.errors import CheckpointError, first_line
+from mobilebert_core.inputs import TEXT_INPUTS
 
 
 def test_a_checkpoint_in_two_dtypes(checkpoint, tmp_path, capsys):
@@ -192,7 +193,7 @@ def test_an_argument_out_of_range_names_its_command(command, message, capsys):
 
 WHOLE = {
     "format": "onnx", "precision": "fp32", "head": "MaskedLM", "file": "model.onnx",
-    "inputs": {"input_ids": "ids"}, "outputs": ["logits"],
+    "inputs": {name: name for name in TEXT_INPUTS}, "outputs": ["logits"],
 }  # fmt: skip
 
 
