@@ -8,16 +8,21 @@ from pathlib import Path
 from typing import Any
 
 from conversion.backends import backend_for
-from conversion.exports.record import check_tokenizer_of
+from conversion.exports.record import check_tokenizer_of, is_exported
 from mobilebert_core.card_text import name_of
+from mobilebert_core.checkpoints.opening import open_checkpoint
+from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.datasets.examples import ReadOptions
 from mobilebert_core.files import sha256
+from mobilebert_core.hub.resolve import resolve
 from mobilebert_core.text.auto_tokenizer import AutoTokenizer
 from mobilebert_core.text.padding_truncation import NO_LIMIT
+from mobilebert_core.text.tokenization_base import TokenizerBase
 from mobilebert_core.text.word_count import check_words
 from mobilebert_core.training.evaluation import EVALUATION_BATCH, TaskFile
 from mobilebert_core.training.recipe import Recipe
 from mobilebert_core.training.tasks.table import training_task_named
+from mobilebert_core.training.tasks.training_task import TrainingTask
 
 from .runners import open_runner
 from .training_data import check_segments
@@ -90,6 +95,7 @@ def evaluate(
         check_tokenizer_of(model)
     words = AutoTokenizer.from_pretrained(model if tokenizer is None else tokenizer)
     fields = dict(kind.config_defaults) if chosen.models else {}  # a file computes what it was exported with
+    _check_libraries(kind, words, model)
     runner = open_runner(caller, chosen, kind.head, model, dtype=dtype, device=device, threads=threads, **fields)
     check_words(caller, words, runner.config)
     if words.model_max_length >= NO_LIMIT:
@@ -106,3 +112,12 @@ def evaluate(
         list(file.features.notes),
         list(dict.fromkeys([*file.examples.skipped, *file.features.skipped])),
     )
+
+
+def _check_libraries(kind: type[TrainingTask], words: TokenizerBase, model: str | Path) -> None:
+    """Raises BackendMissingError for a library with a metric that is not installed, before the model is loaded."""
+    if is_exported(model):
+        config = MobileBertConfig.from_pretrained(Path(model))
+    else:
+        config = open_checkpoint(resolve(model, config=True, weights=True)).config()
+    kind(words, config).check_libraries()

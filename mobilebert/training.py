@@ -76,6 +76,7 @@ class Training(PathFields):
         shards: a directory for the rows of training, made once and mapped into memory; large data get one.
         held_out: of so many rows in shards one is evaluated on in place of learned from, where there is no dev file.
         shard: over several processes, each holds a part of the weights (FSDP2); else each holds all (DDP).
+        command: what messages call the training.
     """
 
     task: str
@@ -103,6 +104,7 @@ class Training(PathFields):
     shard: bool = False
     shards: Path | None = None
     held_out: int = 0
+    command: str = "train"
 
     def run(self) -> dict[str, Any]:
         """Trains, and returns what training.json then holds: settings, rows, notes and scores.
@@ -117,12 +119,12 @@ class Training(PathFields):
                 for `shard` without a launcher.
             TrainingError: when the loss is no longer finite, or another process has ended.
         """
-        launch = launch_of("train")
+        launch = launch_of(self.command)
         if launch is None:
             if self.shard:
-                check_launched("train", "--shard")
+                check_launched(self.command, "--shard")
             return self._run(ALONE)
-        engine = backend_named(self.backend, "train", FRAMEWORKS).load("distributed", "train")
+        engine = backend_named(self.backend, self.command, FRAMEWORKS).load("distributed", self.command)
         ranks = engine.join(launch, self.device, self.shard)
         results = self._run(ranks)
         ranks.wait()  # one that leaves while another still writes would take it along
@@ -133,8 +135,8 @@ class Training(PathFields):
         if self.teaching is not None:
             self.teaching.check(kind)
             check_alone(ranks, self.shards)
-        backend = backend_named(self.backend, "train", FRAMEWORKS)
-        check_config_fields("train", self.model, self.fields)
+        backend = backend_named(self.backend, self.command, FRAMEWORKS)
+        check_config_fields(self.command, self.model, self.fields)
         places = (self.data, self.dev, self.shards, self.output, self.held_out)
         data = TrainingData.find(kind, self.read, *places, in_memory=self.teaching is not None)
         examples = data.examples()
@@ -319,7 +321,7 @@ class Training(PathFields):
         saved: Path | None,
         ranks: Ranks,
     ) -> TrainerBase:
-        trainer_class = backend.trainer("train")
+        trainer_class = backend.trainer(self.command)
         common = {
             "precision": self.precision,
             "device": self.device,

@@ -69,4 +69,4 @@ def run_pretrain(options: argparse.Namespace) -> int:
         MobileBertError: as `Training.run`.
     """
     options.task, more = ROWS[options.rows]
-    return run_training(training_of(options, more, held_out=options.held_out))
+    return run_training(training_of(options, more, held_out=options.held_out, command="pretrain"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .columns import TEXT, column, text_of
+from .columns import TEXT, cell, column, text_of
 from .examples import BadRows, ReadOptions
 from .reading import Reader
 from .sources import NOT_UTF8, Source, is_utf8
@@ -12,7 +12,7 @@ from .table_files import TABLES, read_table
 
 
 def read_texts(source: Source, options: ReadOptions, bad: BadRows) -> Iterator[str]:
-    """The texts of a .txt file, one a line, or of a column of a table; a blank one ends a document."""
+    """The texts of a .txt file, one a line, or of a column of a table; one that is blank or missing ends a document."""
     if source.form == ".txt":
         before = 0
         for lines in source.blocks():
@@ -26,7 +26,9 @@ def read_texts(source: Source, options: ReadOptions, bad: BadRows) -> Iterator[s
     key = column(table, "text_column", options.text_column, TEXT)
     for number, row in table.rows:
         with bad.row(number):
-            yield text_of(row, key, "text")
+            value = cell(row, key)
+            ends = value is None or (isinstance(value, str) and not value.strip())
+            yield "" if ends else text_of(row, key, "text")
 
 
 def _good_lines(lines: list[str], before: int, bad: BadRows) -> Iterator[str]:

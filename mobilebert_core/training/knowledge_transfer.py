@@ -296,7 +296,7 @@ def _lengths(settings: TransferSettings, block_stages: int, steps: int) -> list[
     if first < block_stages:
         raise ConfigError(
             f"transfer: wanted at least a step for each of {block_stages} stages of blocks, got {first} of {steps} "
-            "steps. Train longer, or raise the block share."
+            "steps. Raise max_steps or epochs, or take more text, smaller batches, or a larger block_share."
         )
     each, more = divmod(first, block_stages)
     lengths = [each + (i < more) for i in range(block_stages)]

@@ -83,7 +83,7 @@ def test_every_stage_warms_up_over_its_first_tenth():
     ("settings", "message"),
     [
         ({"strategy": "progresive"}, "strategy must be one of progressive, joint"),
-        ({"block_share": 0.02}, "at least a step for each of 3 stages of blocks, got 2 of 100"),
+        ({"block_share": 0.02}, "each of 3 stages of blocks, got 2 of 100 steps. Raise max_steps or epochs"),
         ({"block_share": 0.0}, "block_share must be above 0 for the stages of blocks, got 0.0"),
         ({"block_share": 0.5, "stage_steps": (1, 1, 1, 1)}, "block_share or the steps of the stages, got both"),
         ({"hard_share": 1.0, "temperature": 2.0}, "with a hard_share of 1 nothing reads temperature, got 2.0"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+import pyarrow
+import pyarrow.parquet
 import pytest
 
 from mobilebert_core import DEMO_MODEL, DataError, InputError, MobileBertTokenizerFast, TokenizerError
@@ -166,6 +168,10 @@ def test_text_files(tmp_path):
     assert FillMaskTraining.read(tmp_path / "a.txt").items == ["one", "", "two"]
     (tmp_path / "a.tsv").write_text("one\t1\ntwo\t2\n")
     assert FillMaskTraining.read(tmp_path / "a.tsv", ReadOptions(text_column="1", header=False)).items == ["one", "two"]
+    (tmp_path / "a.jsonl").write_text('{"text": "one"}\n{"text": " "}\n{"text": null}\n{"text": "two"}\n')
+    assert FillMaskTraining.read(tmp_path / "a.jsonl").items == ["one", "", "", "two"]
+    pyarrow.parquet.write_table(pyarrow.table({"text": ["one", "", None, "two"]}), tmp_path / "a.parquet")
+    assert FillMaskTraining.read(tmp_path / "a.parquet").items == ["one", "", "", "two"]
 
 
 BAD = {

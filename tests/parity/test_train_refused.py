@@ -6,7 +6,9 @@ import sys
 
 import pytest
 
+from mobilebert import evaluation
 from mobilebert.cli import main
+from mobilebert_core.demo_model import DEMO_MODEL
 from tests.parity.train_tasks import MISSING, train, write_lines, write_task
 
 
@@ -111,6 +113,23 @@ def test_tuned_thresholds_need_scores_before_the_first_step(here, capsys, monkey
                  str(here / "random" / "config.json"), "--output", str(here / "out"),
                  "--tune-thresholds"]) == 2  # fmt: skip
     assert "scores need scikit-learn" in capsys.readouterr().err and not (here / "out").exists()
+
+
+def test_scores_need_their_library_before_the_model_is_loaded(here, capsys, monkeypatch):
+    for module in MISSING:
+        monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.setattr(evaluation, "open_runner", None)
+    data = write_task(here, "text-classification")
+    assert main(["evaluate", "text-classification", str(data), "--model", str(DEMO_MODEL)]) == 2
+    assert "scores need scikit-learn" in capsys.readouterr().err
+
+
+def test_a_command_is_called_by_its_own_name(here, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "mobilebert_torch.trainer", None)
+    data = write_lines(here / "data.txt", ["it was a film", "", "it was a book"])
+    assert main(["pretrain", "--data", str(data), "--config", str(here / "random" / "config.json"), "--output",
+                 str(here / "out")]) == 2  # fmt: skip
+    assert "pretrain: backend 'torch' is not installed" in capsys.readouterr().err
 
 
 def test_a_checkpoint_keeps_its_sizes(here, checkpoint, capsys):
