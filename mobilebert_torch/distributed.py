@@ -194,8 +194,9 @@ def _explained() -> Iterator[None]:
         if isinstance(e, MobileBertError):
             raise
         if isinstance(e, dist.DistError) or any(word in said for word in ("gloo", "Gloo", "NCCL", "closed by peer")):
+            why = first_line(e).partition(". ")[0]  # without advice on other programs
             raise TrainingError(
-                f"another process of this training has ended or cannot be reached ({first_line(e)}). The "
-                "last saved state is whole: start the same command with --resume."
+                f"another process of this training has ended or cannot be reached ({why}). The last saved state is "
+                "whole: start the same command with --resume."
             ) from e
         raise

@@ -18,7 +18,7 @@ from safetensors.numpy import load_file
 
 from mobilebert.distillation import Distillation
 from mobilebert.training import Training
-from mobilebert_core import DEMO_MODEL, AutoTokenizer, ConfigError
+from mobilebert_core import DEMO_MODEL, AutoTokenizer, ConfigError, TrainingError
 from mobilebert_core.processes import Launch
 from mobilebert_core.training.knowledge_transfer import TransferSettings
 from mobilebert_core.training.recipe import Recipe
@@ -191,6 +191,13 @@ def test_a_killed_process_ends_the_training_which_one_or_two_resume(data):
 
 
 def test_what_cannot_be_is_said(data, monkeypatch):
+    from mobilebert_torch.distributed import _explained
+
+    with (
+        pytest.raises(TrainingError, match=r"reached \(gloo: Connection reset\)\. The last saved state is whole"),
+        _explained(),
+    ):
+        raise RuntimeError("gloo: Connection reset. This is typically caused by a remote worker. GLHF!")
     from mobilebert_tf.distributed import join
 
     with pytest.raises(ConfigError, match="Keras 3 on TensorFlow does not train over several processes"):
