@@ -15,7 +15,7 @@ import numpy as np
 
 from ..errors import ConfigError
 from ..weights import BASE_PREFIX, Weight
-from .recipe import Recipe
+from .recipe import Recipe, is_number
 
 BLOCK_TERMS = ("feature", "mean", "variance", "attention")  # of the outputs and attention scores of blocks
 WORD_TERMS = ("soft", "hard")  # of the masked words, from the teacher and from the text
@@ -85,16 +85,27 @@ class TransferSettings:
     relation_heads: int | None = None
 
     def __post_init__(self) -> None:
-        if self.strategy not in STRATEGIES:
+        if not isinstance(self.strategy, str) or self.strategy not in STRATEGIES:
             raise ConfigError(f"transfer: strategy must be one of {', '.join(STRATEGIES)}, got {self.strategy!r}.")
         for name in ("block_share", "hard_share", "earlier"):
-            if not 0 <= getattr(self, name) <= 1:
+            if not (is_number(getattr(self, name)) and 0 <= getattr(self, name) <= 1):
                 raise ConfigError(f"transfer: {name} must be from 0 to 1, got {getattr(self, name)!r}.")
         for name in (*BLOCK_TERMS, "block_rate"):
-            if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
+            value = getattr(self, name)
+            if not (is_number(value) and math.isfinite(value) and value >= 0):
                 raise ConfigError(f"transfer: {name} must be a number of at least 0, got {getattr(self, name)!r}.")
-        if self.temperature is not None and not (math.isfinite(self.temperature) and self.temperature > 0):
-            raise ConfigError(f"transfer: temperature must be a number above 0, got {self.temperature!r}.")
+        value = self.temperature
+        if value is not None and not (is_number(value) and math.isfinite(value) and value > 0):
+            raise ConfigError(f"transfer: temperature must be a number above 0, got {value!r}.")
+        for name in ("stage_steps", "blocks"):
+            value = getattr(self, name)
+            if value is None:
+                continue
+            if not isinstance(value, tuple | list) or not all(is_number(each, whole=True) for each in value):
+                raise ConfigError(f"transfer: {name} must be whole numbers in a tuple, got {value!r}.")
+            object.__setattr__(self, name, tuple(value))
+        if self.relation_heads is not None and not is_number(self.relation_heads, whole=True):
+            raise ConfigError(f"transfer: relation_heads must be a whole number, got {self.relation_heads!r}.")
         for name, strategies in _READ_BY.items():
             if self.strategy not in strategies and getattr(self, name) != getattr(type(self), name):
                 raise ConfigError(

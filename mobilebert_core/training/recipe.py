@@ -21,6 +21,11 @@ _HUGE = 10**308  # whole numbers may be larger than any float
 OPTIMIZERS = ("adamw", "lamb")
 
 
+def is_number(value: object, whole: bool = False) -> bool:
+    """Whether a value is a number of Python's own, and no truth value."""
+    return isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """The settings of a training that decide its numbers.
@@ -64,9 +69,8 @@ class Recipe:
             if value is None and name in ("max_steps", "clip_norm"):
                 continue
             whole = name in ("batch_size", "accumulate", "epochs", "max_steps", "seed")
-            kind = int if whole else (int, float)
             bound = least.get(name)
-            good = isinstance(value, kind) and not isinstance(value, bool) and -_HUGE < value < _HUGE
+            good = is_number(value, whole) and -_HUGE < value < _HUGE
             if bound is None:  # fractions lie from 0 to 1, the others are above 0
                 fraction = name in ("warmup", "classifier_dropout", "beta_1", "beta_2")
                 good = good and (0 <= value < 1 if fraction else value > 0)

@@ -16,6 +16,7 @@ import numpy as np
 from ..configuration.config import MobileBertConfig
 from ..errors import ConfigError
 from ..heads import HEADS, Head
+from .recipe import is_number
 from .tasks.labelled_task import FeatureRow
 
 TEACHER = "teacher."  # before the name of an output, in a batch
@@ -35,9 +36,9 @@ class SoftLabels:
     temperature: float = 2.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.hard_share < 1:
+        if not (is_number(self.hard_share) and 0 <= self.hard_share < 1):
             raise ConfigError(f"teacher: hard_share must be from 0 to below 1, got {self.hard_share!r}.")
-        if not (math.isfinite(self.temperature) and self.temperature > 0):
+        if not (is_number(self.temperature) and math.isfinite(self.temperature) and self.temperature > 0):
             raise ConfigError(f"teacher: temperature must be a number above 0, got {self.temperature!r}.")
 
 

@@ -17,6 +17,7 @@ from mobilebert_core.training.knowledge_transfer import (
 )
 from mobilebert_core.training.knowledge_transfer_start import Pair, copied_from, with_fitted_norm
 from mobilebert_core.training.recipe import Recipe
+from mobilebert_core.training.soft_labels import SoftLabels
 from mobilebert_core.training.tasks.masked_language import TextRow
 from mobilebert_core.weights import weight_table
 from tests.tiny import BRANCHES, tiny_config
@@ -97,6 +98,12 @@ def test_every_stage_warms_up_over_its_first_tenth():
         ({"strategy": "joint", "feature": 0.0, "mean": 0.0, "variance": 0.0, "attention": 0.0}, "has no loss"),
         ({"temperature": 0.0}, "temperature must be a number above 0"),
         ({"hard_share": 1.5}, "hard_share must be from 0 to 1"),
+        ({"earlier": "0.1"}, "earlier must be from 0 to 1, got '0.1'"),
+        ({"feature": None}, "feature must be a number of at least 0, got None"),
+        ({"temperature": "2"}, "temperature must be a number above 0, got '2'"),
+        ({"stage_steps": (2.5, 1, 1)}, r"stage_steps must be whole numbers in a tuple, got \(2.5, 1, 1\)"),
+        ({"stage_steps": 5}, "stage_steps must be whole numbers in a tuple, got 5"),
+        ({"strategy": "minilm", "relation_heads": 8.0}, "relation_heads must be a whole number, got 8.0"),
     ],
 )
 def test_settings_that_make_no_schedule(settings, message):
@@ -104,8 +111,14 @@ def test_settings_that_make_no_schedule(settings, message):
         made(**settings)
 
 
+@pytest.mark.parametrize("name", ["hard_share", "temperature"])
+def test_soft_labels_take_numbers(name):
+    with pytest.raises(ConfigError, match=f"teacher: {name} must be .* got '0.5'"):
+        SoftLabels(**{name: "0.5"})
+
+
 def test_stages_of_chosen_lengths():
-    found = made(stage_steps=(5, 6, 7, 20))
+    found = made(stage_steps=[5, 6, 7, 20])
     assert [stage.steps for stage in found.stages] == [5, 6, 7, 20] and found.steps == 38
 
 
