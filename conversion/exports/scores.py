@@ -11,6 +11,8 @@ from mobilebert_core.text.tokenization_base import TokenizerBase
 from mobilebert_core.training.evaluation import TaskFile
 from mobilebert_core.training.tasks.table import TRAINING_TASKS
 
+from .texts import read_without_options
+
 
 def task_file(
     path: Path, tokenizer: TokenizerBase, config: MobileBertConfig, head: Head, length: int | None = None
@@ -24,4 +26,5 @@ def task_file(
     kind = next((task for task in TRAINING_TASKS.values() if task.head == head.name), None)
     if kind is None:
         raise ExportError(f"{path}: no task file says how well a {head.class_name} does. Leave --evaluate out.")
-    return TaskFile(kind(tokenizer, config, length), path)
+    with read_without_options():
+        return TaskFile(kind(tokenizer, config, length), path)

@@ -5,7 +5,9 @@ B batch, C choices, S sequence.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import numpy as np
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.datasets.examples import BadRows, ReadOptions
 from mobilebert_core.datasets.sources import Source, ending
-from mobilebert_core.errors import ExportError
+from mobilebert_core.errors import DataError, ExportError
 from mobilebert_core.heads import Head
 from mobilebert_core.inputs import TEXT_INPUTS
 from mobilebert_core.tasks.batching import by_length, padded
@@ -54,6 +56,14 @@ _ROWS = 8  # of a batch, short ones beside long ones
 LEAST_CALIBRATION = 16  # texts: fewer give ranges that the next text leaves
 _MOST_CALIBRATION = 512
 
+# What readers say of options that an export has not, and what can be done without them.
+_OPTIONS_SAID = {
+    r" Name it by \w+, or pass header=False if the first row is data\.": " Put one of these names into its first row.",
+    r" Name (them|the column of the words) by \w+( and \w+| \(\w+\))?\.": " Leave out all columns but words and tags.",
+    r", or leave such rows out with skip_bad_rows=True": "",
+    r", with skip_bad_rows=True to leave rows with names out,": "",
+}
+
 
 def sample_batches(
     tokenizer: TokenizerBase, config: MobileBertConfig, head: Head, length: int | None = None
@@ -92,6 +102,18 @@ def _padded(rows: Sequence[Row], tokenizer: TokenizerBase, head: Head, length: i
     return {name: np.stack([array, np.roll(array, 1, axis=0)], axis=1) for name, array in batch.items()}
 
 
+@contextmanager
+def read_without_options() -> Iterator[None]:
+    """Says what a file must be where a reader names the options that others have to read it as it is."""
+    try:
+        yield
+    except DataError as e:
+        message = str(e)
+        for said, instead in _OPTIONS_SAID.items():
+            message = re.sub(said, instead, message)
+        raise DataError(message) from None
+
+
 def calibration_batches(
     path: str | Path | None,
     tokenizer: TokenizerBase,
@@ -128,11 +150,12 @@ def calibration_batches(
         raise ExportError(f"{path}: wanted a file ending in {', '.join(files.endings)}.")
     rows = []
     count = 0
-    for item in files.rows(Source.of(path), ReadOptions(skip_bad_rows=True), [], bad):
-        rows += text.rows(item.values)
-        count += 1
-        if count == _MOST_CALIBRATION:
-            break
+    with read_without_options():
+        for item in files.rows(Source.of(path), ReadOptions(skip_bad_rows=True), [], bad):
+            rows += text.rows(item.values)
+            count += 1
+            if count == _MOST_CALIBRATION:
+                break
     if count < LEAST_CALIBRATION:
         raise ExportError(
             f"{path}: wanted at least {LEAST_CALIBRATION} texts to calibrate with, got {count}: ranges from so few do "
@@ -151,4 +174,12 @@ def count_rows(batches: Sequence[Any]) -> int:
     return sum(len(batch[TEXT_INPUTS[0]]) for batch in batches)
 
 
-__all__ = ["LEAST_CALIBRATION", "TEXTS", "calibration_batches", "count_rows", "sample_batches", "task_of"]
+__all__ = [
+    "LEAST_CALIBRATION",
+    "TEXTS",
+    "calibration_batches",
+    "count_rows",
+    "read_without_options",
+    "sample_batches",
+    "task_of",
+]

@@ -172,3 +172,18 @@ def test_a_configuration_is_read_where_it_lies(tmp_path, monkeypatch):
     assert is_preset("mobilebert") and config_of("mobilebert").num_hidden_layers == 24
     (tmp_path / "mobilebert" / "config.json").write_text("{}")
     assert not is_preset("mobilebert") and config_of("mobilebert") == Path("mobilebert")
+
+
+@pytest.mark.parametrize(
+    ("options", "rows", "said"),
+    [
+        (("--precision", "int8", "--calibrate"), "words\nhello\n", "Put one of these names into its first row."),
+        (("--evaluate",), "words\nhello\n", "Put one of these names into its first row."),
+        (("--evaluate",), "text,label\nfine,joy\n,joy\n", "data.csv:3: text is empty. Mend the row.\n"),
+    ],
+)
+def test_an_export_names_no_options_that_it_has_not(refused, tmp_path, options, rows, said):
+    (tmp_path / "data.csv").write_text(rows)
+    words = ("export", DEMO_MODEL, tmp_path / "out", "--format", "onnx", *options, tmp_path / "data.csv")
+    message = refused(*words)
+    assert said in message and not any(name in message for name in ("text_column", "header=", "skip_bad_rows"))
