@@ -174,9 +174,10 @@ def _prepared_dataset(model: Any, dataset: Any, class_weight: Any) -> Any:
     if not apart and class_weight is None:
         return dataset
 
-    def arranged(*parts: Any) -> Any:
-        import tensorflow as tf
+    import tensorflow as tf
 
+    @tf.autograph.experimental.do_not_convert
+    def arranged(*parts: Any) -> Any:
         x, y = _split(model, parts[0]) if apart else parts[:2]
         y = _single(model, y)
         if class_weight is None:

@@ -354,6 +354,13 @@ class TrainedByKeras(CheckedBeforeSteps):
                     f"{type(self).__name__}: a batch of the dataset holds an id, a segment, a position or a label that "
                     f"is out of range ({keras.backend.backend()}: {reasons[0]})."
                 ) from e
+            names_alone = ("Data is expected to be in format", "of `tf.TypeSpec` but found <class 'str'>")
+            if isinstance(e, ValueError | TypeError) and any(said in str(e) for said in names_alone):
+                raise InputError(
+                    f"{type(self).__name__}: a batch of a PyTorch DataLoader is a dict, of which Keras on "
+                    f"{keras.backend.backend()} takes the names for the data; wanted (inputs, labels). Let collate_fn "
+                    "return the dict of inputs and the labels in a tuple."
+                ) from e
             if isinstance(e, ValueError) and "Invalid dtype: str" in str(e):  # Keras, of a batch from a generator
                 raise InputError(
                     f"{type(self).__name__}: a batch holds text, wanted numbers. config.label2id has the numbers of "

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from torch.utils.data import DataLoader
 
 from mobilebert_core.errors import InputError
 from mobilebert_core.heads import HEADS
@@ -100,6 +101,7 @@ def test_sample_weights_by_hand(among_inputs, as_dataset):
     assert found == pytest.approx((single * weights).mean(), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_weights_of_several_outputs_in_the_forms_of_labels():
     """Labels and weights are a list, or by label, or by output; what has no weights counts once."""
     x, y = data("QuestionAnswering")
@@ -236,6 +238,13 @@ def test_wrong_data_is_explained(compiled, wrong):
     args, message = wrong_data()[wrong]
     with pytest.raises(InputError, match=message):
         compiled.fit(*args, verbose=0)
+
+
+def test_dicts_of_a_data_loader_are_explained(compiled):
+    x, y = data("SequenceClassification")
+    loader = DataLoader([{n: array[i] for n, array in (x | y).items()} for i in range(8)], batch_size=4)
+    with pytest.raises(InputError, match="a batch of a PyTorch DataLoader is a dict.* on tensorflow takes the names"):
+        compiled.fit(loader, shuffle=False, verbose=0)
 
 
 def test_class_numbers_where_each_label_needs_its_own_are_explained():
