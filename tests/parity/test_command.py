@@ -73,7 +73,10 @@ def test_a_report_over_a_file_of_the_checkpoint_is_refused(checkpoint, tmp_path,
 def test_a_report_over_a_file_that_another_name_of_the_model_stands_for(checkpoint, tmp_path, capsys):
     path = checkpoint("Model", num_hidden_layers=1)
     exported = tmp_path / "exported"
-    ExportRecord("onnx", "fp32", "Model", "model.onnx", {}, [], sha256={"model.onnx": ""}).write(exported)
+    inputs = {name: name for name in TEXT_INPUTS}
+    digests = {"model.onnx": ""}
+    record = ExportRecord("onnx", "fp32", "Model", "model.onnx", inputs, ["last_hidden_state"], sha256=digests)
+    record.write(exported)
     for name in ("model.onnx", "tf.ckpt.index", "tf.ckpt.data-00000-of-00001", "config.json"):
         (exported / name).write_text("kept")
     for model, *source, place in (
