@@ -76,7 +76,7 @@ def swept_losses(
 
 
 def curve_notes(losses: Sequence[float], sweeps: bool = True) -> list[str]:
-    """What a curve says of its training: that the loss never fell, or was still falling at the end.
+    """What a curve says of its training: that the loss never or hardly fell, or was still falling at the end.
 
     Args:
         sweeps: whether the training can try several learning rates.
@@ -89,7 +89,8 @@ def curve_notes(losses: Sequence[float], sweeps: bool = True) -> list[str]:
         float(np.mean(part)) for part in (losses[:tenth], losses[-4 * tenth : -2 * tenth], losses[-2 * tenth :])
     )
     if last > 0.95 * first:
-        return [f"the loss never fell ({first:.3g} at first, {last:.3g} at the end): try another learning rate{tries}"]
+        how = f"{'hardly' if last < first else 'never'} fell ({first:.3g} at first, {last:.3g} at the end)"
+        return [f"the loss {how}: try another learning rate{tries}"]
     if len(losses) >= _LEAST_STEPS and before - last > 0.1 * (first - last) and last > 0.25 * first:
         return [
             f"the loss was still falling at the end ({before:.3g}, then {last:.3g}): more epochs or a higher learning "

@@ -54,6 +54,7 @@ def test_what_a_curve_says():
     assert "never fell" in curve_notes(4 + steps / 100)[0]
     assert curve_notes(4 - np.arange(10) / 5) == []  # too short to say that it was still falling
     assert "never fell (4.3 at first, 4.3 at the end)" in curve_notes(np.full(4, 4.3))[0]
+    assert "hardly fell (4.3 at first, 4.2 at the end)" in curve_notes([4.3, 4.3, 4.2, 4.2])[0]
     assert curve_notes([4.3, 4.3, 4.3]) == []
     for losses in (np.full(200, 4.3), 4 - steps / 100):
         assert "sweep" in curve_notes(losses)[0] and "sweep" not in curve_notes(losses, sweeps=False)[0]
