@@ -1,7 +1,7 @@
 """Matrix products of dense layers, by the library of PyTorch's that is quicker on this processor.
 
-PyTorch multiplies float32 with MKL, which takes AVX-512 on processors of Intel alone. oneDNN, which PyTorch contains as
-well, takes it on those of AMD too: on a Zen 5 its products of this model take 0.43 to 0.55 of the time of MKL's from
+PyTorch multiplies float32 with MKL, which uses AVX-512 on processors of Intel alone. oneDNN, which PyTorch contains as
+well, uses it on those of AMD too: on a Zen 5 its products of this model take 0.43 to 0.55 of the time of MKL's from
 128 rows on (tests/benchmarks/bench_devices.py). PyTorch itself uses it for half precision and in compiled models.
 `torch.backends.mkldnn.flags(enabled=False)` turns it off here, too. The two differ by roundings.
 
@@ -19,8 +19,8 @@ from torch.autograd import forward_ad
 from torch.nn import functional as F
 from torch.utils import _python_dispatch
 
-# Multiplications from which on oneDNN is quicker: a call of it takes 10 microseconds more.
-_LEAST = 1_500_000
+# From so many on oneDNN is quicker: a call of it takes 10 microseconds more.
+_FEWEST_MULTIPLICATIONS = 1_500_000
 
 
 @cache
@@ -43,7 +43,7 @@ def takes_onednn(x: Tensor, weight: Tensor) -> bool:
         and onednn_is_quicker()
         and not torch.jit.is_tracing()
         and x.dtype == weight.dtype == torch.float32
-        and x.numel() * weight.shape[0] >= _LEAST
+        and x.numel() * weight.shape[0] >= _FEWEST_MULTIPLICATIONS
         and x.device.type == weight.device.type == "cpu"
         and type(x) in (Tensor, nn.Parameter)
         and type(weight) in (Tensor, nn.Parameter)

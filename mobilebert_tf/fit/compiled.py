@@ -1,7 +1,7 @@
-"""Batches of steps that a compiler made, which look at no values: checked where they come in, before the step.
+"""Checks the batches of steps that XLA compiles (`jit_compile=True`) before the step: inside it none can raise.
 
-Such a step would take the nearest row for an id outside the table, or NaN, and of a wrong class number too, without an
-error.
+Unchecked, an id outside the table reads the nearest row or NaN, and a wrong class number counts as another class or
+makes the loss NaN, without an error.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ def calls(monkeypatch):
 
     monkeypatch.setattr(products, "_onednn", counted)
     monkeypatch.setattr(products, "onednn_is_quicker", lambda: True)
-    monkeypatch.setattr(products, "_LEAST", 1)
+    monkeypatch.setattr(products, "_FEWEST_MULTIPLICATIONS", 1)
     return found
 
 
@@ -154,7 +154,7 @@ def test_tensors_without_values(calls):
 
 def test_small_products_stay(calls, monkeypatch):
     x, weight, bias = operands()
-    monkeypatch.setattr(products, "_LEAST", x.numel() * 24 + 1)
+    monkeypatch.setattr(products, "_FEWEST_MULTIPLICATIONS", x.numel() * 24 + 1)
     with torch.no_grad():
         products.linear(x, weight, bias)
     assert not calls
