@@ -32,6 +32,21 @@ def raised_at_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
+@contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """In the block Ctrl-C and SIGTERM end the process at once, for a library in which an exception would wait."""
+    in_main = threading.current_thread() is threading.main_thread()
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM) if in_main}
+    raised = {number: handler for number, handler in handlers.items() if callable(handler)}  # others are ignored
+    for number in raised:
+        signal.signal(number, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        for number, handler in raised.items():
+            signal.signal(number, handler)
+
+
 def _raise(number: int, frame: Any) -> None:
     signal.signal(number, signal.SIG_IGN)  # a second one would interrupt what clears up
     raise Terminated

@@ -9,6 +9,7 @@ from mobilebert_core.processes import check_one_process
 from mobilebert_core.text.vocabulary import train_vocabulary
 
 from .arguments import input_path, output_path
+from .termination import ended_by_signals
 
 
 def add_vocab(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -30,8 +31,9 @@ def add_vocab(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 def run_vocab(options: argparse.Namespace) -> int:
     """Writes the vocabulary and prints its size; returns 0."""
     check_one_process("vocab train")
-    count = train_vocabulary(
-        options.files, options.size, options.output, lowercase=not options.cased, overwrite=options.overwrite
-    )
+    with ended_by_signals():  # the library computes for minutes without a look at them; the file is written in the end
+        count = train_vocabulary(
+            options.files, options.size, options.output, lowercase=not options.cased, overwrite=options.overwrite
+        )
     print(f"{options.output}: {count} tokens")
     return 0

@@ -9,6 +9,7 @@ import threading
 import pytest
 
 from mobilebert.cli import main
+from mobilebert.commands import vocab
 from mobilebert.commands.termination import Terminated, raised_at_sigterm
 from mobilebert_core.saves import current
 from mobilebert_core.training.evaluation import Evaluation
@@ -101,6 +102,14 @@ def test_signals_are_left_alone_where_others_may_wait_for_this_process(monkeypat
         monkeypatch.setenv(name, value)
     with raised_at_sigterm():
         assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_vocabulary_is_not_waited_for(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(vocab, "train_vocabulary", lambda *_, **__: seen.extend(map(signal.getsignal, CODES)) or 5)
+    (tmp_path / "text.txt").write_text("a text\n")
+    assert main(["vocab", "train", str(tmp_path / "text.txt"), "--size", "60"]) == 0
+    assert seen == [signal.SIG_DFL] * 2 and signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_another_thread_may_run_commands(capsys):
