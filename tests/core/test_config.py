@@ -248,6 +248,12 @@ def test_pruned_heads_that_are_no_mapping_of_heads(value):
         MobileBertConfig(pruned_heads=value)  # before a table of weights is made of it
 
 
+def test_what_scripts_for_transformers_ask_of_a_configuration():
+    config = MobileBertConfig(hidden_size=256)
+    assert config.get_text_config(decoder=True) is config and config.to_diff_dict() == config.to_dict()
+    assert MobileBertConfig.from_dict(config.to_diff_dict()) == config
+
+
 def test_update_from_string():
     config = MobileBertConfig()
     config.update_from_string("hidden_dropout_prob=0.3,trigram_input=False,hidden_act=gelu,hidden_size=256")

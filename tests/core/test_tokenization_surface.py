@@ -80,3 +80,21 @@ def test_a_new_vocabulary_keeps_the_settings():
     for size in (-1, 2.5, 10**20):
         with pytest.raises(InputError, match="vocabulary: size must be a whole number"):
             old.train_new_from_iterator(batches, size)
+
+
+def test_special_tokens_under_every_name(tokenizer):
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<x>"]})
+    named = tokenizer.special_tokens_map_extended
+    assert {name: str(token) for name, token in named.items() if name != "additional_special_tokens"} == {
+        name: text for name, text in tokenizer.special_tokens_map.items() if name != "additional_special_tokens"
+    }
+    assert [str(token) for token in named["additional_special_tokens"]] == ["<x>"]
+    assert [str(token) for token in tokenizer.all_special_tokens_extended] == tokenizer.all_special_tokens
+    assert tokenizer.sanitize_special_tokens() == 0  # all are in the vocabulary already
+
+
+def test_the_models_own_words_by_their_ids():
+    tokenizer = AutoTokenizer.from_pretrained(DEMO_MODEL, use_fast=False)
+    before = tokenizer.get_vocab()
+    tokenizer.add_tokens(["<x>"])
+    assert {text: index for index, text in tokenizer.ids_to_tokens.items()} == before
