@@ -23,6 +23,7 @@ class CheckedBeforeSteps(_Model):
     """Mixed into a `keras.Model`: what its compiled steps read is checked as `fit` checks arrays.
 
     Of arrays that lie with several processes, or with PyTorch on a GPU, no values are read: their shapes are checked.
+    Under a strategy of TensorFlow nothing is.
     """
 
     def make_train_function(self, force: bool = False) -> Any:
@@ -55,8 +56,8 @@ class CheckedBeforeSteps(_Model):
     def _autoconvert_optionals(self, step: Callable[..., Any]) -> Callable[..., Any]:
         """TensorFlow's steps on a batch, compiled or not, which a graph around them calls: it can look at values."""
         inner: Callable[..., Any] = super()._autoconvert_optionals(step)
-        if self.run_eagerly or not self.jit_compile:
-            return inner
+        if self.run_eagerly or not self.jit_compile or self._distribute_strategy is not None:
+            return inner  # of a strategy, steps may run on other machines, which do not know this process's functions
         return lambda batch: inner(self._checked_in_graph(batch))
 
     def _checked_in_graph(self, batch: Any) -> Any:
