@@ -82,7 +82,7 @@ class DenseNoNorm(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, bias, gain, residual = ctx.saved_tensors
         of_offset = gradient.sum(0)
-        of_scaled = products.of_weight(gradient, x)  # (out, in)
+        of_scaled = products.weight_gradient(gradient, x)  # (out, in)
         of_gain = (of_scaled * weight).sum(1) + of_offset * bias
         if residual is not None:
             of_gain = of_gain + (gradient * residual).sum(0)
