@@ -20,7 +20,7 @@ else:
 
 
 class CheckedBeforeSteps(_Model):
-    """Mixed into a `keras.Model`: what its compiled steps read is checked as `fit` checks arrays.
+    """Mixed into a `keras.Model`: what its steps read is checked as `fit` checks arrays.
 
     Of arrays that lie with several processes, or with PyTorch on a GPU, no values are read: their shapes are checked.
     Under a strategy of TensorFlow nothing is.
@@ -54,9 +54,9 @@ class CheckedBeforeSteps(_Model):
         return batch
 
     def _autoconvert_optionals(self, step: Callable[..., Any]) -> Callable[..., Any]:
-        """TensorFlow's steps on a batch, compiled or not, which a graph around them calls: it can look at values."""
+        """TensorFlow's steps on a batch, which a graph around them calls: it can look at values."""
         inner: Callable[..., Any] = super()._autoconvert_optionals(step)
-        if self.run_eagerly or not self.jit_compile or self._distribute_strategy is not None:
+        if self.run_eagerly or self._distribute_strategy is not None:
             return inner  # of a strategy, steps may run on other machines, which do not know this process's functions
         return lambda batch: inner(self._checked_in_graph(batch))
 

@@ -114,7 +114,7 @@ def test_ids_and_labels_out_of_range_in_fit(as_dataset):
     for inputs, labels, message in ((bad_x, y, "input_ids must lie in 0..96"), (x, bad_y, "labels must lie in 0..1")):
         if as_dataset:
             dataset = tf.data.Dataset.from_tensors((inputs, labels))
-            with pytest.raises(InputError, match="a batch of the dataset holds an id.*out of range .tensorflow: "):
+            with pytest.raises(InputError, match=message):
                 model.fit(dataset, shuffle=False, verbose=0)
         else:
             for call in (model.fit, model.evaluate):

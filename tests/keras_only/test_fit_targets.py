@@ -76,8 +76,9 @@ def test_arrays(config, loss, labels, message):
 def test_batches_that_only_a_graph_sees(config, loss, labels, message, data_set):
     import tensorflow as tf
 
-    model = build("SequenceClassification", **config)
-    model.compile("sgd", loss=loss)
+    with tf.distribute.OneDeviceStrategy("/cpu:0").scope():  # whose steps may run on other machines
+        model = build("SequenceClassification", **config)
+        model.compile("sgd", loss=loss)
     before = weights_of(model)
     batches = tf.data.Dataset.from_tensor_slices((X, labels)).batch(4) if data_set else Batches(X, labels, 4)
     with pytest.raises(InputError, match=f"a batch cannot be learned from: {message}"):
