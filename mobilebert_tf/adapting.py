@@ -52,7 +52,7 @@ class AdaptedByKeras(keras.Model):
         self.lora = {"rank": rank, "targets": list(targets), "alpha": alpha}
         self._start_over()
 
-    def quantize(self, mode: Any = None, config: Any = None, filters: Any = None, **kwargs: Any) -> None:
+    def quantize(self, *args: Any, filters: Any = None, **kwargs: Any) -> None:
         """As `keras.Model.quantize`; not with low-rank adapters, which a quantized file would lose.
 
         A .keras file keeps the integers; `save_pretrained` writes the weights as they act, in floating point. A
@@ -64,7 +64,7 @@ class AdaptedByKeras(keras.Model):
         self._without_adapters("quantize")
         quantization.refuse_twice(f"{type(self).__name__}.quantize", self, filters)
         with quantization.one_collection():
-            super().quantize(mode, config=config, filters=filters, **kwargs)
+            super().quantize(*args, **kwargs | ({} if filters is None else {"filters": filters}))
         self._start_over()
 
     def _without_adapters(self, method: str) -> None:

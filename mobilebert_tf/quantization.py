@@ -14,7 +14,6 @@ from typing import Any
 import keras
 import numpy as np
 from keras import ops
-from keras.src.quantizers.utils import should_quantize_layer  # not exported; the layers that Keras takes
 
 from mobilebert_core.errors import ConfigError
 
@@ -44,7 +43,7 @@ def refuse_quantized(caller: str, model: keras.layers.Layer, why: str) -> None:
 
 def refuse_twice(caller: str, model: keras.layers.Layer, filters: Any) -> None:
     """Raises a ConfigError if a layer that `filters` selects is quantized: Keras raises after it has done others."""
-    found = {path: layer for path, layer in quantized_layers(model).items() if should_quantize_layer(layer, filters)}
+    found = {path: layer for path, layer in quantized_layers(model).items() if _is_selected(layer, filters)}
     if found:
         path, layer = next(iter(found.items()))
         raise ConfigError(
@@ -52,6 +51,14 @@ def refuse_twice(caller: str, model: keras.layers.Layer, filters: Any) -> None:
             f"({layer.quantization_mode}). Select others by filters, or quantize the rounded weights: save_pretrained, "
             "then from_pretrained."
         )
+
+
+def _is_selected(layer: keras.layers.Layer, filters: Any) -> bool:
+    if filters is None:
+        return True
+    from keras.src.quantizers.utils import should_quantize_layer  # not exported; there since Keras has filters
+
+    return bool(should_quantize_layer(layer, filters))
 
 
 def variable_value(layer: keras.layers.Layer, attribute: str) -> np.ndarray:

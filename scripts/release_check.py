@@ -64,7 +64,8 @@ class Environment:
         archive: "wheel" or "sdist", what is installed.
         extras: of the distribution.
         smoke: what is run, names of `SMOKE`.
-        versions: "oldest" that the metadata allows, "newest" that exist, or "pinned" by constraints.txt.
+        versions: "oldest" that the metadata allows of dependencies and extras, "newest" that exist, or "pinned" by
+            constraints.txt.
     """
 
     name: str
@@ -81,7 +82,11 @@ ENVIRONMENTS = (
     Environment("newest", "wheel", "", ("core", "missing"), "newest"),
     Environment("torch", "wheel", "torch", ("core", "torch")),
     Environment("tf", "wheel", "tf", ("core", "tf")),
+    Environment("oldest-tf", "wheel", "tf", ("core", "tf"), "oldest"),
 )
+
+
+OLD_WHEELS_BEFORE = (3, 13)  # the first Python for which numpy 1.26 and TensorFlow 2.18 have none
 
 
 def run(*command: str | Path, cwd: Path = ROOT) -> None:
@@ -91,8 +96,8 @@ def run(*command: str | Path, cwd: Path = ROOT) -> None:
 
 
 def oldest(requirements: list[str]) -> list[str]:
-    """`numpy>=1.26` -> `numpy==1.26.*`, for a file of constraints."""
-    found = [re.fullmatch(r"([\w.-]+)>=([\d.]+)", requirement) for requirement in requirements]
+    """`numpy>=1.26; marker` -> `numpy==1.26.*`, for a file of constraints."""
+    found = [re.fullmatch(r"([\w.-]+)>=([\d.]+)(\s*;.*)?", requirement) for requirement in requirements]
     return [f"{match[1]}=={match[2]}.*" for match in found if match]
 
 
@@ -104,7 +109,8 @@ def constraints(environment: Environment, folder: Path) -> list[str]:
         return ["--constraint", str(ROOT / "constraints.txt")]
     path = folder / "oldest.txt"
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    path.write_text("\n".join(oldest(project["dependencies"])) + "\n")
+    extra = project["optional-dependencies"].get(environment.extras, [])
+    path.write_text("\n".join(oldest([*project["dependencies"], *extra])) + "\n")
     return ["--constraint", str(path)]
 
 
@@ -157,7 +163,9 @@ def main(names: list[str]) -> None:
         archives = built(folder, folder / "builder" / binaries / "python")
         check_contents(archives)
         for environment in ENVIRONMENTS:
-            if not names or environment.name in names:
+            if environment.versions == "oldest" and sys.version_info >= OLD_WHEELS_BEFORE:
+                print(f"{environment.name}: not tried, there are no wheels for this Python", flush=True)
+            elif not names or environment.name in names:
                 check(environment, archives[environment.archive], folder)
 
 
