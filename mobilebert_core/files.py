@@ -182,10 +182,9 @@ def directory_to_save_in(place: Any, error: type[MobileBertError] = CheckpointEr
     """
     if not isinstance(place, str | os.PathLike) or not (name := os.fsdecode(place)) or "\0" in name:
         raise error(f"save_pretrained: wanted the path of a directory, got {place!r}. Nothing was written.")
-    directory = Path(name)
-    if directory.exists() and not directory.is_dir():
+    if os.path.exists(name) and not os.path.isdir(name):
         raise error(f"{place}: wanted a directory to save in, got a file. Pass another path.")
-    return directory
+    return Path(name)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +27,12 @@ from tests.hub_stand_in import HubStandIn
 from tests.tiny import tiny_config
 
 NAMED_BACKENDS = os.environ.get("MOBILEBERT_TEST_BACKENDS", "torch,keras").split(",")
+
+
+def pytest_configure() -> None:
+    """Ctrl-C is heard although a shell or a batch system that starts the tests in the background ignores it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_finish() -> None:

@@ -34,7 +34,7 @@ def test_what_it_names_exists():
     start = (ROOT / "docs" / "index.md").read_text()
     table = re.search(r"^\| `pip install '\.\[\.\.\.\]'`.*?\n\n", start, flags=re.M | re.S).group()
     named = re.findall(r"^\| `(\w+)` \|", table, flags=re.M)
-    assert len(named) == 11 and set(named) == set(extras) - {"dev", "jax", "interop", "browser", "cluster", "docs"}
+    assert len(named) == 12 and set(named) == set(extras) - {"dev", "interop", "browser", "cluster", "docs"}
     assert len(README.splitlines()) <= 92
     for path in re.findall(r"\]\(([\w/.]+)\)", README):
         assert (ROOT / path).is_file(), path
