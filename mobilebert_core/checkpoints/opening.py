@@ -19,7 +19,7 @@ from ..weights import every_weight
 from .configurations import ConfigFile, configuration, google_json_config
 from .containers.sharded import ShardedFile
 from .formats import CONTAINERS, ENDINGS, FORMATS, GOOGLE, Container, Format
-from .tensor_info import MappedCheckpoint, WeightFile
+from .tensor_info import MappedCheckpoint, WeightFile, check_count
 
 _PLAUSIBLE = 1000  # feed-forward networks in all blocks; the released model has 96
 
@@ -124,6 +124,7 @@ def _opened(place: Path, found: ConfigFile | None = None) -> Checkpoint:
     else:
         container = _container_of(place)
         file = first = container.opens(place)
+        check_count(file.path, file.stored)  # of containers that did not look sooner
         parts = (file.path, *getattr(file, "shards", ()))
     chosen = next(each for each in FORMATS if each.container is container and each.holds(first))
     folder = _folder_of(place)
