@@ -74,5 +74,10 @@ def test_what_it_cannot_do_is_one_error_and_leaves_nothing(exported, tmp_path):
         runner.run({"input_ids": np.ones((1, 1000), np.int32)})
     program = exported.directory / exported.record.file
     program.write_bytes(b"not a program, but long enough to be read as one" * 9)
+    with pytest.raises(CheckpointError, match=r"wanted the files that were exported, but model\.pte is another one"):
+        mobilebert.pipeline("text-classification", exported.directory)
+    record = json.loads((exported.directory / "export.json").read_text())
+    del record["record_sha256"], record["sha256"][program.name]
+    (exported.directory / "export.json").write_text(json.dumps(record))
     with pytest.raises(CheckpointError, match="ExecuTorch refuses it"):
         mobilebert.pipeline("text-classification", exported.directory)
