@@ -41,24 +41,34 @@ def onednn_is_quicker() -> bool:
     )
 
 
-def takes_onednn(x: Tensor, weight: Tensor) -> bool:
-    """Whether x @ weight.T is computed by oneDNN: plain float32 tensors, large enough, and nobody records a graph."""
+def _is_plain(tensor: Tensor) -> bool:
+    """Whether a tensor is nothing but float32 numbers in the memory of the processor."""
+    return bool(
+        tensor.dtype == torch.float32
+        and tensor.device.type == "cpu"
+        and type(tensor) in (Tensor, nn.Parameter)
+        and tensor.layout == torch.strided
+        and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+    )
+
+
+def takes_onednn(x: Tensor, weight: Tensor, added: Tensor | None = None) -> bool:
+    """Whether x @ weight.T is computed by oneDNN: plain float32 tensors, large enough, and nobody records a graph.
+
+    `added` is what is added to it.
+    """
     return bool(
         not torch.compiler.is_compiling()
         and onednn_is_quicker()
         and not torch.jit.is_tracing()
-        and x.dtype == weight.dtype == torch.float32
+        and _is_plain(x)
+        and _is_plain(weight)
+        and (added is None or _is_plain(added))
         and x.numel() * weight.shape[0] >= _FEWEST_MULTIPLICATIONS
         and x.numel() >= _LENGTHS[-1] * x.shape[-1]
-        and x.device.type == weight.device.type == "cpu"
-        and type(x) in (Tensor, nn.Parameter)
-        and type(weight) in (Tensor, nn.Parameter)
-        and x.layout == weight.layout == torch.strided
         and x.shape[-1] == weight.shape[-1]
         and torch.backends.mkldnn.enabled
         and not torch.is_autocast_enabled("cpu")
-        and not torch._C._functorch.is_functorch_wrapped_tensor(x)
-        and not torch._C._functorch.is_functorch_wrapped_tensor(weight)
         and forward_ad._current_level < 0
         and _python_dispatch._get_current_dispatch_mode() is None
     )
@@ -94,7 +104,7 @@ def _onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x @ weight.T + bias: (..., in) -> (..., out)."""
-    if not takes_onednn(x, weight):
+    if not takes_onednn(x, weight, bias):
         return F.linear(x, weight, bias)
     rows = x.flatten(0, -2)  # (T, in)
     y = _Linear.apply(rows, weight, bias) if torch.is_grad_enabled() else _in_pieces(rows, weight, bias)
@@ -103,14 +113,14 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 def add_product(total: Tensor, x: Tensor, weight: Tensor) -> Tensor:
     """total + x @ weight.T: (T, out)."""
-    if takes_onednn(x, weight):
+    if takes_onednn(x, weight, total):
         return linear(x, weight).add_(total)
     return torch.addmm(total, x, weight.t())
 
 
 def add_product_(total: Tensor, x: Tensor, weight: Tensor) -> Tensor:
     """total + x @ weight.T, in place and where no gradient is recorded: (T, out)."""
-    if not takes_onednn(x, weight):
+    if not takes_onednn(x, weight, total):
         return total.addmm_(x, weight.t())
     for piece in _pieces(x.shape[0]):
         total[piece] += _product(x[piece], weight)

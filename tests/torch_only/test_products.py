@@ -114,6 +114,16 @@ def run_mapped_weights(function, x, weight, bias):
     return torch.func.vmap(function, (None, 0, None))(x, weight[None], bias)[0]
 
 
+def run_mapped_biases(function, x, weight, bias):
+    return torch.func.vmap(function, (None, None, 0))(x, weight, bias[None])[0]
+
+
+def run_differentiated_by_bias(function, x, weight, bias):
+    gradient, result = torch.func.grad_and_value(lambda b: function(x, weight, b).sum())(bias)
+    assert close(gradient, torch.full_like(bias, x[..., 0].numel())) and close(result, F.linear(x, weight, bias).sum())
+    return function(x.double(), weight.double(), bias.double()).float()
+
+
 def run_with_tangents(function, x, weight, bias):
     with forward_ad.dual_level():
         dual = function(forward_ad.make_dual(x, torch.ones_like(x)), weight, bias)
@@ -169,6 +179,19 @@ def test_small_products_stay(calls, monkeypatch):
     with torch.no_grad():
         products.linear(x, weight, bias)
     assert not calls
+
+
+def test_a_bias_of_another_precision_is_an_error_of_pytorch(calls):
+    x, weight, bias = operands()
+    with torch.no_grad(), pytest.raises(RuntimeError, match="dtype"):
+        products.linear(x, weight, bias.double())
+
+
+def test_sums_with_mapped_totals(calls):
+    x, weight, _ = operands((90,))
+    totals = torch.randn(3, 90, 48)
+    got = torch.func.vmap(lambda total: products.add_product(total, x, weight))(totals)
+    assert not calls and close(got, totals + x @ weight.T)
 
 
 def test_wrong_sizes_are_an_error_of_pytorch(calls):
