@@ -1,7 +1,8 @@
 """Serves a classifier over HTTP with dynamic batching: `python examples/serve_litserve.py MODEL [PORT]`.
 
 MODEL is a checkpoint. Requests that arrive within 10 ms share a batch; `padding_invariant` keeps each answer free of
-what shares its batch. Needs `pip install litserve`. A request: POST /predict {"text": "I love this!"}
+what shares its batch. Needs `pip install litserve`. A request: POST /predict {"text": "I love this!"}, whose answer has
+every label with its score, best first: {"labels": [{"label": "love", "score": 0.99}, ...]}.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ class Classifier(litserve.LitAPI):
         self.model = model
 
     def setup(self, device: str) -> None:
-        self.classify = mobilebert.pipeline("text-classification", self.model, padding_invariant=True)
+        self.classify = mobilebert.pipeline("text-classification", self.model, top_k=None, padding_invariant=True)
 
     def decode_request(self, request: dict[str, str]) -> str:
         if "text" not in request:

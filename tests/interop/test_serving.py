@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import signal
 import socket
 import subprocess
@@ -17,6 +18,8 @@ from pathlib import Path
 import pytest
 
 import mobilebert
+from mobilebert_torch import MobileBertForSequenceClassification
+from tests.tiny import tiny_config
 
 pytestmark = pytest.mark.interop
 ROOT = Path(__file__).parents[2]
@@ -69,6 +72,19 @@ def test_requests_at_once_are_answered_as_one_by_one(port):
     for text, answer in zip(TEXTS, found, strict=True):
         expected = {each["label"]: each["score"] for each in classify(text)}
         assert {each["label"]: each["score"] for each in answer} == pytest.approx(expected, abs=1e-5), text
+
+
+def test_a_model_with_one_label_a_text_answers_with_all_of_them_too(tmp_path):
+    config = tiny_config(vocab_size=8000, num_labels=3, problem_type="single_label_classification")
+    MobileBertForSequenceClassification(config).save_pretrained(tmp_path)
+    mobilebert.AutoTokenizer.from_pretrained(mobilebert.DEMO_MODEL).save_pretrained(tmp_path)
+    example = runpy.run_path(str(ROOT / "examples" / "serve_litserve.py"))
+    server = example["Classifier"](str(tmp_path), max_batch_size=16)
+    server.setup("cpu")
+    (answer,) = server.predict(["I love this!"])
+    labels = server.encode_response(answer)["labels"]
+    assert {each["label"] for each in labels} == set(config.id2label.values())
+    assert sum(each["score"] for each in labels) == pytest.approx(1)
 
 
 @pytest.mark.parametrize(("name", "text"), [("txt", "I love this!"), ("text", 5), ("text", ["a", "b"])])
