@@ -189,7 +189,7 @@ def run_predict(options: argparse.Namespace) -> int:
     bad.done = answers.done
     rows = options.shard.rows(rows, window)
     with answers:
-        return _answer(pipeline, rows, fields, answers, bad, window, options.output is not None)
+        return _answer(pipeline, rows, fields, answers, bad, window, options.shard, options.output is not None)
 
 
 def _answers(options: argparse.Namespace, pipeline: MobileBertPipeline, window: int, with_inputs: bool) -> Answers:
@@ -275,6 +275,7 @@ def _answer(
     answers: Answers,
     bad: ReportedRows,
     window: int,
+    share: Share,
     progress: bool,
 ) -> int:
     waiting: deque[InputRow] = deque()
@@ -305,7 +306,7 @@ def _answer(
     if cut:
         say(pipeline.cut_note(cut, total).replace("on_long", "--on-long"))
     if not (total or bad.count or answers.done):
-        say(f"{bad.path}: 0 rows, nothing to answer")
+        say(f"{bad.path}: 0 rows{'' if share.count == 1 else f' for --shard {share}'}, nothing to answer")
     if bad.count:
         say(f"{bad.count} broken line{'s' * (bad.count != 1)}, {answers.written} answered")
     return 1 if bad.count else 0

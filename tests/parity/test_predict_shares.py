@@ -83,6 +83,13 @@ def test_answers_as_parquet(place, tmp_path, capsys):
     ]
 
 
+def test_a_share_without_rows_is_not_taken_for_a_file_without_rows(place, tmp_path, capsys):
+    (tmp_path / "few.txt").write_text("a bee\n")
+    command = ["--input", str(tmp_path / "few.txt"), "--shard", "2/2"]
+    assert predict(place, tmp_path / "few.jsonl", *command) == 0
+    assert capsys.readouterr().err == f"mobilebert: {tmp_path / 'few.txt'}: 0 rows for --shard 2/2, nothing to answer\n"
+
+
 def written(path, rows):
     """The table of answers (result, what is kept of the input)."""
     with ParquetAnswers(path, False) as answers:
