@@ -58,19 +58,28 @@ def paired_rows(texts: Sequence[Any], second_texts: Any) -> list[Row]:
 
 
 def split_rows(items: Any, is_split_into_words: bool) -> list[Row]:
-    """The rows of a list whose items are texts or (text, second text)."""
+    """The rows of a list whose items are texts or (text, second text).
+
+    Raises `TokenizerError` for no list, and for a list of other than two texts where texts are not split into words.
+    """
     if isinstance(items, str) or not isinstance(items, list | tuple):
         raise TokenizerError(
             f"batch_encode_plus: wanted a list, got {type(items).__name__}. Use encode_plus for one text."
         )
-    return [_split_pair(item, is_split_into_words) for item in items]
+    return [_split_pair(number, item, is_split_into_words) for number, item in enumerate(items)]
 
 
-def _split_pair(item: Any, words: bool) -> Row:
-    if not isinstance(item, list | tuple) or len(item) != 2:
+def _split_pair(number: int, item: Any, words: bool) -> Row:
+    if not isinstance(item, list | tuple):
         return item, None
-    if words or isinstance(item[0], int):
-        return (item[0], item[1]) if isinstance(item[0], list | tuple) else (item, None)
+    if words or not any(isinstance(each, str) for each in item):  # words, ids, or a pair of either
+        pair = len(item) == 2 and isinstance(item[0], list | tuple)
+        return (item[0], item[1]) if pair else (item, None)
+    if len(item) != 2:
+        raise TokenizerError(
+            f"tokenizer, row {number}: wanted a text, or a text and a second one, got a list of {len(item)}."
+            " Pass is_split_into_words=True for words, or convert_tokens_to_ids(tokens) for tokens."
+        )
     return item[0], item[1]
 
 

@@ -94,7 +94,7 @@ class MobileBertTokenizer(TokenizerBase):
 
     def _as_added(self, token: AddedToken) -> AddedToken:
         # listed in lower case, so that transformers 4's slow tokenizer finds it too when it reads our files
-        if token.special or not token.normalized or not self.do_lower_case:
+        if token.special or not token.normalized or not self.do_lower_case or token.content in self._special.texts():
             return token
         return replace(token, content=token.content.lower())
 

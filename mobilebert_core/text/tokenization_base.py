@@ -141,8 +141,8 @@ class TokenizerBase(VirtualSubclass, TokenInventory):
     ) -> BatchEncoding:
         """Model inputs of one text, one pair, or a batch of either; `text_target` gives a column "labels".
 
-        `text` is a string or a list of strings; with `is_split_into_words=True` a list of words or a list of such
-        lists. A column of datasets, a Series or an array of strings is a list too.
+        `text` is a string or a list of strings or of pairs (text, second text); with `is_split_into_words=True` a
+        list of words or a list of such lists. A column of datasets, a Series or an array of strings is a list too.
         `padding` is False, True ("longest") or "max_length"; `truncation` is False, True ("longest_first"),
         "only_first" or "only_second"; `max_length` alone truncates. `return_tensors` is "np", "pt" (int64) or "tf"
         (int32). Offsets count characters of the original text.
@@ -172,7 +172,7 @@ class TokenizerBase(VirtualSubclass, TokenInventory):
         text, text_pair = map(listed_words if words else listed, (text, text_pair))
         if not is_batch(text, words):
             return self._encode_one(text, text_pair, return_tensors, self._options(options))
-        rows = paired_rows(text, text_pair)
+        rows = split_rows(text, words) if text_pair is None else paired_rows(text, text_pair)
         return self._encode_batch(rows, return_tensors, self._options(options))
 
     def piece_ids(self, texts: list[str]) -> list[list[int]]:

@@ -137,12 +137,12 @@ class MobileBertTokenizerFast(TokenizerBase):
 
     def _decode(self, ids: list[int], skip_special_tokens: bool, spaces_between_special_tokens: bool) -> str:
         added = self._table.added
-        negative = bool(ids) and min(ids) < 0  # labels that are to be ignored, which the library does not take
-        if negative or any(index in added and not added[index].special for index in ids):
-            # tokenizers 0.23, unlike 0.15, writes such tokens as they are matched: in lower case
+        if any(self._table.text(index) is None or (index in added and not added[index].special) for index in ids):
+            # The library takes no id below 0, as of labels that are ignored, and leaves out one that no token has.
+            # tokenizers 0.23, unlike 0.15, writes tokens that users added as they are matched: in lower case.
             special = set(self.all_special_ids) if skip_special_tokens else ()
-            tokens = [self._special.unknown if i < 0 else self._token_of(i) for i in ids if i not in special]
-            return self.convert_tokens_to_string([token for token in tokens if token is not None])
+            tokens = [self._table.text(index) or self._special.unknown for index in ids if index not in special]
+            return self.convert_tokens_to_string(tokens)
         return self.backend_tokenizer.decode(ids, skip_special_tokens=skip_special_tokens)
 
     def _count(self, text: str, split_special_tokens: bool) -> int:

@@ -70,6 +70,21 @@ def test_tokens_and_ids(tokenizer):
     assert tokenizer.batch_encode_plus([("fox", "dog"), ("a", "the")])["input_ids"][1] == tokenizer.encode("a", "the")
 
 
+@pytest.mark.parametrize("pair", [tuple, list])
+def test_a_list_of_pairs_is_one_of_pairs(tokenizer, pair):
+    pairs = [pair(("fox", "dog")), pair(("a", "the"))]
+    expected = tokenizer(["fox", "a"], ["dog", "the"])
+    assert tokenizer(pairs) == tokenizer.batch_encode_plus(pairs) == expected
+    assert tokenizer([pairs[0], "a"])["input_ids"] == [expected["input_ids"][0], tokenizer.encode("a")]
+    words = [pair((["fox", "dog"], ["a"]))]
+    assert tokenizer(words, is_split_into_words=True) == tokenizer([words[0][0]], [["a"]], is_split_into_words=True)
+    assert tokenizer([pairs[0]], is_split_into_words=True)["input_ids"] == [tokenizer.encode("fox dog")]
+    assert tokenizer([ids_of("fox", "dog")])["input_ids"] == [tokenizer.encode("fox dog")]
+    for other in (["fox"], ["fox", "dog", "a"]):
+        with pytest.raises(TokenizerError, match=f"row 1: wanted a text, or .* got a list of {len(other)}.*words"):
+            tokenizer([pairs[0], pair(other)])
+
+
 def test_ways_of_calling_agree(tokenizer):
     one = tokenizer(TEXT)
     assert tokenizer.encode_plus(TEXT) == one
@@ -101,6 +116,7 @@ def test_added_tokens(tokenizer):
     size = len(tokenizer)
     assert tokenizer.add_tokens(["NewTok", "fox", "NewTok"]) == 1
     assert tokenizer.add_tokens("[E1]", special_tokens=True) == 1
+    assert tokenizer.add_tokens(["[CLS]", "[E1]"]) == 0
     assert tokenizer.add_special_tokens({"additional_special_tokens": ["[E2]"], "eos_token": "[EOS]"}) == 2
     assert len(tokenizer) == size + 4 and tokenizer.vocab_size == size
     assert tokenizer("newtok NEWTOK[E1]x[EOS]")["input_ids"][1:-1] == [size, size, size + 1, *ids_of("x"), size + 3]
@@ -257,13 +273,9 @@ def test_no_limit_is_logged(tokenizer, caplog):
         (None, "wanted text, got None"),
         (3.5, r"row 0: wanted a string, got float \('3.5'\)"),
         (["fox", None], "row 1: wanted a string, got NoneType"),
-        ([["fox"], "dog"], None),
     ],
 )
 def test_wrong_text(tokenizer, text, message):
-    if message is None:  # tokens and a text in one batch
-        assert tokenizer(text)["input_ids"] == [tokenizer.encode("fox"), tokenizer.encode("dog")]
-        return
     with pytest.raises(TokenizerError, match=message):
         tokenizer(text)
     with pytest.raises(TokenizerError, match="row 0: wanted a list of words, got str"):

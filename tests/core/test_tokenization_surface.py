@@ -30,10 +30,12 @@ def test_padding_in_the_words_of_before_transformers_3(tokenizer):
         assert tokenizer(texts, **old) == tokenizer(texts, **new), old
 
 
-def test_a_label_that_is_ignored_reads_as_unknown(tokenizer):
+def test_ids_of_no_token_read_as_unknown(tokenizer):
     words = tokenizer.convert_tokens_to_ids(["a", "b"])
     assert tokenizer.decode([words[0], -100, words[1]], clean_up_tokenization_spaces=False) == "a [UNK] b"
     assert tokenizer.batch_decode([[-100], words]) == ["[UNK]", "a b"]
+    beyond = [words[0], len(tokenizer), 10**12]
+    assert tokenizer.decode(beyond) == tokenizer.decode(beyond, skip_special_tokens=True) == "a [UNK] [UNK]"
 
 
 def test_the_unknown_token_can_be_taken_away(tokenizer):
