@@ -88,6 +88,8 @@ def _recipe(plain: bytes, precision: str) -> Any:
         rules.add_dynamic_config(everything, names.ALL_SUPPORTED, 8)
     for name in _small_last_layers(plain):
         rules.add_quantization_config(name, names.FULLY_CONNECTED, None, algorithms.NO_QUANTIZE)
+    for name in _slices_of_outputs(plain):
+        rules.add_quantization_config(name, names.STRIDED_SLICE, None, algorithms.NO_QUANTIZE)
     return rules.get_quantization_recipe()
 
 
@@ -105,6 +107,17 @@ def _small_last_layers(plain: bytes) -> list[str]:
         if name == "FULLY_CONNECTED" and np.prod(graph.tensors[operator.inputs[1]].shape) <= _SMALL:
             found.append(f"^{re.escape(graph.tensors[output].name.decode())};")
     return sorted(set(found))
+
+
+def _slices_of_outputs(plain: bytes) -> list[str]:
+    """Patterns of the names of slices of what is an output itself, such as the first token of the last states.
+
+    Outputs are floats: a slice of one is, too.
+    """
+    model = read_flatbuffer(plain)
+    graph = model.subgraphs[0]
+    read = [each for name, each in operations(model) if name == "STRIDED_SLICE" and each.inputs[0] in graph.outputs]
+    return sorted(f"^{re.escape(graph.tensors[each.outputs[0]].name.decode())};" for each in read)
 
 
 def activation_ranges(plain: bytes, spec: ExportSpec, bits: int) -> dict[str, dict[str, np.ndarray]]:

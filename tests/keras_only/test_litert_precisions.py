@@ -157,6 +157,20 @@ def test_states_that_were_integers_have_their_names(demo, tmp_path):
     assert [name for name in found if name.startswith(STATE)] == [f"{STATE}.{i}" for i in range(4)]
 
 
+@pytest.mark.slow
+def test_the_first_token_of_states_that_are_outputs_is_read_as_floats(demo, tmp_path):
+    """The bare model's last states are an output, which is floats, and its pooled output a slice of them."""
+    _, spec, batches, _ = demo
+    bare = replace(spec, head=HEADS["Model"], precision="int8-static", mask_value=-100.0)
+    model = MODEL_CLASSES["Model"].from_pretrained(DEMO_MODEL, mask_value=-100.0)
+    write_litert(model, bare, tmp_path / "model.tflite")
+    spec.config.save_pretrained(tmp_path)
+    ExportRecord.of(bare, "litert", "model.tflite").write(tmp_path)
+    found = Runner(tmp_path).run(batches[0])
+    assert found["pooler_output"].dtype == np.float32
+    np.testing.assert_array_equal(found["pooler_output"], found["last_hidden_state"][:, 0])
+
+
 def test_integer_scores_want_a_mask_of_their_size(demo, tmp_path):
     """The lowest float has no place among integers: LiteRT's own kernels abort the process."""
     _, spec, _, _ = demo
