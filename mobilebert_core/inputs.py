@@ -335,6 +335,19 @@ def check_target_values(head: Head, task: Task, targets: Any, limits: Limits, pr
         raise InputError(f"{head.class_name}: {task.label} must be {limits.wanted}, got {got}. {limits.todo}")
 
 
+def check_weights_fit(head: Head, task: Task, weights: Shape, labels: Shape, logits: Shape) -> None:
+    """Raises InputError unless sample weights of a shape are one for each row, or for each label or loss of it."""
+    wanted = [logits[:1], labels]
+    wanted += [found for found in (logits[:-1], logits) if len(found) <= len(labels) and found not in wanted]
+    if len(labels) == 1:
+        wanted.append((*logits[:1], 1))
+    if not any(_fits(weights, found) for found in wanted):
+        raise InputError(
+            f"{head.class_name}: sample_weight has shape {_show(weights)}, wanted "
+            f"{' or '.join(dict.fromkeys(map(_show, wanted)))} for {task.label} {_show(labels)}."
+        )
+
+
 def _is_bool(array: Any) -> bool:
     return "bool" in str(array.dtype)
 

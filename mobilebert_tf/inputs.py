@@ -27,7 +27,8 @@ def _readable(array: Any) -> bool:
     """
     if type(array).__module__ == "torch":
         return _readable_tensor(array)
-    return type(array).__name__ in _CONCRETE and getattr(array, "is_fully_addressable", True)
+    concrete = isinstance(array, np.ndarray) or type(array).__name__ in _CONCRETE
+    return concrete and getattr(array, "is_fully_addressable", True)
 
 
 def _readable_tensor(tensor: Any) -> bool:

@@ -2,7 +2,8 @@
 
 Labels among the inputs become y, because Keras drops sample weights where it sees no y, and class weights become
 sample weights, because Keras takes labels of (B, S) for one-hot. Arrays are checked by value; of a `tf.data.Dataset`
-its specification is checked; generators and `keras.utils.PyDataset` are looked at batch by batch, by the model itself.
+its specification is checked; what it, generators and `keras.utils.PyDataset` give is looked at batch by batch
+(`compiled.py`).
 
 B batch, S sequence, C classes.
 """
@@ -23,9 +24,11 @@ from mobilebert_core.inputs import check_labels, check_target_values
 from ..inputs import PROBE
 from ..losses import weight_names, weight_of
 from .of_logits import LossOfLogits
-from .targets import check_weights, limits_of
+from .targets import check_weight_shapes, check_weights, limits_of
 
 Prepared = tuple[Any, Any, Any]  # x, y, sample weights
+
+_FRAMEWORKS = ("numpy", "tensorflow", "torch", "jax", "jaxlib", "keras")
 
 
 def prepared(model: Any, x: Any, y: Any = None, sample_weight: Any = None, class_weight: Any = None) -> Prepared:
@@ -38,6 +41,7 @@ def prepared(model: Any, x: Any, y: Any = None, sample_weight: Any = None, class
         return _prepared_dataset(model, x, class_weight), y, sample_weight
     if not isinstance(x, Mapping | list | tuple) and not hasattr(x, "__array__"):
         return x, y, sample_weight
+    x, y, sample_weight = (_in_memory(data) for data in (x, y, sample_weight))
     x = model._checked((x,), {})
     if y is None:
         x, y = _split(model, x)
@@ -45,6 +49,7 @@ def prepared(model: Any, x: Any, y: Any = None, sample_weight: Any = None, class
     check_targets(model, x, y)
     check_weights(model, sample_weight)
     sample_weight = _weights_like(model, y, sample_weight)
+    _check_weight_shapes(model, x, y, sample_weight)
     if class_weight is not None:
         if sample_weight is not None:
             raise InputError(f"{type(model).__name__}: wanted class_weight or sample_weight, got both.")
@@ -87,12 +92,30 @@ def check_targets(model: Any, x: Mapping[str, Any], y: Any) -> None:
             check_target_values(model.head, task, passed, limits, PROBE)
 
 
+def _check_weight_shapes(model: Any, x: Mapping[str, Any], y: Any, sample_weight: Any) -> None:
+    if sample_weight is None or not model.head.tasks:
+        return
+    shape = tuple(x.get("input_ids", x.get("inputs_embeds")).shape)[: 3 if model.head.per_choice else 2]
+    scores = {task.logits: scores_shape(model.config, task, shape) for task in model.head.tasks}
+    check_weight_shapes(model, model._labels(x, y), scores, sample_weight)
+
+
 def _class_numbers_of_keras(model: Any, task: Task, labels: Any, scores: tuple[Any, ...]) -> bool:
     """True where a loss of Keras compares class numbers with the scores."""
     loss = model.loss.get(task.logits) if isinstance(model.loss, Mapping) else model.loss
     several = problem_type_of(model.config, task, scores[-1], True) == MULTI_LABEL
     fewer = len(labels.shape) < len(scores) or labels.shape[-1] == 1 != scores[-1]
     return isinstance(loss, LossOfLogits) and not several and fewer and scores[-1] != 1 and PROBE.is_integer(labels)
+
+
+def _in_memory(data: Any) -> Any:
+    """Arrays of libraries that compute nothing as NumPy's, whose values can be read. Keras would make them later."""
+    if isinstance(data, Mapping):
+        return {name: _in_memory(value) for name, value in data.items()}
+    if isinstance(data, list | tuple) and any(hasattr(item, "shape") for item in data):
+        return [_in_memory(item) for item in data]
+    foreign = type(data).__module__.partition(".")[0] not in _FRAMEWORKS
+    return np.asarray(data) if foreign and hasattr(data, "__array__") and hasattr(data, "dtype") else data
 
 
 def _split(model: Any, x: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
@@ -167,6 +190,7 @@ def _prepared_dataset(model: Any, dataset: Any, class_weight: Any) -> Any:
     _, y = _split(model, named) if apart else (named, y)
     y = _single(model, y)
     check_targets(model, named, y)
+    _check_weight_shapes(model, named, y, _outline(model, parts[2]) if len(parts) == 3 else None)
     if class_weight is not None:
         if len(parts) == 3:
             raise InputError(f"{type(model).__name__}: wanted class_weight or sample weights in the dataset, got both.")

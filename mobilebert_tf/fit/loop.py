@@ -235,29 +235,38 @@ class TrainedByKeras(CheckedBeforeSteps):
         `class_weight` is for heads with one output whose labels are class numbers, one a text or one a token.
         """
         passed = self._prepared(super().fit, x, y, args, kwargs)
+        train = test = self._needs_no_check(passed, passed.get("shuffle", True))
         validation = passed.get("validation_data")
-        if isinstance(validation, tuple | list) and 0 < len(validation) <= 3:
-            passed["validation_data"] = tuple(prepared(self, *validation))
-        elif validation is not None:
-            x, y, _ = prepared(self, validation)
-            passed["validation_data"] = x if y is None else (x, y)
-        with self._explained():
+        if validation is not None:
+            apart = isinstance(validation, tuple | list) and 0 < len(validation) <= 3
+            x, y, weights = prepared(self, *(validation if apart else (validation,)))
+            found = {"x": x, "y": y, "sample_weight": weights}
+            test = self._needs_no_check(found)
+            passed["validation_data"] = tuple(found.values()) if apart or y is not None else found["x"]
+        with self._explained(), self._steps_without_checks(train=train, test=test):
             return super().fit(**passed)
 
     def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """As `keras.Model.evaluate`, with the checks of `fit`."""
+        if kwargs.get("_use_cached_eval_dataset"):  # of `fit`, which has looked at the data
+            with self._explained(), self._current_graphs():
+                return super().evaluate(x, y, *args, **kwargs)
         passed = self._prepared(super().evaluate, x, y, args, kwargs)
-        with self._explained(), self._current_graphs():
+        test = self._needs_no_check(passed)
+        with self._explained(), self._current_graphs(), self._steps_without_checks(test=test):
             return super().evaluate(**passed)
 
     def train_on_batch(self, x: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """As `keras.Model.train_on_batch`, with the checks of `fit`."""
-        return super().train_on_batch(**self._prepared(super().train_on_batch, x, y, args, kwargs))
+        passed = self._prepared(super().train_on_batch, x, y, args, kwargs)
+        with self._steps_without_checks(train=self._needs_no_check(passed)):
+            return super().train_on_batch(**passed)
 
     def test_on_batch(self, x: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """As `keras.Model.test_on_batch`, with the checks of `fit`."""
-        with self._current_graphs():
-            return super().test_on_batch(**self._prepared(super().test_on_batch, x, y, args, kwargs))
+        passed = self._prepared(super().test_on_batch, x, y, args, kwargs)
+        with self._current_graphs(), self._steps_without_checks(test=self._needs_no_check(passed)):
+            return super().test_on_batch(**passed)
 
     def _prepared(self, method: Any, x: Any, y: Any, args: Any, kwargs: Any) -> dict[str, Any]:
         """The arguments of one of Keras's methods by name, the data among them as `prepared` gives it."""
@@ -284,8 +293,10 @@ class TrainedByKeras(CheckedBeforeSteps):
         On TensorFlow, arrays with `verbose=0` and nothing else to do skip Keras's input pipeline, whose start takes
         as long as the model itself on one short text.
         """
-        x = prepared(self, x)[0]
-        with self._explained():
+        passed: dict[str, Any] = {"x": prepared(self, x)[0]}
+        needless = self._needs_no_check(passed)
+        x = passed["x"]
+        with self._explained(), self._steps_without_checks(predict=needless):
             if isinstance(x, Mapping) and verbose == 0 and steps is None and not callbacks and self._runs_arrays():
                 return predict_arrays(self, x, batch_size or 32)
             with self._current_graphs():
@@ -293,8 +304,9 @@ class TrainedByKeras(CheckedBeforeSteps):
 
     def predict_on_batch(self, x: Any) -> Any:
         """As `keras.Model.predict_on_batch`, with the checks of `fit`."""
-        with self._current_graphs():
-            return self._as_output(super().predict_on_batch(prepared(self, x)[0]))
+        passed: dict[str, Any] = {"x": prepared(self, x)[0]}
+        with self._current_graphs(), self._steps_without_checks(predict=self._needs_no_check(passed)):
+            return self._as_output(super().predict_on_batch(**passed))
 
     def predict_step(self, *arguments: Any) -> Any:
         outputs = super().predict_step(*arguments)
@@ -337,7 +349,8 @@ class TrainedByKeras(CheckedBeforeSteps):
         except BaseException as e:
             if keras.backend.backend() == "jax":
                 self.jax_state_sync()
-            if (found := self.__dict__.pop("_batch_error", None)) is not None:
+            found = self.__dict__.pop("_batch_error", None)
+            if found is not None and str(found) in str(e):
                 raise found from None
             if isinstance(e, TypeError) and "'IndexedSlices' and 'float'" in str(e):
                 raise ConfigError(

@@ -15,10 +15,10 @@ import numpy as np
 
 from mobilebert_core.errors import InputError
 from mobilebert_core.heads import IGNORE_INDEX, Task, problem_type_of, takes_class_numbers
-from mobilebert_core.inputs import FINITE, Limits, check_target_values, target_limits
+from mobilebert_core.inputs import FINITE, Limits, check_target_values, check_weights_fit, target_limits
 
 from ..inputs import PROBE
-from ..losses import weight_names
+from ..losses import weight_names, weight_of
 from .loss_table import name_of, row_of
 from .of_logits import LossOfLogits, are_class_numbers
 
@@ -71,6 +71,29 @@ def check_weights(model: Any, sample_weight: Any) -> None:
             )
 
 
+def check_weight_shapes(
+    model: Any, labels: Mapping[str, Any], scores: Mapping[str, tuple[Any, ...]], sample_weight: Any
+) -> None:
+    """Raises InputError for sample weights of a shape that the model's losses or Keras's do not take.
+
+    Args:
+        scores: the shapes of the scores by name. What a user's own loss takes is not known.
+    """
+    if sample_weight is None:
+        return
+    for index, task in enumerate(model.head.tasks):
+        weight, passed = weight_of(task, index, sample_weight), task.labels_in(labels)
+        loss = model.loss.get(task.logits) if isinstance(model.loss, Mapping) else model.loss
+        if loss is not None and not isinstance(loss, LossOfLogits):
+            continue
+        if hasattr(weight, "shape") and hasattr(passed, "shape"):
+            try:
+                shapes = PROBE.shape(weight), PROBE.shape(passed)
+            except ValueError:  # a graph may know neither sizes nor rank
+                continue
+            check_weights_fit(model.head, task, *shapes, scores[task.logits])
+
+
 def checked_labels(model: Any, labels: Mapping[str, Any], outputs: Any, sample_weight: Any) -> dict[str, Any]:
     """The labels of one batch, of which a graph of TensorFlow first asserts that the loss can learn from them.
 
@@ -80,6 +103,9 @@ def checked_labels(model: Any, labels: Mapping[str, Any], outputs: Any, sample_w
         InputError: where values can be read.
     """
     check_weights(model, sample_weight)
+    scores = {task.logits: tuple(outputs[task.logits].shape) for task in model.head.tasks if task.logits in outputs}
+    if len(scores) == len(model.head.tasks):
+        check_weight_shapes(model, labels, scores, sample_weight)
     name = type(model).__name__
     asserted = [
         _assertion(f"{name}: sample_weight must be finite numbers.", weight, FINITE)

@@ -65,22 +65,22 @@ def test_arrays(config, loss, labels, message):
 
 
 @pytest.mark.parametrize(
-    ("config", "loss", "labels", "message", "data_set"),
+    ("config", "loss", "labels", "message"),
     [
-        (VALUES, "mse", rows(NAN), "labels must be finite numbers", True),
-        (MULTI, "binary_crossentropy", rows(2), "labels must be numbers from 0 to 1", False),
-        (SINGLE, "categorical_crossentropy", rows(3, 0).astype(int), "labels must be whole numbers of classes", True),
-        (MULTI, None, rows(2), "labels must be 1 for labels that hold", False),
+        (VALUES, "mse", rows(NAN), "labels must be finite numbers"),
+        (MULTI, "binary_crossentropy", rows(2), "labels must be numbers from 0 to 1"),
+        (SINGLE, "categorical_crossentropy", rows(3, 0).astype(int), "labels must be whole numbers of classes"),
+        (MULTI, None, rows(2), "labels must be 1 for labels that hold"),
     ],
 )
-def test_batches_that_only_a_graph_sees(config, loss, labels, message, data_set):
+def test_batches_that_only_a_graph_sees(config, loss, labels, message):
     import tensorflow as tf
 
     with tf.distribute.OneDeviceStrategy("/cpu:0").scope():  # whose steps may run on other machines
         model = build("SequenceClassification", **config)
         model.compile("sgd", loss=loss)
     before = weights_of(model)
-    batches = tf.data.Dataset.from_tensor_slices((X, labels)).batch(4) if data_set else Batches(X, labels, 4)
+    batches = tf.data.Dataset.from_tensor_slices((X, labels)).batch(4)
     with pytest.raises(InputError, match=f"a batch cannot be learned from: {message}"):
         model.fit(batches, shuffle=False, verbose=0)
     for got, wanted in zip(weights_of(model), before, strict=True):
@@ -96,6 +96,17 @@ def test_weights_that_are_not_finite():
             model.fit(X, labels, sample_weight=rows(NAN, 0))
         with pytest.raises(InputError, match="class_weight must hold finite numbers"):
             model.fit(X, labels, class_weight={0: 1.0, 1: INF})
+
+
+def test_weights_of_another_shape():
+    model = build("SequenceClassification", **SINGLE)
+    model.compile("sgd", loss="sparse_categorical_crossentropy")
+    labels = np.array([0, 1, 2, 0])
+    for weights in (np.ones(3), np.ones((4, 1, 1)), np.ones((4, 3)), np.float32(1)):
+        for call in (model.fit, model.train_on_batch):
+            with pytest.raises(InputError, match=r"sample_weight has shape .*, wanted .4,. or .4, 1. for labels .4,."):
+                call(X, labels, sample_weight=weights)
+    model.train_on_batch(X, labels, np.ones((4, 1)))
 
 
 def test_labels_that_can_be_learned_from_are_not_refused():
@@ -122,7 +133,7 @@ def test_labels_of_a_batch_that_are_not_there_or_too_few():
     with pytest.raises(InputError, match="no labels for the loss. Pass labels, as y or among the inputs"):
         model.fit(Batches(X), verbose=0)
     with pytest.raises(InputError, match=r"labels for the rows of the scores, got labels .2,. for scores .4, 3."):
-        model.fit(Batches(X, labels[:2]), verbose=0)
+        model.compute_loss(X, labels[:2], model(X))
 
 
 def test_a_wrong_number_in_a_batch_changes_no_weight():
