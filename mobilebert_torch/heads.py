@@ -34,6 +34,7 @@ from .layers import LMPredictionHead
 from .losses import head_loss
 from .modeling import MobileBertModel, TokenSelection
 from .pretrained import MobileBertPreTrainedModel
+from .signatures import labels_under_one_name
 from .watched import inside, is_watched
 from .wide import make_dense
 
@@ -233,6 +234,7 @@ class MobileBertForNextSentencePrediction(TaskModel):
     def logits(self, encoded: BaseModelOutputWithPooling) -> dict[str, Tensor]:
         return {"logits": self.cls(encoded.pooler_output)}  # (B, 2)
 
+    @labels_under_one_name
     def forward(
         self,
         input_ids: Tensor | None = None,

@@ -24,15 +24,10 @@ def arguments(folder, **changed) -> TrainingArguments:
     return TrainingArguments(output_dir=str(folder), **{**values, **changed})
 
 
-def labels_of(head: str) -> list[str]:
-    return [task.label for task in HEADS[head].tasks]
-
-
 def trainer(library, head, checkpoint, folder, **changed) -> Trainer:
     model = getattr(library, HEADS[head].class_name).from_pretrained(checkpoint)
     rows = rows_for(head)
-    options = {"label_names": labels_of(head), **changed}
-    return Trainer(model=model, args=arguments(folder, **options), train_dataset=rows, eval_dataset=rows[:5])
+    return Trainer(model=model, args=arguments(folder, **changed), train_dataset=rows, eval_dataset=rows[:5])
 
 
 @pytest.mark.parametrize("head", TRAINED)
