@@ -12,7 +12,7 @@ from typing import Any, Literal, Self, overload
 
 import keras
 
-from mobilebert_core.checkpoints.call_keywords import take_neutral
+from mobilebert_core.checkpoints.call_keywords import for_random_weights, take_neutral
 from mobilebert_core.checkpoints.formats import OUTPUT_FORMATS
 from mobilebert_core.checkpoints.loading import Loading, prepare_loading
 from mobilebert_core.checkpoints.own_weights import IgnoredNames, OwnWeights
@@ -200,7 +200,8 @@ class TFMobileBertPreTrainedModel(
     def from_config(cls, config: Any, custom_objects: Any = None, **kwargs: Any) -> Self:
         """A model with random weights from a MobileBertConfig, or from what `get_config` returned."""
         if isinstance(config, MobileBertConfig):
-            return cls(config, **kwargs)
+            config, dtype = for_random_weights(f"{cls.__name__}.from_config", config, kwargs)
+            return cls(config, **kwargs) if dtype is None else cls(config, dtype=dtype, **kwargs)
         memory.collect_unused()
         config, changed = split_changed_layers(config)
         adapters = config.pop("lora", None)

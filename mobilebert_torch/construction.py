@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import torch
 from torch.overrides import TorchFunctionMode
 
-from mobilebert_core.checkpoints.call_keywords import one_device
+from mobilebert_core.checkpoints.call_keywords import for_random_weights, one_device
 from mobilebert_core.checkpoints.plan import LoadPlan
+from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.configuration.fields import DTYPES
 from mobilebert_core.errors import ConfigError
+
+Model = TypeVar("Model", bound=torch.nn.Module)
 
 
 class Unfilled(TorchFunctionMode):
@@ -31,10 +35,20 @@ def constructor_names(cls: type) -> set[str]:
     return set(inspect.signature(cls.__init__).parameters) - {"self", "config"}  # type: ignore[misc]  # of a class
 
 
+def with_random_weights(cls: Callable[..., Model], config: MobileBertConfig, kwargs: dict[str, Any]) -> Model:
+    """A model of the class, with the keywords of `from_config`. Raises ConfigError as `for_random_weights`."""
+    config, dtype = for_random_weights(f"{cls.__name__}.from_config", config, kwargs)
+    model = cls(config, **kwargs)
+    return model if dtype is None else model.to(known_dtype(dtype))
+
+
 def torch_dtype(dtype: torch.dtype | str | None, plan: LoadPlan) -> torch.dtype:
     """The dtype of a call: "auto" is that of the file. Raises ConfigError for one that no model has."""
-    if dtype == "auto":
-        dtype = plan.dtype
+    return known_dtype(plan.dtype if dtype == "auto" else dtype)
+
+
+def known_dtype(dtype: torch.dtype | str | None) -> torch.dtype:
+    """The dtype by its name; float32 for None. Raises ConfigError for one that no model has."""
     name = str(dtype or "float32").removeprefix("torch.")
     if name not in DTYPES:
         raise ConfigError(f"dtype must be 'auto' or one of {', '.join(DTYPES)}, got {dtype!r}.")

@@ -71,6 +71,7 @@ def join(dense: nn.Linear, dropout: nn.Dropout, norm: nn.Module, x: Tensor, resi
         or not torch.amp.is_autocast_available(x.device.type)  # on meta
         or torch.is_autocast_enabled(x.device.type)
         or torch.compiler.is_compiling()
+        or products.in_forward_mode()
     ):
         return None
     rest = None if residual is None else residual.flatten(0, -2)
@@ -126,7 +127,10 @@ def attend(
     `dropped_product`. Nor has it derivatives in forward mode, which the transforms of torch.func may ask for.
     """
     compiling = torch.compiler.is_compiling()  # which cannot trace the question
-    if not compiling and not rate and torch._C._functorch.is_functorch_wrapped_tensor(query):
+    transformed = not compiling and (
+        products.in_forward_mode() or torch._C._functorch.is_functorch_wrapped_tensor(query)
+    )
+    if transformed and not rate:
         return torch.matmul(attention_probs(query, key, attention_bias, head_size).to(value.dtype), value)
     if 0 < rate < 1 and query.device.type == "cpu":
         return dropped_product(attention_probs(query, key, attention_bias, head_size).to(value.dtype), value, rate)

@@ -1,6 +1,6 @@
 """Steps of a block whose gradients are written out: they keep and compute less than autograd would.
 
-They are for training alone, and have no forward-mode derivative.
+They are for training alone, and not taken in forward mode, for which they have no derivative.
 B batch, S sequence, T tokens, N heads, D head size.
 """
 
@@ -46,7 +46,7 @@ def dropped_product(probs: Tensor, value: Tensor, rate: float) -> Tensor:
     is so rounded to 1/65536, never up to 1, and the kept entries are scaled by the rounded rate.
     """
     # The compiler decides what to keep and what to compute again; a trace knows no views of another type.
-    if torch.compiler.is_compiling() or torch.jit.is_tracing():
+    if torch.compiler.is_compiling() or torch.jit.is_tracing() or products.in_forward_mode():
         return torch.matmul(F.dropout(probs, rate), value)
     levels = min(round(rate * 2**16), 2**16 - 1)
     bits = torch.empty(-(-probs.numel() // 4), dtype=torch.int64).random_(-(2**63), None)

@@ -26,7 +26,7 @@ from mobilebert_core.resizing import resized_vocabulary, surviving_features
 from mobilebert_core.weights import Weight, weight_table
 
 from . import resizing
-from .construction import Unfilled, check_values, constructor_names, mapped_device
+from .construction import Unfilled, check_values, constructor_names, mapped_device, with_random_weights
 from .construction import torch_dtype as as_dtype
 from .inputs import rows_of
 from .layers import Gain, LMPredictionHead, NoNorm, truncated_normal_
@@ -199,8 +199,8 @@ class MobileBertPreTrainedModel(TransformersSurface):
 
     @classmethod
     def from_config(cls, config: MobileBertConfig, **kwargs: Any) -> Self:
-        """A model with random weights."""
-        return cls(config, **kwargs)
+        """A model with random weights; `dtype` and `attn_implementation` as in `from_pretrained`."""
+        return with_random_weights(cls, config, kwargs)
 
     _from_config = from_config
 

@@ -52,6 +52,11 @@ def _is_plain(tensor: Tensor) -> bool:
     )
 
 
+def in_forward_mode() -> bool:
+    """Whether derivatives are computed along with the values, as by torch.func.jvp, which not every operator knows."""
+    return bool(forward_ad._current_level >= 0)
+
+
 def takes_onednn(x: Tensor, weight: Tensor, added: Tensor | None = None) -> bool:
     """Whether x @ weight.T is computed by oneDNN: plain float32 tensors, large enough, and nobody records a graph.
 
@@ -69,7 +74,7 @@ def takes_onednn(x: Tensor, weight: Tensor, added: Tensor | None = None) -> bool
         and x.shape[-1] == weight.shape[-1]
         and torch.backends.mkldnn.enabled
         and not torch.is_autocast_enabled("cpu")
-        and forward_ad._current_level < 0
+        and not in_forward_mode()
         and _python_dispatch._get_current_dispatch_mode() is None
     )
 

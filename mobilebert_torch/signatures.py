@@ -1,4 +1,4 @@
-"""What a `forward` shows where it is inspected. The Trainer of transformers reads from it which arguments are labels."""
+"""What a `forward` shows where it is inspected: the Trainer of transformers reads there which arguments are labels."""
 
 from __future__ import annotations
 

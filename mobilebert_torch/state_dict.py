@@ -33,6 +33,7 @@ _IN_PLACE = {
     ),
 }
 
+_PACKED = "Layers that torch.ao has quantized hold packed integers: save the model before it is quantized."
 _OWN_ADVICE = (
     "The model has no such module, which was replaced or removed. Set the configuration that says so, such as "
     "num_hidden_layers, or save a class derived from it, whose own weights are kept"
@@ -51,10 +52,9 @@ class StateDict:
             raise CheckpointError(f"{path}: wanted a mapping of names to tensors, got a {type(tensors).__name__}.")
         wrong = [n for n, t in tensors.items() if not (isinstance(n, str) and isinstance(t, Tensor))]
         if wrong:
-            raise CheckpointError(
-                f"{path}: wanted names to tensors, got {wrong[0]!r:.80} to a {type(tensors[wrong[0]]).__name__}. Pass "
-                "model.state_dict()."
-            )
+            kind, advice = type(tensors[wrong[0]]).__name__, "Pass model.state_dict()."
+            advice = _PACKED if "_packed_params" in str(wrong[0]) else advice
+            raise CheckpointError(f"{path}: wanted names to tensors, got {wrong[0]!r:.80} to a {kind}. {advice}")
         tensors = {without_inner_wrappers(name): tensor for name, tensor in tensors.items()}
         self.path = path
         self._tensors = tensors

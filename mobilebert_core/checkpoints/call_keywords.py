@@ -6,6 +6,7 @@ honoured. For the rest the message speaks of the call.
 
 from __future__ import annotations
 
+import copy
 import difflib
 import logging
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
@@ -71,6 +72,21 @@ def take_neutral(call: str, keywords: MutableMapping[str, Any], neutral: Mapping
             f"{call}: {adapter['_adapter_model_path']} has an adapter of PEFT beside the model. Load the model from "
             "its own directory and the adapter with peft.PeftModel.from_pretrained."
         )
+
+
+def for_random_weights(call: str, config: Any, keywords: MutableMapping[str, Any]) -> tuple[Any, Any]:
+    """The configuration and the dtype, None where none is passed, of a call that makes a model without a file.
+
+    They are taken out of `keywords`, with what asks for nothing. Raises ConfigError as `take_neutral`.
+    """
+    take_neutral(call, keywords)
+    spellings = [keywords.pop(name, None) for name in ("dtype", "torch_dtype")]
+    dtype = next((dtype for dtype in spellings if dtype is not None), None)
+    if keywords.get("attn_implementation") is not None:
+        config = copy.deepcopy(config)
+        config.attn_implementation = keywords["attn_implementation"]
+    keywords.pop("attn_implementation", None)
+    return config, config.dtype if isinstance(dtype, str) and dtype == "auto" else dtype
 
 
 def check_fields(

@@ -31,6 +31,17 @@ def test_each_head_has_one(backend, checkpoint, head):
         auto(model.config)
 
 
+@pytest.mark.parametrize("keyword", ["dtype", "torch_dtype"])
+def test_random_weights_take_the_keywords_of_transformers(backend, keyword):
+    config = tiny_config(num_hidden_layers=1)
+    auto = mobilebert.AutoModel if backend.name == "torch" else mobilebert.TFAutoModel
+    model = auto.from_config(config, attn_implementation="eager", trust_remote_code=True, **{keyword: "float16"})
+    assert (model.compute_dtype if backend.name == "keras" else model.dtype) == backend.dtype("float16")
+    assert model.config.attn_implementation == "eager" and config.attn_implementation is None
+    with pytest.raises(ConfigError, match="from_config: use_kernels=True cannot be honoured"):
+        auto.from_config(config, use_kernels=True)
+
+
 def test_auto_config(checkpoint):
     path = checkpoint("Model")
     config = AutoConfig.from_pretrained(path, num_labels=5, trust_remote_code=True)

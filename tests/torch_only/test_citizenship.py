@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import torch.multiprocessing as mp
+from torch.autograd import forward_ad
 from torch.export import Dim
 
 from conversion.parity.deviation import relative_deviation
@@ -136,6 +137,36 @@ def test_gradients_per_sample(name):
         for n, parameter in model.named_parameters():
             expected = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
             torch.testing.assert_close(got[n][row], expected, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")  # by PyTorch's own use
+@pytest.mark.parametrize("name", ["MaskedLM", "SequenceClassification"])
+@pytest.mark.parametrize("training", [True, False])
+def test_derivatives_in_forward_mode(name, training):
+    """Along a direction they are the gradients' product with it."""
+    model, batch = model_and_batch(name, num_hidden_layers=1, attention_probs_dropout_prob=0.0)
+    parameters = {n: p.detach() for n, p in model.double().train(training).named_parameters()}
+    direction = {n: torch.randn_like(p) for n, p in parameters.items()}
+
+    def loss(parameters):
+        return torch.func.functional_call(model, parameters, (), batch).loss
+
+    def dual_of(values, tangents):
+        return {n: forward_ad.make_dual(value, tangents[n]) for n, value in values.items()}
+
+    _, along = torch.func.jvp(loss, (parameters,), (direction,))
+    gradients = torch.func.grad(loss)(parameters)
+    expected = sum((gradients[n] * direction[n]).sum() for n in parameters)
+    torch.testing.assert_close(along, expected, rtol=1e-6, atol=1e-6)
+    with forward_ad.dual_level():
+        tangent = forward_ad.unpack_dual(loss(dual_of(parameters, direction))).tangent
+    torch.testing.assert_close(tangent, expected, rtol=1e-6, atol=1e-6)
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.1
+    with forward_ad.dual_level():  # with dropout
+        assert forward_ad.unpack_dual(loss(dual_of(parameters, direction))).tangent.isfinite()
 
 
 def test_dropout_works_in_training_and_only_there():

@@ -28,6 +28,13 @@ def sparse(model):
     model.classifier.weight = torch.nn.Parameter(model.classifier.weight.detach().to_sparse())
 
 
+def packed(model):
+    linear = {torch.nn.Linear}
+    torch.ao.quantization.quantize_dynamic(model, linear, dtype=torch.qint8, inplace=True)
+
+
+@pytest.mark.filterwarnings("ignore:torch.ao.quantization is deprecated:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor, :UserWarning")
 @pytest.mark.filterwarnings("ignore:Converting a tensor with requires_grad=True to a scalar:UserWarning")
 @pytest.mark.parametrize("safe_serialization", [True, False])
 @pytest.mark.parametrize(
@@ -36,6 +43,7 @@ def sparse(model):
         (another_layer, r"holds \d+ weights that its class and configuration do not have, the first .*layer\.1\."),
         (another_part, r"holds 1 weights .* the first classifier\.scale.* derived from it"),
         (sparse, r"wanted dense tensors, got classifier\.weight with the layout torch\.sparse_coo.*to_dense"),
+        (packed, r"_packed_params.* to a .*quantized hold packed integers: save the model before it is quantized"),
     ],
 )
 def test_what_a_file_would_not_hold_is_named(tmp_path, change, message, safe_serialization):
