@@ -16,10 +16,11 @@ import numpy as np
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.datasets.examples import BadRows, ReadOptions
 from mobilebert_core.datasets.sources import Source, ending
-from mobilebert_core.errors import DataError, ExportError
+from mobilebert_core.errors import DataError, ExportError, InputError
 from mobilebert_core.heads import Head
 from mobilebert_core.inputs import TEXT_INPUTS
 from mobilebert_core.tasks.batching import by_length, padded
+from mobilebert_core.tasks.fill_mask import FillMask
 from mobilebert_core.tasks.table import TASKS, TextTask
 from mobilebert_core.tasks.task_text import Row
 from mobilebert_core.text.tokenization_base import TokenizerBase
@@ -62,6 +63,7 @@ _OPTIONS_SAID = {
     r" Name (them|the column of the words) by \w+( and \w+| \(\w+\))?\.": " Leave out all columns but words and tags.",
     r", or leave such rows out with skip_bad_rows=True": "",
     r", with skip_bad_rows=True to leave rows with names out,": "",
+    r" Pass all but one as options \([^)]*\), or JSON lines or CSV\.": " Pass JSON lines or CSV with these columns.",
 }
 
 
@@ -107,11 +109,11 @@ def read_without_options() -> Iterator[None]:
     """Says what a file must be where a reader names the options that others have to read it as it is."""
     try:
         yield
-    except DataError as e:
+    except (DataError, InputError) as e:
         message = str(e)
         for said, instead in _OPTIONS_SAID.items():
             message = re.sub(said, instead, message)
-        raise DataError(message) from None
+        raise type(e)(message) from None
 
 
 def calibration_batches(
@@ -124,7 +126,8 @@ def calibration_batches(
 ) -> tuple[dict[str, np.ndarray], ...]:
     """The texts of a file as batches of model inputs, (B, S) or (B, C, S) int32, rows of like length together.
 
-    Takes every file that `mobilebert predict` takes for the head's task; labels are not read.
+    Takes every file that `mobilebert predict` takes for the head's task, for masked words one of plain texts too;
+    labels are not read.
 
     Args:
         path: None for no texts.
@@ -152,7 +155,8 @@ def calibration_batches(
     count = 0
     with read_without_options():
         for item in files.rows(Source.of(path), ReadOptions(skip_bad_rows=True), [], bad):
-            rows += text.rows(item.values)
+            # A range needs no masked word: whoever calibrates a head for masked words has plain texts.
+            rows += [text.row_of(item.values["text"])] if isinstance(text, FillMask) else text.rows(item.values)
             count += 1
             if count == _MOST_CALIBRATION:
                 break

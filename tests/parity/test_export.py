@@ -21,6 +21,7 @@ import mobilebert
 from conversion.exports import formats, job
 from conversion.exports.export import export
 from conversion.exports.record import ExportRecord
+from conversion.exports.texts import LEAST_CALIBRATION, calibration_batches
 from conversion.exports.torch_program.inference import Runner as TorchProgramRunner
 from conversion.parity.sample import random_checkpoint
 from mobilebert.cli import main
@@ -29,6 +30,7 @@ from mobilebert_core.demo_model import DEMO_MODEL
 from mobilebert_core.errors import CheckpointError, ExportError, InputError, MobileBertError, TokenizerError
 from mobilebert_core.exports import ExportSpec
 from mobilebert_core.heads import HEADS
+from mobilebert_core.text.auto_tokenizer import AutoTokenizer
 from mobilebert_torch.export import Exported
 from mobilebert_torch.inference import Runner as TorchRunner
 from tests.tiny import tiny_batch, tiny_config
@@ -224,6 +226,26 @@ def test_what_cannot_be_exported_is_one_error_and_leaves_nothing(tmp_path, monke
     with pytest.raises(MobileBertError, match=message):
         export(DEMO_MODEL, tmp_path / "out", **options)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["three.txt"]
+
+
+@pytest.mark.parametrize("head", ["MaskedLM", "PreTraining", "Model"])
+def test_plain_texts_calibrate_heads_that_no_label_belongs_to(head, tmp_path):
+    """No word of them is masked."""
+    file = tmp_path / "texts.txt"
+    file.write_text("".join(f"Text number {i}.\n" for i in range(LEAST_CALIBRATION)))
+    config, tokenizer = MobileBertConfig.from_pretrained(DEMO_MODEL), AutoTokenizer.from_pretrained(DEMO_MODEL)
+    batches = calibration_batches(file, tokenizer, config, HEADS[head])
+    assert sum(len(batch["input_ids"]) for batch in batches) == LEAST_CALIBRATION
+
+
+def test_texts_of_one_field_for_a_head_of_two_are_refused_without_options_of_another_command(tmp_path):
+    file = tmp_path / "texts.txt"
+    file.write_text("One.\n" * LEAST_CALIBRATION)
+    config, tokenizer = MobileBertConfig.from_pretrained(DEMO_MODEL), AutoTokenizer.from_pretrained(DEMO_MODEL)
+    with pytest.raises(
+        InputError, match=r"wanted are question and context\. Pass JSON lines or CSV with these columns"
+    ):
+        calibration_batches(file, tokenizer, config, HEADS["QuestionAnswering"])
 
 
 def test_a_checkpoint_of_nan_is_refused_by_name(tmp_path):
