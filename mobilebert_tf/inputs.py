@@ -126,7 +126,7 @@ def attention_bias(attention_mask: Any, dtype: str, mask_value: float | None = N
         return ops.maximum(ops.cast(attention_mask, dtype), float(np.finfo(dtype).min))
     keep = attention_mask if kind == "bool" else attention_mask >= 1
     dropped = float(np.finfo(dtype).min) if mask_value is None else mask_value
-    return ops.where(keep, ops.zeros((), dtype), ops.full((), dropped, dtype))
+    return ops.where(keep, ops.zeros((), dtype), ops.convert_to_tensor(dropped, dtype))
 
 
 def head_masks(head_mask: Any, layers: int, dtype: str) -> list[Any]:
