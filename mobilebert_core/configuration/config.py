@@ -70,7 +70,9 @@ class MobileBertConfig(VirtualSubclass, ConfigFields):
             )
         num_labels = passed.pop("num_labels", None)
         object.__setattr__(self, "_ready", False)
-        object.__setattr__(self, "extra", {n: passed.pop(n) for n in list(passed) if n in json_dialect.INERT_FIELDS})
+        kept = self.__dict__.get("extra", {})  # what a derived class has assigned before
+        inert = {n: passed.pop(n) for n in list(passed) if n in json_dialect.INERT_FIELDS}
+        object.__setattr__(self, "extra", {**kept, **inert})
         if unknown := [n for n in passed if n not in known]:
             raise ConfigError(json_dialect.unknown_fields(unknown, known))
         for name, default in default_values().items():
@@ -95,6 +97,9 @@ class MobileBertConfig(VirtualSubclass, ConfigFields):
             self.extra[name] = value
             return
         if name not in self.__dataclass_fields__:
+            if name in self._own_fields():
+                self.__dict__.setdefault("extra", {})[name] = value
+                return
             raise ConfigError(json_dialect.unknown_fields([name], self.__dataclass_fields__))
         if name == "pruned_heads":
             value = json_dialect.pruned_heads(value, self.num_hidden_layers)
@@ -112,6 +117,14 @@ class MobileBertConfig(VirtualSubclass, ConfigFields):
             except ConfigError:
                 object.__setattr__(self, name, before)
                 raise
+
+    def __delattr__(self, name: str) -> None:
+        """Takes away a key of the user's own, never a field."""
+        if name in self.__dataclass_fields__:
+            raise ConfigError(f"MobileBertConfig: wanted a key of your own to delete, got the field {name!r}.")
+        if name not in self.__dict__.get("extra", {}):
+            return object.__delattr__(self, name)
+        del self.extra[name]
 
     if not TYPE_CHECKING:  # for a type checker every misspelled field would have the type Any
 
@@ -144,6 +157,15 @@ class MobileBertConfig(VirtualSubclass, ConfigFields):
         id2label, label2id = json_dialect.label_maps(*maps, **named)
         object.__setattr__(self, "id2label", id2label)
         object.__setattr__(self, "label2id", label2id)
+
+    @classmethod
+    def _own_fields(cls) -> set[str]:
+        """What the constructors of a derived class take beside the fields; they are kept and saved like these."""
+        derived = cls.__mro__[: cls.__mro__.index(MobileBertConfig)]
+        taken = [inspect.signature(vars(kind)["__init__"]).parameters for kind in derived if "__init__" in vars(kind)]
+        several = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+        named = {name for parameters in taken for name, one in parameters.items() if one.kind not in several}
+        return named - {"self", *cls.__dataclass_fields__, *json_dialect.ALIASES, *json_dialect.DERIVED}
 
     def _values(self) -> dict[str, Any]:
         return {f.name: getattr(self, f.name) for f in fields(self)}
@@ -224,6 +246,7 @@ class MobileBertConfig(VirtualSubclass, ConfigFields):
         """
         values = dict(config_dict)
         known = {*cls.__dataclass_fields__, *json_dialect.ALIASES, *json_dialect.INERT_FIELDS, *json_dialect.DERIVED}
+        known |= cls._own_fields()
         extra = {name: values.pop(name) for name in list(values) if name not in known}
         extra |= {name: kwargs.pop(name) for name in list(kwargs) if name in extra}
         unused = {name: kwargs.pop(name) for name in list(kwargs) if name not in known}

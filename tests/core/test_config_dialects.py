@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 
 import pytest
 
@@ -108,3 +110,30 @@ def test_keys_of_the_users_own_may_be_assigned(read, tmp_path):
         config.my_own_kex = 3
     with pytest.raises(ConfigError, match="has no field 'my_own_kex'"):
         config.update({"my_own_kex": 3})
+    del config.my_own_key
+    assert "my_own_key" not in config.to_dict()
+    with pytest.raises(ConfigError, match="got the field 'hidden_size'"):
+        del config.hidden_size
+
+
+class DerivedConfig(MobileBertConfig):
+    """As scripts for transformers write one: with a field before and one after the constructor of the library."""
+
+    def __init__(self, depth=3, *, weights=(1, 2), **kwargs):
+        self.weights = list(weights)
+        super().__init__(**kwargs)
+        self.depth = depth
+
+
+def test_a_derived_class_keeps_what_its_constructor_takes(tmp_path):
+    config = DerivedConfig(depth=5, hidden_size=48)
+    config.weights = [3]
+    config.save_pretrained(tmp_path)
+    again = DerivedConfig.from_pretrained(tmp_path, vocab_size=97)
+    assert (again.depth, again.weights, again.hidden_size, again.vocab_size) == (5, [3], 48, 97)
+    assert copy.deepcopy(config) == pickle.loads(pickle.dumps(config)) == config != DerivedConfig(hidden_size=48)
+    assert DerivedConfig.from_pretrained(tmp_path, depth=7).depth == config.copy(depth=7).depth == 7
+    assert MobileBertConfig.from_pretrained(tmp_path).depth == 5
+    for wrong in (lambda: DerivedConfig(dept=5), lambda: setattr(config, "dept", 5)):
+        with pytest.raises(ConfigError, match="has no field 'dept'"):
+            wrong()
