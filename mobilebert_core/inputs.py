@@ -113,7 +113,11 @@ def _check_ids(config: MobileBertConfig, head: Head, inputs: Mapping[str, Any], 
                 f"{head.class_name}: {name} has shape {_show(shape)}, wanted {_show(axes)} like the other inputs."
             )
         if not probe.is_integer(ids):
-            raise InputError(f"{head.class_name}: {name} must be whole numbers of an integer type, got {ids.dtype}.")
+            placeholder = type(ids).__name__ == "KerasTensor"
+            way = "Make the placeholder by keras.Input(shape, dtype='int32')" if placeholder else "Convert it to int64"
+            raise InputError(
+                f"{head.class_name}: {name} must be whole numbers of an integer type, got {ids.dtype}. {way}."
+            )
         bounds = probe.bounds(ids)
         if bounds is not None and not (bounds[0] >= 0 and bounds[1] < size):
             hint = " Was the text tokenized with this model's vocabulary?" if name == "input_ids" else ""

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from mobilebert_core import folding
+from mobilebert_core.errors import ConfigError
 from mobilebert_core.inputs import TEXT_INPUTS
 from mobilebert_core.weights import BASE_PREFIX
 
@@ -47,8 +48,8 @@ def fold(
         dtype: of the new model; default that of the model.
 
     Raises:
-        ConfigError: for a folded model, one whose layers another library has wrapped, weights that are not finite, or
-            "half" without calibration.
+        ConfigError: for a folded model, one whose layers another library has wrapped, weights that are not finite or
+            on the meta device, or "half" without calibration.
         InputError: for a calibration batch that the model does not take.
     """
     state = model.state_dict()
@@ -59,6 +60,11 @@ def fold(
     if calibration is not None:
         tensors = {name: torch.as_tensor(calibration[name]).cpu() for name in TEXT_INPUTS if name in calibration}
         batch = {name: tensor.numpy() for name, tensor in checked_inputs(model.config, model.head, tensors).items()}
+
+    if any(tensor.is_meta for tensor in state.values()):
+        raise ConfigError(
+            f"fold: wanted weights with values, got a {type(model).__name__} on the meta device. Load it."
+        )
 
     def read(full_name: str) -> np.ndarray:
         return state[names[full_name]].double().cpu().numpy()

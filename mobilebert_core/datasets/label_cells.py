@@ -110,6 +110,8 @@ def labels_of(
         value = value.split(separator) if value.strip() else []
     if not isinstance(value, list | dict):
         value = [value]
+    elif any(isinstance(each, float) and math.isfinite(each) and not each.is_integer() for each in value):
+        raise BadRow(f"wanted names or whole numbers of labels, or a number from 0 to 1 for each, got {brief(value)}.")
     labels = tuple(label_of(each, known=known, ignored=ignored) for each in value)
     if len(set(labels)) < len(labels) and set(labels) == {"0", "1"}:
         raise BadRow(f"wanted different labels, or a vector as long as in the other rows, got {brief(list(value))}.")

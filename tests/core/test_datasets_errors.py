@@ -51,6 +51,8 @@ BAD_ROWS = [
     (TEXTS, "a.csv", "text,x,y\na,1,0\nb,,0\n", {"label_columns": ("x", "y")}, r"3: x is missing: it must be a nu", 1),
     (TEXTS, "a.jsonl", [{"text": "a", "labels": [1.0, 0.0, 1.0]}, {"text": "b", "labels": [0, None, 1]}], {},
      r"a.jsonl:2: wanted numbers from 0 to 1, one for each label, got \[0, None, 1\]", 1),
+    (TEXTS, "a.jsonl", [{"text": "a", "labels": [0.5, 2.0]}, {"text": "b", "labels": [0, 1]}], {},
+     r"a.jsonl:1: wanted names or whole numbers of labels, or a number from 0 to 1 for each, got \[0.5, 2.0\]", 1),
     (TEXTS, "a.jsonl", [{"text": "a", "labels": [1, 0, 1]}, {"text": "b", "labels": [0, 1]}], {},
      r"a.jsonl:1: wanted different labels, or a vector as long as in the other rows, got \[1, 0, 1\]", 1),
     (TEXTS, "a.jsonl", '{"text": "a", "label": 1}\n{"text": "b", "label": 1, "label": 2}', {},

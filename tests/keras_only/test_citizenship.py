@@ -48,6 +48,10 @@ def test_wrong_forms():
         model({"ids": x["input_ids"]})
     with pytest.raises(InputError, match="Lists of different lengths must be padded first"):
         model({"input_ids": [[1, 2], [1]]})
+    with pytest.raises(InputError, match=r"got float32. Make the placeholder by keras.Input\(shape, dtype='int32'\)"):
+        model(keras.Input((None,)))
+    with pytest.raises(InputError, match="got float32. Convert it to int64"):
+        model(x["input_ids"].astype("float32"))
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from torch.nn.utils import parametrizations, prune
 import mobilebert_torch
 from mobilebert_core import DEMO_MODEL, AutoTokenizer
 from mobilebert_core.errors import CheckpointError, ConfigError, InputError
-from mobilebert_torch import MobileBertForSequenceClassification, MobileBertLayer
+from mobilebert_torch import MobileBertForSequenceClassification, MobileBertLayer, fold
 from tests.tiny import tiny_config
 
 pytestmark = pytest.mark.filterwarnings(r"ignore::Warning:transformers(\.|$)")
@@ -84,6 +84,8 @@ def test_no_model_without_values_comes_from_a_file(checkpoint, tmp_path):
         empty = tiny_model()
     with pytest.raises(CheckpointError, match="is on the meta device and has no values"):
         empty.save_pretrained(tmp_path / "saved")
+    with pytest.raises(ConfigError, match="fold: wanted weights with values, got a .* on the meta device"):
+        fold(empty)
     with pytest.raises(CheckpointError, match="is on the meta device and has no values"):
         MobileBertForSequenceClassification.from_pretrained(None, config=empty.config, state_dict=empty.state_dict())
 
