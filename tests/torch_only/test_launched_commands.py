@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -52,6 +54,24 @@ def by_two(words: list[str], place: Path) -> subprocess.Popen[str]:
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
 
 
+def by_two_machines(words: list[str], place: Path) -> list[subprocess.Popen[str]]:
+    """Starts a command as the guide does on two machines, with a device each."""
+    page = (ROOT / "docs" / "guides" / "many_machines.md").read_text()
+    (options,) = re.findall(r"^    torchrun (--nnodes 2 .*) \\\n +-m mobilebert train \.\.\.$", page, flags=re.M)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    here = {"--nproc-per-node 8": "--nproc-per-node 1", "first-machine": "127.0.0.1", "29400": port}
+    for there, replacement in here.items():
+        assert there in options
+        options = options.replace(there, replacement)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    launches = [options.replace("--node-rank 0", f"--node-rank {number}").split() for number in range(2)]
+    return [subprocess.Popen([sys.executable, "-m", "torch.distributed.run", *launch, "-m", "mobilebert", *words],
+                             cwd=place, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            for launch in launches]  # fmt: skip
+
+
 def workers(launcher: int) -> list[int]:
     """The processes that a launcher has started to train."""
     started = Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split()
@@ -96,3 +116,19 @@ def test_killed_under_torchrun_and_resumed_by_another_number(commands, command, 
     assert len(curve(whole)) == STEPS and np.ptp(curve(whole)) > 0.01
     for output in (by_two_first, by_one_first):
         np.testing.assert_allclose(curve(output), curve(whole), rtol=1e-6, err_msg=output.name)
+
+
+@pytest.mark.slow
+def test_two_launchers_train_together(commands, tmp_path):
+    words = [*commands["pretrain"], "--max-steps", "4", "--output"]
+    assert main([*words, str(tmp_path / "alone")]) == 0
+    machines = by_two_machines([*words, str(tmp_path / "together")], tmp_path)
+    try:
+        said = [machine.communicate(timeout=280) for machine in machines]
+    finally:
+        for machine in machines:
+            machine.kill()
+    assert [machine.returncode for machine in machines] == [0, 0], said
+    assert sum(output.count(": the model, with its card in README.md") for output, _ in said) == 1
+    assert len(curve(tmp_path / "alone")) == 4
+    np.testing.assert_allclose(curve(tmp_path / "together"), curve(tmp_path / "alone"), rtol=1e-6)
