@@ -7,8 +7,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
 
+from mobilebert_core.datasets.arrow_files import pyarrow_missing
 from mobilebert_core.datasets.inputs import InputRow
-from mobilebert_core.errors import BackendMissingError, InputError
+from mobilebert_core.errors import InputError
 from mobilebert_core.files import replacing
 
 PARQUET = ".parquet"
@@ -34,10 +35,7 @@ class ParquetAnswers:
         try:
             import pyarrow.parquet
         except ImportError as e:
-            raise BackendMissingError(
-                f"{path}: wanted the package pyarrow to write it, which is not installed ({e}). Install it: "
-                "pip install 'mobilebert[arrow]'."
-            ) from e
+            raise pyarrow_missing(path, "write", e) from e
         self.path = path
         self.done = 0
         self.written = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from ..errors import BackendMissingError, DataError
@@ -11,6 +12,14 @@ from .sources import Source
 PARQUET = (".parquet",)
 ARROW_FILES = (*PARQUET, ".arrow", ".feather")
 _ROWS_AT_ONCE = 1024  # that are held as Python objects
+
+
+def pyarrow_missing(path: Path, verb: str, error: ImportError) -> BackendMissingError:
+    """The error where pyarrow would "read" or "write" a file and is not installed."""
+    return BackendMissingError(
+        f"{path}: wanted the package pyarrow to {verb} it, which is not installed ({error}). Install it: "
+        "pip install 'mobilebert[arrow]'."
+    )
 
 
 def arrow_rows(source: Source) -> tuple[list[str], Iterator[tuple[int, dict[str, Any]]]]:
@@ -23,10 +32,7 @@ def arrow_rows(source: Source) -> tuple[list[str], Iterator[tuple[int, dict[str,
     try:
         import pyarrow
     except ImportError as e:
-        raise BackendMissingError(
-            f"{source.path}: wanted the package pyarrow to read it, which is not installed ({e}). Install it: "
-            "pip install 'mobilebert[arrow]'."
-        ) from e
+        raise pyarrow_missing(source.path, "read", e) from e
     try:
         names, batches = _opened(source)
     except (pyarrow.ArrowException, OSError) as e:

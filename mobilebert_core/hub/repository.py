@@ -45,6 +45,7 @@ logger = logging.getLogger("mobilebert")
 _FAILURES: tuple[Any, ...] = (OSError, RuntimeError, ValueError, *HfHubHTTPError.__bases__)
 # Errors of a connection that was never made, as the HTTP libraries call them.
 _NO_CONNECTION = ("ConnectError", "ConnectTimeout", "ConnectionError")
+_PASS_TOKEN = "pass token=... or set HF_TOKEN"
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 _SHOWN = 20  # names in a message
 
@@ -170,10 +171,10 @@ class Repository:
         hub = constants.ENDPOINT
         if isinstance(error, GatedRepoError):
             what = f"gated at {hub}/{self.name}: its authors decide who gets it"
-            todo = "Ask for access on that page, then pass token=... or set HF_TOKEN."
+            todo = f"Ask for access on that page, then {_PASS_TOKEN}."
         elif isinstance(error, RepositoryNotFoundError):
             what = f"no directory here, and {hub} has no such repository, or gives it to its members only"
-            todo = "Check the spelling; for a private repository pass token=... or set HF_TOKEN."
+            todo = f"Check the spelling; for a private repository {_PASS_TOKEN}."
         elif isinstance(error, RevisionNotFoundError):
             what = f"the repository is at {hub}, but it has no revision {self.revision or 'main'!r}"
             todo = f"See {hub}/{self.name}/branches for branches, tags and commits."

@@ -16,6 +16,8 @@ from .probabilities import best_first, softmax
 from .task_text import CUT, ERROR, WINDOWS, Outputs, Row, TaskText, option
 from .windows import Window, windows_over
 
+_WINDOW = 384  # tokens, as in run_squad.py
+
 
 @dataclass(frozen=True)
 class WindowRow:
@@ -44,7 +46,7 @@ class QuestionAnswering(TaskText):
     and every answer has that difference as `null_difference`.
     """
 
-    max_length: int | None = option(384, int, "tokens of question and text in a window", least=8)
+    max_length: int | None = option(_WINDOW, int, "tokens of question and text in a window", least=8)
     on_long: str = option("windows", str, "what becomes of longer contexts: read in windows, cut (and counted), or an "
                           "error", (WINDOWS, CUT, ERROR))  # fmt: skip
     doc_stride: int = option(128, int, "tokens from window to window of a long text, at most half a window", least=1)
@@ -58,7 +60,7 @@ class QuestionAnswering(TaskText):
 
     def __post_init__(self) -> None:
         if self.max_length == QuestionAnswering.max_length:  # the default bends to a smaller model
-            object.__setattr__(self, "max_length", min(self.max_length or 384, self.config.max_position_embeddings))
+            object.__setattr__(self, "max_length", min(_WINDOW, self.config.max_position_embeddings))
         super().__post_init__()
 
     def rows(self, values: Mapping[str, Any]) -> list[Row]:

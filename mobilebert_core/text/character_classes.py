@@ -118,7 +118,6 @@ DIVIDING_CLASS = regex_class(DIVIDING_RANGES)
 _cleaned_spaces = _members(_CLEANED_SPACE)
 _spaces = _members(_SPACE)
 SPACES = "".join(sorted(_spaces))  # what ends a word; Python's own notion has four control characters more
-_punctuation = _members(_PUNCTUATION)
 _marks = _members(_MARK)
 _ordered = _members(_ORDERED_MARK) | _marks
 _late_lower = {chr(p): chr(p + step) for first, last, step in _LATE_LETTERS for p in range(first, last + 1)}
@@ -136,16 +135,6 @@ def is_control(char: str) -> bool:
 def is_whitespace(char: str) -> bool:
     """True for what cleaning turns into a plain space (the plain space itself included)."""
     return char == " " or char in _cleaned_spaces
-
-
-def is_separator(char: str) -> bool:
-    """True for what ends a word even when the text is not cleaned."""
-    return char in _spaces
-
-
-def is_punctuation(char: str) -> bool:
-    """True for what stands alone as a word: every ASCII sign that is no letter or digit, and Unicode's P*."""
-    return char in _punctuation
 
 
 def is_chinese(char: str) -> bool:
