@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from mobilebert_core.errors import MobileBertError, is_out_of_memory
+from mobilebert_core.errors import MobileBertError, is_out_of_memory, what_to_do
 
 from . import __version__
 from .command_parser import command_parser
@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "mobilebert") -> in
         return 141
     except OSError as e:  # a full disk, a place without permission
         discard_output()
-        say(f"{e.filename or _nameless_place()}: {e.strerror or e}")
+        say(f"{e.filename or _nameless_place()}: {e.strerror or e}. {what_to_do(e)}")
         return 2
     except (MemoryError, RuntimeError) as e:
         if not is_out_of_memory(e):

@@ -4,7 +4,11 @@ Each says where it happened, what was wanted, what it got and what to do. Each i
 exception that users of transformers, Keras and PyTorch already catch in the same situation.
 """
 
+import errno
 from typing import TYPE_CHECKING
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 class MobileBertError(Exception):
@@ -59,6 +63,20 @@ def first_line(error: BaseException) -> str:
     """The first line of what another library says, which may be nothing: then the name of its error."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[0][:300]
+
+
+def what_to_do(error: OSError, unknown: int | None = None) -> str:
+    """What a user does about a file or directory that the system refuses to read or write, in one sentence.
+
+    Args:
+        unknown: the number of what is to be supposed where a library passed none on.
+    """
+    number = unknown if error.errno is None else error.errno
+    if number in _FULL:
+        return "Free some space, or choose another place."
+    if number in _FORBIDDEN:
+        return "Choose another place, or see to it that this user may read and write there."
+    return "Choose another place."
 
 
 def interruption_in(error: BaseException | None) -> KeyboardInterrupt | None:

@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from .errors import CheckpointError, CheckpointNotFoundError, MobileBertError
+from .errors import CheckpointError, CheckpointNotFoundError, MobileBertError, what_to_do
 from .places import check_places
 from .saves import saving
 
@@ -104,7 +104,7 @@ def read_json(path: Path) -> dict[str, Any]:
     except UnicodeDecodeError as e:
         raise CheckpointError(f"{path}: wanted JSON text, got bytes that are not UTF-8 ({e.reason}).") from None
     except OSError as e:
-        raise CheckpointNotFoundError(f"{path}: cannot be read ({e.strerror}).") from None
+        raise CheckpointNotFoundError(f"{path}: cannot be read ({e.strerror}). {what_to_do(e)}") from None
     try:
         value = json.loads(text, object_pairs_hook=different_keys)
     except TwiceError as e:

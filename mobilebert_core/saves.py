@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from .errors import CheckpointError, MobileBertError, SaveError
+from .errors import CheckpointError, MobileBertError, SaveError, what_to_do
 from .places import check_places
 
 try:
@@ -41,7 +41,6 @@ _DESCRIBING = (".json", ".index")  # endings of files that say what is in the ot
 _TEXTS, _SMALL = (".json", ".txt"), 1 << 20  # what is held against the file it replaces, up to so many bytes
 _ABANDONED = 24 * 3600  # seconds after which a stage is nobody's, where the system has no locks to tell
 _WAITS = (0.0, *(min(0.005 * 1.3**n, 0.25) for n in range(24)))  # seconds before a reader tries again; 4 in all
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, None)  # of a disk; libraries that write by themselves pass none on
 
 T = TypeVar("T")
 Mark = tuple[int, int]  # size and time of a file: another one has others
@@ -88,9 +87,8 @@ def saving(folder: Path) -> Iterator[Save]:
             raise
         raise type(e)(str(e).replace(str(stage), str(folder))) from None  # it speaks of the destination
     except OSError as e:
-        todo = "Free some space, or choose another place." if e.errno in _FULL else "Choose another place."
-        why = e.strerror or e
-        raise SaveError(f"{folder}: cannot be written ({why}); what was there before is kept. {todo}") from e
+        kept, todo = "what was there before is kept", what_to_do(e, unknown=errno.ENOSPC)  # h5py passes no number on
+        raise SaveError(f"{folder}: cannot be written ({e.strerror or e}); {kept}. {todo}") from e
 
 
 # --------------------------------------------------------------------------------------------------- the stage

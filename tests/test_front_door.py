@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import errno
 import importlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +17,7 @@ import mobilebert
 from mobilebert.cli import main
 from mobilebert.pipelines import PipelineOptions
 from mobilebert_core import DEMO_MODEL, InputError
+from mobilebert_core.errors import what_to_do
 from mobilebert_core.hub.resolve import HUB_KEYWORDS
 from mobilebert_core.tasks.table import TASKS
 from mobilebert_core.tasks.task_text import options_of
@@ -119,3 +122,18 @@ def test_the_command_says_its_version_and_how_it_was_called(capsys):
     with pytest.raises(SystemExit):
         main(["predict", "ner"])
     assert capsys.readouterr().err.startswith("usage: mobilebert predict token-classification [TEXT ...] --model PATH")
+
+
+@pytest.mark.parametrize("output", ["answers.jsonl", "answers.parquet"])
+def test_what_the_system_refuses_to_write_says_what_to_do(output, tmp_path, capsys):
+    (tmp_path / "texts.txt").write_text("hello\n")
+    (tmp_path / "file").write_text("")
+    command = f"predict text-classification --input {tmp_path}/texts.txt --output {tmp_path}/file/{output}"
+    assert main([*command.split(), "--model", str(mobilebert.DEMO_MODEL)]) == 2
+    assert capsys.readouterr().err.rstrip().endswith("Choose another place.")
+
+
+def test_what_to_do_depends_on_the_cause():
+    for number, said in ((errno.EACCES, "may read and write"), (errno.EROFS, "may read"), (errno.ENOSPC, "Free some")):
+        assert said in what_to_do(OSError(number, os.strerror(number)))
+    assert what_to_do(OSError("no number")) == what_to_do(OSError(errno.EIO, "")) == "Choose another place."

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..configuration.config import MobileBertConfig
-from ..errors import CheckpointError, CheckpointNotFoundError
+from ..errors import CheckpointError, CheckpointNotFoundError, what_to_do
 from ..files import CONFIG_FILE, EXPORT_FILE, WEIGHT_FILES, is_index, names_in, nearest, variant_name
 from ..saves import arriving, current, home, steady
 from ..weights import every_weight
@@ -111,7 +111,7 @@ def open_checkpoint(
     except OSError as e:
         if isinstance(e, CheckpointError):
             raise
-        raise CheckpointNotFoundError(f"{path!s:.200}: cannot be read ({e.strerror}).") from None
+        raise CheckpointNotFoundError(f"{path!s:.200}: cannot be read ({e.strerror}). {what_to_do(e)}") from None
 
 
 def _opened(place: Path, found: ConfigFile | None = None) -> Checkpoint:

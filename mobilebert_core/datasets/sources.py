@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, BinaryIO, TextIO, cast
 
-from ..errors import DataError
+from ..errors import DataError, what_to_do
 
 try:
     import lzma
@@ -76,7 +76,7 @@ class Source:
             ) from None
         except OSError as e:
             why = e.strerror or e
-            raise DataError(f"{self.path}: wanted a data file, cannot read it ({why}).") from None
+            raise DataError(f"{self.path}: wanted a data file, cannot read it ({why}). {what_to_do(e)}") from None
 
     def lines(self, newline: str | None = None) -> Iterator[str]:
         r"""The lines, each with its end; bytes that are not UTF-8 are lone surrogates, a byte order mark is left out.

@@ -15,7 +15,7 @@ from typing import Any
 
 from ...configuration.config import MobileBertConfig
 from ...configuration.fields import ACTIVATION_TABLE
-from ...errors import BackendMissingError, CheckpointError, CheckpointNotFoundError
+from ...errors import BackendMissingError, CheckpointError, CheckpointNotFoundError, what_to_do
 
 logger = logging.getLogger("mobilebert")
 
@@ -105,7 +105,7 @@ def _read_yaml(path: Path) -> Mapping[str, Any]:
     try:
         params = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as e:
-        raise CheckpointNotFoundError(f"{path}: cannot be read ({e.strerror}).") from None
+        raise CheckpointNotFoundError(f"{path}: cannot be read ({e.strerror}). {what_to_do(e)}") from None
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as e:
         raise CheckpointError(f"{path}: wanted YAML, got text that is none: {str(e)[:200]}") from None
     if not isinstance(params, Mapping):

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ....errors import CheckpointError, CheckpointNotFoundError
+from ....errors import CheckpointError, CheckpointNotFoundError, what_to_do
 from ...dtypes import widened
 from ...tensor_info import TensorInfo, check_count
 from ..held_file import HeldFile
@@ -190,7 +190,7 @@ def _held(path: Path) -> HeldFile:
     except FileNotFoundError:
         raise CheckpointNotFoundError(f"{path}: weights not found.") from None
     except OSError as e:
-        raise CheckpointNotFoundError(f"{path}: cannot be read ({e.strerror}).") from None
+        raise CheckpointNotFoundError(f"{path}: cannot be read ({e.strerror}). {what_to_do(e)}") from None
 
 
 def _let_go(data: memoryview) -> None:
