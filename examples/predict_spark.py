@@ -2,8 +2,8 @@
 
     spark-submit examples/predict_spark.py MODEL INPUT OUTPUT_DIRECTORY
 
-MODEL is a checkpoint, or a directory that `mobilebert export` wrote of one that is `padding_invariant`: so an answer
-does not depend on what else is in its batch, however Spark cuts the table. Needs `pip install pyspark` and Java.
+MODEL is a checkpoint, or a directory that `mobilebert export --padding-invariant` wrote: so an answer does not depend
+on what else is in its batch, however Spark cuts the table. Needs `pip install pyspark` and Java.
 """
 
 from __future__ import annotations

@@ -64,6 +64,7 @@ def export(
     mlperf: bool = False,
     input_dtype: str = "int32",
     layout: str | None = None,
+    padding_invariant: bool | None = None,
     overwrite: bool = False,
     progress: Say | None = None,
 ) -> Exported:
@@ -83,6 +84,7 @@ def export(
         mlperf: the file that MLPerf Mobile's app runs: 1 x 384, its names of inputs, end and start scores.
         input_dtype: of the inputs; transformers.js wants int64.
         layout: key of LAYOUTS: places and settings that a server of models reads; None for none.
+        padding_invariant: overrides the configuration's: True makes an answer independent of what else is in its batch.
         progress: called with the name of each step.
 
     Raises:
@@ -97,7 +99,7 @@ def export(
     path = _free(directory, overwrite)
     sizes = _sizes(row, batch, length, mlperf)
     say("open")
-    opened = _opened(source, head, sizes[1])
+    opened = _opened(source, head, sizes[1], padding_invariant)
     spec = ExportSpec(opened.head, opened.config, "fp32", *sizes, mlperf=mlperf, input_dtype=input_dtype)
     limit = spec.length
     own = precision == "int8" and row.precision(precision).rewriter is not None
@@ -145,12 +147,14 @@ def _learned(row: ExportFormat, precision: str, config: MobileBertConfig) -> dic
     return ranges or {}
 
 
-def _opened(source: str | Path, head: str | None, length: int | None) -> Source:
+def _opened(source: str | Path, head: str | None, length: int | None, padding_invariant: bool | None) -> Source:
     """The checkpoint, its head and its tokenizer; a demo tokenizer only to prove with, where it has none."""
     if is_exported(source):
         raise ExportError(f"{source}: is an export. Export the checkpoint that it was made from.")
     checkpoint = open_checkpoint(resolve(source, config=True, weights=True, tokenizer=True))
     config = checkpoint.config()
+    if padding_invariant is not None:
+        config = config.copy(padding_invariant=padding_invariant)
     if head is not None and head not in HEADS:
         raise ExportError(f"export: no head {head!r}; there are {', '.join(HEADS)}.")
     chosen = HEADS[head] if head else natural_head(checkpoint.weights(config), config)

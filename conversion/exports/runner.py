@@ -81,7 +81,7 @@ class ExportedRunner(ABC):
             if name in runner.config.__dataclass_fields__ and getattr(runner.config, name) != value:
                 raise InputError(
                     f"{path}: {name} is {getattr(runner.config, name)!r} in the exported file, got {value!r}. "
-                    "Export it again from a checkpoint that has it."
+                    f"Export it again with {name}={value!r}."
                 )
         return runner
 

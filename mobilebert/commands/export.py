@@ -61,6 +61,9 @@ def add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="with the settings of a server: "
         + ", ".join(f"{name} ({each.format})" for name, each in LAYOUTS.items()),
     )  # fmt: skip
+    parser.add_argument(
+        "--padding-invariant", action="store_true", default=None, help="keep answers free of what shares their batch"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace the export at OUTPUT_DIR")
     parser.add_argument("--json", action="store_true", help="print the record instead of the table")
     parser.set_defaults(run=run_export)
@@ -86,6 +89,7 @@ def run_export(options: argparse.Namespace) -> int:
             mlperf=options.mlperf,
             input_dtype=options.input_dtype,
             layout=options.layout,
+            padding_invariant=options.padding_invariant,
             overwrite=options.overwrite,
             progress=bar.set_description_str,
         )

@@ -103,6 +103,16 @@ def test_an_export_answers_as_its_source(exported, source):
         np.testing.assert_allclose([e["score"] for e in one], [e["score"] for e in other], rtol=1e-4)
 
 
+def test_an_export_is_padding_invariant_where_that_is_asked_for(exported, source, tmp_path, capsys):
+    arguments = ["export", str(source), str(tmp_path / "out"), "--format", "onnx", "--padding-invariant"]
+    assert main(arguments) == 0, capsys.readouterr().err
+    classify = mobilebert.pipeline("text-classification", tmp_path / "out", padding_invariant=True, top_k=None)
+    (alone,), (together, _) = classify(TEXTS[2:]), classify([TEXTS[2], TEXTS[1]])
+    np.testing.assert_allclose([e["score"] for e in together], [e["score"] for e in alone], rtol=1e-6)
+    with pytest.raises(InputError, match="Export it again with padding_invariant=True"):
+        mobilebert.pipeline("text-classification", exported, padding_invariant=True)
+
+
 def test_inputs_are_int64_where_that_is_asked_for(source, tmp_path):
     done = export(source, tmp_path / "out", format="onnx", precision="int8-static", input_dtype="int64",
                   calibrate=calibration(tmp_path))  # fmt: skip
