@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 
-from mobilebert_core.errors import InputError
+from mobilebert_core.errors import InputError, first_line
 from mobilebert_core.tasks.trained_head import require_trained
 
 from .heads import MODEL_CLASSES
@@ -28,8 +28,8 @@ def device_of(name: Any = None) -> torch.device:
     try:
         torch.zeros(1, device=name)
         device = torch.device(name)
-    except (RuntimeError, AssertionError) as e:  # the latter from a PyTorch without CUDA
-        said = str(e).partition("\n")[0]
+    except (RuntimeError, AssertionError, TypeError, ImportError) as e:  # as PyTorch says it for each kind of device
+        said = first_line(e).partition(". ")[0]  # of operators another sentence lists every backend
         raise InputError(f"device: wanted one that PyTorch has here, such as cpu, got {name!r} ({said}).") from None
     if device.type == "meta":
         raise InputError("device: wanted one that computes, such as cpu, got 'meta', where tensors have no values.")

@@ -18,6 +18,7 @@ import mobilebert_torch
 from mobilebert_core import DEMO_MODEL, AutoTokenizer
 from mobilebert_core.errors import CheckpointError, ConfigError, InputError
 from mobilebert_torch import MobileBertForSequenceClassification, MobileBertLayer, fold
+from mobilebert_torch.inference import device_of
 from tests.tiny import tiny_config
 
 pytestmark = pytest.mark.filterwarnings(r"ignore::Warning:transformers(\.|$)")
@@ -88,6 +89,12 @@ def test_no_model_without_values_comes_from_a_file(checkpoint, tmp_path):
         fold(empty)
     with pytest.raises(CheckpointError, match="is on the meta device and has no values"):
         MobileBertForSequenceClassification.from_pretrained(None, config=empty.config, state_dict=empty.state_dict())
+
+
+@pytest.mark.parametrize("device", ["foo", "hpu", 99, [1]])
+def test_a_device_that_is_not_here_is_said_in_one_sentence(device):
+    with pytest.raises(InputError, match=r"^device: wanted one that PyTorch has here, such as cpu, got .{,350}$"):
+        device_of(device)
 
 
 @pytest.mark.parametrize("name", ["linear", "cosine", "constant"])
