@@ -112,6 +112,11 @@ class BatchEncoding(dict[str, Any]):
             return {key: value[item] for key, value in self.items()}
         return self._row(item)
 
+    @property
+    def data(self) -> dict[str, Any]:
+        """Itself: the mapping of column names to columns, for code written for transformers."""
+        return self
+
     def __getattr__(self, name: str) -> Any:
         try:
             return super().__getitem__(name)

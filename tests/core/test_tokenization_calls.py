@@ -322,7 +322,7 @@ def test_look_ups(tokenizer):
 def test_batch_encoding_is_a_dictionary(tokenizer):
     batch = tokenizer(["fox", "a dog", "the"])
     assert isinstance(batch, dict) and set(dict(**batch)) == set(tokenizer.model_input_names)
-    assert batch.input_ids is batch["input_ids"]
+    assert batch.input_ids is batch["input_ids"] is batch.data["input_ids"]
     assert batch[1:3]["input_ids"] == batch["input_ids"][1:3]
     assert batch[1].tokens == batch.tokens(1)
     with pytest.raises(AttributeError, match="no key or attribute 'labels'; its keys are input_ids"):
