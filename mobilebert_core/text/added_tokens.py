@@ -10,6 +10,7 @@ from mobilebert_core.errors import TokenizerError
 from mobilebert_core.text.character_classes import SPACES
 
 SPECIAL_TOKEN_NAMES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")  # of the released vocabulary
 ADDITIONAL = "additional_special_tokens"  # special tokens without a name of their own
 
 _WORD_SIGNS = re.compile("[\u200c\u200d\u24b6-\u24e9\U0001f130-\U0001f149\U0001f150-\U0001f169\U0001f170-\U0001f189]")

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mobilebert_core.errors import TokenizerError
-from mobilebert_core.text.added_tokens import ADDITIONAL, SPECIAL_TOKEN_NAMES, AddedToken
+from mobilebert_core.text.added_tokens import ADDITIONAL, SPECIAL_TOKEN_NAMES, SPECIAL_TOKENS, AddedToken
 from mobilebert_core.text.token_table import TokenTable
 
 
@@ -24,7 +24,8 @@ class SpecialTokens:
         self._additional = [AddedToken.of(flags.get(str(token), token), special=True) for token in additional]
         self._unknown = "[UNK]"
         self._check_unknown(path)
-        present = set(self.texts())
+        # a token such as [CLS] that has lost its name to another is none of the additional ones
+        present = {*self.texts(), *SPECIAL_TOKENS}
         self._additional += [t for t in table.added.values() if t.special and t.content not in present]
         self.register(self.tokens())
 

@@ -11,6 +11,7 @@ from ..datasets.sources import NOT_UTF8, Source, is_utf8
 from ..errors import DataError, InputError
 from ..files import same_file, write_text
 from ..places import in_the_way
+from .added_tokens import SPECIAL_TOKENS
 from .tokenizer_settings import WORDPIECE_DEFAULTS
 from .tokenizer_values import MOST
 
@@ -18,7 +19,6 @@ from .tokenizer_values import MOST
 # Chinese characters are words of their own.
 _ENDLESS = 10_000
 _WORD = re.compile(rf"[^\W\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002fa1f]{{{_ENDLESS},}}")
-SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
 def train_vocabulary(

@@ -48,6 +48,17 @@ def test_round_trip(tmp_path, writer, reader, legacy, options):
     assert loaded.do_lower_case == saved.do_lower_case
 
 
+@pytest.mark.parametrize("reader", CLASSES)
+@pytest.mark.parametrize("writer", CLASSES)
+def test_a_token_that_lost_its_name_is_no_additional_one(tmp_path, writer, reader):
+    saved = enriched(writer, tmp_path)
+    saved.add_special_tokens({"cls_token": "<cls>"})
+    saved.save_pretrained(tmp_path / "saved")
+    loaded = reader.from_pretrained(tmp_path / "saved")
+    assert loaded.all_special_tokens == saved.all_special_tokens and "[CLS]" not in loaded.all_special_tokens
+    assert loaded.special_tokens_map == saved.special_tokens_map and ids(loaded) == ids(saved)
+
+
 def test_auto_tokenizer(tmp_path):
     enriched(MobileBertTokenizer, tmp_path).save_pretrained(tmp_path / "saved")
     assert type(AutoTokenizer.from_pretrained(tmp_path / "saved")) is MobileBertTokenizerFast
