@@ -4,12 +4,14 @@
 
 MODEL is a checkpoint, or a directory that `mobilebert export` wrote. A worker gets the rows that `mobilebert predict`
 sorts into batches together, so the answers are the same on any number of workers. The files of the output, sorted by
-their names, hold the rows in their order. Needs `pip install 'ray[data]'`.
+their names, hold the rows in their order. Every machine reads and writes under the same paths. Needs `pip install
+'ray[data]'`.
 """
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -32,7 +34,14 @@ class Classifier:
         return {**rows, **{name: [answer[name] for answer in answers] for name in ("label", "score")}}
 
 
+def everywhere(path: str) -> str:
+    """A path that means the same in every worker, which may run in another directory; a URL or a name stays."""
+    return path if "://" in path else str(Path(path).resolve())
+
+
 def main(model: str, source: str, output: str, workers: str = "2") -> None:
+    model = everywhere(model) if Path(model).exists() else model
+    source, output = everywhere(source), everywhere(output)
     ray.init()
     DataContext.get_current().execution_options.preserve_order = True
     size, has = int(workers), ray.cluster_resources()

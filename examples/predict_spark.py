@@ -3,13 +3,15 @@
     spark-submit examples/predict_spark.py MODEL INPUT OUTPUT_DIRECTORY
 
 MODEL is a checkpoint, or a directory that `mobilebert export --padding-invariant` wrote: so an answer does not depend
-on what else is in its batch, however Spark cuts the table. Needs `pip install pyspark` and Java.
+on what else is in its batch, however Spark cuts the table. Every machine reads MODEL under the same path. Needs
+`pip install pyspark` and Java.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pandas as pd
 from pyspark.sql import SparkSession
@@ -23,6 +25,8 @@ ROWS = 1024  # that a worker gets at a time
 def main(model: str, source: str, output: str) -> None:
     spark = SparkSession.builder.appName("mobilebert").getOrCreate()
     spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", ROWS)
+    if Path(model).exists():
+        model = str(Path(model).resolve())  # executors work in directories of their own
 
     @pandas_udf("label string, score double")
     def classified(batches: Iterator[pd.Series]) -> Iterator[pd.DataFrame]:
