@@ -179,3 +179,14 @@ def test_a_regression_has_no_class_numbers():
         model.compile("sgd", "sparse_categorical_crossentropy")
     with pytest.raises(ConfigError, match="takes class numbers, and a regression has values"):
         model.compile("sgd", "mse", metrics=["sparse_top_k_categorical_accuracy"])
+
+
+def test_biases_whose_gradient_is_rounding_change_no_answer():
+    """Adam moves them all the same, on each backend to another place (docs/good_to_know.md)."""
+    model, (x, _) = build("MultipleChoice", dtype="float64"), data("MultipleChoice")
+    before = keras.ops.softmax(model(x).logits)
+    moved = [v for v in model.trainable_variables if v.path.endswith(("key/bias", "classifier/bias"))]
+    for variable in moved:
+        variable.assign_add(keras.ops.ones_like(variable))
+    assert len(moved) == 2
+    np.testing.assert_allclose(keras.ops.softmax(model(x).logits), before, rtol=1e-10)
