@@ -1,1 +1,5 @@
 """One module for each subcommand of the `mobilebert` command."""
+
+from .termination import heard_as_process_1
+
+heard_as_process_1()

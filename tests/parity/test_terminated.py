@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +20,7 @@ from mobilebert_core.training.interruption import Interruption
 from mobilebert_core.training.loop import TrainingLoop
 from tests.parity.train_tasks import signalled, train
 
+ROOT = Path(__file__).parents[2]
 DROPOUT = ("--set", "hidden_dropout_prob=0.1", "attention_probs_dropout_prob=0.1")
 OPTIONS = ("--epochs", "2", "--learning-rate", "1e-3", *DROPOUT)  # ten steps
 CODES = {signal.SIGTERM: (143, "terminated"), signal.SIGINT: (130, "interrupted")}
@@ -118,3 +122,10 @@ def test_another_thread_may_run_commands(capsys):
     thread.start()
     thread.join()
     assert codes == [2] and "nowhere/at/all" in capsys.readouterr().err
+
+
+def test_process_1_hears_the_signal_while_modules_are_loaded():
+    """Without a handler of its own Linux would drop it."""
+    code = "import os, signal; own = os.getpid(); os.getpid = lambda: 1; import mobilebert.commands; os.kill(own, 15)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert (done.returncode, done.stderr) == (143, "mobilebert: terminated\n")
