@@ -11,7 +11,7 @@ from mobilebert_core.errors import ConfigError
 from mobilebert_torch import MODEL_CLASSES, fold
 from mobilebert_torch.fake_quantization import FakeQuantization
 from mobilebert_torch.watched import is_watched_inside
-from tests.tiny import tiny_batch
+from tests.tiny import tiny_batch, tiny_config
 
 BASES = (None, "block", "all", "half")
 
@@ -149,3 +149,16 @@ def test_what_rounds_calibrates_or_gathers_leaves_out_what_the_head_does_not_rea
     assert not is_watched_inside(last)
     last.output.dense.forward = lambda x: x
     assert is_watched_inside(last)
+
+
+@pytest.mark.slow
+def test_compiled_hooks_in_the_last_block_see_all_tokens_where_states_are_kept():
+    model, seen = MODEL_CLASSES["SequenceClassification"](tiny_config(num_hidden_layers=1)).eval(), []
+    dense = model.mobilebert.encoder.layer[-1].output.dense
+    dense.register_forward_hook(lambda module, inputs, output: seen.append(tuple(output.shape)))
+    compiled, ids = torch.compile(model, backend="eager"), torch.full((2, 11), 7)
+    with torch.no_grad():
+        compiled(input_ids=ids)
+        compiled(input_ids=ids, output_hidden_states=True)
+        model(input_ids=ids)
+    assert seen == [(2, 32), (2, 11, 32), (2, 11, 32)]
