@@ -8,7 +8,8 @@ of `small_tasks.py`.
    words would need most of a short training for.
 3. A teacher, an IB-BERT of the same width between its blocks, which learns masked words.
 4. The model, taught by it block by block and then masked words: `mobilebert distill`.
-5. The same model goes on with masked words of the text alone: it soon knows more of them than its teacher.
+5. The same model goes on with masked words of the text alone, of which it soon knows more than its teacher; then once
+   more, the learning rate rising and falling anew.
 6. float16 on disk, and a card with the scores of what is there after each of five tasks, beside those of the same
    architecture from fresh weights and of logistic regression on TF-IDF.
 
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -37,7 +39,7 @@ from .transfer_report import average, deviation
 ARCHITECTURE, TEACHER = "mobilebert-4x256", "ib-bert-4x256"
 STRATEGY = "progressive"
 WORDS = 8000
-TEACHER_TOKENS, TAUGHT_TOKENS, TOKENS_ALONE = 3_997_696, 5_298_176, 24_576_000
+TEACHER_TOKENS, TAUGHT_TOKENS, TOKENS_ALONE = 3_997_696, 5_298_176, (24_576_000, 40_960_000)
 BATCH = 16  # rows: of the same tokens, more steps of fewer rows teach more
 RECIPE = {"learning_rate": 1e-3, "batch_size": BATCH, "warmup": 0.05, "seed": 0}
 STEPS = {"nli": 1500, "banking77": 1500, "snips": 400, "atis_pos": 400, "goemotions": 1500}  # of fine-tuning
@@ -106,9 +108,9 @@ the scores compare, they do not say what to expect of other texts.
 `make mini-model DATA=DIR`, which runs `scripts/mini_model.py`. Its teacher, `{teacher}`, starts with vectors from
 counts of words that stand near each other, and learns masked words. The model starts with its embeddings and learns
 block by block, then masked words, half from the text and half from it (`mobilebert distill --strategy
-{strategy}`): {taught:,} tokens. It then reads {alone:,} without a teacher (`mobilebert pretrain`). All in rows of
-{length} tokens, {batch} rows a batch, by AdamW from {rate:g} down. PyTorch, one thread of this machine: {cpu},
-float32; stored in float16.
+{strategy}`): {taught:,} tokens. It then reads {alone} without a teacher (`mobilebert pretrain`). All in
+rows of {length} tokens, {batch} rows a batch, each time by AdamW from {rate:g} down. PyTorch, one
+thread of this machine: {cpu}, float32; stored in float16.
 """
 
 
@@ -122,9 +124,10 @@ def main() -> None:
     parser.add_argument(
         "--tokens-alone",
         type=int,
+        nargs="+",
         default=TOKENS_ALONE,
         metavar="N",
-        help=f"that it reads after that without its teacher (default {TOKENS_ALONE})",
+        help=f"that it reads after that without its teacher, in one training or several (default {TOKENS_ALONE})",
     )
     parser.add_argument(
         "--teacher-tokens",
@@ -148,20 +151,24 @@ def main() -> None:
 
 
 def made(
-    corpus: Path, work: Path, output: Path, teacher_tokens: int, tokens: int, tokens_alone: int
+    corpus: Path, work: Path, output: Path, teacher_tokens: int, tokens: int, tokens_alone: Sequence[int]
 ) -> dict[str, object]:
     """Trains teacher and encoder, and writes the encoder in float16; returns what its training says of itself."""
     train, dev = written_text(corpus, work)
     tokenizer_of(train, WORDS, work)
     start = started(TEACHER, train, dev, work)
-    teacher_steps, steps, steps_alone = (
-        read(count) // (BATCH * LENGTH) for count in (teacher_tokens, tokens, tokens_alone)
+    teacher_steps, steps, *steps_alone = (
+        read(count) // (BATCH * LENGTH) for count in (teacher_tokens, tokens, *tokens_alone)
     )
     pretraining(train, dev, str(start), work / "teacher", work, max_steps=teacher_steps, **RECIPE)
     way = TransferSettings(strategy=STRATEGY)
     taught(train, dev, work / "teacher", ARCHITECTURE, way, work / "encoder", work, max_steps=steps, **RECIPE)
-    results = pretraining(train, dev, str(work / "encoder"), work / "longer", work, max_steps=steps_alone, **RECIPE)
-    ship(work / "longer", output)
+    model, results = work / "encoder", {}
+    for seed, more in enumerate(steps_alone):  # each of which sees the text in another order
+        longer = work / f"longer-{seed}"
+        results = pretraining(train, dev, str(model), longer, work, max_steps=more, **{**RECIPE, "seed": seed})
+        model = longer
+    ship(model, output)
     return results
 
 
@@ -199,7 +206,7 @@ def compared(data: Path, work: Path, model: Path, tasks: list[str], seeds: int) 
 
 
 def card(output: Path, results: dict, scores: dict[str, dict], options: argparse.Namespace) -> str:
-    config = read_json(output / CONFIG_FILE)
+    config, alone = read_json(output / CONFIG_FILE), [read(count) for count in options.tokens_alone]
     sizes = {name: array.size for name, array in load_file(output / WEIGHTS_FILE).items()}
     rows = [
         f"| {name}: {SMALL_TASKS[name].about} | {s['steps']:,} | {mean(s['mini'])} | {mean(s['fresh'])} "
@@ -209,7 +216,7 @@ def card(output: Path, results: dict, scores: dict[str, dict], options: argparse
     return CARD.format(
         blocks=config["num_hidden_layers"], hidden=config["hidden_size"], inner=config["intra_bottleneck_size"],
         words=config["vocab_size"], length=LENGTH, taught=read(options.tokens),
-        alone=read(options.tokens_alone), tokens=read(options.tokens) + read(options.tokens_alone),
+        alone=" and ".join(f"{count:,}" for count in alone), tokens=read(options.tokens) + sum(alone),
         teacher_tokens=read(options.teacher_tokens), teacher=TEACHER, strategy=STRATEGY,
         batch=BATCH, rate=RECIPE["learning_rate"],
         parameters=sum(sizes.values()),
