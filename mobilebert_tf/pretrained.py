@@ -205,7 +205,7 @@ class TFMobileBertPreTrainedModel(
         memory.collect_unused()
         config, changed = split_changed_layers(config)
         adapters = config.pop("lora", None)
-        model = cls(MobileBertConfig.from_dict(config.pop("config")), **config)
+        model = cls(cls.config_class.from_dict(config.pop("config")), **config)
         quantization.restore(model, changed.get("quantized_layers", {}))
         if adapters is not None:
             model.enable_lora(**adapters)  # freezes all but them
@@ -309,6 +309,7 @@ class TFMobileBertPreTrainedModel(
                 own=None if "head" in vars(cls) else own,
                 ignored=IgnoredNames.of(cls),
                 caller=caller,
+                config_class=cls.config_class,
                 keywords=kwargs,
             )
             dtype, quantize_as = policies.split_quantization(policies.from_argument(policy, loading.plan.dtype))

@@ -48,6 +48,7 @@ class MobileBertPreTrainedModel(TransformersSurface):
                 return self.out(self.mobilebert(input_ids, attention_mask).pooler_output)
 
     `from_pretrained` then takes any checkpoint of a MobileBERT and initializes what it lacks; what is saved has it all.
+    Its configuration is one of the class's `config_class`.
 
     Raises:
         ConfigError: when the configuration cannot carry the head of the class.
@@ -297,6 +298,7 @@ class MobileBertPreTrainedModel(TransformersSurface):
             own=None if "head" in vars(cls) else own,
             ignored=IgnoredNames.of(cls),
             caller=cls.__name__,
+            config_class=cls.config_class,
             keywords=kwargs,
         )
         dtype = as_dtype(dtype or torch_dtype, loading.plan)
@@ -395,6 +397,6 @@ class MobileBertPreTrainedModel(TransformersSurface):
             architecture=type(self).__name__ if own else None,
             variant=variant,
         )
-        output_format = OUTPUT_FORMATS["pytorch" if safe_serialization else "pytorch-bin"]
-        output_format.written.write(directory_to_save_in(save_directory), model, max_shard_size)
+        written_as = OUTPUT_FORMATS["pytorch" if safe_serialization else "pytorch-bin"].written
+        written_as.write(directory_to_save_in(save_directory), model, max_shard_size)
         last()

@@ -55,6 +55,7 @@ def prepare_loading(
     own: Callable[[MobileBertConfig], OwnWeights] | None = None,
     ignored: IgnoredNames = NOTHING_IGNORED,
     caller: str | None = None,
+    config_class: type[MobileBertConfig] = MobileBertConfig,
     keywords: Mapping[str, Any],
 ) -> Loading:
     """Settles a load from any checkpoint, all or nothing; nothing is built yet.
@@ -68,6 +69,7 @@ def prepare_loading(
         variant: of the file's name: "fp16" for model.fp16.safetensors.
         key_mapping: regular expressions for names in the file, and what takes the place of what they match.
         caller: the name of the class, for messages.
+        config_class: of the configuration that is found, where a class of the user's has one of its own.
         own: what a class of the user's has beside its head's weights, for the configuration.
         ignored: names that may be missing or unexpected without a word.
         keywords: fields of the configuration, those of `hub.resolve`, and those of `call_keywords`.
@@ -81,14 +83,15 @@ def prepare_loading(
     take_neutral(call, overrides)
     allow_missing, allow_unknown = checked_arguments(call, key_mapping, allow_missing, allow_unknown)
     hub, passed = take_hub_keywords(overrides), name_or_path or ""
-    check_fields(call, overrides, own=partial(keys_beside, passed if config is None else config))
+    beside = partial(keys_beside, passed if config is None else config)
+    check_fields(call, overrides, own=lambda: beside() | config_class.own_fields())
     path = resolve(passed, config=config is None, weights=state_dict is None, variant=variant, **hub)
     if not isinstance(config, MobileBertConfig):
         overrides = {"name_or_path": os.fspath(passed), **overrides}
         config = None if config is None else resolve(_place(call, config), config=True, **{**hub, "subfolder": None})
 
     # That a configuration is of another model says more than anything about its weights.
-    check = partial(ConfigFile.configuration, **overrides) if config is None else None
+    check = partial(_in_class(config_class, ConfigFile.configuration), **overrides) if config is None else None
     if state_dict is None:
         checkpoint = open_checkpoint(path, check, variant)
         if key_mapping:
@@ -96,9 +99,11 @@ def prepare_loading(
         found_config: Callable[..., MobileBertConfig] = partial(checkpoint.config, config)
         weights_of = checkpoint.weights
     else:
-        beside = ConfigFile(current(path / CONFIG_FILE)).configuration if config is None and path.is_dir() else None
-        found_config = beside or partial(configuration, path if config is None else config)
+        here = ConfigFile(current(path / CONFIG_FILE)).configuration if config is None and path.is_dir() else None
+        found_config = here or partial(configuration, path if config is None else config)
         weights_of = partial(_torch_names, state_dict)
+    if not isinstance(config, MobileBertConfig):
+        found_config = _in_class(config_class, found_config)
     resolved = found_config(**overrides)
     check_head(resolved, head)
     weights = weights_of(_of_the_file(found_config, overrides, resolved))
@@ -109,6 +114,22 @@ def prepare_loading(
     weights.leave_out(ignored.unexpected_among(weights.unknown))
     plan = plan_loading(weights, resolved, head, parts.pooler, ignore_mismatched_sizes, allow_missing, ignored)
     return Loading(resolved, plan, weights.read, found)
+
+
+def _in_class(
+    config_class: type[MobileBertConfig], found_config: Callable[..., MobileBertConfig]
+) -> Callable[..., MobileBertConfig]:
+    """What gives a configuration, giving one of a derived class, whose own fields it takes as well."""
+    own = config_class.own_fields()
+
+    def found(*args: Any, **overrides: Any) -> MobileBertConfig:
+        config = found_config(*args, **{name: value for name, value in overrides.items() if name not in own})
+        if isinstance(config, config_class):
+            return config
+        passed = {name: value for name, value in overrides.items() if name in own}
+        return config_class.from_dict(config.to_dict(), name_or_path=config.name_or_path, **passed)
+
+    return found
 
 
 def _place(call: str, config: Any) -> str | os.PathLike[str]:

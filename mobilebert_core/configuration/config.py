@@ -97,7 +97,7 @@ class MobileBertConfig(VirtualSubclass, ConfigFields):
             self.extra[name] = value
             return
         if name not in self.__dataclass_fields__:
-            if name in self._own_fields():
+            if name in self.own_fields():
                 self.__dict__.setdefault("extra", {})[name] = value
                 return
             raise ConfigError(json_dialect.unknown_fields([name], self.__dataclass_fields__))
@@ -159,7 +159,7 @@ class MobileBertConfig(VirtualSubclass, ConfigFields):
         object.__setattr__(self, "label2id", label2id)
 
     @classmethod
-    def _own_fields(cls) -> set[str]:
+    def own_fields(cls) -> set[str]:
         """What the constructors of a derived class take beside the fields; they are kept and saved like these."""
         derived = cls.__mro__[: cls.__mro__.index(MobileBertConfig)]
         taken = [inspect.signature(vars(kind)["__init__"]).parameters for kind in derived if "__init__" in vars(kind)]
@@ -246,7 +246,7 @@ class MobileBertConfig(VirtualSubclass, ConfigFields):
         """
         values = dict(config_dict)
         known = {*cls.__dataclass_fields__, *json_dialect.ALIASES, *json_dialect.INERT_FIELDS, *json_dialect.DERIVED}
-        known |= cls._own_fields()
+        known |= cls.own_fields()
         extra = {name: values.pop(name) for name in list(values) if name not in known}
         extra |= {name: kwargs.pop(name) for name in list(kwargs) if name in extra}
         unused = {name: kwargs.pop(name) for name in list(kwargs) if name not in known}

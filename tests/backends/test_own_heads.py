@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.errors import CheckpointError, ConfigError
 from tests.tiny import tiny_config
 
@@ -94,6 +95,29 @@ def test_an_own_head_starts_from_any_checkpoint_and_survives(backend, classes, c
 
 def own_names(backend):
     return ["out.weight", "out.bias"] if backend.name == "torch" else ["out.kernel", "out.bias"]
+
+
+class ConfigOfMine(MobileBertConfig):
+    def __init__(self, outputs=3, **kwargs):
+        super().__init__(**kwargs)
+        self.outputs = outputs
+
+
+def test_a_class_has_configurations_of_its_own_class(backend, classes, checkpoint, tmp_path):
+    class Mine(classes[1]):
+        config_class = ConfigOfMine
+
+    place = checkpoint("SequenceClassification")
+    mine = Mine.from_pretrained(place, outputs=5, classifier_dropout=0.5)
+    assert type(mine.config) is ConfigOfMine and mine.config.name_or_path == str(place)
+    assert (mine.config.outputs, Mine.from_pretrained(place).config.outputs) == (5, 3)
+    assert Mine.from_pretrained(place, config=place, outputs=4).config.outputs == 4
+    mine.save_pretrained(tmp_path / "mine")
+    assert Mine.from_pretrained(tmp_path / "mine").config.outputs == 5
+    if backend.name == "keras":
+        assert type(Mine.from_config(mine.get_config()).config) is ConfigOfMine
+    with pytest.raises(ConfigError, match="no such keyword: 'outptus'; did you mean 'outputs'"):
+        Mine.from_pretrained(place, outptus=5)
 
 
 def test_what_is_added_to_one_of_our_heads_is_kept(backend, classes, checkpoint, tmp_path):
