@@ -308,8 +308,7 @@ class TFMobileBertPreTrainedModel(
                 key_mapping=key_mapping,
                 own=None if "head" in vars(cls) else own,
                 ignored=IgnoredNames.of(cls),
-                caller=caller,
-                config_class=cls.config_class,
+                owner=cls,
                 keywords=kwargs,
             )
             dtype, quantize_as = policies.split_quantization(policies.from_argument(policy, loading.plan.dtype))

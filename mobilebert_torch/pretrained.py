@@ -48,7 +48,6 @@ class MobileBertPreTrainedModel(TransformersSurface):
                 return self.out(self.mobilebert(input_ids, attention_mask).pooler_output)
 
     `from_pretrained` then takes any checkpoint of a MobileBERT and initializes what it lacks; what is saved has it all.
-    Its configuration is one of the class's `config_class`.
 
     Raises:
         ConfigError: when the configuration cannot carry the head of the class.
@@ -297,8 +296,7 @@ class MobileBertPreTrainedModel(TransformersSurface):
             key_mapping=key_mapping,
             own=None if "head" in vars(cls) else own,
             ignored=IgnoredNames.of(cls),
-            caller=cls.__name__,
-            config_class=cls.config_class,
+            owner=cls,
             keywords=kwargs,
         )
         dtype = as_dtype(dtype or torch_dtype, loading.plan)

@@ -54,8 +54,7 @@ def prepare_loading(
     key_mapping: Mapping[str, str] | None = None,
     own: Callable[[MobileBertConfig], OwnWeights] | None = None,
     ignored: IgnoredNames = NOTHING_IGNORED,
-    caller: str | None = None,
-    config_class: type[MobileBertConfig] = MobileBertConfig,
+    owner: Any = None,
     keywords: Mapping[str, Any],
 ) -> Loading:
     """Settles a load from any checkpoint, all or nothing; nothing is built yet.
@@ -68,8 +67,7 @@ def prepare_loading(
         allow_unknown: names in the file that are no weights of a MobileBERT and may stay there.
         variant: of the file's name: "fp16" for model.fp16.safetensors.
         key_mapping: regular expressions for names in the file, and what takes the place of what they match.
-        caller: the name of the class, for messages.
-        config_class: of the configuration that is found, where a class of the user's has one of its own.
+        owner: the class of the model: its name is in messages, its `config_class` that of the configuration found.
         own: what a class of the user's has beside its head's weights, for the configuration.
         ignored: names that may be missing or unexpected without a word.
         keywords: fields of the configuration, those of `hub.resolve`, and those of `call_keywords`.
@@ -79,7 +77,9 @@ def prepare_loading(
         CheckpointError: when weights are missing, unknown or mis-shaped, or a file is damaged.
         ConfigError: for a configuration of another model or an unknown keyword.
     """
-    call, overrides = f"{caller or head.class_name}.from_pretrained", dict(keywords)
+    config_class = MobileBertConfig if owner is None else owner.config_class
+    call = f"{head.class_name if owner is None else owner.__name__}.from_pretrained"
+    overrides = dict(keywords)
     take_neutral(call, overrides)
     allow_missing, allow_unknown = checked_arguments(call, key_mapping, allow_missing, allow_unknown)
     hub, passed = take_hub_keywords(overrides), name_or_path or ""
@@ -92,16 +92,7 @@ def prepare_loading(
 
     # That a configuration is of another model says more than anything about its weights.
     check = partial(_in_class(config_class, ConfigFile.configuration), **overrides) if config is None else None
-    if state_dict is None:
-        checkpoint = open_checkpoint(path, check, variant)
-        if key_mapping:
-            checkpoint = replace(checkpoint, file=RewrittenNames(checkpoint.file, key_mapping))
-        found_config: Callable[..., MobileBertConfig] = partial(checkpoint.config, config)
-        weights_of = checkpoint.weights
-    else:
-        here = ConfigFile(current(path / CONFIG_FILE)).configuration if config is None and path.is_dir() else None
-        found_config = here or partial(configuration, path if config is None else config)
-        weights_of = partial(_torch_names, state_dict)
+    found_config, weights_of = _sources(path, config, state_dict, check, variant, key_mapping)
     if not isinstance(config, MobileBertConfig):
         found_config = _in_class(config_class, found_config)
     resolved = found_config(**overrides)
@@ -114,6 +105,19 @@ def prepare_loading(
     weights.leave_out(ignored.unexpected_among(weights.unknown))
     plan = plan_loading(weights, resolved, head, parts.pooler, ignore_mismatched_sizes, allow_missing, ignored)
     return Loading(resolved, plan, weights.read, found)
+
+
+def _sources(
+    path: Path, config: Any, state_dict: WeightFile | None, check: Any, variant: str | None, key_mapping: Any
+) -> tuple[Callable[..., MobileBertConfig], Callable[[MobileBertConfig], MappedCheckpoint]]:
+    """What gives the configuration, and then the weights under their names."""
+    if state_dict is None:
+        checkpoint = open_checkpoint(path, check, variant)
+        if key_mapping:
+            checkpoint = replace(checkpoint, file=RewrittenNames(checkpoint.file, key_mapping))
+        return partial(checkpoint.config, config), checkpoint.weights
+    here = ConfigFile(current(path / CONFIG_FILE)).configuration if config is None and path.is_dir() else None
+    return here or partial(configuration, path if config is None else config), partial(_torch_names, state_dict)
 
 
 def _in_class(
