@@ -24,14 +24,13 @@ def is_watched(module: nn.Module) -> bool:
     )
 
 
+@torch.compiler.assume_constant_result  # which asks when a graph is compiled, and not again
 def is_watched_inside(module: nn.Module) -> bool:
     """True if a user watches a module inside, or one is of a class that is neither PyTorch's nor of this package.
 
     What this package itself puts there, to calibrate or to round, reads what is computed without it, and what FSDP puts
-    there gathers weights. Not asked while a graph is compiled.
+    there gathers weights.
     """
-    if torch.compiler.is_compiling():
-        return False
     return any(not _is_known(type(each).__module__) or _is_watched_by_others(each) for each in module.modules())
 
 
