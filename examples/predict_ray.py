@@ -4,8 +4,7 @@
 
 MODEL is a checkpoint, or a directory that `mobilebert export` wrote. A worker gets the rows that `mobilebert predict`
 sorts into batches together, so the answers are the same on any number of workers. The files of the output, sorted by
-their names, hold the rows in their order. Every machine reads and writes under the same paths. Needs `pip install
-'ray[data]'`.
+their names, hold the rows in their order. Every machine has the same paths. Needs `pip install 'ray[data]'`.
 """
 
 from __future__ import annotations

@@ -130,6 +130,11 @@ def test_files_and_functions_are_short():
     assert long_functions == []
 
 
+@pytest.mark.parametrize("name", ["predict_ray", "predict_spark", "serve_litserve"])
+def test_examples_to_start_from_are_short(name):
+    assert len((ROOT / "examples" / f"{name}.py").read_text().splitlines()) < 60
+
+
 def test_file_names_say_what_is_inside():
     vague = {"utils", "util", "common", "helpers", "helper", "misc"}
     assert not vague & {name.rpartition(".")[2] for name in modules()}
