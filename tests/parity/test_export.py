@@ -8,7 +8,6 @@ from __future__ import annotations
 import copy
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,16 +20,13 @@ import mobilebert
 from conversion.exports import formats, job
 from conversion.exports.export import export
 from conversion.exports.record import ExportRecord
-from conversion.exports.texts import LEAST_CALIBRATION, calibration_batches
 from conversion.exports.torch_program.inference import Runner as TorchProgramRunner
 from conversion.parity.sample import random_checkpoint
 from mobilebert.cli import main
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.demo_model import DEMO_MODEL
 from mobilebert_core.errors import CheckpointError, ExportError, InputError, MobileBertError, TokenizerError
-from mobilebert_core.exports import ExportSpec
 from mobilebert_core.heads import HEADS
-from mobilebert_core.text.auto_tokenizer import AutoTokenizer
 from mobilebert_torch.export import Exported
 from mobilebert_torch.inference import Runner as TorchRunner
 from tests.tiny import tiny_batch, tiny_config
@@ -238,26 +234,6 @@ def test_what_cannot_be_exported_is_one_error_and_leaves_nothing(tmp_path, monke
     assert sorted(path.name for path in tmp_path.iterdir()) == ["three.txt"]
 
 
-@pytest.mark.parametrize("head", ["MaskedLM", "PreTraining", "Model"])
-def test_plain_texts_calibrate_heads_that_no_label_belongs_to(head, tmp_path):
-    """No word of them is masked."""
-    file = tmp_path / "texts.txt"
-    file.write_text("".join(f"Text number {i}.\n" for i in range(LEAST_CALIBRATION)))
-    config, tokenizer = MobileBertConfig.from_pretrained(DEMO_MODEL), AutoTokenizer.from_pretrained(DEMO_MODEL)
-    batches = calibration_batches(file, tokenizer, config, HEADS[head])
-    assert sum(len(batch["input_ids"]) for batch in batches) == LEAST_CALIBRATION
-
-
-def test_texts_of_one_field_for_a_head_of_two_are_refused_without_options_of_another_command(tmp_path):
-    file = tmp_path / "texts.txt"
-    file.write_text("One.\n" * LEAST_CALIBRATION)
-    config, tokenizer = MobileBertConfig.from_pretrained(DEMO_MODEL), AutoTokenizer.from_pretrained(DEMO_MODEL)
-    with pytest.raises(
-        InputError, match=r"wanted are question and context\. Pass JSON lines or CSV with these columns"
-    ):
-        calibration_batches(file, tokenizer, config, HEADS["QuestionAnswering"])
-
-
 def test_a_checkpoint_of_nan_is_refused_by_name(tmp_path):
     source = checkpoint(tmp_path / "source", "SequenceClassification")
     weights = load_file(source / "model.safetensors")
@@ -407,20 +383,6 @@ class Rounded(torch.nn.Module):
 
     def forward(self, *inputs):
         return tuple(output.to(torch.int8) for output in self.inner(*inputs))
-
-
-def test_specs_know_their_inputs_and_outputs():
-    config = tiny_config(max_position_embeddings=384)
-    spec = ExportSpec(HEADS["QuestionAnswering"], config, batch=1, length=384, mlperf=True)
-    assert list(spec.inputs.values()) == ["input_ids", "input_mask", "segment_ids"]
-    assert spec.outputs == ("end_logits", "start_logits")
-    assert replace(spec, mlperf=False, with_states=True).outputs[:3] == (
-        "start_logits", "end_logits", "hidden_states.0",
-    )  # fmt: skip
-    with pytest.raises(ExportError, match="int32 in MLPerf Mobile's file, got 'int64'"):
-        replace(spec, input_dtype="int64")
-    with pytest.raises(ExportError, match="--calibrate FILE"):
-        replace(spec, precision="int8-static")
 
 
 def test_a_damaged_record_is_one_clear_error(tmp_path):
