@@ -75,7 +75,7 @@ pages: $(VENV)/.installed
 # The documentation: built strictly, and served on this machine.
 MKDOCS := NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs
 docs-build: .venv-docs/.installed
-	$(MKDOCS) build --strict --quiet
+	$(MKDOCS) build --strict
 
 docs: docs-build
 	$(MKDOCS) serve --strict

@@ -76,7 +76,8 @@ def export(
         format: key of EXPORT_FORMATS.
         precision: one of PRECISIONS.
         head: key of HEADS; by default the one the checkpoint was saved from.
-        length, batch: a number, or "dynamic" (default).
+        length: of the rows, in tokens: a number, or "dynamic" (default).
+        batch: rows at a time: a number, or "dynamic"; the default is the format's.
         calibrate: a file of texts like those of use, from which ranges of activations are taken. A model trained with
             `quantize` has learned its own, which are taken without a file; int8 in ONNX takes sentences of ours.
         evaluate: a file of labelled examples, on which source and export are scored.
