@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from .errors import CheckpointNotFoundError as CheckpointNotFoundError
     from .errors import ConfigError as ConfigError
     from .errors import DataError as DataError
+    from .errors import ExportError as ExportError
     from .errors import InputError as InputError
     from .errors import MobileBertError as MobileBertError
+    from .errors import SaveError as SaveError
     from .errors import TokenizerError as TokenizerError
     from .errors import TrainingError as TrainingError
     from .heads import HEADS as HEADS
@@ -72,8 +74,10 @@ _EXPORTS = {
     "TokenizerError": ".errors",
     "CheckpointError": ".errors",
     "CheckpointNotFoundError": ".errors",
+    "SaveError": ".errors",
     "BackendMissingError": ".errors",
     "TrainingError": ".errors",
+    "ExportError": ".errors",
     "DEMO_MODEL": ".demo_model",
     "AddedToken": ".text.added_tokens",
     "AutoTokenizer": ".text.auto_tokenizer",

@@ -7,6 +7,7 @@ import errno
 import importlib
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,9 +15,10 @@ from pathlib import Path
 import pytest
 
 import mobilebert
+import mobilebert_core
 from mobilebert.cli import main
 from mobilebert.pipelines import PipelineOptions
-from mobilebert_core import DEMO_MODEL, InputError
+from mobilebert_core import DEMO_MODEL, InputError, errors
 from mobilebert_core.errors import what_to_do
 from mobilebert_core.hub.resolve import HUB_KEYWORDS
 from mobilebert_core.tasks.table import TASKS
@@ -53,6 +55,41 @@ def test_type_checkers_see_the_names_that_are_imported_lazily(package):
         assert getattr(module, name) is not None
     with pytest.raises(AttributeError, match=f"module '{package}' has no attribute 'nothing'"):
         _ = module.nothing
+
+
+def public_names(package: str) -> set[str]:
+    """`__all__` of a package; what a framework is needed to import is read."""
+    if package not in ("mobilebert_torch", "mobilebert_tf"):
+        return {*importlib.import_module(package).__all__}
+    return {*ast.literal_eval((ROOT / package / "__init__.py").read_text().rpartition("__all__ = ")[2])}
+
+
+PAGES = {
+    "mobilebert": "mobilebert", "mobilebert_core": "core", "mobilebert_torch": "torch", "mobilebert_tf": "keras",
+    "conversion": "conversion",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("package", PAGES)
+def test_every_public_name_has_its_place_in_the_reference(package):
+    pages = {place: (ROOT / "docs" / "reference" / f"{page}.md").read_text() for place, page in PAGES.items()}
+    page = pages[package]
+    documented = {
+        target.rpartition(".")[2] for target in re.findall(r"^::: (\S+)", "\n".join(pages.values()), flags=re.M)
+    }
+    documented |= set(re.findall(r"`(\w+)`", page))
+    if package == "mobilebert_core":  # whole modules
+        for module in re.findall(r"^::: (mobilebert_core\.[a-z_.]+)$", page, flags=re.M):
+            documented |= {node.name for node in ast.parse((ROOT / f"{module.replace('.', '/')}.py").read_text()).body
+                           if isinstance(node, ast.ClassDef | ast.FunctionDef)}  # fmt: skip
+    if package == "mobilebert":  # of the others, whose pages have them
+        documented |= set(re.findall(r"`(\w+)`", pages["mobilebert_torch"] + pages["mobilebert_tf"]))
+    assert public_names(package) - documented - {"__version__"} == set()
+
+
+def test_every_kind_of_error_is_a_public_name():
+    kinds = {name for name, kind in vars(errors).items() if isinstance(kind, type)}
+    assert kinds <= {*mobilebert_core.__all__}
 
 
 def test_pipeline_stays_the_function():
