@@ -10,12 +10,14 @@ from typing import Any
 
 from conversion.backends import unknown_backend
 from mobilebert_core.configuration.config import MobileBertConfig
+from mobilebert_core.configuration.fields import DTYPES
 from mobilebert_core.configuration.presets import PRESETS
 from mobilebert_core.errors import ConfigError
 from mobilebert_core.files import CONFIG_FILE, nearest
 
 SOURCE_HELP = "directory, file, prefix of a TensorFlow checkpoint, or hub name"
 HEAD_HELP = "model class (default: the one the source was saved from)"
+MODEL_HELP = "a checkpoint, a directory of `mobilebert export`, or a name on the Hugging Face hub"
 DEVICE_HELP = "where PyTorch computes, such as cpu or cuda:1 (default: the GPU, if any)"
 
 
@@ -81,6 +83,20 @@ def add_backend(parser: Any, among: Collection[str], **settings: Any) -> None:
         return text
 
     parser.add_argument("--backend", type=named, choices=list(among), **settings)
+
+
+def add_computation(parser: Any) -> None:
+    """Adds how a model or an export computes."""
+    parser.add_argument("--dtype", choices=DTYPES, default="float32", help="default float32")
+    parser.add_argument("--threads", type=int, metavar="N", help="of an export's runtime (default: all)")
+    parser.add_argument("--device", help=DEVICE_HELP)
+
+
+def add_padding_invariant(parser: Any) -> None:
+    """Adds --padding-invariant, which without it is as the configuration says."""
+    parser.add_argument(
+        "--padding-invariant", action="store_true", default=None, help="keep answers free of what shares their batch"
+    )
 
 
 def is_preset(name: str) -> bool:

@@ -22,6 +22,7 @@ _SHOWN = 12  # dropped names of one reason that are printed; all of them stand i
 
 
 def add_convert(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds the command."""
     formats = "\n".join(f"  {t.name:14} {t.written.description}" for t in OUTPUT_FORMATS.values())
     parser = commands.add_parser(
         "convert",

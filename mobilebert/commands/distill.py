@@ -13,7 +13,7 @@ from mobilebert_core.training.tasks.masking import MASK_SHARE
 
 from .arguments import add_backend, input_name, input_path, one_of_so_many, output_path
 from .pretrain import ROWS, ROWS_HELP
-from .reading_options import add_data_group, read_options
+from .reading_options import add_data_group, kinds_of_files, read_options
 from .recipe_options import add_fields, add_machine, add_recipe, add_resume, recipe_changes
 from .train import report
 
@@ -56,8 +56,8 @@ def add_distill(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.add_argument("--student", required=True, metavar="PRESET|DIR",
                         help=f"a checkpoint, a config.json, or a preset such as {', '.join(students)}")  # fmt: skip
     parser.add_argument("--data", type=input_name, nargs="+", required=True, metavar="FILE|DIR|GLOB",
-                        help="txt, csv, tsv, jsonl, parquet, arrow, also .gz or .xz: a sentence on each line, "
-                        "a blank line between documents")  # fmt: skip
+                        help=f"{kinds_of_files(FillMaskTraining.reader.endings)}: a sentence on each line, a blank "
+                        "line between documents")  # fmt: skip
     parser.add_argument("--dev", type=input_path, metavar="FILE", help="text to evaluate on at the end of each stage")
     parser.add_argument("--held-out", type=one_of_so_many, default=0, metavar="N",
                         help="without --dev hold out one of so many rows to evaluate on (default 0: none)")  # fmt: skip

@@ -8,7 +8,6 @@ import sys
 from dataclasses import asdict
 
 from conversion.backends import BACKENDS
-from mobilebert_core.configuration.fields import DTYPES
 from mobilebert_core.processes import check_one_process
 from mobilebert_core.training.evaluation import EVALUATION_BATCH
 from mobilebert_core.training.recipe import Recipe
@@ -17,7 +16,7 @@ from mobilebert_core.training.tasks.table import TRAINING_TASKS
 from mobilebert_core.training.tasks.training_task import TrainingTask
 
 from ..streams import check_stdout
-from .arguments import DEVICE_HELP, add_backend, at_least_one, input_path
+from .arguments import MODEL_HELP, add_backend, add_computation, at_least_one, input_path
 from .reading_options import read_options
 from .train import add_data_options, report_rows, task_options
 
@@ -44,10 +43,7 @@ def _add_task(tasks: argparse._SubParsersAction[argparse.ArgumentParser], task: 
         description=f"Scores a model on {task.about}. The file is read as `mobilebert train {task.name}` reads it.",
     )
     parser.add_argument("data", type=input_path, metavar="FILE", help="of examples, with what is right")
-    parser.add_argument(
-        "--model", required=True, metavar="PATH",
-        help="a checkpoint, a directory of `mobilebert export`, or a name on the Hugging Face hub",
-    )  # fmt: skip
+    parser.add_argument("--model", required=True, metavar="PATH", help=MODEL_HELP)
     parser.add_argument("--tokenizer", metavar="PATH", help="default: the model's")
     add_backend(parser, BACKENDS, help="default torch, whose scores are those of keras; or what an export runs in")
     parser.add_argument("--json", action="store_true", help="JSON on a terminal as well")
@@ -60,9 +56,7 @@ def _add_task(tasks: argparse._SubParsersAction[argparse.ArgumentParser], task: 
     if hides:
         group.add_argument("--seed", type=int, default=Recipe.seed, metavar="N",
                            help=f"of the hidden words, as in training (default {Recipe.seed})")  # fmt: skip
-    group.add_argument("--dtype", choices=DTYPES, default="float32", help="default float32")
-    group.add_argument("--threads", type=int, metavar="N", help="of an export's runtime (default: all)")
-    group.add_argument("--device", help=DEVICE_HELP)
+    add_computation(group)
     parser.set_defaults(run=run_evaluate, task=task)
 
 

@@ -16,10 +16,11 @@ from mobilebert_core.exports import CALIBRATED, INPUT_DTYPES, PRECISIONS
 from mobilebert_core.heads import HEADS
 from mobilebert_core.processes import check_one_process
 
-from .arguments import HEAD_HELP, SOURCE_HELP, output_path
+from .arguments import HEAD_HELP, SOURCE_HELP, add_padding_invariant, output_path
 
 
 def add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds the command."""
     formats = "\n".join(
         f"  {each.name:14} {each.about}\n  {'':14} precisions: {', '.join(each.precisions)}"
         for each in EXPORT_FORMATS.values()
@@ -61,9 +62,7 @@ def add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="with the settings of a server: "
         + ", ".join(f"{name} ({each.format})" for name, each in LAYOUTS.items()),
     )  # fmt: skip
-    parser.add_argument(
-        "--padding-invariant", action="store_true", default=None, help="keep answers free of what shares their batch"
-    )
+    add_padding_invariant(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace the export at OUTPUT_DIR")
     parser.add_argument("--json", action="store_true", help="print the record instead of the table")
     parser.set_defaults(run=run_export)

@@ -10,6 +10,7 @@ from .arguments import SOURCE_HELP, config_of
 
 
 def add_inspect(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds the command."""
     parser = commands.add_parser(
         "inspect",
         help="say what a checkpoint is: format, architecture, heads, size, dtype, ties, and anything odd",

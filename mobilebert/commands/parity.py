@@ -39,6 +39,7 @@ PICTURES = (".png", ".svg", ".pdf", ".jpg")
 
 
 def add_parity(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds the command."""
     parser = commands.add_parser(
         "parity",
         help="measure whether PyTorch and Keras compute the same numbers from a checkpoint",
@@ -66,7 +67,7 @@ def add_parity(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "gradients of relu in float32 1e-2, since rounding decides on which side of 0 an input lies)",
     )
     parser.add_argument("--no-gradients", action="store_true", help="compare the forward pass only")
-    parser.add_argument("--seed", type=int, default=0, help="of the random weights and labels")
+    parser.add_argument("--seed", type=int, default=0, help="of the random weights and labels (default 0)")
     parser.add_argument(
         "--hidden-scale", type=float, default=1.0, metavar="S",
         help="size of the random model's hidden states (the released one reaches 2.5e7)",

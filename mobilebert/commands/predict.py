@@ -14,7 +14,6 @@ from tqdm import tqdm
 
 from conversion.backends import BACKENDS
 from mobilebert_core.checkpoints.digests import model_digests, tokenizer_digests
-from mobilebert_core.configuration.fields import DTYPES
 from mobilebert_core.datasets.inputs import InputFiles, InputRow
 from mobilebert_core.demo_model import DEMO_MODEL, DEMO_TASK
 from mobilebert_core.errors import InputError, TokenizerError
@@ -26,11 +25,11 @@ from ..option_names import as_options
 from ..pipelines import BATCHES_AT_ONCE, MobileBertPipeline, Prepared
 from ..streams import check_stdout, say
 from .answer_tables import AnswerTable
-from .arguments import DEVICE_HELP, add_backend, input_name, output_path
+from .arguments import MODEL_HELP, add_backend, add_computation, add_padding_invariant, input_name, output_path
 from .model_files import model_files
 from .parquet_answers import PARQUET, ParquetAnswers
 from .prediction_files import STANDARD_INPUT, AnswerFile, ReportedRows, check_output, source_of
-from .reading_options import add_read_options, read_options
+from .reading_options import add_read_options, kinds_of_files, read_options
 from .shares import Share, share
 
 Answers = AnswerFile | AnswerTable | ParquetAnswers
@@ -76,15 +75,12 @@ def _add_task(tasks: argparse._SubParsersAction[argparse.ArgumentParser], task: 
     for each in options_of(task.text):
         _add_option(parser, each)
     own = task.name == DEMO_TASK
-    parser.add_argument(
-        "--model", required=not own, default=DEMO_MODEL if own else None, metavar="PATH",
-        help="directory of the checkpoint, or a name on the Hugging Face hub"
-        + " (default: the demo model, 28 emotions)" * own,
-    )  # fmt: skip
+    parser.add_argument("--model", required=not own, default=DEMO_MODEL if own else None, metavar="PATH",
+                        help=MODEL_HELP + " (default: the demo model, 28 emotions)" * own)  # fmt: skip
     add_backend(parser, BACKENDS, help="default torch, whose answers are those of keras; or what an export runs in")
     formats = [ending.removeprefix(".") for ending in task.files.endings]
     parser.add_argument("--input", type=input_name, metavar="FILE",
-                        help=f"{', '.join(formats)}, also .gz or .xz; - is standard input")  # fmt: skip
+                        help=f"{kinds_of_files(task.files.endings)}; - is standard input")  # fmt: skip
     parser.add_argument("--format", choices=formats, help="of the input (default: by its name; txt for standard input)")
     add_read_options(parser.add_argument_group("columns of the input, as in training"), task.files.options)
     parser.add_argument("--output", type=answers_path, metavar="FILE",
@@ -95,12 +91,14 @@ def _add_task(tasks: argparse._SubParsersAction[argparse.ArgumentParser], task: 
         action="store_true",
         help="keep what --output holds and go on after it, with the same input, model and options",
     )
-    _add_computation(parser)
+    _add_batches(parser)
+    add_computation(parser)
+    add_padding_invariant(parser)
     parser.set_defaults(run=run_predict, task=task)
 
 
-def _add_computation(parser: argparse.ArgumentParser) -> None:
-    """Adds what says how the model computes."""
+def _add_batches(parser: argparse.ArgumentParser) -> None:
+    """Adds which inputs are answered, and how many at once."""
     parser.add_argument(
         "--shard",
         type=share,
@@ -111,12 +109,6 @@ def _add_computation(parser: argparse.ArgumentParser) -> None:
         "whose lines say which input they answer",
     )
     parser.add_argument("--batch-size", type=int, default=16, metavar="N", help="rows at once (default 16)")
-    parser.add_argument("--dtype", choices=DTYPES, default="float32", help="default float32")
-    parser.add_argument("--threads", type=int, metavar="N", help="of an export's runtime (default: all)")
-    parser.add_argument("--device", help=DEVICE_HELP)
-    parser.add_argument(
-        "--padding-invariant", action="store_true", default=None, help="keep answers free of what shares their batch"
-    )
 
 
 def _input_help(task: TextTask) -> str:

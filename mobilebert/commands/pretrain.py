@@ -12,6 +12,7 @@ from mobilebert_core.training.tasks.masked_language import FillMaskTraining, Pre
 from mobilebert_core.training.tasks.training_task import TrainingTask
 
 from .arguments import add_backend, input_name, input_path, one_of_so_many, output_path
+from .reading_options import kinds_of_files
 from .recipe_options import add_resume
 from .train import add_data_options, add_recipe_options, run_training, training_of
 
@@ -39,7 +40,7 @@ def add_pretrain(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "Some rows are held out to evaluate on. What was interrupted goes on with --resume.",
     )
     parser.add_argument("--data", type=input_name, nargs="+", required=True, metavar="FILE|DIR|GLOB",
-                        help="txt, csv, tsv, jsonl, parquet, arrow, also .gz or .xz")  # fmt: skip
+                        help=kinds_of_files(PretrainingTraining.reader.endings))  # fmt: skip
     start = parser.add_mutually_exclusive_group(required=True)
     start.add_argument("--config", dest="model", metavar="PRESET|JSON",
                        help=f"of a new model: a config.json or {', '.join(PRESETS)}")  # fmt: skip

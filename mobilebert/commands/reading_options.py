@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
 from mobilebert_core.configuration.fields import PROBLEM_TYPES
 from mobilebert_core.datasets.examples import ReadOptions
-from mobilebert_core.datasets.sources import EmptyError, Source, is_utf8
+from mobilebert_core.datasets.sources import PACKED, EmptyError, Source, is_utf8
 from mobilebert_core.errors import DataError
 
 # `ReadOptions` as arguments of a command; a task has those that its files have.
@@ -33,6 +33,11 @@ _READ: dict[str, dict[str, Any]] = {
         "help": "the labels, one a line, by whose numbers rows may name them",
     },
 }
+
+
+def kinds_of_files(endings: Iterable[str]) -> str:
+    """The files of a kind that an option takes, as its help lists them."""
+    return f"{', '.join(ending.removeprefix('.') for ending in endings)}, also {' or '.join(PACKED)}"
 
 
 def add_read_options(parser: Any, names: Collection[str]) -> None:

@@ -22,7 +22,7 @@ from mobilebert_core.training.tasks.training_task import TrainingTask
 
 from ..training_data import LABELLED_STREAMED_FROM, STREAMED_FROM
 from .arguments import add_backend, input_path, output_path
-from .reading_options import add_data_group, read_options
+from .reading_options import add_data_group, kinds_of_files, read_options
 from .recipe_options import add_fields, add_machine, add_recipe, add_resume, recipe_changes
 
 if TYPE_CHECKING:
@@ -52,7 +52,8 @@ def _add_task(tasks: argparse._SubParsersAction[argparse.ArgumentParser], task: 
         "a model card. A training that was interrupted goes on with --resume.",
     )
     parser.add_argument("--data", type=input_path, required=True, metavar="FILE|DIR",
-                        help="a directory holds train.*, and may hold dev.* and test.*")  # fmt: skip
+                        help=f"{kinds_of_files(task.reader.endings)}; a directory holds train.*, and may hold dev.* "
+                        "and test.*")  # fmt: skip
     parser.add_argument(
         "--dev", type=input_path, metavar="FILE", help="what to evaluate on, in place of the directory's dev.*"
     )
@@ -103,10 +104,12 @@ def task_options(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def learning_rate(text: str) -> float | str:
+    """A number, or the word that asks for a sweep."""
     return SWEEP if text == SWEEP else float(text)
 
 
 def add_recipe_options(parser: argparse.ArgumentParser, task: type[TrainingTask]) -> None:
+    """The recipe, where it is computed, and what is done to the model meanwhile."""
     group = parser.add_argument_group("recipe")
     more = "; more for small models and random weights" if issubclass(task, LabelledTask) else ""
     add_recipe(

@@ -13,9 +13,19 @@ from .termination import ended_by_signals
 
 
 def add_vocab(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser("vocab", help="train a WordPiece vocabulary")
-    actions = parser.add_subparsers(metavar="ACTION", required=True)
-    train = actions.add_parser("train", help="learn word pieces from text files, one text a line")
+    """Adds the command, whose one action is `train`."""
+    parser = commands.add_parser(
+        "vocab",
+        help="train a WordPiece vocabulary",
+        description="Makes vocabularies. See `mobilebert vocab train --help`.",
+    )
+    actions = parser.add_subparsers(metavar="ACTION", required=True, title="actions")
+    train = actions.add_parser(
+        "train",
+        help="learn word pieces from text files, one text a line",
+        description="Learns word pieces from text files and writes them one a line, as `mobilebert pretrain --vocab` "
+        "takes them.",
+    )
     train.add_argument(
         "files", nargs="+", type=input_path, metavar="FILE", help="UTF-8 text, one text a line, also .gz or .xz"
     )
