@@ -7,11 +7,14 @@ labels have the shape of the scores, it is the single score's for rows of `form`
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from math import inf
 from typing import Any
 
 import keras
+from keras.src.losses.losses import LossFunctionWrapper  # Keras exports those derived from it
 
 
 @dataclass(frozen=True)
@@ -149,21 +152,54 @@ _COMPUTES = ("call", "__call__", "update_state", "result")  # methods of losses 
 def name_of(part: Any) -> str | None:
     """The name in the table of an object, class or function of Keras; None for what is the user's own.
 
-    A class derived from one of Keras is that one, unless it computes by itself.
+    A class derived from one of Keras is that one, unless it computes by itself; so is what `function_in` finds.
     """
-    if type(part) is keras.metrics.MeanMetricWrapper:
-        return name_of(part._fn)
-    for module in (keras.losses, keras.metrics):
-        function = getattr(part, "__name__", "")
-        if function in NAMES and getattr(module, function, None) is part:
-            return NAMES[function]
+    if (kind := class_of(part)) is not None:
+        return kind.__name__
+    found = function_in(part)
+    return None if found is None else NAMES[found[0].__name__]
+
+
+def class_of(part: Any) -> Any:
+    """The class in the table that an object or class is or computes as; None where there is none."""
     for kind in (part if isinstance(part, type) else type(part)).__mro__:
         name = kind.__name__
+        if kind is keras.metrics.MeanMetricWrapper and kind is not part:
+            return None  # what it computes is the function's
         if name in TABLE and any(getattr(module, name, None) is kind for module in (keras.losses, keras.metrics)):
-            return name
+            return kind
         if any(method in vars(kind) for method in _COMPUTES):
             return None
     return None
+
+
+def function_in(part: Any) -> tuple[Callable[..., Any], dict[str, Any]] | None:
+    """The function of Keras in the table that something comes down to, and the options that it is called with.
+
+    That is the function itself, a `functools.partial` of it, and an object of one of Keras's two wrappers around
+    functions, or of a class derived from them that does not compute by itself. None where there is none.
+    """
+    options: dict[str, Any] = {}
+    while not getattr(part, "__name__", None):
+        if isinstance(part, partial) and not part.args:
+            part, own = part.func, part.keywords
+        elif isinstance(part, LossFunctionWrapper | keras.metrics.MeanMetricWrapper) and _is_called_as_wrapped(part):
+            part, own = getattr(part, "fn", None) or part._fn, part._fn_kwargs
+        else:
+            return None
+        options = {**own, **options}
+    name = part.__name__
+    known = name in NAMES and any(getattr(module, name, None) is part for module in (keras.losses, keras.metrics))
+    return (part, options) if known else None
+
+
+def _is_called_as_wrapped(part: Any) -> bool:
+    for kind in type(part).__mro__:
+        if kind in (LossFunctionWrapper, keras.metrics.MeanMetricWrapper):
+            return True
+        if any(method in vars(kind) for method in _COMPUTES):
+            return False
+    return False
 
 
 def row_of(part: Any) -> Row:

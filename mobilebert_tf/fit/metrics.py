@@ -19,7 +19,7 @@ from mobilebert_core.configuration.fields import MULTI_LABEL, REGRESSION, SINGLE
 from mobilebert_core.errors import ConfigError
 from mobilebert_core.heads import Head, Task
 
-from .loss_table import ALONG_SCORES, NAMES, TABLE, name_of, row_of
+from .loss_table import ALONG_SCORES, NAMES, TABLE, class_of, function_in, name_of, row_of
 from .of_logits import LossOfLogits, MetricOfLogits, Scores, arranged
 
 
@@ -85,7 +85,7 @@ def metrics_by_output(class_name: str, config: MobileBertConfig, head: Head, met
         return made(next(iter(tasks)), listed[0] if by_list else listed)
     if by_list:
         return {n: made(n, item) for n, item in zip(tasks, listed, strict=True)}
-    return {name: made(name, [_another(metric) for metric in listed]) for name in tasks}
+    return {name: made(name, [_another(class_name, metric) for metric in listed]) for name in tasks}
 
 
 def by_output(class_name: str, head: Head, passed: Any) -> dict[str, Any]:
@@ -137,15 +137,18 @@ def _loss(class_name: str, config: MobileBertConfig, task: Task, passed: Any) ->
     name = name_of(loss)
     if name is None or not hasattr(keras.losses, name):
         return loss
-    asked = isinstance(passed, keras.losses.Loss)
-    if asked and loss.get_config().get("from_logits") is False:
+    kind = getattr(keras.losses, name)
+    if class_of(loss) is kind:
+        options = kind.get_config(loss) if isinstance(passed, keras.losses.Loss) else {}
+    else:
+        _refuse(class_name, name, TABLE[name].refused)
+        options = (function_in(loss) or (loss, {}))[1]
+        loss = _of_function(class_name, kind, options, loss)
+    if options.get("from_logits") is False:
         raise ConfigError(
             f"{class_name}.compile: the scores are logits, not probabilities; wanted "
             f"keras.losses.{name}(from_logits=True), got from_logits=False."
         )
-    if not isinstance(loss, keras.losses.Loss):
-        _refuse(class_name, name, TABLE[name].refused)
-        loss = getattr(keras.losses, name)()
     row = row_of(loss)
     _refuse(class_name, name, row.refused)
     scores = scores_of(config, task, loss)
@@ -170,10 +173,10 @@ def _metric(class_name: str, scores: Scores, passed: Any) -> Any:
             return passed  # Keras decides by the shapes
         return MetricOfLogits(keras.metrics.Accuracy(name=passed), scores)
     metric = _got(class_name, "metric", _named(keras.metrics), passed)
-    if not isinstance(metric, keras.metrics.Metric):
+    if not isinstance(metric, keras.metrics.Metric) or class_of(metric) is None:
         if name := name_of(metric):
             _refuse(class_name, name, TABLE[name].refused)
-        metric = keras.metrics.MeanMetricWrapper(metric, name=getattr(metric, "__name__", None))
+        metric = _of_wrapped(metric)
     if isinstance(passed, str):
         metric.name = passed  # as Keras does
     name = name_of(metric)
@@ -208,6 +211,25 @@ def _named(kind: Any) -> Callable[[Any], Any]:
     return get
 
 
+def _of_function(class_name: str, kind: Any, options: dict[str, Any], passed: Any) -> Any:
+    """The loss of a class for its function, as a partial or a wrapper calls it."""
+    wrapper = {n: getattr(passed, n) for n in ("name", "reduction", "dtype") if isinstance(passed, keras.losses.Loss)}
+    try:
+        return kind(**options, **wrapper)
+    except TypeError as e:
+        raise ConfigError(f"{class_name}.compile: {kind.__name__} does not take these options: {e}.") from e
+
+
+def _of_wrapped(metric: Any) -> Any:
+    """The mean of what a function or a loss gives, whatever is around it; a user's own metric as it is."""
+    is_metric, found = isinstance(metric, keras.metrics.Metric), function_in(metric)
+    if is_metric and found is None:
+        return metric
+    function, options = found or (metric, {})
+    name = getattr(metric, "name", None) or getattr(function, "__name__", None)
+    return keras.metrics.MeanMetricWrapper(function, name, metric.dtype if is_metric else None, **options)
+
+
 def _got(class_name: str, kind: str, get: Any, passed: Any) -> Any:
     if isinstance(passed, type) and TABLE.get(name_of(passed) or "", TABLE["Accuracy"]).refused:
         name = name_of(passed) or ""
@@ -235,9 +257,18 @@ def _refuse(class_name: str, name: str, why: str) -> None:
         raise ConfigError(f"{class_name}.compile: {name} cannot be computed from these scores: {why}.")
 
 
-def _another(metric: Any) -> Any:
+def _another(class_name: str, metric: Any) -> Any:
     """A metric for one more output: an object is made anew, since its state is one output's."""
-    return metric.__class__.from_config(metric.get_config()) if isinstance(metric, keras.metrics.Metric) else metric
+    if not isinstance(metric, keras.metrics.Metric):
+        return metric
+    kind = class_of(metric) or type(metric)  # a class derived from it may be made otherwise
+    try:
+        return kind.from_config(kind.get_config(metric))
+    except (TypeError, NotImplementedError) as e:
+        raise ConfigError(
+            f"{class_name}.compile: {type(metric).__name__} is to count for each output, and cannot be made anew from "
+            f"its get_config ({e}). Pass an object for each: metrics={{output: [...], ...}}."
+        ) from e
 
 
 def _as_list(value: Any) -> list[Any]:

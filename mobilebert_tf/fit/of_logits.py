@@ -15,7 +15,7 @@ from mobilebert_core.errors import ConfigError, InputError
 from mobilebert_core.heads import IGNORE_INDEX
 
 from ..policies import widened
-from .loss_table import Row, row_of
+from .loss_table import Row, class_of, row_of
 
 
 @dataclass(frozen=True)
@@ -192,11 +192,12 @@ class LossOfLogits(keras.losses.Loss):
         super().__init__(name=name or loss.name, reduction=loss.reduction, dtype=loss.dtype)
         self.scores = scores if isinstance(scores, Scores) else Scores(**scores)
         self.loss, self.ignore_class = loss, None
-        config = loss.get_config()
+        kind = class_of(loss)  # a class derived from it may be made otherwise
+        config = kind.get_config(loss)
         if "from_logits" in config:
             self.ignore_class = config.get("ignore_class")
             apart = {"ignore_class": None} if "ignore_class" in config else {}
-            self.loss = type(loss).from_config({**config, "from_logits": True, **apart})
+            self.loss = kind.from_config({**config, "from_logits": True, **apart})
         self.row = row_of(loss)
         if self.row.form == "elements" and self.reduction in (None, "none"):
             self.row = replace(self.row, form="rows")
@@ -256,14 +257,14 @@ class MetricOfLogits(keras.metrics.Metric):
         super().__init__(name=name or metric.name, dtype=metric.dtype)
         self.scores = scores if isinstance(scores, Scores) else Scores(**scores)
         self.row = row_of(metric)
-        config = metric.get_config()
-        wanted = self.row.gets == "logits"
+        kind = class_of(metric) or type(metric)  # a class derived from it may be made otherwise
+        config, wanted = kind.get_config(metric), self.row.gets == "logits"
         if type(metric) is keras.metrics.MeanMetricWrapper and wanted:
             metric = keras.metrics.MeanMetricWrapper(
                 metric._fn, metric.name, metric.dtype, **{**metric._fn_kwargs, "from_logits": True}
             )
         elif config.get("from_logits", wanted) != wanted:
-            metric = type(metric).from_config({**config, "from_logits": wanted})
+            metric = kind.from_config({**config, "from_logits": wanted})
         self.metric = metric
         if hasattr(metric, "_direction"):  # callbacks read whether more is better
             self._direction = metric._direction
@@ -271,6 +272,15 @@ class MetricOfLogits(keras.metrics.Metric):
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         found = arranged(self.name, self.row, self.scores, y_true, y_pred, sample_weight)
         kept = ops.cast(found.counted, self.dtype)
+        if self.row.form == "whole":  # one number for a batch, and the mean of those
+            if sample_weight is not None:
+                raise InputError(
+                    f"{self.name}: it is one number for a whole batch, which has no sample_weight. Pass it among "
+                    "`metrics`, not `weighted_metrics`, or with axis=-1."
+                )
+            kept = ops.cast(kept, found.scores.dtype)[:, None]
+            self.metric.update_state(ops.cast(found.labels, kept.dtype) * kept, found.scores * kept)
+            return
         weight = kept if found.weight is None else found.weight * ops.cast(found.counted, found.weight.dtype)
         self.metric.update_state(found.labels, found.scores, sample_weight=weight)
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import inspect
+from functools import partial
 
 import keras
 import numpy as np
 import pytest
+from keras.src.losses.losses import LossFunctionWrapper
 from sklearn import metrics as sk
 
-from mobilebert_core.errors import ConfigError
+from mobilebert_core.errors import ConfigError, InputError
 from mobilebert_core.heads import HEADS
 from mobilebert_tf.fit.loss_table import NAMES, TABLE
 from mobilebert_tf.fit.metrics import losses_by_output, metrics_by_output
@@ -26,6 +28,7 @@ from tests.keras_only.logits import (
     ONE_OR_TWO,
     P1,
     REFUSED,
+    ROWS,
     SEVERAL,
     SINGLE,
     TWO,
@@ -94,6 +97,88 @@ def test_metric_functions(function):
     wrapped = keras.metrics.MeanMetricWrapper(getattr(keras.metrics, function))
     for spelled in (function, getattr(keras.metrics, function), wrapped):
         assert metric_of(spelled, labels, LOGITS, **MULTI) == pytest.approx(wanted, rel=2e-5)
+
+
+FOCAL, OPTIONS = keras.losses.binary_focal_crossentropy, {"gamma": 3.0}
+
+
+class FocalLoss(keras.losses.BinaryFocalCrossentropy):
+    def __init__(self):
+        super().__init__(gamma=3.0, from_logits=True)
+
+
+class WrappedLoss(LossFunctionWrapper):
+    def __init__(self):
+        super().__init__(FOCAL, **OPTIONS)
+
+
+class WrappedMetric(keras.metrics.MeanMetricWrapper):
+    def __init__(self, function=FOCAL, **options):
+        super().__init__(function, "wrapped", **(options or OPTIONS))
+
+
+class CrossEntropyMetric(keras.metrics.BinaryCrossentropy):
+    def __init__(self):
+        super().__init__(label_smoothing=0.1)
+
+
+class TopTwo(keras.metrics.SparseTopKCategoricalAccuracy):
+    def __init__(self):
+        super().__init__(k=2)
+
+
+def size(labels, scores):
+    return keras.ops.mean(keras.ops.abs(scores), axis=-1)
+
+
+class WrappedOwn(keras.metrics.MeanMetricWrapper):
+    def __init__(self):
+        super().__init__(size)
+
+
+def test_whatever_is_around_a_function_or_class_of_keras_it_is_computed_from_logits():
+    wanted = float(np.mean(FOCAL(SEVERAL, P, **OPTIONS)))
+    losses = [partial(FOCAL, **OPTIONS), partial(partial(FOCAL, gamma=1.0), **OPTIONS), FocalLoss(), WrappedLoss()]
+    metrics = [*losses, keras.metrics.MeanMetricWrapper(losses[0]), keras.metrics.MeanMetricWrapper(losses[2])]
+    for loss in losses:
+        assert loss_of(loss, SEVERAL, LOGITS, **MULTI) == pytest.approx(wanted, rel=1e-5)
+    for metric in [*metrics, WrappedMetric, WrappedMetric()]:
+        assert metric_of(metric, SEVERAL, LOGITS, **MULTI) == pytest.approx(wanted, rel=1e-5)
+    right = np.mean((P > 0.3) == SEVERAL)
+    accuracy = keras.metrics.binary_accuracy
+    for metric in (partial(accuracy, threshold=0.3), WrappedMetric(accuracy, threshold=0.3)):
+        assert metric_of(metric, SEVERAL, LOGITS, **MULTI) == pytest.approx(right)
+    smoothed = np.mean(keras.losses.binary_crossentropy(SEVERAL, P, label_smoothing=0.1))
+    assert metric_of(CrossEntropyMetric(), SEVERAL, LOGITS, **MULTI) == pytest.approx(smoothed, rel=1e-5)
+
+
+def test_options_of_a_partial_are_those_of_the_class():
+    with pytest.raises(ConfigError, match="wanted keras.losses.BinaryFocalCrossentropy.from_logits=True., got"):
+        loss_of(partial(FOCAL, from_logits=False), SEVERAL, LOGITS, **MULTI)
+    with pytest.raises(ConfigError, match="BinaryFocalCrossentropy does not take these options: .*'beta'"):
+        loss_of(partial(FOCAL, beta=1.0), SEVERAL, LOGITS, **MULTI)
+
+
+def test_a_wrapper_around_a_users_function_gets_logits():
+    for metric in (size, partial(size), WrappedOwn, WrappedOwn(), keras.metrics.MeanMetricWrapper(size)):
+        assert metric_of(metric, SEVERAL, LOGITS, **MULTI) == pytest.approx(np.abs(LOGITS).mean(), rel=1e-5)
+
+
+def test_an_object_for_several_outputs_is_made_anew_or_wanted_for_each():
+    made = metrics_by_output("Model", tiny_config(), HEADS["QuestionAnswering"], [TopTwo()], None)
+    assert [type(each[0].metric).__name__ for each in made.values()] == ["SparseTopKCategoricalAccuracy"] * 2
+    with pytest.raises(ConfigError, match="WrappedOwn is to count for each output, and cannot be made anew"):
+        metrics_by_output("Model", tiny_config(), HEADS["QuestionAnswering"], [WrappedOwn()], None)
+
+
+@pytest.mark.parametrize("name", ["Dice", "Tversky"])
+def test_one_number_for_a_batch_is_a_metric_too(name):
+    halves = [slice(0, ROWS // 2), slice(ROWS // 2, None)]
+    wanted = np.mean([getattr(keras.losses, name)()(SEVERAL[half], P[half]) for half in halves])
+    for metric in (name.lower(), getattr(keras.losses, name)()):
+        assert metric_of(metric, SEVERAL, LOGITS, **MULTI) == pytest.approx(wanted, rel=1e-5)
+    with pytest.raises(InputError, match=f"{name.lower()}: it is one number for a whole batch"):
+        metric_of(name.lower(), SEVERAL, LOGITS, WEIGHTS, **MULTI)
 
 
 @pytest.mark.parametrize("name", sorted(REFUSED - {"MeanMetricWrapper"}))
