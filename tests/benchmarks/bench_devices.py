@@ -6,7 +6,9 @@ BERT-base there, and the floor: the matrix products of the encoder alone, in PyT
 multiply less, it starts its products more cheaply, which shows where they are small.
 
     python -m tests.benchmarks.bench_devices [--only litert onnx] [--shapes 1x16 8x128] [--rounds 9] [--blocks 24]
-        [--json FILE] [--plot FILE] [--keep DIR]
+        [--json FILE] [--plot FILE] [--keep DIR] [--environments DIR]
+
+ExecuTorch and OpenVINO run in the environments of `make environments`; what is not there is named and left out.
 
 Medians of rounds and their spread; the ratio is the median of the ratios to `--base` within a round. Seconds are of CPU
 time, which other programs on the machine lengthen less than they do the time on the wall; the load is printed.
@@ -36,6 +38,7 @@ from tests.benchmarks.bench_forward import environment, machine
 
 FLOOR = "floor: matrix products"
 OTHERS = ("transformers", "MiniLM", "BERT")  # how the names of what is not ours begin
+ROOT = Path(__file__).parents[2]
 SHAPES = ("1x16", "1x128", "1x384", "8x128")  # batch x tokens
 BASE = "transformers, ONNX Runtime fp32"
 
@@ -46,10 +49,21 @@ Make = Callable[[Path], Run]
 
 @dataclass(frozen=True)
 class Form:
-    """One thing that is timed: `make` opens it, from a folder in which is what it `reads`."""
+    """One thing that is timed: `make` opens it, from a folder in which is what it `reads`.
+
+    Attributes:
+        environment: NAME of the .venv-NAME whose Python runs it; without one this Python.
+    """
 
     make: Make
     reads: str = "ours"
+    environment: str = ""
+
+    def python(self, environments: Path) -> Path:
+        """The Python that runs it."""
+        name = f".venv-{self.environment}"
+        this = not self.environment or Path(sys.prefix).name == name
+        return Path(sys.executable) if this else environments / name / "bin" / "python"
 
 
 # ------------------------------------------------------------------ the forms: a folder of files -> what is timed
@@ -108,6 +122,44 @@ def exported_form(name: str) -> Form:
     return Form(make, name)
 
 
+def executorch_form(name: str) -> Form:
+    """One thread is asked of its runtime, because our Runner leaves the number to it; rows run one by one."""
+
+    def make(folder: Path) -> Run:
+        from executorch.extension.pybindings.portable_lib import _unsafe_reset_threadpool
+
+        from conversion.exports.executorch_program.inference import Runner
+
+        _unsafe_reset_threadpool(1)
+        return Runner.from_pretrained("Model", folder / name).run
+
+    return Form(make, name, "executorch")
+
+
+def openvino_form(name: str) -> Form:
+    """Our export for ONNX in OpenVINO, compiled for each shape as its users do; in float32 where it is that."""
+
+    def make(folder: Path) -> Run:
+        import openvino
+
+        core = openvino.Core()
+        options = {"INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
+        (path,) = (folder / name / "onnx").glob("*.onnx")
+        requests: dict[tuple[int, ...], Any] = {}
+
+        def run(batch: Inputs) -> object:
+            shape = batch["input_ids"].shape
+            if shape not in requests:
+                model = core.read_model(path)
+                model.reshape({each.any_name: list(shape) for each in model.inputs})
+                requests[shape] = core.compile_model(model, "CPU", options).create_infer_request()
+            return requests[shape].infer(batch)
+
+        return run
+
+    return Form(make, name, "interop")
+
+
 def onnx_form(file: str) -> Form:
     def make(folder: Path) -> Run:
         import onnxruntime
@@ -160,6 +212,9 @@ FORMS: dict[str, Form] = {
     "onnx int8": exported_form("onnx-int8"),
     "litert fp32": exported_form("litert-fp32"),
     "litert int8": exported_form("litert-int8"),
+    "executorch fp32": executorch_form("executorch-fp32"),
+    "OpenVINO fp32": openvino_form("onnx-fp32"),
+    "OpenVINO int8-static": openvino_form("onnx-int8-static"),
     "transformers eager": Form(transformers_form("eager")),
     "transformers sdpa": Form(transformers_form("sdpa")),
     BASE: onnx_form("transformers.onnx"),
@@ -177,22 +232,24 @@ def inputs(batch: int, length: int) -> Inputs:
     return {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
 
 
-def prepare(folder: Path, forms: list[str], blocks: int | None = None) -> None:
+def prepare(folder: Path, forms: list[str], blocks: int | None = None, environments: Path = ROOT) -> None:
     """Writes what the forms read, unless it is there; `blocks` of the encoder in place of its own number."""
-    import mobilebert
-
     if not (folder / "ours").exists():
         config = MobileBertConfig.from_preset("mobilebert", **({} if blocks is None else {"num_hidden_layers": blocks}))
         random_checkpoint(config, HEADS["Model"], folder / "ours")
-    for read in sorted({FORMS[form].reads for form in forms}):
+    for form in sorted((FORMS[name] for name in forms), key=lambda form: form.reads):
+        read = form.reads
         if (folder / read).exists():
             continue
         print(f"writes {read}", flush=True)
         if read.endswith(".onnx"):
             write_peer(folder, read.removesuffix(".onnx").removesuffix("-int8"))
         else:
-            format, precision = read.split("-")
-            mobilebert.export(folder / "ours", folder / read, format=format, precision=precision)
+            format, _, precision = read.partition("-")
+            # OpenVINO's environment cannot write what it reads; ExecuTorch's alone can.
+            python = form.python(environments) if format == form.environment else sys.executable
+            options = ["--format", format, "--precision", precision]
+            subprocess.run([python, "-m", "mobilebert", "export", folder / "ours", folder / read, *options], check=True)
 
 
 def peer(name: str, folder: Path) -> Any:
@@ -242,13 +299,14 @@ def serve(form: str, folder: Path) -> None:
         print(min(seconds), flush=True)
 
 
-def started(forms: list[str], folder: Path, core: int) -> dict[str, subprocess.Popen[str]]:
+def started(forms: list[str], folder: Path, core: int, environments: Path = ROOT) -> dict[str, subprocess.Popen[str]]:
     """The processes of the forms, each of which has said "ready", on one core."""
     pin = ["taskset", "-c", str(core)] if sys.platform == "linux" else []
     variables = {**os.environ, "OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
     processes = {}
     for form in forms:
-        command = [*pin, sys.executable, "-W", "ignore", "-m", __spec__.name, "--serve", form, "--keep", str(folder)]
+        python = str(FORMS[form].python(environments))
+        command = [*pin, python, "-W", "ignore", "-m", __spec__.name, "--serve", form, "--keep", str(folder)]
         processes[form] = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=variables
         )
@@ -343,17 +401,23 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--plot", type=Path)
     parser.add_argument("--keep", type=Path, metavar="DIR", help="where the models are kept for the next time")
+    parser.add_argument(
+        "--environments", type=Path, default=ROOT, metavar="DIR", help="where .venv-NAME are (default: this project)"
+    )
     parser.add_argument("--serve", choices=list(FORMS), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
         return serve(options.serve, options.keep)
     forms = [f for f in FORMS if f == options.base or not options.only or f.startswith(tuple(options.only))]
     environment(options.rounds)
+    for form in [f for f in forms if not FORMS[f].python(options.environments).exists()]:
+        print(f"{form} is left out: no {FORMS[form].python(options.environments)} (make environments)")
+        forms.remove(form)
     with tempfile.TemporaryDirectory() as made:
         folder = options.keep or Path(made)
         folder.mkdir(parents=True, exist_ok=True)
-        prepare(folder, forms, options.blocks)
-        processes = started(forms, folder, options.core)
+        prepare(folder, forms, options.blocks, options.environments)
+        processes = started(forms, folder, options.core, options.environments)
         before = os.getloadavg()[0]
         numbers = report(measured(processes, options.shapes, options.rounds), options.base)
         load = (before, os.getloadavg()[0])

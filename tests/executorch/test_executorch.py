@@ -16,6 +16,7 @@ from mobilebert_core.demo_model import DEMO_MODEL
 from mobilebert_core.errors import CheckpointError, ExportError, InputError
 from mobilebert_core.heads import HEADS
 from mobilebert_torch.inference import Runner as TorchRunner
+from tests.benchmarks import bench_devices
 from tests.tiny import tiny_batch, tiny_config
 
 TEXTS = [
@@ -81,3 +82,9 @@ def test_what_it_cannot_do_is_one_error_and_leaves_nothing(exported, tmp_path):
     (exported.directory / "export.json").write_text(json.dumps(record))
     with pytest.raises(CheckpointError, match="ExecuTorch refuses it"):
         mobilebert.pipeline("text-classification", exported.directory)
+
+
+def test_the_benchmark_times_it(tmp_path):
+    form = "executorch fp32"
+    bench_devices.prepare(tmp_path, [form], blocks=1)
+    assert bench_devices.FORMS[form].make(tmp_path)(bench_devices.inputs(2, 5))

@@ -10,6 +10,7 @@ import torch
 from mobilebert_core.heads import HEADS
 from mobilebert_core.inputs import TEXT_INPUTS
 from mobilebert_torch import MODEL_CLASSES
+from tests.benchmarks import bench_devices
 from tests.tiny import tiny_batch, tiny_config
 
 
@@ -40,3 +41,11 @@ def test_openvino_computes_the_same(name, tmp_path):
         assert len(compiled.outputs) == len(expected)
         for output, values in zip(compiled.outputs, expected, strict=True):
             np.testing.assert_allclose(found[output], values.numpy(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore")  # of the exporter
+def test_the_benchmark_times_it(tmp_path):
+    form = "OpenVINO fp32"
+    bench_devices.prepare(tmp_path, [form], blocks=1)
+    run = bench_devices.FORMS[form].make(tmp_path)
+    assert all(run(bench_devices.inputs(*sizes)) for sizes in ((1, 5), (2, 7), (1, 5)))

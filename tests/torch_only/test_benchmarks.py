@@ -50,6 +50,20 @@ def test_each_form_that_needs_no_export_is_timed(form, folder, capsys, monkeypat
     assert ready == "ready" and float(seconds) > 0
 
 
+def test_a_form_whose_environment_is_missing_is_named_and_left_out(tmp_path, capsys, monkeypatch):
+    asked = ["--only", "OpenVINO", "executorch", "--environments", str(tmp_path), "--keep", str(tmp_path)]
+    monkeypatch.setattr("sys.argv", ["bench_devices", *asked])
+    timed = []
+    monkeypatch.setattr(bench_devices, "prepare", lambda folder, forms, *rest: timed.extend(forms))
+    monkeypatch.setattr(bench_devices, "started", lambda *rest: {})
+    monkeypatch.setattr(bench_devices, "measured", lambda *rest: {})
+    bench_devices.main()
+    shown = capsys.readouterr().out
+    assert timed == [bench_devices.BASE]
+    assert "OpenVINO fp32 is left out" in shown and "executorch fp32 is left out" in shown
+    assert "make environments" in shown
+
+
 def test_the_table_and_the_picture(tmp_path, capsys):
     found = {"1x16": {"PyTorch": [0.2, 0.1, 0.4], bench_devices.BASE: [0.1, 0.1, 0.1]}}
     numbers = bench_devices.report(found, bench_devices.BASE)
