@@ -11,7 +11,7 @@ of `small_tasks.py`.
 5. The same model goes on with masked words of the text alone, of which it soon knows more than its teacher; where
    `--tokens-alone` has several numbers, the learning rate rises and falls anew for each.
 6. float16 on disk, and a card with the scores of what is there after each of five tasks, beside those of the same
-   architecture from fresh weights and of logistic regression on TF-IDF.
+   architecture from random weights and of logistic regression on TF-IDF.
 
 Each step goes on where it was interrupted.
 """
@@ -90,7 +90,7 @@ On {held_out:,} rows of held-out documents {masked:.1%} of the hidden words are 
 After fine-tuning with one recipe for all of them (learning rate 5e-4, batches of 32), on the dev rows of each task,
 {seeds}:
 
-| task | steps | mobilebert-mini | the same from fresh weights | TF-IDF and logistic regression |
+| task | steps | mobilebert-mini | the same from random weights | TF-IDF and logistic regression |
 |---|---|---|---|---|
 {table}
 
@@ -189,11 +189,11 @@ def ship(encoder: Path, output: Path) -> None:
 
 
 def compared(data: Path, work: Path, model: Path, tasks: list[str], seeds: int) -> dict[str, dict]:
-    """By task: the steps, and the scores of the encoder, of its architecture from fresh weights, and of TF-IDF."""
+    """By task: the steps, and the scores of the encoder, of its architecture from random weights, and of TF-IDF."""
     found = {}
     for name in tasks:
         task = SMALL_TASKS[name]
-        starts = {"mini": str(model), "fresh": str(model / CONFIG_FILE)}
+        starts = {"mini": str(model), "random": str(model / CONFIG_FILE)}
         scores = {
             kind: [
                 fine_tuned(task, data, work, start, work / f"{name}-{kind}-{seed}", steps=STEPS[name], seed=seed)
@@ -210,7 +210,7 @@ def card(output: Path, results: dict, scores: dict[str, dict], options: argparse
     config, alone = read_json(output / CONFIG_FILE), [read(count) for count in options.tokens_alone]
     sizes = {name: array.size for name, array in load_file(output / WEIGHTS_FILE).items()}
     rows = [
-        f"| {name}: {SMALL_TASKS[name].about} | {s['steps']:,} | {mean(s['mini'])} | {mean(s['fresh'])} "
+        f"| {name}: {SMALL_TASKS[name].about} | {s['steps']:,} | {mean(s['mini'])} | {mean(s['random'])} "
         f"| {s['words']:.3f} |"
         for name, s in scores.items()
     ]

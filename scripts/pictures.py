@@ -4,7 +4,7 @@
 measures it.
 
 `guides/curves.png`: loss and accuracy while a model learns parts of speech (atis_pos of `small_tasks.py`) from
-mobilebert-mini and from fresh weights: what `mobilebert train` writes into curves.csv and scores.csv. Some minutes.
+mobilebert-mini and from random weights: what `mobilebert train` writes into curves.csv and scores.csv. Some minutes.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def by_block(report: Report, kind: str) -> list[float]:
 
 def curves(data: Path, work: Path) -> Figure:
     """Loss and dev accuracy against steps, from both starts."""
-    starts = {"mobilebert-mini": str(MINI_MODEL), "fresh weights": str(MINI_MODEL / CONFIG_FILE)}
+    starts = {"mobilebert-mini": str(MINI_MODEL), "random weights": str(MINI_MODEL / CONFIG_FILE)}
     figure = Figure(figsize=(7.5, 3.0), layout="constrained")
     left, right = figure.subplots(1, 2)
     for name, start in starts.items():

@@ -102,7 +102,7 @@ def oldest(requirements: list[str]) -> list[str]:
 
 
 def constraints(environment: Environment, folder: Path) -> list[str]:
-    """What pip is told about versions."""
+    """The options by which pip gets versions."""
     if environment.versions == "newest":
         return ["--upgrade"]
     if environment.versions == "pinned":

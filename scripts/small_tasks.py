@@ -99,7 +99,7 @@ def fine_tuned(
     """The score of a model after it has learned the task, or had learned it before; `output` is left.
 
     Args:
-        model: a checkpoint, or the path of a config.json with a tokenizer beside it for fresh weights.
+        model: a checkpoint, or the path of a config.json with a tokenizer beside it for random weights.
         steps: of 32 rows.
     """
     folder = prepared(task, data, work)

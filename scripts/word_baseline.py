@@ -1,4 +1,4 @@
-"""What words tell without a model of language, beside which models are judged: TF-IDF and logistic regression."""
+"""What words tell without a model of language, beside which models are measured: TF-IDF and logistic regression."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -164,11 +164,20 @@ PRIVATE_WORDS = re.compile(
 )
 
 
-def test_code_speaks_the_fields_words():
-    found = [
+def found_in(paths: Iterable[Path], words: re.Pattern[str]) -> list[str]:
+    """The lines of files that hold one of these words."""
+    return [
         f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
-        for path in modules().values()
-        for number, line in enumerate(path.read_text().splitlines(), 1)
-        if PRIVATE_WORDS.search(line)
+        for path in paths
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if words.search(line)
     ]
-    assert found == []
+
+
+def test_code_speaks_the_fields_words():
+    assert found_in([*modules().values(), *(ROOT / "scripts").glob("*.py")], PRIVATE_WORDS) == []
+
+
+def test_documentation_says_random_or_newly_initialized():
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "mobilebert_core" / "data").rglob("*.md")]
+    assert found_in(pages, re.compile(r"\bfresh\b")) == []
