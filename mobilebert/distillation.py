@@ -14,15 +14,13 @@ from mobilebert_core.card_text import name_of
 from mobilebert_core.checkpoints.digests import model_digests, tokenizer_digests
 from mobilebert_core.checkpoints.opening import Checkpoint, open_checkpoint
 from mobilebert_core.configuration.config import MobileBertConfig
-from mobilebert_core.configuration.presets import PRESETS
 from mobilebert_core.datasets.examples import Examples, ReadOptions
 from mobilebert_core.errors import ConfigError
-from mobilebert_core.files import read_json, sha256
+from mobilebert_core.files import read_json
 from mobilebert_core.heads import HEADS
 from mobilebert_core.hub.resolve import resolve
-from mobilebert_core.processes import launch_of
 from mobilebert_core.text.auto_tokenizer import AutoTokenizer
-from mobilebert_core.text.padding_truncation import NO_LIMIT
+from mobilebert_core.text.model_fit import limit_to_model
 from mobilebert_core.training.defaults import curve_notes
 from mobilebert_core.training.evaluation import Evaluation
 from mobilebert_core.training.following import run_directory
@@ -36,7 +34,7 @@ from mobilebert_core.training.knowledge_transfer_start import (
     with_fitted_norm,
 )
 from mobilebert_core.training.loop import TrainingLoop
-from mobilebert_core.training.ranks import ALONE, Ranks, lengths_of
+from mobilebert_core.training.ranks import Ranks, lengths_of
 from mobilebert_core.training.recipe import Recipe
 from mobilebert_core.training.run_checks import read_curves
 from mobilebert_core.training.run_directory import CURVES_FILE, DIGESTS, PROGRESS_FILE, RunDirectory
@@ -49,8 +47,9 @@ from mobilebert_core.weights import every_weight, weight_table
 
 from .distillation_report import draw_terms, write_transfer_card
 from .distillation_teacher import LoadedTeacher, load_teacher
+from .launching import train_together
 from .path_fields import PathFields
-from .random_start import check_config_fields, config_of, has_no_weights
+from .random_start import check_config_fields, config_of, has_no_weights, start_digests
 from .streams import say
 from .training_data import TrainingData, check_segments
 from .training_report import picture_missing
@@ -118,15 +117,7 @@ class Distillation(PathFields):
             ConfigError: also for several processes that were not started to work together, or train with Keras.
             TrainingError: when the loss is no longer finite, or another process has ended.
         """
-        launch = launch_of("distill")
-        if launch is None:
-            return self._run(ALONE)
-        ranks = (
-            backend_named(self.backend, "distill", FRAMEWORKS).load("distributed", "distill").join(launch, self.device)
-        )
-        results = self._run(ranks)
-        ranks.wait()  # one that leaves while another still writes would take it along
-        return results
+        return train_together(self._run, "distill", self.backend, self.device)
 
     def _run(self, ranks: Ranks) -> dict[str, Any]:
         kind = training_task_named(self.task)
@@ -349,10 +340,10 @@ class Distillation(PathFields):
                 )
         if len(tokenizer) > config.vocab_size:
             raise ConfigError(
-                f"distill: the tokenizer of {self.teacher} has {len(tokenizer)} words, the student {config.vocab_size}."
+                f"distill: the tokenizer of {self.teacher} has {len(tokenizer)} words, the student "
+                f"{config.vocab_size}. Take a student whose vocab_size holds them, or a preset."
             )
-        if tokenizer.model_max_length >= NO_LIMIT:
-            tokenizer.model_max_length = config.max_position_embeddings
+        limit_to_model(tokenizer, config)
         return tokenizer
 
     # ------------------------------------------------------------------------------------------ data
@@ -363,17 +354,13 @@ class Distillation(PathFields):
 
     def _settings(self, recipe: Recipe, data: TrainingData) -> dict[str, Any]:
         """All that decides the numbers, in plain values."""
-        student: dict[str, str] = {}
-        if self.student not in PRESETS:
-            place = Path(self.student)
-            student = {place.name: sha256(place)} if has_no_weights(self.student) else model_digests(self.student)
         return {
             "task": self.task,
             "teacher": name_of(self.teacher),
             "student": name_of(self.student),
             DIGESTS: {
                 "teacher": model_digests(self.teacher),
-                "student": student,
+                "student": start_digests(self.student),
                 "tokenizer": tokenizer_digests(self.teacher),
             },
             "transfer": dataclasses.asdict(self.settings),

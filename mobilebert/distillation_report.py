@@ -10,24 +10,22 @@ from typing import Any
 from mobilebert_core.card_text import code, data_name, escaped, name_of
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.configuration.presets import PRESETS
-from mobilebert_core.files import replacing, write_text
+from mobilebert_core.files import write_text
 from mobilebert_core.training.knowledge_transfer import STRATEGIES, TERMS
 from mobilebert_core.training.knowledge_transfer_start import Pair
 from mobilebert_core.training.recipe import Recipe
 from mobilebert_core.training.run_checks import read_curves
-from mobilebert_core.training.run_directory import CURVES_FILE, SCORES_FILE
+from mobilebert_core.training.run_directory import CURVES_FILE, SCORES_FILE, scores_in
 
-from .training_report import CARD_FILE, PICTURE_FILE
+from .training_report import CARD_FILE, FILES_SAID, figure_class, save_picture
 
 
 def draw_terms(output: Path, stages: Sequence[str]) -> Path | None:
     """Draws each weighted term against steps, and scores, into curves.png; None without matplotlib."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
+    if (figure_of := figure_class()) is None:
         return None
     curve, scores = read_curves(output / CURVES_FILE), read_curves(output / SCORES_FILE)
-    figure = Figure(figsize=(11, 4), layout="constrained")
+    figure = figure_of(figsize=(11, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
     for name in (name for name in TERMS if curve and name in curve[0]):
         points = [(int(row["step"]), float(row[name])) for row in curve if row[name]]
@@ -47,10 +45,7 @@ def draw_terms(output: Path, stages: Sequence[str]) -> Path | None:
             axis.plot(*zip(*points, strict=True), marker="o", color=colour)
             axis.set_ylabel(f"dev {name.replace('_', ' ')}", color=colour)
     right.set(xlabel="step", title="held-out text")
-    path = output / PICTURE_FILE
-    with replacing(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=120)
-    return path
+    return save_picture(figure, output)
 
 
 def write_transfer_card(distillation: Any, recipe: Recipe, pair: Pair, results: Mapping[str, Any]) -> Path:
@@ -90,11 +85,10 @@ def transfer_card(distillation: Any, recipe: Recipe, pair: Pair, results: Mappin
     for stage in results["stages"]:
         terms = ", ".join(f"{term.replace('_', ' ')} {weight:g}" for term, weight in stage["weights"].items())
         lines.append(f"| {stage['name']} | {stage['steps']:,} | {terms} |")
-    if scores := {n: v for n, v in results["dev"].items() if n not in ("step", "epoch")}:
+    if scores := scores_in(results["dev"]):
         lines += ["", f"## Scores on {rows['dev']:,} dev rows", "", f"Of step {results['dev']['step']:,}.", ""]
         lines += ["| score | value |", "|---|---|", *(f"| {n} | {v:.4f} |" for n, v in scores.items())]
-    lines += ["", "The settings are in `training.json`, the curves in `curves.csv` and `scores.csv`.", ""]
-    return "\n".join(lines)
+    return "\n".join([*lines, *FILES_SAID])
 
 
 def _sizes(config: MobileBertConfig) -> str:

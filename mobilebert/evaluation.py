@@ -16,9 +16,8 @@ from mobilebert_core.datasets.examples import ReadOptions
 from mobilebert_core.files import sha256
 from mobilebert_core.hub.resolve import resolve
 from mobilebert_core.text.auto_tokenizer import AutoTokenizer
-from mobilebert_core.text.padding_truncation import NO_LIMIT
+from mobilebert_core.text.model_fit import check_words, limit_to_model
 from mobilebert_core.text.tokenization_base import TokenizerBase
-from mobilebert_core.text.word_count import check_words
 from mobilebert_core.training.evaluation import EVALUATION_BATCH, TaskFile
 from mobilebert_core.training.recipe import Recipe
 from mobilebert_core.training.tasks.table import training_task_named
@@ -98,8 +97,7 @@ def evaluate(
     _check_libraries(kind, words, model)
     runner = open_runner(caller, chosen, kind.head, model, dtype=dtype, device=device, threads=threads, **fields)
     check_words(caller, words, runner.config)
-    if words.model_max_length >= NO_LIMIT:
-        words.model_max_length = runner.config.max_position_embeddings
+    limit_to_model(words, runner.config)
     file = TaskFile(kind(words, runner.config, max_length, seed=seed, **(options or {})), path, read, seed)
     check_segments(runner.config, {"data": file.features})
     return Evaluated(

@@ -27,8 +27,8 @@ from mobilebert_core.tasks.table import TextTask, task_named
 from mobilebert_core.tasks.task_text import Row, TaskText, fields_of, options_of
 from mobilebert_core.text.auto_tokenizer import AutoTokenizer
 from mobilebert_core.text.batch_rows import listed
+from mobilebert_core.text.model_fit import check_words
 from mobilebert_core.text.tokenization_base import TokenizerBase
-from mobilebert_core.text.word_count import check_words
 
 from .pipeline_keywords import FRAMEWORK_NAMES, framework_of, model_fields, of_transformers, tokenizer_place
 from .runners import open_runner

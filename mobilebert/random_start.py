@@ -8,17 +8,30 @@ from typing import Any
 
 from mobilebert_core.card_text import name_of
 from mobilebert_core.checkpoints.configurations import keys_beside
+from mobilebert_core.checkpoints.digests import model_digests
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.configuration.fields import ConfigFields
 from mobilebert_core.configuration.json_dialect import ALIASES, DERIVED, INERT_FIELDS, unknown_fields
 from mobilebert_core.configuration.presets import PRESETS
 from mobilebert_core.errors import ConfigError
+from mobilebert_core.files import sha256
 from mobilebert_core.shipped_models import MINI_MODEL
 
 
 def has_no_weights(model: str) -> bool:
     """True for the name of a preset and the path of a JSON file; anything else is a checkpoint."""
     return model in PRESETS or (Path(model).suffix == ".json" and Path(model).is_file())
+
+
+def start_digests(model: str) -> dict[str, str]:
+    """Digest by file name, of what a training begins with; a preset has no files.
+
+    Raises:
+        CheckpointNotFoundError: as `model_digests`.
+    """
+    if model in PRESETS:
+        return {}
+    return {Path(model).name: sha256(Path(model))} if has_no_weights(model) else model_digests(model)
 
 
 def config_of(model: str, **fields: Any) -> MobileBertConfig:

@@ -14,23 +14,21 @@ from safetensors.numpy import load_file
 
 from conversion.backends import FRAMEWORKS, Backend, backend_named
 from mobilebert_core.card_text import name_of
-from mobilebert_core.checkpoints.digests import model_digests, tokenizer_digests
+from mobilebert_core.checkpoints.digests import tokenizer_digests
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.configuration.fields import MULTI_LABEL
-from mobilebert_core.configuration.presets import PRESETS
 from mobilebert_core.datasets.examples import Examples, ReadOptions
 from mobilebert_core.demo_model import DEMO_MODEL
 from mobilebert_core.errors import BackendMissingError, CheckpointError, ConfigError
-from mobilebert_core.files import TOKENIZER_FILES, WEIGHTS_FILE, sha256
+from mobilebert_core.files import VOCABULARY_FILES, WEIGHTS_FILE
 from mobilebert_core.heads import HEADS
-from mobilebert_core.processes import check_launched, launch_of
 from mobilebert_core.text.auto_tokenizer import AutoTokenizer
-from mobilebert_core.text.padding_truncation import NO_LIMIT
+from mobilebert_core.text.model_fit import limit_to_model
 from mobilebert_core.training.defaults import curve_notes, swept_losses
 from mobilebert_core.training.evaluation import Evaluation
 from mobilebert_core.training.following import run_directory
 from mobilebert_core.training.loop import TrainingLoop
-from mobilebert_core.training.ranks import ALONE, Ranks
+from mobilebert_core.training.ranks import Ranks
 from mobilebert_core.training.recipe import Recipe
 from mobilebert_core.training.run_checks import read_curves
 from mobilebert_core.training.run_directory import CURVES_FILE, DIGESTS, RunDirectory
@@ -41,8 +39,9 @@ from mobilebert_core.training.tasks.training_task import Features, TrainingTask
 from mobilebert_core.training.trainer import TrainerBase
 from mobilebert_core.weights import weight_table
 
+from .launching import train_together
 from .path_fields import PathFields
-from .random_start import check_config_fields, config_of, has_no_weights
+from .random_start import check_config_fields, config_of, has_no_weights, start_digests
 from .recipe_choice import RecipeChoice, said_before
 from .streams import say
 from .teaching import Lesson, Teaching
@@ -119,16 +118,7 @@ class Training(PathFields):
                 for `shard` without a launcher.
             TrainingError: when the loss is no longer finite, or another process has ended.
         """
-        launch = launch_of(self.command)
-        if launch is None:
-            if self.shard:
-                check_launched(self.command, "--shard")
-            return self._run(ALONE)
-        engine = backend_named(self.backend, self.command, FRAMEWORKS).load("distributed", self.command)
-        ranks = engine.join(launch, self.device, self.shard)
-        results = self._run(ranks)
-        ranks.wait()  # one that leaves while another still writes would take it along
-        return results
+        return train_together(self._run, self.command, self.backend, self.device, self.shard)
 
     def _run(self, ranks: Ranks) -> dict[str, Any]:
         kind = training_task_named(self.task)
@@ -166,8 +156,7 @@ class Training(PathFields):
         tokenizer = AutoTokenizer.from_pretrained(self._tokenizer_place())
         recipe, words, saved = choice.recipe, len(tokenizer), run_directory.saved
         trainer = self._trainer(kind, backend, recipe, fields, words, saved, ranks)
-        if tokenizer.model_max_length >= NO_LIMIT:
-            tokenizer.model_max_length = trainer.config.max_position_embeddings
+        limit_to_model(tokenizer, trainer.config)
         task = kind(tokenizer, trainer.config, self.max_length, seed=recipe.seed, **self.options)
         features = data.features(task, examples, run_directory.settings, ranks)
         self._check_thresholds(fields, {*features})  # rows may be too few to hold some out
@@ -283,7 +272,9 @@ class Training(PathFields):
 
     def _check_thresholds(self, fields: Mapping[str, Any], splits: Set[str]) -> None:
         if self.tune_thresholds and fields.get("problem_type") != MULTI_LABEL:
-            raise ConfigError(f"{self.task}: thresholds are for several labels a text, these data have one. Leave it.")
+            raise ConfigError(
+                f"{self.task}: thresholds are for several labels a text, these data have one. Leave them out."
+            )
         if self.tune_thresholds and "dev" not in splits:
             raise ConfigError(f"{self.task}: thresholds are tuned on dev rows, there are none. Give a file with dev=.")
 
@@ -302,14 +293,9 @@ class Training(PathFields):
             return self.tokenizer
         place = Path(self.model)
         if has_no_weights(self.model):
-            beside = [place.parent / name for name in TOKENIZER_FILES[:2]] if place.is_file() else []
+            beside = [place.parent / name for name in VOCABULARY_FILES] if place.is_file() else []
             return place.parent if any(path.exists() for path in beside) else DEMO_MODEL
         return self.model
-
-    def _model_digests(self) -> dict[str, str]:
-        if has_no_weights(self.model):
-            return {} if self.model in PRESETS else {Path(self.model).name: sha256(Path(self.model))}
-        return model_digests(self.model)
 
     def _trainer(
         self,
@@ -360,7 +346,7 @@ class Training(PathFields):
 
     def _settings(self, choice: RecipeChoice, data: TrainingData) -> dict[str, Any]:
         """All that decides the numbers, in plain values."""
-        digests = {"model": self._model_digests(), "tokenizer": tokenizer_digests(self._tokenizer_place())}
+        digests = {"model": start_digests(self.model), "tokenizer": tokenizer_digests(self._tokenizer_place())}
         return {
             "task": training_task_named(self.task).name,
             "model": name_of(self.model),

@@ -14,24 +14,40 @@ from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.files import replacing, write_text
 from mobilebert_core.training.recipe import Recipe
 from mobilebert_core.training.run_checks import read_curves
-from mobilebert_core.training.run_directory import CURVES_FILE, SCORES_FILE
+from mobilebert_core.training.run_directory import CURVES_FILE, SCORES_FILE, scores_in
 from mobilebert_core.training.tasks.training_task import TrainingTask
 
 PICTURE_FILE = "curves.png"
 CARD_FILE = "README.md"
+FILES_SAID = ("", "The settings are in `training.json`, the curves in `curves.csv` and `scores.csv`.", "")  # ends cards
 _SMOOTHED = 50  # steps over which the drawn loss is averaged, at most
 
 
-def draw_curves(output: Path) -> Path | None:
-    """Draws loss and scores against steps into curves.png; None without matplotlib, the numbers being in the CSV."""
+def figure_class() -> Any:
+    """The class of matplotlib that draws a picture; None without matplotlib, the numbers being in the CSV."""
     try:
         from matplotlib.figure import Figure
     except ImportError:
         return None
+    return Figure
+
+
+def save_picture(figure: Any, output: Path) -> Path:
+    """Writes a figure into curves.png."""
+    path = output / PICTURE_FILE
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=120)
+    return path
+
+
+def draw_curves(output: Path) -> Path | None:
+    """Draws loss and scores against steps into curves.png; None without matplotlib."""
+    if (figure_of := figure_class()) is None:
+        return None
     curve, scores = read_curves(output / CURVES_FILE), read_curves(output / SCORES_FILE)
-    names = [name for name in (scores[-1] if scores else {}) if name not in ("step", "epoch", "skipped")]
+    names = [name for name in scores_in(scores[-1] if scores else {}) if name != "skipped"]
     bounded = [name for name in names if all(abs(float(row[name])) <= 1 for row in scores)]
-    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    figure = figure_of(figsize=(9, 3.4), layout="constrained")
     panels = figure.subplots(1, 2 if bounded else 1, squeeze=False)[0]
     steps = np.array([int(row["step"]) for row in curve])
     losses = np.array([float(row["loss"]) for row in curve])
@@ -46,10 +62,7 @@ def draw_curves(output: Path) -> Path | None:
             panels[1].plot([int(r["step"]) for r in scores], [float(r[name]) for r in scores], marker="o", label=name)
         panels[1].set(xlabel="step", title="dev rows")
         panels[1].legend()
-    path = output / PICTURE_FILE
-    with replacing(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=120)
-    return path
+    return save_picture(figure, output)
 
 
 def picture_missing() -> list[str]:
@@ -112,12 +125,11 @@ def card(
         lines += ["", f"Labels: {', '.join(map(escaped, labels))}."]
     if task.head == "TokenClassification":
         lines += ["", "Labels belong to words between white space; the first piece of a word has its label."]
-    lines += ["", "The settings are in `training.json`, the curves in `curves.csv` and `scores.csv`.", ""]
-    return "\n".join(lines)
+    return "\n".join([*lines, *FILES_SAID])
 
 
 def _scores(split: str, results: Mapping[str, Any], tuned: bool) -> list[str]:
-    scores = {n: v for n, v in results[split].items() if n not in ("step", "epoch")}
+    scores = scores_in(results[split])
     lines = [f"## Scores on {results['rows'][split]:,} {split} rows", ""]
     if split == "dev":
         said = f"Of the evaluation with the best {results['best_metric']}, after {results['dev']['epoch']:g} epochs."

@@ -41,10 +41,8 @@ _NAMES_SAID = 8  # of a directory, in a message
 _MOST_NAMES = 10_000  # of a directory, among which a name that is like another is looked for
 _VERY_LIKE = 0.85  # to difflib: a slip of a key or two
 
-# What a tokenizer may have; the first two hold its vocabulary, of which one must be there.
-TOKENIZER_FILES = (
-    "vocab.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
-)  # fmt: skip
+VOCABULARY_FILES = ("vocab.txt", "tokenizer.json")  # of a tokenizer, of which one must be there
+TOKENIZER_FILES = (*VOCABULARY_FILES, "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 
 
 def variant_name(file: str, variant: str | None) -> str:

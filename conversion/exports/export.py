@@ -16,13 +16,13 @@ from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.demo_model import DEMO_MODEL
 from mobilebert_core.errors import CheckpointError, ExportError
 from mobilebert_core.exports import DYNAMIC, MLPERF_LENGTH, ExportSpec, size_of
-from mobilebert_core.files import TOKENIZER_FILES
+from mobilebert_core.files import VOCABULARY_FILES
 from mobilebert_core.heads import HEADS
 from mobilebert_core.hub.resolve import resolve
 from mobilebert_core.quantization.training import ranges_in
 from mobilebert_core.saves import current, saving
+from mobilebert_core.text.model_fit import check_words
 from mobilebert_core.text.tokenization_fast import MobileBertTokenizerFast
-from mobilebert_core.text.word_count import check_words
 
 from .formats import ExportFormat, export_format_named
 from .job import Job, Say, Source, files_of
@@ -159,7 +159,7 @@ def _opened(source: str | Path, head: str | None, length: int | None, padding_in
     if head is not None and head not in HEADS:
         raise ExportError(f"export: no head {head!r}; there are {', '.join(HEADS)}.")
     chosen = HEADS[head] if head else natural_head(checkpoint.weights(config), config)
-    own = any(current(checkpoint.folder / name).is_file() for name in TOKENIZER_FILES[:2])
+    own = any(current(checkpoint.folder / name).is_file() for name in VOCABULARY_FILES)
     tokenizer = MobileBertTokenizerFast.from_pretrained(checkpoint.folder if own else DEMO_MODEL)
     if own:
         check_words("export", tokenizer, config)

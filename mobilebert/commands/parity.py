@@ -22,7 +22,7 @@ from mobilebert_core.configuration.fields import DTYPES
 from mobilebert_core.configuration.presets import PRESETS
 from mobilebert_core.demo_model import DEMO_MODEL
 from mobilebert_core.errors import BackendMissingError, CheckpointError, ConfigError
-from mobilebert_core.files import TOKENIZER_FILES, same_file, write_text
+from mobilebert_core.files import VOCABULARY_FILES, same_file, write_text
 from mobilebert_core.heads import HEADS, Head, heads_named
 from mobilebert_core.hub.resolve import resolve
 from mobilebert_core.places import in_the_way
@@ -225,7 +225,7 @@ def _head_of(config: MobileBertConfig) -> str:
 
 
 def _tokenizer(checkpoint: Path) -> MobileBertTokenizerFast:
-    own = any((checkpoint / name).is_file() for name in TOKENIZER_FILES[:2])
+    own = any((checkpoint / name).is_file() for name in VOCABULARY_FILES)
     return MobileBertTokenizerFast.from_pretrained(checkpoint if own else DEMO_MODEL)
 
 

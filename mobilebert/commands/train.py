@@ -14,6 +14,7 @@ from mobilebert_core.processes import is_first
 from mobilebert_core.quantization.training import QUANTIZATIONS
 from mobilebert_core.shipped_models import SHIPPED_MODELS
 from mobilebert_core.training.defaults import SWEEP
+from mobilebert_core.training.run_directory import scores_in
 from mobilebert_core.training.soft_labels import SoftLabels
 from mobilebert_core.training.tasks.labelled_task import LabelledTask
 from mobilebert_core.training.tasks.table import TRAINING_TASKS
@@ -223,6 +224,6 @@ def report(output: Path, results: dict[str, Any]) -> None:
     report_rows(results["notes"], results["skipped"])
     for split in ("dev", "test"):
         if scores := results.get(split):
-            line = ", ".join(f"{n} {v:.4f}" for n, v in scores.items() if n not in ("step", "epoch"))
+            line = ", ".join(f"{n} {v:.4f}" for n, v in scores_in(scores).items())
             print(f"{split:<9} {line}")
     print(f"{output}: the model, with its card in README.md")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..configuration.presets import PRESETS
 from ..errors import BackendMissingError, CheckpointNotFoundError, ConfigError
-from ..files import CONFIG_FILE, TOKENIZER_FILES, nearest
+from ..files import CONFIG_FILE, TOKENIZER_FILES, VOCABULARY_FILES, nearest
 from ..shipped_models import SHIPPED_MODELS, shipped
 from .selection import find_google_jsons, find_weights
 
@@ -114,7 +114,7 @@ def resolve(
     if tokenizer:
         found = [file for file in TOKENIZER_FILES if repository.find(file)]
         if not found and (repository.unreachable or not (config or weights)):
-            raise repository.lacking(" or ".join(TOKENIZER_FILES[:2]))
+            raise repository.lacking(" or ".join(VOCABULARY_FILES))
     return repository.folder
 
 

@@ -41,6 +41,11 @@ DIGESTS = "sha256"  # the setting with digests by file name, of the model and of
 _CURVES = ("step", "epoch", "learning_rate", "loss")
 
 
+def scores_in(found: Mapping[str, Any]) -> dict[str, Any]:
+    """The scores of an evaluation, without the place in the training at which it was made."""
+    return {name: value for name, value in found.items() if name not in ("step", "epoch")}
+
+
 class RunDirectory:
     """The files of one training in its output directory. Nothing is written before `begin`.
 
