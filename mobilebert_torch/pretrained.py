@@ -28,8 +28,9 @@ from mobilebert_core.weights import Weight, weight_table
 from . import resizing
 from .construction import Unfilled, check_values, constructor_names, mapped_device, with_random_weights
 from .construction import torch_dtype as as_dtype
+from .initialization import INITIALIZED, has_values, initialize, keep_values
 from .inputs import rows_of
-from .layers import Gain, LMPredictionHead, NoNorm, truncated_normal_
+from .layers import LMPredictionHead
 from .state_dict import StateDict
 from .transformers_surface import TransformersSurface
 
@@ -68,35 +69,28 @@ class MobileBertPreTrainedModel(TransformersSurface):
     # ---------------------------------------------------------------------------------- initialisation
 
     def post_init(self) -> None:
-        """Initialises what this class added and ties the decoder; every constructor ends with it."""
-        for child in self.children():
-            if not isinstance(child, MobileBertPreTrainedModel):
-                child.apply(self._init_weights)
+        """Initializes what has no values yet and ties the decoder; every constructor ends with it.
+
+        What came from a file or was initialized before keeps its values. `model.apply(model._init_weights)` starts
+        it all anew.
+        """
+        self.apply(self._init_once)
         self.tie_weights()
 
     def init_weights(self) -> None:
-        """Initializes every weight again."""
-        self.apply(self._init_weights)
-        self.tie_weights()
+        """`post_init` by the name with which older scripts end a constructor."""
+        self.post_init()
 
-    @torch.no_grad()
+    def _init_once(self, module: nn.Module) -> None:
+        if not has_values(module):
+            self._init_weights(module)
+            keep_values(module)
+
     def _init_weights(self, module: nn.Module) -> None:
-        """Matrices from a normal distribution cut at two standard deviations, as in the released code.
-
-        Biases start at 0, norms at the identity, and the padding row of the word embeddings at 0.
-        """
-        for name, parameter in module.named_parameters(recurse=False):
-            self._init_parameter(module, name, parameter)
-
-    def _init_parameter(self, module: nn.Module, name: str, parameter: Tensor) -> None:
-        if name in ("bias", "exponent"):
-            nn.init.zeros_(parameter)
-        elif isinstance(module, NoNorm | Gain | nn.LayerNorm):
-            nn.init.ones_(parameter)
-        else:
-            truncated_normal_(parameter, self.config.initializer_range)
-            if isinstance(module, nn.Embedding) and module.padding_idx is not None:
-                parameter[module.padding_idx].zero_()
+        """Random values for the weights of one module, whatever it has. See `initialization.py`."""
+        if isinstance(module, INITIALIZED):
+            for name, parameter in module.named_parameters(recurse=False):
+                initialize(module, name, parameter, self.config.initializer_range)
 
     def tie_weights(self) -> None:
         """Makes the decoder share the word embeddings (unless untied) and the bias of the predictions."""
@@ -314,11 +308,10 @@ class MobileBertPreTrainedModel(TransformersSurface):
         newly_initialized = [*plan.newly_initialized, *(weight for weight, _ in plan.mismatched)]
         arrays |= {w.name: torch.empty(w.shape, dtype=dtype) for w in newly_initialized}
         model = cls._of_tensors(loading.config, arrays, kwargs)
-        with torch.no_grad():
-            for weight in newly_initialized:
-                path, _, leaf = weight.name.rpartition(".")
-                module = model.get_submodule(path)
-                model._init_parameter(module, leaf, getattr(module, leaf))
+        for weight in newly_initialized:
+            path, _, leaf = weight.name.rpartition(".")
+            module = model.get_submodule(path)
+            initialize(module, leaf, getattr(module, leaf), model.config.initializer_range)
         return model
 
     def _filled(self, loading: Loading, dtype: torch.dtype) -> Self:
@@ -326,6 +319,7 @@ class MobileBertPreTrainedModel(TransformersSurface):
         names = {w.name: name for w, name in loading.plan.sources.items()} | {name: name for name in loading.own}
         self.to(dtype)
         self.load_state_dict({n: torch.as_tensor(loading.read(name)) for n, name in names.items()}, strict=False)
+        self.apply(keep_values)
         self.tie_weights()
         return self
 
