@@ -122,7 +122,7 @@ def check_tensors(head: Head, arguments: Mapping[str, Any]) -> None:
     """Raises InputError for an argument that is neither a tensor nor absent."""
     for name, value in arguments.items():
         if value is not None and not isinstance(value, Tensor):
-            if type(value).__module__.startswith("torch.fx"):
+            if isinstance(value, torch.fx.Proxy):
                 raise InputError(
                     f"{head.class_name}: wanted tensors, got the stand-ins of torch.fx.symbolic_trace, which have no "
                     "shapes. torch.export.export(model, (), inputs).module() is a torch.fx.GraphModule of this model."

@@ -71,7 +71,7 @@ class MobileBertPreTrainedModel(TransformersSurface):
     def post_init(self) -> None:
         """Initializes what has no values yet and ties the decoder; every constructor ends with it.
 
-        What came from a file or was initialized before keeps its values. `model.apply(model._init_weights)` starts
+        What was loaded or initialized before keeps its values. `model.apply(model._init_weights)` starts
         it all anew.
         """
         self.apply(self._init_once)

@@ -89,7 +89,8 @@ class TransformersSurface(VirtualSubclass, nn.Module):
     def vocab_size(self) -> int:
         return self.config.vocab_size
 
-    def can_generate(self) -> bool:
+    @classmethod
+    def can_generate(cls) -> bool:
         """False: MobileBERT reads text, it does not write it."""
         return False
 

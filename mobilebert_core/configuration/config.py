@@ -34,8 +34,9 @@ class MobileBertConfig(VirtualSubclass, ConfigFields):
     """Describes one MobileBERT: its sizes, its branches and how its head is read.
 
     Built by keyword, or by position in the order of `ConfigFields`. Fields can be assigned afterwards and are checked
-    again then. Defaults are those of transformers, which are the released model except that there
-    `classifier_activation` is False (`MobileBertConfig.from_preset("mobilebert")`).
+    again then. With `model_type` the keywords are those of a whole file, as in `MobileBertConfig(**config.to_dict())`,
+    of which keys that are no fields are kept. Defaults are those of transformers, which are the released model except
+    that there `classifier_activation` is False (`MobileBertConfig.from_preset("mobilebert")`).
 
     Raises:
         ConfigError: for an impossible value, an unknown keyword, or a conflict between fields.
@@ -72,9 +73,11 @@ class MobileBertConfig(VirtualSubclass, ConfigFields):
         object.__setattr__(self, "_ready", False)
         kept = self.__dict__.get("extra", {})  # what a derived class has assigned before
         inert = {n: passed.pop(n) for n in list(passed) if n in json_dialect.INERT_FIELDS}
-        object.__setattr__(self, "extra", {**kept, **inert})
-        if unknown := [n for n in passed if n not in known]:
+        unknown = {n: passed.pop(n) for n in list(passed) if n not in known}
+        if unknown and "model_type" not in kwargs:  # with it they are the keys of a whole file, see `from_dict`
             raise ConfigError(json_dialect.unknown_fields(unknown, known))
+        json_dialect.name_near_misses(unknown, passed)
+        object.__setattr__(self, "extra", {**kept, **inert, **unknown})
         for name, default in default_values().items():
             setattr(self, name, copy.deepcopy(passed.get(name, default)))
         self._set_labels(passed.get("id2label"), passed.get("label2id"), num_labels)

@@ -52,6 +52,7 @@ def test_every_name_is_there_or_left_out(backend, head):
     model = built(backend, head)
     assert [name for name in (*BOTH, *ONE[backend.name]) if not hasattr(model, name)] == []
     assert [name for name in LEFT_OUT if hasattr(type(model), name)] == []
+    assert type(model).can_generate() is False
 
 
 @pytest.mark.parametrize("head", HEADS)

@@ -110,6 +110,10 @@ def test_keys_of_the_users_own_may_be_assigned(read, tmp_path):
         config.my_own_kex = 3
     with pytest.raises(ConfigError, match="has no field 'my_own_kex'"):
         config.update({"my_own_kex": 3})
+    again = MobileBertConfig(**config.to_dict())
+    assert again == config and again.my_own_key == 3
+    with pytest.raises(ConfigError, match="has no field 'my_own_key'"):
+        MobileBertConfig(my_own_key=3)  # a keyword of a call, not a key of a file
     del config.my_own_key
     assert "my_own_key" not in config.to_dict()
     with pytest.raises(ConfigError, match="got the field 'hidden_size'"):

@@ -142,6 +142,12 @@ def test_symbolic_tracing_is_pointed_to_what_works():
     model, ids = tiny_model(), torch.ones((2, 3), dtype=torch.long)
     with pytest.raises(InputError, match=r"torch\.fx\.symbolic_trace.*torch\.export\.export\(model.*GraphModule"):
         torch.fx.symbolic_trace(model)
+
+    class ProxyOfAnother(torch.fx.Proxy):  # as the tracers of transformers 4 and Optimum have
+        pass
+
+    with pytest.raises(InputError, match=r"torch\.fx\.symbolic_trace"):
+        model(ProxyOfAnother(torch.fx.Graph().placeholder("input_ids")))
     graph = torch.export.export(model, (), {"input_ids": ids}).module()
     assert isinstance(graph, torch.fx.GraphModule)
     torch.testing.assert_close(graph(input_ids=ids)["logits"], model(ids).logits)
