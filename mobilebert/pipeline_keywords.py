@@ -12,14 +12,22 @@ from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.errors import InputError
 from mobilebert_core.heads import HEADS
 from mobilebert_core.tasks.table import TextTask
+from mobilebert_core.text.batch_rows import listed
 
-# No code of a checkpoint is run, texts are tokenized in threads of the tokenizer, rows are padded and cut as needed.
+# No code of a checkpoint is run.
 _WITHOUT_EFFECT = frozenset(
     {
-        "code_revision", "feature_extractor", "image_processor", "num_workers", "padding", "pipeline_class",
-        "processor", "trust_remote_code", "truncation", "use_fast", "_commit_hash",
+        "args_parser", "binary_output", "code_revision", "feature_extractor", "image_processor", "modelcard",
+        "pipeline_class", "processor", "trust_remote_code", "use_fast", "_commit_hash",
     }
 )  # fmt: skip
+# Texts are tokenized in threads of the tokenizer, rows are padded and cut as needed: what says so says nothing.
+_OF_ROWS: dict[str, tuple[Any, ...]] = {
+    "padding": (None, True, False, "longest", "max_length", "do_not_pad"),
+    "truncation": (None, True, False, "longest_first", "do_not_truncate"),
+}
+_OF_TOKENIZER = ("tokenizer_kwargs", "tokenize_kwargs")
+_INPUTS = ("inputs", "sequences", "data", "X")  # what pipelines of transformers call them
 _FRAMEWORKS = {"pt": "torch", "tf": "keras"}
 FRAMEWORK_NAMES = {ours: theirs for theirs, ours in _FRAMEWORKS.items()}
 
@@ -52,6 +60,86 @@ def of_transformers(call: str, options: MutableMapping[str, Any], own: Mapping[s
         found[name] = value
     found["device"] = _device(found["device"])
     return found
+
+
+def task_options(task: TextTask, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a task, without keywords of transformers that mean nothing here, such as `num_workers`.
+
+    Of `tokenizer_kwargs` and `tokenize_kwargs` the same is left out; `max_length` among them is an option.
+
+    Raises:
+        InputError: for a padding or truncation that is not what happens to rows.
+    """
+    call = task.name
+    found = {name: value for name, value in options.items() if name not in ("num_workers", *_OF_TOKENIZER)}
+    for holder in _OF_TOKENIZER:
+        passed = options.get(holder) or {}
+        if not isinstance(passed, Mapping):
+            raise InputError(f"{call}: {holder} must be options of the tokenizer by name, got {passed!r}.")
+        known = (*_OF_ROWS, "max_length")
+        if strange := [name for name in passed if name not in known]:
+            raise InputError(f"{call}: {holder} may have {', '.join(known)}, got {strange[0]!r}. Leave it out.")
+        if doubled := [name for name in passed if found.get(name, passed[name]) != passed[name]]:
+            raise InputError(f"{call}: {doubled[0]} was passed twice, in {holder} and beside it. Leave one out.")
+        found |= passed
+    if found.get("padding") == "max_length":
+        if task.text.shows_padding:
+            raise InputError(f"{call}: padding 'max_length' is not taken, answers hold the tokens of the text alone.")
+        if not found.get("truncation"):
+            found.pop("max_length", None)  # to which rows are padded; none is cut
+    for name, values in _OF_ROWS.items():
+        if (value := found.pop(name, None)) not in values:
+            raise InputError(
+                f"{call}: {name} must be one of {', '.join(map(repr, values))}, got {value!r}. Rows are padded to the "
+                "longest of their batch; of a text or pair that is too long the longer text is cut (on_long)."
+            )
+    return found
+
+
+def inputs_of(task: TextTask, inputs: Any, more: tuple[Any, ...], values: Mapping[str, Any]) -> tuple[Any, Any]:
+    """The inputs of a call and its other keywords, from the ways in which pipelines of transformers are called.
+
+    Texts in `more` are the task's fields after the first one. Inputs may have the names that transformers has for
+    them, and fields that are all lists are the columns of a list of inputs.
+
+    Raises:
+        InputError: for inputs that were passed twice, too many of them, and lists of different lengths.
+    """
+    values, names = dict(values), [field.name for field in task.takes]
+    if more and all(isinstance(each, Mapping) for each in (inputs, *more)):
+        inputs, more = [inputs, *more], ()
+    if isinstance(inputs, tuple) and inputs and all(isinstance(each, Mapping) for each in inputs):
+        inputs = list(inputs)
+    if len(more) >= len(names):
+        raise InputError(
+            f"{task.name}: wanted one argument for each of {', '.join(names)}, got {1 + len(more)}. Several inputs "
+            "come as a list."
+        )
+    for name, value in zip(names[1:], more, strict=False):
+        if name in values:
+            raise InputError(f"{task.name}: {name} was passed twice. Leave one out.")
+        values[name] = value
+    for name in _INPUTS:
+        if name in values and name not in names:
+            if inputs is not None:
+                raise InputError(f"{task.name}: the inputs were passed twice, once as {name}. Leave one out.")
+            inputs = values.pop(name)
+    if inputs is not None:
+        return inputs, values
+    columns = {}
+    for field in task.takes:
+        column = listed(values.get(field.name))
+        if isinstance(column, list | tuple) and not (field.several or field.or_words):
+            columns[field.name] = column
+            del values[field.name]
+    if not columns:
+        return None, values
+    lengths = {name: len(column) for name, column in columns.items()}
+    if len(set(lengths.values())) > 1:
+        said = " and ".join(f"{length} in {name}" for name, length in lengths.items())
+        raise InputError(f"{task.name}: wanted lists of one length, got {said}.")
+    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    return rows, values
 
 
 def _device(device: Any) -> Any:

@@ -8,10 +8,10 @@ from __future__ import annotations
 import itertools
 import logging
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sized
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, TypedDict, Unpack
+from typing import Any, Self, Unpack
 
 import numpy as np
 from tqdm import tqdm
@@ -30,47 +30,23 @@ from mobilebert_core.text.batch_rows import listed
 from mobilebert_core.text.model_fit import check_words
 from mobilebert_core.text.tokenization_base import TokenizerBase
 
-from .pipeline_keywords import FRAMEWORK_NAMES, framework_of, model_fields, of_transformers, tokenizer_place
+from .pipeline_keywords import (
+    FRAMEWORK_NAMES,
+    framework_of,
+    inputs_of,
+    model_fields,
+    of_transformers,
+    task_options,
+    tokenizer_place,
+)
+from .pipeline_options import PipelineOptions
 from .runners import open_runner
 
 logger = logging.getLogger(__name__)
 
+BATCH_SIZE = 16  # rows
 BATCHES_AT_ONCE = 16  # inputs worth so many batches are sorted by length together; no more are held
-
-
-class PipelineOptions(TypedDict, total=False):
-    """Options of the tasks, and where files are; a test compares them with the tables.
-
-    Each option is described by the task that has it: `mobilebert predict TASK --help`.
-    """
-
-    aggregation_strategy: str
-    candidate_labels: Sequence[str]
-    doc_stride: int
-    function_to_apply: str | None
-    hypothesis_template: str
-    ignore_labels: Sequence[str]
-    max_answer_length: int
-    max_length: int | None
-    max_question_length: int
-    multi_label: bool
-    n_best: int
-    normalize: bool
-    on_long: str
-    pooling: str
-    stride: int
-    threshold: float | None
-    top_k: int | None
-    words: str | None
-    # Of the hub, as in mobilebert_core.hub.resolve.
-    cache_dir: str | Path | None
-    force_download: bool
-    local_files_only: bool
-    proxies: Mapping[str, str] | None
-    revision: str | None
-    subfolder: str
-    token: str | bool | None
-    use_auth_token: str | bool | None
+_ONE_INPUT = str | bytes | bytearray | memoryview | tuple | Mapping  # bytes are refused as one text
 
 
 @dataclass(frozen=True)
@@ -105,18 +81,16 @@ class MobileBertPipeline:
         tokenizer: TokenizerBase,
         runner: Runner,
         *,
-        batch_size: int = 16,
+        batch_size: int | None = None,
         progress: bool | None = None,
         **options: Any,
     ) -> None:
         self.task = task_named(task) if isinstance(task, str) else task
-        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-            raise InputError(f"{self.task.name}: batch_size must be a whole number of at least 1, got {batch_size!r}.")
         check_words(self.task.name, tokenizer, runner.config)
         text = self.task.text(self.task.name, self.task.takes, tokenizer, runner.config)
-        self.text = text.with_options(options)
+        self.text = text.with_options(task_options(self.task, options))
         self.runner = runner
-        self.batch_size = batch_size
+        self.batch_size = self._checked_size(batch_size) or BATCH_SIZE
         self.progress = progress
 
     @classmethod
@@ -126,7 +100,7 @@ class MobileBertPipeline:
         path: str | Path,
         *,
         backend: str | None = None,
-        batch_size: int = 16,
+        batch_size: int | None = None,
         tokenizer: TokenizerBase | str | Path | None = None,
         padding_invariant: bool | None = None,
         dtype: Any = None,
@@ -181,7 +155,7 @@ class MobileBertPipeline:
         *,
         tokenizer: TokenizerBase | str | Path | None = None,
         device: str | int | None = None,
-        batch_size: int = 16,
+        batch_size: int | None = None,
         progress: bool | None = None,
         **options: Any,
     ) -> Self:
@@ -203,37 +177,83 @@ class MobileBertPipeline:
         runner = FRAMEWORKS[framework].runner(row.name)(model, where)
         return cls(row, tokenizer, runner, batch_size=batch_size, progress=progress, **options)
 
-    def __call__(self, inputs: Any = None, /, **values: Any) -> Any:
+    def __call__(self, inputs: Any = None, /, *more: Any, batch_size: int | None = None, **values: Any) -> Any:
         """The answer to one input, a list of answers to a list, or a generator of answers to any other iterable.
 
         An input is a string, a tuple of texts in the order of the task's fields, or a mapping with their names. A
-        column of datasets, a Series or an array of strings is a list.
-        Keywords are options of the task, or fields that all inputs share: `pipeline(question=..., context=...)`.
+        column of datasets, a Series or an array of strings is a list; what has a length and items by number, such as
+        a dataset of PyTorch, is an iterable. Fields that are all lists are a list of inputs:
+        `pipeline(question=[...], context=[...])`.
+
+        Args:
+            more: the other fields of the task in their order, which all inputs share.
+            batch_size: rows that the model reads at once in this call.
+            values: options of the task, also by their names in transformers, or fields that all inputs share:
+                `pipeline(question=..., context=...)`.
+
         Answers come in the order of the inputs; of an iterable no more than `BATCHES_AT_ONCE` batches are held.
         """
+        size = self._checked_size(batch_size)
+        inputs, values = inputs_of(self.task, inputs, more, values)
         names = {field.name for field in self.task.takes}
         options = {name: value for name, value in values.items() if name not in names}
         shared = {name: value for name, value in values.items() if name in names}
-        text = self.text.with_options(options)
+        text = self.text.with_options(task_options(self.task, options))
         if inputs is None:
             inputs = shared
-        if not isinstance(inputs, str | tuple | Mapping):
+        if not isinstance(inputs, _ONE_INPUT):
             inputs = listed(inputs)
-        if isinstance(inputs, str | tuple | Mapping):
-            return next(self.answers(self._counted([self._prepare(text, inputs, shared)])))
+        if isinstance(inputs, _ONE_INPUT):
+            return next(self._returned([self._prepare(text, inputs, shared)], text, size, isinstance(inputs, str)))
+        items = self._items(inputs)
+        total = len(inputs) if isinstance(inputs, Sized) else None
+        prepared = (self._prepare(text, item, shared) for item in items)
+        answers = self._shown(self._returned(prepared, text, size), total)
+        return list(answers) if isinstance(inputs, list) else answers
+
+    def _items(self, inputs: Any) -> Iterable[Any]:
+        """What there is to answer one after the other; raises InputError for what is no such thing."""
         if hasattr(inputs, "columns"):  # of a table, iteration gives the names of its columns
             raise InputError(
                 f"{self.task.name}: wanted texts, got a table ({type(inputs).__name__}). Pass one of its columns, or "
                 "its rows as mappings."
             )
-        if not isinstance(inputs, Iterable):
-            raise InputError(
-                f"{self.task.name}: wanted a text, a mapping, a list or another iterable of them, got "
-                f"{type(inputs).__name__}."
-            )
-        total = len(inputs) if isinstance(inputs, Sized) else None
-        answers = self._shown(self.answers(self._counted(self._prepare(text, item, shared) for item in inputs)), total)
-        return list(answers) if isinstance(inputs, list) else answers
+        if isinstance(inputs, Iterable):
+            return inputs
+        if isinstance(inputs, Sized) and hasattr(inputs, "__getitem__"):
+            return (inputs[number] for number in range(len(inputs)))
+        raise InputError(
+            f"{self.task.name}: wanted a text, a mapping, a list or another iterable of them, got "
+            f"{type(inputs).__name__}."
+        )
+
+    def _returned(
+        self, prepared: Iterable[Prepared], text: TaskText, size: int | None, alone: bool = False
+    ) -> Iterator[Any]:
+        """Answers as a call gives them."""
+        answers = self.answers(self._counted(prepared), batch_size=size)
+        return (text.returned(answer, self.framework or "np", alone) for answer in answers)
+
+    def _checked_size(self, size: Any) -> int | None:
+        if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 1):
+            raise InputError(f"{self.task.name}: batch_size must be a whole number of at least 1, got {size!r}.")
+        found: int | None = size
+        return found
+
+    @property
+    def tokenizer(self) -> TokenizerBase:
+        """That of the text side."""
+        return self.text.tokenizer
+
+    @property
+    def model(self) -> Any:
+        """The model of a framework; None for an export."""
+        return getattr(self.runner, "model", None)
+
+    @property
+    def framework(self) -> str | None:
+        """What transformers calls the framework of the model, "pt" or "tf"; None for an export."""
+        return getattr(self.model, "framework", None)
 
     @property
     def inputs_at_once(self) -> int:
@@ -244,14 +264,16 @@ class MobileBertPipeline:
         """One input made ready for `answers`; raises InputError or TokenizerError where it is not one."""
         return self._prepare(self.text, item, shared)
 
-    def answers(self, prepared: Iterable[Prepared], at_once: int | None = None) -> Iterator[Any]:
+    def answers(
+        self, prepared: Iterable[Prepared], at_once: int | None = None, batch_size: int | None = None
+    ) -> Iterator[Any]:
         """Answers in the order of the inputs, of which `at_once` (default: some batches' worth) are held."""
-        source = iter(prepared)
-        while chunk := list(itertools.islice(source, at_once or self.inputs_at_once)):
+        source, size = iter(prepared), batch_size or self.batch_size
+        while chunk := list(itertools.islice(source, at_once or size * BATCHES_AT_ONCE)):
             owners = [each for each in chunk for _ in each.rows]
             rows = [row for each in chunk for row in each.rows]
             parts: list[Any] = [None] * len(rows)
-            for batch in by_length(rows, self.batch_size):
+            for batch in by_length(rows, size):
                 outputs = self._run([rows[index] for index in batch])
                 for place, index in enumerate(batch):
                     row_outputs = {name: array[place] for name, array in outputs.items()}
@@ -306,7 +328,7 @@ def pipeline(
     model: str | Path | Any = None,
     *,
     backend: str | None = None,
-    batch_size: int = 16,
+    batch_size: int | None = None,
     tokenizer: TokenizerBase | str | Path | None = None,
     padding_invariant: bool | None = None,
     dtype: str | None = None,

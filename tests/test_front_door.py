@@ -17,7 +17,7 @@ import pytest
 import mobilebert
 import mobilebert_core
 from mobilebert.cli import main
-from mobilebert.pipelines import PipelineOptions
+from mobilebert.pipeline_options import PipelineOptions
 from mobilebert_core import DEMO_MODEL, InputError, errors
 from mobilebert_core.errors import what_to_do
 from mobilebert_core.hub.resolve import HUB_KEYWORDS

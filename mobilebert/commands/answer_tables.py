@@ -66,6 +66,12 @@ def _vector(answer: Any, text: TaskText) -> Records:
     return [{"vector": f"{first} ...", "size": f"{len(answer)} numbers, length {length:.4g}"}]
 
 
+def _states(answer: Any, text: TaskText) -> Records:
+    (states,) = answer
+    first = " ".join(f"{value:.4g}" for value in states[0][:4])
+    return [{"vector": f"{first} ...", "size": f"{len(states)} vectors of {len(states[0])} numbers"}]
+
+
 def _pairs(answer: Any, text: TaskText) -> Records:
     return [{"label": n, "score": s} for n, s in zip(answer["labels"], answer["scores"], strict=True)]
 
@@ -78,6 +84,7 @@ VIEWS = {
     "next-sentence": View(("is_next", "score"), _next),
     "multiple-choice": View(("answer", "score"), _listed),
     "sentence-embedding": View(("vector", "size"), _vector),
+    "feature-extraction": View(("vector", "size"), _states),
     "zero-shot-classification": View(("label", "score"), _pairs),
 }
 

@@ -140,7 +140,8 @@ def _add_option(parser: argparse.ArgumentParser, each: Any) -> None:
     flags = [flag for flag in (each.metadata["flag"], _flag(each.name)) if flag]
     help, common = each.metadata["help"], dict[str, Any](dest=f"option_{each.name}", default=argparse.SUPPRESS)
     if kind is bool:
-        parser.add_argument(*flags, action="store_true", help=help, **common)
+        action: Any = argparse.BooleanOptionalAction if each.default else "store_true"
+        parser.add_argument(*flags, action=action, help=help + " (default)" * each.default, **common)
         return
     if each.default not in (None, ()):
         shown = " ".join(each.default) if kind is tuple else each.default

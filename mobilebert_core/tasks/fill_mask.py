@@ -5,20 +5,71 @@ S tokens, V vocabulary.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from ..errors import InputError
+from ..text.batch_rows import listed
 from .probabilities import best_first, softmax
 from .task_text import Outputs, Row, TaskText, option
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class FillMask(TaskText):
-    """A list of {score, token, token_str, sequence}, best first; one such list a mask where there are several."""
+    """A list of {score, token, token_str, sequence}, best first; one such list a mask where there are several.
+
+    With `targets` only these words are looked at. Their scores stay probabilities among all words. A target that is no
+    word of the vocabulary stands for its first piece, which is logged.
+    """
 
     top_k: int = option(5, int, "words for each mask", least=1)
+    targets: tuple[str, ...] = option((), tuple, "words of the vocabulary to choose from (default: all)")
+
+    def with_options(self, options: Mapping[str, Any]) -> TaskText:
+        """The same task with other options; `targets` are looked up in the vocabulary."""
+        if options.get("targets") is not None:
+            options = {**options, "targets": self._in_vocabulary(options["targets"])}
+        return super().with_options(options)
+
+    def _in_vocabulary(self, targets: Any) -> tuple[str, ...]:
+        """Tokens for words.
+
+        Raises:
+            InputError: where none is left, or one is no text.
+        """
+        words = [targets] if isinstance(targets, str) else listed(targets)
+        if not isinstance(words, list | tuple) or not all(isinstance(word, str) for word in words):
+            raise InputError(f"{self.name}: targets must be a word or a list of words, got {targets!r}.")
+        vocabulary = self.tokenizer.get_vocab()
+        found: dict[str, None] = {}
+        for word in words:
+            if word in vocabulary:
+                found[word] = None
+            elif pieces := self.tokenizer.tokenize(word):
+                logger.warning(
+                    "%s: target %r is no word of the vocabulary; %r stands for it", self.name, word, pieces[0]
+                )
+                found[pieces[0]] = None
+            else:
+                logger.warning("%s: target %r has no word of the vocabulary and is left out", self.name, word)
+        if not found:
+            raise InputError(
+                f"{self.name}: wanted targets with words in them, got {targets!r}. Pass words of the vocabulary, or "
+                "leave targets out for all words."
+            )
+        return tuple(found)
+
+    @cached_property
+    def _target_ids(self) -> np.ndarray:
+        """The numbers of the targets, smallest first; of all words none."""
+        return np.unique(np.array([self.tokenizer.convert_tokens_to_ids(word) for word in self.targets], np.int64))
 
     def rows(self, values: Mapping[str, Any]) -> list[Row]:
         row = self.row_of(values["text"])
@@ -36,7 +87,9 @@ class FillMask(TaskText):
         found = []
         for place in row.about:
             probabilities = softmax(outputs["logits"][place])  # (V,)
-            found.append([(token, float(probabilities[token])) for token in best_first(probabilities, self.top_k)])
+            tokens = self._target_ids if self.targets else np.arange(len(probabilities))
+            best = tokens[best_first(probabilities[tokens], self.top_k)]
+            found.append([(int(token), float(probabilities[token])) for token in best])
         return found
 
     def combine(self, values: Mapping[str, Any], rows: list[Row], parts: list[Any]) -> Any:

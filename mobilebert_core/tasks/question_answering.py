@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -43,8 +43,14 @@ class QuestionAnswering(TaskText):
 
     `score` is the probability among the `n_best` spans. With a `threshold` the text may hold no answer: it is empty, at
     0 to 0, when the score of no answer (the smallest over all windows) exceeds the best span's by more than that,
-    and every answer has that difference as `null_difference`.
+    and every answer has that difference as `null_difference`. transformers' `handle_impossible_answer` is a threshold
+    of 0.
     """
+
+    in_transformers: ClassVar[Mapping[str, str]] = {
+        "max_seq_len": "max_length", "max_question_len": "max_question_length", "max_answer_len": "max_answer_length",
+        "topk": "top_k",
+    }  # fmt: skip
 
     max_length: int | None = option(_WINDOW, int, "tokens of question and text in a window", least=8)
     on_long: str = option("windows", str, "what becomes of longer contexts: read in windows, cut (and counted), or an "
@@ -57,6 +63,19 @@ class QuestionAnswering(TaskText):
     threshold: float | None = option(
         None, float, "allow no answer: when its score is higher by more than this (0 is the usual value)"
     )
+    align_to_words: bool = option(True, bool, "begin and end answers with whole words")
+
+    def with_options(self, options: Mapping[str, Any]) -> TaskText:
+        """The same task with other options; `handle_impossible_answer` sets the threshold, unless there is one."""
+        options = dict(options)
+        impossible = options.pop("handle_impossible_answer", None)
+        if impossible is not None and not isinstance(impossible, bool):
+            raise InputError(f"{self.name}: handle_impossible_answer must be True or False, got {impossible!r}.")
+        if impossible and options.get("threshold") is None and self.threshold is None:
+            options["threshold"] = 0.0
+        elif impossible is False:
+            options["threshold"] = None
+        return super().with_options(options)
 
     def __post_init__(self) -> None:
         if self.max_length == QuestionAnswering.max_length:  # the default bends to a smaller model
@@ -106,13 +125,25 @@ class QuestionAnswering(TaskText):
         spans = best_spans(starts, ends, row.about.first, row.about.window, self.n_best, self.max_answer_length)
         return null, spans
 
+    def _aligned(self, pieces: Any, span: Span) -> tuple[int, int]:
+        """The first and the last piece of an answer, of whole words where that is wanted."""
+        first, last = span.start, span.end
+        if self.align_to_words:
+            words = pieces.word_ids
+            while first > 0 and words[first - 1] == words[span.start]:
+                first -= 1
+            while last + 1 < len(words) and words[last + 1] == words[span.end]:
+                last += 1
+        return first, last
+
     def combine(self, values: Mapping[str, Any], rows: list[Row], parts: list[Any]) -> Any:
         offsets, context = rows[0].about.pieces.offsets, values["context"]
         null = min(score for score, _ in parts)
         spans = sorted((span for _, found in parts for span in found), key=lambda span: -span.score)
         places: dict[str, tuple[float, int, int]] = {}  # by text: of equal ones the best stays
         for span in spans:
-            start, end = offsets[span.start][0], offsets[span.end][1]
+            first, last = self._aligned(rows[0].about.pieces, span)
+            start, end = offsets[first][0], offsets[last][1]
             if context[start:end] not in places and len(places) < self.n_best:
                 places[context[start:end]] = (span.score, start, end)
         candidates = list(places.values())

@@ -15,6 +15,7 @@ from ..datasets.squad_file import QUESTIONS
 from ..datasets.word_files import TAGGED_WORDS
 from ..errors import InputError
 from ..spelling import did_you_mean
+from .feature_extraction import FeatureExtraction
 from .fill_mask import FillMask
 from .multiple_choice import MultipleChoice
 from .next_sentence import NextSentence
@@ -115,11 +116,23 @@ TASKS: dict[str, TextTask] = {
             model_options=(("add_pooling_layer", False),),
         ),
         TextTask(
+            "feature-extraction",
+            "Model",
+            FeatureExtraction,
+            "a vector for every token of a text",
+            (_TEXT,),
+            (),
+            model_options=(("add_pooling_layer", False),),
+        ),
+        TextTask(
             "zero-shot-classification",
             "SequenceClassification",
             ZeroShotClassification,
             "labels chosen freely, scored by a model of entailment",
-            (_TEXT, Field("candidate_labels", "labels for this text alone", several=True, optional=True)),
+            (
+                _TEXT,
+                Field("candidate_labels", "labels for this text alone", several=True, optional=True, by_commas=True),
+            ),
             ("sequence", "labels", "scores"),
         ),
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from .windows import windows_over
 
 WORDS = ("tokens", "words")  # what files of tagged words call the list of them
 Outputs = Mapping[str, np.ndarray]
+_BYTES = bytes | bytearray | memoryview
 CUT, ERROR, WINDOWS = "cut", "error", "windows"  # what may become of a text longer than a row
 
 
@@ -29,6 +30,7 @@ class Field:
     """One thing that an input of a task holds: a text, or with `several` a list of texts.
 
     With `or_words` a text may also come as the list of its words; such a list may stand under one of `WORDS` too.
+    With `by_commas` a list may also come as one text with commas between.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Field:
     several: bool = False
     optional: bool = False
     or_words: bool = False
+    by_commas: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,9 +66,16 @@ def option(
 class TaskText:
     """Text to rows and scores to answers, for one task with its options. Subclasses are the tasks.
 
+    Attributes:
+        in_transformers: what transformers calls an option, and its name here.
+        shows_padding: whether answers have a place for each token of a row, padding too if there is any.
+
     Raises:
         InputError: for an option of the wrong type or out of its range.
     """
+
+    in_transformers: ClassVar[Mapping[str, str]] = {}
+    shows_padding: ClassVar[bool] = False
 
     name: str
     fields: tuple[Field, ...]
@@ -99,16 +109,35 @@ class TaskText:
         """The answer for one input from what was read of its rows."""
         return parts[0]
 
+    def returned(self, answer: Any, framework: str, alone: bool) -> Any:
+        """An answer as a call in Python gives it.
+
+        Args:
+            framework: "pt", "tf" or "np", whose tensors may be asked for.
+            alone: whether the call was for one text.
+        """
+        return answer
+
     def with_options(self, options: Mapping[str, Any]) -> TaskText:
-        """The same task with other options."""
-        known = [each.name for each in options_of(type(self))]
-        for name in options:
-            if name not in known:
+        """The same task with other options, also by their names in transformers.
+
+        None says nothing, unless it is a value of the option; one text is a list of one.
+        """
+        known = {each.name: each for each in options_of(type(self))}
+        passed: dict[str, Any] = {}
+        for name, value in options.items():
+            own = self.in_transformers.get(name, name)
+            if own not in known:
                 hint = did_you_mean(name, known) or f" It knows {', '.join(known)}."
                 raise InputError(f"{self.name}: wanted options it knows, got {name!r}.{hint}")
-        plain = {name: listed(value) for name, value in options.items()}
-        plain = {name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()}
-        return dataclasses.replace(self, **plain) if plain else self
+            if own != name and own in options:
+                raise InputError(f"{self.name}: {name} is {own} here, and both were passed. Leave one out.")
+            value = listed(value)
+            if isinstance(value, str) and known[own].metadata["kind"] is tuple:
+                value = (value,)
+            if value is not None or known[own].default is None:
+                passed[own] = tuple(value) if isinstance(value, list) else value
+        return dataclasses.replace(self, **passed) if passed else self
 
     # ---------------------------------------------------------------------------------------- rows of text
 
@@ -240,7 +269,8 @@ def fields_of(name: str, fields: Sequence[Field], item: Any, shared: Mapping[str
         if len(item) > len(fields):
             hint = " The words of a text come as a list." if any(f.or_words for f in fields) else ""
             raise InputError(
-                f"{name}: wanted at most {len(fields)} values ({wanted}), got a tuple of {len(item)}.{hint}"
+                f"{name}: wanted at most {len(fields)} values ({wanted}), got a tuple of {len(item)}. Several inputs "
+                f"come as a list.{hint}"
             )
         values = dict(zip((f.name for f in fields), item, strict=False))
     else:
@@ -254,6 +284,10 @@ def fields_of(name: str, fields: Sequence[Field], item: Any, shared: Mapping[str
             raise InputError(f"{name}: wanted an input with {', '.join(known)}, got {key!r} too. Leave it out.")
         if known[key].several or known[key].or_words:
             value = values[key] = listed(value)
+        if known[key].by_commas and isinstance(value, str):
+            value = values[key] = split_at_commas(value)
+        if isinstance(value, _BYTES):
+            raise InputError(f"{name}: {key} must be text, got {_brief(value)}. Decode it: value.decode('utf-8').")
         if known[key].several or (known[key].or_words and isinstance(value, list | tuple)):
             if isinstance(value, str) or not isinstance(value, Sequence) or not value:
                 raise InputError(f"{name}: {key} must be a list of texts, got {_brief(value)}.")
@@ -262,7 +296,7 @@ def fields_of(name: str, fields: Sequence[Field], item: Any, shared: Mapping[str
             texts = [value]
         for text in texts:
             if not isinstance(text, str) and not (text is None and known[key].optional):
-                raise InputError(f"{name}: {key} must be text, got {_brief(text)}.")
+                raise InputError(f"{name}: {key} must be text, got {_brief(text)}.{_what_to_do(text)}")
     missing = [f.name for f in fields if not f.optional and f.name not in values]
     if missing:
         got = ", ".join(values) or "nothing"
@@ -277,6 +311,18 @@ def _words_as_text(values: dict[str, Any], fields: Sequence[Field]) -> dict[str,
     if other is None or name in values:
         return values
     return {name if key == other else key: value for key, value in values.items()}
+
+
+def split_at_commas(text: str) -> list[str]:
+    """The texts between commas, without spaces around them."""
+    return [each.strip() for each in text.split(",") if each.strip()]
+
+
+def _what_to_do(value: Any) -> str:
+    """How something that is no text becomes one, where that is known."""
+    if isinstance(value, _BYTES):
+        return " Decode it: value.decode('utf-8')."
+    return " Two texts that belong together come as a tuple or a mapping." * isinstance(value, list | tuple)
 
 
 def _brief(value: Any) -> str:

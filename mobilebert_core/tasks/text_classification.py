@@ -6,7 +6,7 @@ C labels.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,15 @@ from .task_text import CUT, ERROR, WINDOWS, Outputs, Row, TaskText, option
 from .windows import weighted_mean
 
 FUNCTIONS = {"softmax": softmax, "sigmoid": sigmoid, "none": lambda scores: np.asarray(scores, np.float64)}
+
+
+class Label(dict[str, Any]):
+    """{label, score}; `answer[0]` is the answer itself, as transformers gives one text a list of one."""
+
+    def __missing__(self, key: Any) -> Any:
+        if key == 0:
+            return self
+        raise KeyError(key)
 
 
 EVERY = 1 << 30  # labels: more than a model has
@@ -43,17 +52,30 @@ class TextClassification(TaskText):
     on_long: str = option("cut", str, "what becomes of longer texts: cut (and counted), an error, or the mean over "
                           "windows", (CUT, ERROR, WINDOWS))  # fmt: skip
 
+    all_scores: bool = field(default=False, kw_only=True)  # as transformers gives them
+
     def with_options(self, options: Mapping[str, Any]) -> TaskText:
         """The same task with other options; a `top_k` of None that is passed is every label, as in transformers.
 
-        So is `return_all_scores`, which without truth is the best label.
+        `return_all_scores` is what it is there: every label in the order of the numbers, for one text alone in a list
+        of one; without truth the best label. `function_to_apply` may have capitals, and "default" is as the model was
+        trained.
         """
         options = dict(options)
-        if (every := options.pop("return_all_scores", None)) is not None:
-            options.setdefault("top_k", None if every else 1)
+        if isinstance(function := options.get("function_to_apply"), str):
+            options["function_to_apply"] = None if function.lower() == "default" else function.lower()
+        every = options.pop("return_all_scores", None)
+        changed = replace(self, all_scores=bool(every)) if every is not None or "top_k" in options else self
+        if "top_k" in options:
+            changed = replace(changed, all_scores=False)
+        elif every is not None:
+            options["top_k"] = None if every else 1
         if options.get("top_k", EVERY) is None:
             options["top_k"] = EVERY
-        return super().with_options(options)
+        return super(TextClassification, changed).with_options(options)
+
+    def returned(self, answer: Any, framework: str, alone: bool) -> Any:
+        return [answer] if self.all_scores and alone else answer
 
     @property
     def function(self) -> str:
@@ -78,10 +100,9 @@ class TextClassification(TaskText):
 
     def combine(self, values: Mapping[str, Any], rows: list[Row], parts: list[Any]) -> Any:
         scores = weighted_mean([row.about for row in rows], parts)
-        found: list[dict[str, Any]] = [
-            {"label": self.label(i), "score": float(scores[i])} for i in best_first(scores, self.top_k)
-        ]
+        order = range(len(scores)) if self.all_scores else best_first(scores, self.top_k)
+        found: list[dict[str, Any]] = [{"label": self.label(i), "score": float(scores[i])} for i in order]
         if self.threshold is not None:
             return [each for each in found if each["score"] >= self.threshold]
         one = self.problem == SINGLE_LABEL or len(scores) == 1
-        return found[0] if self.top_k == 1 or (self.top_k is None and one) else found
+        return Label(found[0]) if self.top_k == 1 or (self.top_k is None and one) else found

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..configuration.config import MobileBertConfig
+from ..errors import InputError
 from .entity_tags import TagScheme
 from .probabilities import softmax
 from .task_text import CUT, ERROR, WINDOWS, Outputs, Row, TaskText, option
@@ -64,9 +65,20 @@ class TokenClassification(TaskText):
 
     def with_options(self, options: Mapping[str, Any]) -> TaskText:
         """The same task with other options; of `grouped_entities` and `ignore_subwords` a strategy follows, as in
-        transformers, whatever else is passed."""
+        transformers, whatever else is passed. Strategies may have capitals.
+
+        Raises:
+            InputError: for an `offset_mapping`, too: places are those of the text itself.
+        """
+        if options.get("offset_mapping") is not None:
+            raise InputError(
+                f"{self.name}: offset_mapping is not taken: start and end are places in the text that was passed. Pass "
+                "the original text, or the list of its words, and leave offset_mapping out."
+            )
         old = {name: options[name] for name in ("grouped_entities", "ignore_subwords") if name in options}
-        options = {name: value for name, value in options.items() if name not in old}
+        options = {name: value for name, value in options.items() if name not in (*old, "offset_mapping")}
+        if isinstance(strategy := options.get("aggregation_strategy"), str):
+            options["aggregation_strategy"] = strategy.lower()
         if any(value is not None for value in old.values()):
             grouped = "first" if old.get("ignore_subwords") else "simple"
             options["aggregation_strategy"] = grouped if old.get("grouped_entities") else "none"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from string import Formatter
+from typing import Any, ClassVar
 
 import numpy as np
 
 from ..errors import ConfigError, InputError
 from .probabilities import best_first, softmax
-from .task_text import Outputs, Row, TaskText, option
+from .task_text import Outputs, Row, TaskText, option, split_at_commas
 
 _DENIALS = ("not", "non", "no_", "no-", "no ")
 
@@ -26,6 +27,8 @@ class ZeroShotClassification(TaskText):
         ConfigError: when no label of the model is called entailment.
     """
 
+    in_transformers: ClassVar[Mapping[str, str]] = {"multi_class": "multi_label"}
+
     candidate_labels: tuple[str, ...] = option((), tuple, "labels to choose from", flag="--labels")
     hypothesis_template: str = option("This example is {}.", str, "sentence about a label, which stands for {}")
     multi_label: bool = option(False, bool, "several labels may hold")
@@ -33,17 +36,34 @@ class ZeroShotClassification(TaskText):
     def __post_init__(self) -> None:
         super().__post_init__()
         entailment_classes(self.config.id2label or {})
-        if "{}" not in self.hypothesis_template:
+        if not self._places:
             raise InputError(
                 f"{self.name}: hypothesis_template must have {{}} where the label goes, got "
-                f"{self.hypothesis_template!r}. Write for example 'This text is about {{}}.'"
+                f"{self.hypothesis_template!r}. Write for example 'This text is about {{}}.'; other braces are doubled."
             )
+
+    @property
+    def _places(self) -> int:
+        """How many places the template has for the label; 0 for one that is none."""
+        try:
+            names = [name for _, name, _, _ in Formatter().parse(self.hypothesis_template) if name is not None]
+            self.hypothesis_template.format(*[""] * len(names))
+        except (ValueError, LookupError, AttributeError):
+            return 0
+        return len(names) if set(names) <= {"", "0"} else 0
+
+    def with_options(self, options: Mapping[str, Any]) -> TaskText:
+        """The same task with other options; labels may come as one text with commas between."""
+        if isinstance(labels := options.get("candidate_labels"), str):
+            options = {**options, "candidate_labels": split_at_commas(labels)}
+        return super().with_options(options)
 
     def rows(self, values: Mapping[str, Any]) -> list[Row]:
         labels = self._labels(values)
         if not labels:
             raise InputError(f"{self.name}: wanted candidate_labels, got none. Pass a list of labels.")
-        return [self.row_of(values["text"], self.hypothesis_template.replace("{}", label)) for label in labels]
+        places = self._places
+        return [self.row_of(values["text"], self.hypothesis_template.format(*[label] * places)) for label in labels]
 
     def _labels(self, values: Mapping[str, Any]) -> list[str]:
         return list(dict.fromkeys(values.get("candidate_labels") or self.candidate_labels))

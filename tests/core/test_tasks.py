@@ -127,6 +127,78 @@ def test_fill_mask(tokenizer):
         made("fill-mask", tokenizer, max_length=8).rows({"text": "a " * 9 + "[MASK]"})
 
 
+def targets_of(tokenizer, targets, **options):
+    task = made("fill-mask", tokenizer, targets=targets, **options)
+    found = answer(
+        task, {"text": "zola lives in [MASK]."}, lambda row: scores_for(row, {"paris": 3, "york": 2, "a": 9})
+    )
+    return [word["token_str"] for word in found], found
+
+
+def test_fill_mask_with_targets(tokenizer, caplog):
+    assert targets_of(tokenizer, ["york", "paris"])[0] == ["paris", "york"]
+    assert targets_of(tokenizer, ["york", "paris"], top_k=1)[0] == ["paris"]
+    assert targets_of(tokenizer, np.array(["york", "york"]))[0] == targets_of(tokenizer, "york")[0] == ["york"]
+    every = targets_of(tokenizer, None)[1]
+    assert targets_of(tokenizer, "a")[1] == every[:1]  # a score is a probability among all words
+    assert not caplog.messages
+    assert targets_of(tokenizer, ["Paris", "Yorkers", " "])[0] == ["paris", "york"]
+    assert caplog.messages == [
+        "fill-mask: target 'Paris' is no word of the vocabulary; 'paris' stands for it",
+        "fill-mask: target 'Yorkers' is no word of the vocabulary; 'york' stands for it",
+        "fill-mask: target ' ' has no word of the vocabulary and is left out",
+    ]
+    made("fill-mask", tokenizer, targets="Paris").with_options({"top_k": 2})
+    assert len(caplog.messages) == 4  # said once
+    for wrong in ([], "", 5, [5], b"paris"):
+        with pytest.raises(InputError, match="targets"):
+            made("fill-mask", tokenizer, targets=wrong)
+
+
+def test_options_by_their_names_in_transformers(tokenizer):
+    names = {"max_seq_len": 20, "max_question_len": 3, "max_answer_len": 2, "topk": 4, "doc_stride": None}
+    text = made("question-answering", tokenizer, **names)
+    assert (text.max_length, text.max_question_length, text.max_answer_length, text.top_k) == (20, 3, 2, 4)
+    assert text.doc_stride == 128 and text.threshold is None and text.align_to_words
+    with pytest.raises(InputError, match="max_seq_len is max_length here, and both were passed"):
+        made("question-answering", tokenizer, max_seq_len=20, max_length=20)
+    assert text.with_options({"handle_impossible_answer": True}).threshold == 0
+    with_threshold = made("question-answering", tokenizer, threshold=2.5)
+    assert with_threshold.with_options({"handle_impossible_answer": True}).threshold == 2.5
+    assert with_threshold.with_options({"handle_impossible_answer": False}).threshold is None
+    with pytest.raises(InputError, match="handle_impossible_answer must be True or False, got 1"):
+        made("question-answering", tokenizer, handle_impossible_answer=1)
+    tags = made("token-classification", tokenizer, aggregation_strategy="FIRST", ignore_labels="B-X")
+    assert tags.aggregation_strategy == "first" and tags.ignore_labels == ("B-X",)
+    assert tags.with_options({"aggregation_strategy": None, "ignore_labels": None, "offset_mapping": None}) == tags
+    with pytest.raises(InputError, match="offset_mapping is not taken: start and end are places in the text"):
+        tags.with_options({"offset_mapping": [(0, 1)]})
+    labels = {"id2label": {0: "entailment", 1: "no"}}
+    judge = made("zero-shot-classification", tokenizer, labels, candidate_labels="cats, dogs ,", multi_class=True)
+    assert judge.candidate_labels == ("cats", "dogs") and judge.multi_label
+    assert made("text-classification", tokenizer, function_to_apply="Sigmoid").function == "sigmoid"
+    assert made("text-classification", tokenizer, function_to_apply="default").function == "softmax"
+
+
+@pytest.mark.parametrize(
+    ("template", "wanted"),
+    [
+        ("about {}", "about cats"),
+        ("{0}", "cats"),
+        ("{} is {}", "cats is cats"),
+        ("{{}} {}", "{} cats"),
+        ("{:>5}", " cats"),
+    ],
+)
+def test_templates_of_hypotheses(tokenizer, template, wanted):
+    labels = {"id2label": {0: "entailment", 1: "no"}}
+    task = made("zero-shot-classification", tokenizer, labels, hypothesis_template=template, candidate_labels="cats")
+    assert task.rows({"text": "a"})[0].input_ids == tokenizer("a", wanted)["input_ids"]
+    for wrong in ("cats", "{1}", "{name}", "{0.real}", "{", "{{}}", "{:d}"):
+        with pytest.raises(InputError, match="where the label goes"):
+            task.with_options({"hypothesis_template": wrong})
+
+
 @pytest.mark.parametrize(
     ("config", "options", "wanted"),
     [

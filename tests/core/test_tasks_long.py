@@ -21,6 +21,7 @@ VALUES = {
     "next-sentence": {"text": LONG, "text_pair": "a"},
     "multiple-choice": {"text": "a", "choices": ["b", LONG]},
     "sentence-embedding": {"text": LONG},
+    "feature-extraction": {"text": LONG},
     "zero-shot-classification": {"text": LONG, "candidate_labels": ["a"]},
 }
 CONFIG = {"zero-shot-classification": {"id2label": {0: "entailment", 1: "no"}}}

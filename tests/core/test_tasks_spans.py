@@ -86,6 +86,14 @@ def test_answers_are_spans_of_the_original_text(tokenizer):
     assert found["answer"] == "E\u0301mile"
 
 
+def test_answers_are_of_whole_words_or_of_pieces(tokenizer):
+    values = {"question": "who", "context": CONTEXT}
+    assert pointing_at(made("question-answering", tokenizer), values, "##ers", "##ers")["answer"] == "Yorkers"
+    assert pointing_at(made("question-answering", tokenizer), values, "new", "york")["answer"] == "Néw Yorkers"
+    pieces = made("question-answering", tokenizer, align_to_words=False)
+    assert pointing_at(pieces, values, "##ers", "##ers")["answer"] == "ers"
+
+
 def test_an_answer_far_into_a_long_text(tokenizer):
     context = "the city is in the city. " * 60 + "Émile Zola, a. " + "this is the city. " * 60
     task = made("question-answering", tokenizer, max_length=40, doc_stride=10)

@@ -182,6 +182,7 @@ INPUTS = {  # what is passed, and what the first line on a terminal must look li
     "next-sentence": (["a", "--text-pair", "b c"], r"(follows|does not follow)  [01]\.\d{3}"),
     "multiple-choice": (["a", "--choices", "b", "c d"], r"(b|c d)  [01]\.\d{3}"),
     "sentence-embedding": (["cats"], r"(\S+ ){4}\.\.\.  \d+ numbers, length \S+"),
+    "feature-extraction": (["cats"], r"(\S+ ){4}\.\.\.  3 vectors of \d+ numbers"),
     "zero-shot-classification": (["cats", "--labels", "dogs", "cats"], r"(dogs|cats)  0\.\d{3}"),
 }
 

@@ -147,7 +147,7 @@ class QuestionAnsweringTraining(LabelledTask):
         self, examples: Examples, rows: Sequence[FeatureRow], outputs: Sequence[Mapping[str, np.ndarray]]
     ) -> dict[int, tuple[str, float]]:
         """The best answer that is one to each question, and by how much the score of none exceeds its score."""
-        text = self.text.with_options({"threshold": math.inf})
+        text = self.text.with_options({"threshold": math.inf, "align_to_words": False})
         parts: dict[int, list[tuple[FeatureRow, Any]]] = {}
         for place, (row, output) in enumerate(zip(rows, outputs, strict=True)):
             shape = (len(row.input_ids),)
