@@ -208,4 +208,7 @@ class AnswerFile:
 
 
 def _plain(value: Any) -> Any:
-    return value.tolist()  # a numpy array or number
+    """A value of JSON for a numpy array or number, or for what Parquet has as an id: bytes of a UUID, or a time."""
+    if isinstance(value, bytes):
+        return value.hex()
+    return value.tolist() if hasattr(value, "tolist") else str(value)

@@ -30,7 +30,8 @@ def question_items(source: Source, bad: BadRows) -> Iterator[tuple[Any, str, str
     if source.form != ".json":
         for line, row in read_table(source, ReadOptions(), bad).rows:
             with bad.row(line):
-                yield row, str(row.get("id") or line), _text(row, "context"), line
+                name = row.get("id")
+                yield row, str(line if name is None or name == "" else name), _text(row, "context"), line
         return
     stream = JsonStream(source)
     for where, paragraph in _paragraphs(stream, bad):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import gzip
 import io
 import json
@@ -305,3 +306,13 @@ def test_words_that_cannot_be_read_are_said_in_the_words_of_the_file(model, pred
     tags = written(tmp_path, "a.conll", "1 O\n2 O\n3 B-X\n")
     code, records, said = predict("ner", "--model", path, "--input", tags)
     assert code == 2 and "column 2 holds tags. Name the column of the words" in said
+
+
+def test_an_id_that_only_parquet_has_is_text_in_the_answers(tmp_path):
+    """Bytes of a UUID, and a time inside an object."""
+    kept = {"id": {"key": b"\x01\xff", "at": datetime.date(2020, 1, 2)}}
+    with AnswerFile(tmp_path / "a.jsonl", {}) as answers:
+        for row in answers.unanswered(iter([InputRow(1, {"text": "a"}, kept)])):
+            answers.write(row, [])
+    record = json.loads((tmp_path / "a.jsonl").read_text())
+    assert record == {"line": 1, "id": {"key": "01ff", "at": "2020-01-02"}, "result": []}
