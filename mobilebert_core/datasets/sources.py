@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, BinaryIO, TextIO, cast
+from typing import IO, Any, BinaryIO, TextIO, cast
 
 from ..errors import DataError, what_to_do
 
@@ -139,7 +139,42 @@ def _unpacked(path: Path) -> IO[bytes]:
         return cast(IO[bytes], gzip.open(path, "rb"))
     if lzma is None:
         raise DataError(f"{path}: wanted a Python with the module lzma, which unpacks xz, got one without. Unpack it.")
-    return cast(IO[bytes], lzma.open(path, "rb"))
+    return io.BufferedReader(_Pieces(_xz_pieces(path)))
+
+
+def _xz_pieces(path: Path) -> Iterator[bytes]:
+    """The content of all streams of a file; `lzma.open` takes what follows the first for the end, be it data."""
+    decoder = lzma.LZMADecompressor()
+    with path.open("rb") as file:
+        while packed := file.read(_PIECE):
+            while packed or not decoder.needs_input:
+                if decoder.eof:
+                    if not (packed := packed.lstrip(b"\0")):  # between streams there may be padding
+                        break
+                    decoder = lzma.LZMADecompressor()
+                yield decoder.decompress(packed, _PIECE)
+                packed = decoder.unused_data
+    if not decoder.eof:
+        raise EOFError("it breaks off")
+
+
+class _Pieces(io.RawIOBase):
+    """Bytes that come in pieces, as a file."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces, self._piece = pieces, b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._piece:
+            if (piece := next(self._pieces, None)) is None:
+                return 0
+            self._piece = piece
+        size = min(len(buffer), len(self._piece))
+        buffer[:size], self._piece = self._piece[:size], self._piece[size:]
+        return size
 
 
 def stem(path: Path) -> str:

@@ -203,6 +203,11 @@ class _Seen:
             raise DataError(
                 f"{path}: column {self.tag + 1} counts the words. Name the column of the tags by tag_column."
             )
+        if self.tagged and unnamed and columns[0].is_index and all(_says_no_tag(tag) for tag in self._tags):
+            raise DataError(
+                f"{path}: column {self.tag + 1}, the last, holds no tags but notes, such as {max(self._tags)!r}. Name "
+                "the column of the tags by tag_column."
+            )
         if not self.tagged and self.word is None and self.width > 1 and columns[word].are_tags:
             raise DataError(f"{path}: column {word + 1} holds tags. Name the column of the words by word_column.")
         if self.tagged and unnamed and columns[word].are_tags and not columns[self.tag].are_tags:
@@ -217,6 +222,11 @@ class _Seen:
         if not wanted.isdecimal() or len(wanted) > 9 or not 1 <= int(wanted) <= self.width:
             raise DataError(f"{self.path}: {option} must be the number of a column, 1 to {self.width}, got {wanted!r}.")
         return int(wanted) - 1
+
+
+def _says_no_tag(cell: str) -> bool:
+    """Whether a cell is as those of CoNLL-U's last column: empty, or notes such as SpaceAfter=No."""
+    return cell == "_" or "=" in cell
 
 
 def _names_columns(cells: list[str]) -> bool:

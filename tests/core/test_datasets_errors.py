@@ -147,6 +147,8 @@ BAD_FILES = [
     (TEXTS, "a.arrow", b"ARROW1 and more", {}, "a.arrow: wanted an Arrow file, it cannot be read as one"),
     (WORDS, "a.conll", "1\t2\n3\t4\n", {}, "column 1 holds numbers alone, such as '1'. Name the column of the words"),
     (WORDS, "a.conll", "a\t1\nb\t2\n", {}, "column 2 counts the words. Name the column of the tags by tag_column"),
+    (WORDS, "a.conllu", "1\ta\tDET\t_\n2\tb\tNOUN\tSpaceAfter=No\n\n1\tc\tNOUN\t_\n", {},
+     "column 4, the last, holds no tags but notes, such as '_'. Name the column of the tags by tag_column"),
     (WORDS, "a.conll", "a\tO\n", {"word_column": "2"}, "words and tags are both column 2"),
     (WORDS, "a.conll", "a\tO\n", {"word_column": "1", "text_column": "1"}, "word_column and text_column name the same"),
     (TEXTS, "a.xlsx", "text,label\na,x\n", {}, "a.xlsx: text-classification reads .csv, .tsv, .jsonl, .*got .xlsx"),

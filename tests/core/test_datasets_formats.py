@@ -6,6 +6,8 @@ import csv
 import gzip
 import io
 import json
+import lzma
+import struct
 import sys
 from decimal import Decimal
 from pathlib import Path
@@ -75,6 +77,64 @@ def test_decimals_of_a_database_are_numbers(tmp_path):
     assert [item.label for item in found.items] == ["1", "0"]
 
 
+def test_whole_decimals_keep_all_their_digits(tmp_path):
+    names = [Decimal(each) for each in ("12345678901234567891", "12345678901234567890")]
+    for write, name in ((parquet, "a.parquet"), (arrow_stream, "a.arrow")):
+        for labels in (pyarrow.array(names), pyarrow.array(names).dictionary_encode()):
+            write(str(tmp_path / name), pyarrow.table({"text": ["a", "b"], "label": labels}))
+            found = read(tmp_path, TEXTS, name, (tmp_path / name).read_bytes())
+            assert [item.label for item in found.items] == [str(each) for each in names]
+
+
+TIMES = [
+    pyarrow.array([1700000000123456789, 2], pyarrow.timestamp("ns")),
+    pyarrow.array([2**60, 2], pyarrow.timestamp("us")),
+    pyarrow.array([2, 3], pyarrow.timestamp("s", "Mars/Base")),
+    pyarrow.array([1, 2], pyarrow.duration("ns")),
+    pyarrow.array([2**30, 2], pyarrow.date32()),
+    pyarrow.array([1, 2], pyarrow.time64("ns")),
+    pyarrow.array([[1], [2]], pyarrow.list_(pyarrow.timestamp("ns"))),
+]
+
+
+@pytest.mark.parametrize("times", TIMES, ids=lambda array: str(array.type))
+def test_a_column_of_times_that_python_has_not_is_no_hindrance(tmp_path, times):
+    arrow_stream(str(tmp_path / "a.arrow"), pyarrow.table({"text": ["a", "b"], "label": ["x", "y"], "id": times}))
+    content = (tmp_path / "a.arrow").read_bytes()
+    assert [item.label for item in read(tmp_path, TEXTS, "a.arrow", content).items] == ["x", "y"]
+
+
+def test_a_stream_of_arrow_is_read_to_its_end(tmp_path):
+    arrow_stream(str(tmp_path / "a.arrow"), pyarrow.Table.from_pylist(ROWS))
+    content = (tmp_path / "a.arrow").read_bytes()
+    for other, why in ((content[:-8], "it breaks off"), (content * 2, f"{len(content)} bytes follow its end")):
+        with pytest.raises(DataError, match=f"a.arrow: wanted an Arrow file, .*{why}"):
+            read(tmp_path, TEXTS, "a.arrow", other)
+
+
+def test_a_damaged_name_in_parquet(tmp_path):
+    parquet(str(tmp_path / "a.parquet"), pyarrow.Table.from_pylist(ROWS))
+    content = (tmp_path / "a.parquet").read_bytes().replace(b"label", b"lab\xffl")
+    with pytest.raises(DataError, match="a.parquet: wanted a Parquet file, it cannot be read as one"):
+        read(tmp_path, TEXTS, "a.parquet", content)
+
+
+@pytest.mark.parametrize("other", [(0, -5, 16), (0, 1 << 30, 1 << 30)])
+def test_damaged_offsets_in_arrow(tmp_path, other):
+    """pyarrow itself follows them, out of the file: the process used to die."""
+    arrow_stream(str(tmp_path / "a.arrow"), pyarrow.Table.from_pylist(ROWS))
+    content, offsets = (tmp_path / "a.arrow").read_bytes(), struct.pack("<3i", 0, 10, 16)
+    assert offsets in content
+    with pytest.raises(DataError, match="a.arrow: wanted an Arrow file, it cannot be read as one"):
+        read(tmp_path, TEXTS, "a.arrow", content.replace(offsets, struct.pack("<3i", *other)))
+
+
+def test_questions_whose_id_is_a_number(tmp_path):
+    row = {"question": "who?", "context": "in Paris", "answers": {"text": ["Paris"], "answer_start": [3]}}
+    found = read(tmp_path, QUESTIONS, "q.jsonl", [{"id": 0} | row, {"id": 1} | row, row])
+    assert [item.id for item in found.items] == ["0", "1", "3"]
+
+
 def test_a_missing_cell_of_parquet_is_a_bad_row(tmp_path):
     parquet(str(tmp_path / "a.parquet"), pyarrow.Table.from_pylist([ROWS[0], {"text": None, "label": "x"}]))
     with pytest.raises(DataError, match="a.parquet:2: text must be text, got NoneType"):
@@ -100,6 +160,17 @@ def test_line_ends_and_packing(tmp_path, name, content, end, packed):
     found = read(tmp_path, TEXTS, *((f"{name}.gz", gzip.compress(data)) if packed else (name, data)))
     assert [(item.text, item.label) for item in found.items] == EXAMPLES
     assert [item.line for item in found.items] == ([1, 2] if "json" in name else [2, 3])
+
+
+def test_all_streams_of_a_packed_file_are_read(tmp_path):
+    """xz pads streams with zeros; what is no stream is no end either."""
+    first, second = (lzma.compress(part.encode()) for part in ("text,label\na,x\n", "b,y\n"))
+    for between in (b"", bytes(4), bytes(8)):
+        found = read(tmp_path, TEXTS, "a.csv.xz", first + between + second + between)
+        assert [item.text for item in found.items] == ["a", "b"]
+    for rest in (b"more", b"x" + second, second[:-5], second[:3], bytes(4) + second[1:]):
+        with pytest.raises(DataError, match="a.csv.xz: wanted a file packed by xz, it is damaged"):
+            read(tmp_path, TEXTS, "a.csv.xz", first + rest)
 
 
 @pytest.mark.parametrize("end", ["\r\n", "\r"])
