@@ -16,17 +16,27 @@ class ReadOptions:
     """How a data file is read. What does not apply to a task is refused for it.
 
     Columns are names of the header (keys of JSON lines), or numbers from 1 as strings where there is no header.
+
+    Attributes:
+        text_column, pair_column, label_column: of the text, of a second one, and of the label.
+        word_column, tag_column: of the words and their tags, in files with a word on each line.
+        header: False where the first row is data.
+        label_columns: a column for each label, with its probability or 0 and 1.
+        label_separator: between the labels of a row, which may then have several or none.
+        label_names: the labels in the order of their numbers, by which a row may name them.
+        skip_bad_rows: leaves out rows that cannot be used, which are errors otherwise.
+        problem_type: what labels are; None is what they look like.
     """
 
     text_column: str | None = None
     pair_column: str | None = None
     label_column: str | None = None
-    word_column: str | None = None  # of files with a word on each line
+    word_column: str | None = None
     tag_column: str | None = None
     header: bool = True
-    label_columns: tuple[str, ...] | None = None  # a column for each label, with its probability or 0 and 1
-    label_separator: str | None = None  # between the labels of a row, which may then have several or none
-    label_names: tuple[str, ...] | None = None  # the labels in the order of their numbers, by which a row may name them
+    label_columns: tuple[str, ...] | None = None
+    label_separator: str | None = None
+    label_names: tuple[str, ...] | None = None
     skip_bad_rows: bool = False
     problem_type: str | None = None
 
