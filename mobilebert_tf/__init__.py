@@ -1,6 +1,6 @@
 """MobileBERT for Keras 3. Names and behaviour follow the MobileBERT page of transformers 4.37.2.
 
-TensorFlow is the backend that everything is promised on; JAX runs the models, `fit` and saving.
+TensorFlow is the backend that everything is promised on; JAX and PyTorch run the models, `fit` and saving.
 """
 
 from mobilebert_core.errors import BackendMissingError
