@@ -43,6 +43,7 @@ class HeldFile(io.FileIO):
 
 
 def file_state(descriptor: int) -> FileState:
+    """The state of an open file, by its number."""
     found = os.fstat(descriptor)
     return found.st_size, found.st_mtime_ns
 

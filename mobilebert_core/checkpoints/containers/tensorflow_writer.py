@@ -28,9 +28,8 @@ _OWN_VARIABLES = (
     "predictions___cls/predictions/decoder/weight",
 )
 
-_HEADER_LIMIT = (
-    64512  # bytes of one attribute: the 64 KiB of an HDF5 object header, less what Keras leaves for the rest
-)
+# Bytes of one attribute: the 64 KiB of an HDF5 object header, less what Keras leaves for the rest.
+_HEADER_LIMIT = 64512
 
 
 def write_tensorflow(

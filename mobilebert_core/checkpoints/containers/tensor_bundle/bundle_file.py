@@ -36,7 +36,7 @@ class TensorBundle:
     """A checkpoint of TensorFlow, by its prefix, its index or one of its shards.
 
     Opening reads the index alone and keeps the data files open that are there, so that a checkpoint whose data is
-    elsewhere can be listed. What is read wants the data; `check_shards` says at once whether it is there.
+    elsewhere can be listed. What is read wants the data.
 
     Attributes:
         path: the index file.
@@ -144,22 +144,6 @@ class TensorBundle:
             raise CheckpointError(f"{self._shard(entry.shard)}: {name} is no string: {e}. {_AGAIN}") from None
         self._verify(name, entry, crc32c(raw[at:], crc32c(word)))
         return raw[at + 4 :]
-
-    def check_shards(self) -> None:
-        """That every shard is there and long enough, before much is built on it.
-
-        Raises:
-            CheckpointNotFoundError: naming every shard that is not there.
-            CheckpointError: when one is too short.
-        """
-        if missing := [shard.name for shard in self.shards if not shard.is_file()]:
-            raise CheckpointNotFoundError(
-                f"{self.path}: data wanted beside it, not there: {', '.join(missing)}. {_AGAIN}"
-            )
-        sizes = {shard: shard.stat().st_size for shard in self.shards}
-        for name, pieces in self.pieces.items():
-            for piece in pieces:
-                self._check_length(name, piece, sizes[self._shard(piece.shard)])
 
     def _shard(self, number: int) -> Path:
         return self.path.parent / f"{self._prefix}.data-{number:05d}-of-{self._shard_count:05d}"
