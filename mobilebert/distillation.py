@@ -259,9 +259,9 @@ class Distillation(PathFields):
             notes.append(
                 f"the student's blocks follow these of the teacher's {pair.teacher.num_hidden_layers}: {follows}"
             )
-        if dev is not None and (judge := teacher.judged_by(task, pair.student)) is not None:
+        if dev is not None and (scored := teacher.scored_on(task, pair.student)) is not None:
             runner = backend.runner("distill")(teacher.model, self.device)
-            scores = Evaluation(runner, judge, dev.examples, dev.features, dev.seed, False).plain()
+            scores = Evaluation(runner, scored, dev.examples, dev.features, dev.seed, False).plain()
             notes.append("the teacher on the dev rows: " + ", ".join(f"{n} {v:.4g}" for n, v in scores.items()))
         return notes
 

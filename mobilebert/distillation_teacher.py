@@ -28,7 +28,7 @@ class LoadedTeacher:
     model: Any = None
     head: str | None = None
 
-    def judged_by(self, task: FillMaskTraining, config: MobileBertConfig) -> FillMaskTraining | None:
+    def scored_on(self, task: FillMaskTraining, config: MobileBertConfig) -> FillMaskTraining | None:
         """The task by which it is scored on the rows of the student's; None without a head.
 
         Of rows that are pairs of texts it may know the words alone.

@@ -118,11 +118,11 @@ def labels_of(
     return labels
 
 
-def shares_of(value: dict[str, Any]) -> tuple[float, ...]:
+def probabilities_of(value: dict[str, Any]) -> tuple[float, ...]:
     """The probabilities of an object of labels; raises BadRow."""
-    for name, share in value.items():
-        if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
-            raise BadRow(f"the share of label {name!r} must be a number from 0 to 1, got {brief(share)}.")
+    for name, found in value.items():
+        if isinstance(found, bool) or not isinstance(found, int | float) or not 0 <= found <= 1:
+            raise BadRow(f"the probability of label {name!r} must be a number from 0 to 1, got {brief(found)}.")
     return tuple(map(float, value.values()))
 
 

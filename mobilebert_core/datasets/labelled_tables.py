@@ -16,7 +16,7 @@ from .label_cells import (
     label_of,
     labels_of,
     numbers_of,
-    shares_of,
+    probabilities_of,
     unwritten,
     vector_of,
 )
@@ -80,8 +80,8 @@ def _labels_reader(options: ReadOptions, length: int | None, ignored: str | None
         if length is not None:
             return names, vector_of(numbers_of(value, options.label_separator), length)
         if several or isinstance(value, list | dict):
-            shares = shares_of(value) if isinstance(value, dict) else None
-            return labels_of(value, options.label_separator, known, ignored), shares
+            probabilities = probabilities_of(value) if isinstance(value, dict) else None
+            return labels_of(value, options.label_separator, known, ignored), probabilities
         return label_of(value, known=known, ignored=ignored), None
 
     def remembered(value: Any) -> Labels:
