@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from mobilebert_core.errors import BackendMissingError, CheckpointError, InputError
+from mobilebert_core.files import EXPORT_FILE
 from mobilebert_core.spelling import did_you_mean
 
-from .exports.record import EXPORT_FILE, ExportRecord, is_exported
+from .exports.record import ExportRecord, is_exported
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ PRECISIONS = ("fp32", "fp16", "int8", "int8-static", "int8x16")
 CALIBRATED = ("int8-static", "int8x16")  # need `ExportSpec.calibration`
 INPUT_DTYPES = ("int32", "int64")  # transformers.js feeds int64
 DYNAMIC = "dynamic"  # an axis whose size each call decides
+SIGNATURE = "serving_default"  # of a SavedModel and of a LiteRT file
 
 # The file that MLPerf Mobile's app runs: it reads inputs and outputs by position, the end first (mobile_app_open,
 # flutter/cpp/datasets/squad.cc), and its samples have 384 tokens.

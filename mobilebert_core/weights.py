@@ -4,8 +4,7 @@ Longer than a file should be: the table is one, and is read from top to bottom.
 
 One row is one module: a dense layer, a norm or a table. Its leaves follow from its kind. From the rows come
 the names and shapes of every format, the orientation of every matrix, the ties, parameter counts and the
-checks that nothing is missing or unknown; both directions of a conversion read the same rows. One table, in one
-file, however long.
+checks that nothing is missing or unknown; both directions of a conversion read the same rows.
 
 Axes: V vocabulary, E embedding, H hidden, W width inside a block, F feed-forward, P positions, K segment
 types, C labels, A attention heads * head size (of that layer, after pruning; N heads, D head size), X what the
@@ -346,11 +345,6 @@ class Weight:
     tied_to: str | None
     kind: str
     group: str | None
-
-    @property
-    def in_head(self) -> bool:
-        """True for weights beyond the encoder and pooler."""
-        return self.group not in (None, "pooler")
 
     @property
     def size(self) -> int:

@@ -50,9 +50,8 @@ def calibrate(model: TFMobileBertPreTrainedModel, batches: Iterable[Mapping[str,
         return watched
 
     layers = dense_layers(model)
-    before = {
-        place: vars(layer).get("call") for place, layer in layers.items()
-    }  # one that rounds has a call of its own
+    # A layer that rounds has a call of its own.
+    before = {place: vars(layer).get("call") for place, layer in layers.items()}
     try:
         for place, layer in layers.items():
             object.__setattr__(layer, "call", watch(place, layer.call))

@@ -1,7 +1,7 @@
 """A Keras model as a file for other runtimes: a SavedModel of TensorFlow, a LiteRT file.
 
 Each writer takes a model, folded and with its mask value set, and the facts of the file. What it wrote is not yet
-proved; conversion/exports does that. Both kinds have one signature, `serving_default`.
+proved; conversion/exports does that. Both kinds have one signature.
 
 B batch, S sequence, T tokens, E embedding. Twin: mobilebert_torch/export.py.
 """
@@ -17,10 +17,10 @@ import keras
 from keras import ops
 
 from mobilebert_core.errors import ExportError
-from mobilebert_core.exports import CALIBRATED, STATE, ExportSpec
+from mobilebert_core.exports import CALIBRATED, SIGNATURE, STATE, ExportSpec
 from mobilebert_core.inputs import TEXT_INPUTS
 
-from .litert_files import SIGNATURE, finished_file
+from .litert_files import finished_file
 from .litert_quantization import quantized_file
 from .pretrained import TFMobileBertPreTrainedModel
 

@@ -11,8 +11,6 @@ from typing import Any
 
 import numpy as np
 
-SIGNATURE = "serving_default"
-
 
 def read_flatbuffer(content: bytes) -> Any:
     """A file as objects of LiteRT's schema."""

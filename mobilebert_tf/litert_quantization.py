@@ -166,9 +166,8 @@ class _Activations:
     def __init__(self, model: Any) -> None:
         self._graph = model.subgraphs[0]
         self._histograms: dict[int, Histogram] = {}
-        self._largest: dict[
-            int, tuple[float, float]
-        ] = {}  # of scores: the smallest largest score of a row, the largest
+        # Of scores: the smallest of the largest scores of rows, and the largest.
+        self._largest: dict[int, tuple[float, float]] = {}
         self._masked: dict[int, int] = {}  # scores, and what they are after the mask
         made_by = {index: (name, each) for name, each in operations(model) for index in each.outputs}
         self._floats = [index for index in made_by if self._graph.tensors[index].type == 0]

@@ -20,6 +20,7 @@ from mobilebert_core.errors import ConfigError
 from . import products
 from .gradients import DenseNoNorm, dropped_product
 from .watched import is_watched
+from .wide import may_be_cast
 
 
 def is_plain(module: nn.Module, kind: type[nn.Module]) -> bool:
@@ -68,8 +69,7 @@ def join(dense: nn.Linear, dropout: nn.Dropout, norm: nn.Module, x: Tensor, resi
         or (dropout.p and dropout.training)
         or not torch.is_grad_enabled()
         or x.dtype != dense.weight.dtype
-        or not torch.amp.is_autocast_available(x.device.type)  # on meta
-        or torch.is_autocast_enabled(x.device.type)
+        or may_be_cast(x)
         or torch.compiler.is_compiling()
         or products.in_forward_mode()
     ):
@@ -88,8 +88,7 @@ def accumulate(dense: nn.Linear, dropout: nn.Dropout, x: Tensor, residual: Tenso
         or (dropout.p and dropout.training)
         or torch.compiler.is_compiling()  # which fuses, and whose graphs runtimes know better as a product and a sum
         or not x.dtype == residual.dtype == dense.weight.dtype
-        or not torch.amp.is_autocast_available(x.device.type)  # on meta
-        or torch.is_autocast_enabled(x.device.type)
+        or may_be_cast(x)
     ):
         return None
     return products.add_product(residual.flatten(0, -2), x.flatten(0, -2), dense.weight).view(residual.shape)

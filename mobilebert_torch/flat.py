@@ -24,6 +24,7 @@ from . import products
 from .attention import JointAttention, JointSelfAttention
 from .fast import is_plain
 from .layers import BlockOutput, DenseNorm, FeedForward, Intermediate, NoNorm
+from .wide import may_be_cast
 
 Norm = tuple[Tensor, Tensor] | None  # gain and shift
 
@@ -81,8 +82,7 @@ def encoded(
         or torch.jit.is_tracing()
         or type(x) is not Tensor
         or torch._C._functorch.is_functorch_wrapped_tensor(x)
-        or not torch.amp.is_autocast_available(x.device.type)  # on meta
-        or torch.is_autocast_enabled(x.device.type)
+        or may_be_cast(x)
         or module_state._has_any_global_hook()
     ):
         return None

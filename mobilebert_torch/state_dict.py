@@ -16,28 +16,23 @@ from mobilebert_core.configuration.fields import DTYPES
 from mobilebert_core.errors import CheckpointError
 from mobilebert_core.weights import Weight
 
+_PARAMETRIZED = "It is parametrized: call torch.nn.utils.parametrize.remove_parametrizations(module, name)"
+_ADAPTED = "The model has adapters of PEFT: save these with the PeftModel, or merge them by its merge_and_unload()"
 # What stands in the place of a weight, and what then is to be done.
 _IN_PLACE = {
     "{path}.{leaf}_orig": "It is pruned: make that permanent with torch.nn.utils.prune.remove(module, name)",
-    "{path}.parametrizations.{leaf}.original": (
-        "It is parametrized: call torch.nn.utils.parametrize.remove_parametrizations(module, name)"
-    ),
-    "{path}.parametrizations.{leaf}.original0": (
-        "It is parametrized: call torch.nn.utils.parametrize.remove_parametrizations(module, name)"
-    ),
-    "{path}.base_layer.{leaf}": (
-        "The model has adapters of PEFT: save these with the PeftModel, or merge them by its merge_and_unload()"
-    ),
-    "{path}.modules_to_save.default.{leaf}": (
-        "The model has adapters of PEFT: save these with the PeftModel, or merge them by its merge_and_unload()"
-    ),
+    "{path}.parametrizations.{leaf}.original": _PARAMETRIZED,
+    "{path}.parametrizations.{leaf}.original0": _PARAMETRIZED,
+    "{path}.base_layer.{leaf}": _ADAPTED,
+    "{path}.modules_to_save.default.{leaf}": _ADAPTED,
 }
 
 _PACKED = "Layers that torch.ao has quantized hold packed integers: save the model before it is quantized."
-_OWN_ADVICE = (
-    "The model has no such module, which was replaced or removed. Set the configuration that says so, such as "
-    "num_hidden_layers, or save a class derived from it, whose own weights are kept"
+_OTHER_MODULES = (
+    "Set the configuration that says so, such as num_hidden_layers, or save a class derived from it, whose own weights "
+    "are kept"
 )
+_OWN_ADVICE = f"The model has no such module, which was replaced or removed. {_OTHER_MODULES}"
 
 
 class StateDict:
@@ -104,8 +99,7 @@ class StateDict:
         if lost := [name for name in map(without_inner_wrappers, held) if name not in known]:
             raise CheckpointError(
                 f"{place}: the model holds {len(lost)} weights that its class and configuration do not have, the first "
-                f"{lost[0]}; nothing was written. Set the configuration that says so, such as num_hidden_layers, or "
-                "save a class derived from it, whose own weights are kept."
+                f"{lost[0]}; nothing was written. {_OTHER_MODULES}."
             )
         for weight in table:
             if weight.tied_to is not None and not self._equal(weight.name, names[weight.tied_to]):

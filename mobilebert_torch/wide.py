@@ -23,6 +23,12 @@ def widened(x: Tensor) -> Tensor:
     return x.float() if x.element_size() < 4 else x
 
 
+def may_be_cast(x: Tensor) -> bool:
+    """Whether autocast may change the dtype in which a tensor is computed with; on meta PyTorch cannot tell."""
+    device = x.device.type
+    return not torch.amp.is_autocast_available(device) or torch.is_autocast_enabled(device)
+
+
 def no_autocast(x: Tensor) -> AbstractContextManager[None]:
     """A context without autocast for the device of a tensor."""
     device = x.device.type

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.errors import ExportError
 from mobilebert_core.exports import INPUT_DTYPES, PRECISIONS, ExportSpec
 
@@ -74,6 +75,11 @@ class ExportFormat:
         self.runtime.runner(f"export --format {self.name}")
         writer: Writer = getattr(self.framework.load("export", f"export --format {self.name}"), self.writer)
         return writer
+
+    def open_source(self, caller: str, head: str, path: Path, config: MobileBertConfig, dtype: str = "float32") -> Any:
+        """The runner of a checkpoint in the framework that writes the format, on the CPU like its runtime."""
+        device = {"device": "cpu"} if self.backend == "torch" else {}
+        return self.framework.runner(caller).from_pretrained(head, path, config=config, dtype=dtype, **device)
 
     def precision(self, name: str) -> Precision:
         """Raises ExportError for a precision that the format is not written in."""

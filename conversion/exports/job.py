@@ -14,7 +14,7 @@ from mobilebert_core.checkpoints.opening import Checkpoint
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.errors import ConfigError, ExportError, InputError, MobileBertError, first_line, interruption_in
 from mobilebert_core.exports import CALIBRATED, ExportSpec
-from mobilebert_core.files import sha256, write_text
+from mobilebert_core.files import EXPORT_FILE, sha256, write_text
 from mobilebert_core.heads import Head
 from mobilebert_core.inputs import TEXT_INPUTS
 from mobilebert_core.tasks.runner import Runner
@@ -25,7 +25,7 @@ from ..versions import installed_versions
 from .card import card
 from .formats import ExportFormat
 from .proof import Proof, compare_outputs, run_all, with_rounding
-from .record import EXPORT_FILE, ExportRecord
+from .record import ExportRecord
 from .states import diverging_layer
 from .texts import count_rows, sample_batches
 
@@ -81,11 +81,8 @@ class Job:
 
     def _source(self, dtype: str) -> Any:
         """The runner of the source in its framework."""
-        checkpoint = self.opened.checkpoint
-        place = checkpoint.path
-        return self.row.framework.runner("export").from_pretrained(
-            self.opened.head.name, place, config=self.opened.config, dtype=dtype, **_cpu(self.row)
-        )
+        opened = self.opened
+        return self.row.open_source("export", opened.head.name, opened.checkpoint.path, opened.config, dtype)
 
     def _prepared(self, spec: ExportSpec) -> tuple[Any, ExportSpec]:
         """The model as it is written, and the facts of it."""
@@ -229,10 +226,6 @@ class Job:
         record = replace(record, sha256=digests)
         record.write(self.stage)
         return record
-
-
-def _cpu(row: ExportFormat) -> dict[str, Any]:
-    return {"device": "cpu"} if row.backend == "torch" else {}
 
 
 def _within(place: Path) -> Sequence[Path]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -46,10 +45,7 @@ def compare_exported(
                 f"{part}: is not what {directory} was made from ({record.source.get('name')}, by its digest). Pass "
                 "that checkpoint: --source."
             )
-    device: dict[str, Any] = {"device": "cpu"} if row.backend == "torch" else {}
-    reference = row.framework.runner("parity").from_pretrained(
-        record.head, checkpoint.path, config=checkpoint.config(), dtype="float32", **device
-    )
+    reference = row.open_source("parity", record.head, checkpoint.path, checkpoint.config())
     runner = row.runtime.runner("parity").from_pretrained(record.head, directory)
     inputs = runner.at_length({name: batch[name] for name in TEXT_INPUTS})  # padding is seen, so both read as much
     expected, found = reference.run(inputs), runner.run(inputs)

@@ -139,6 +139,7 @@ def with_rounding(proof: Proof, exact: Sequence[Arrays], expected: Sequence[Arra
 
 
 def run_all(runner: Runner, batches: Sequence[Arrays]) -> list[dict[str, np.ndarray]]:
+    """The outputs by name of each batch."""
     return [runner.run(batch) for batch in batches]
 
 

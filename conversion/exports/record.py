@@ -179,6 +179,3 @@ def check_tokenizer_of(path: Any) -> None:
     """Raises CheckpointError for an exported directory with another tokenizer than the one that was exported."""
     if is_exported(path):
         ExportRecord.read(Path(path)).check_tokenizer(Path(path))
-
-
-__all__ = ["EXPORT_FILE", "ExportRecord", "check_tokenizer_of", "is_exported", "place_of"]

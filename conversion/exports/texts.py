@@ -89,9 +89,7 @@ def _batches(rows: Sequence[Row]) -> Iterator[list[Row]]:
 
 
 def _row(tokenizer: TokenizerBase, config: MobileBertConfig, text: str, limit: int, pair: str | None = None) -> Row:
-    encoded = tokenizer(
-        text, pair, truncation=True, max_length=limit, return_token_type_ids=True, verbose=False
-    )  # fmt: skip
+    encoded = tokenizer(text, pair, truncation=True, max_length=limit, return_token_type_ids=True, verbose=False)
     # A tokenizer that is not the model's own may know more words, and a model may know one kind of segment.
     ids = [number % config.vocab_size for number in encoded["input_ids"]]
     return Row(ids, [min(number, config.type_vocab_size - 1) for number in encoded["token_type_ids"]])
@@ -175,15 +173,5 @@ def task_of(head: Head) -> TextTask:
 
 
 def count_rows(batches: Sequence[Any]) -> int:
+    """The rows of all batches of inputs together."""
     return sum(len(batch[TEXT_INPUTS[0]]) for batch in batches)
-
-
-__all__ = [
-    "LEAST_CALIBRATION",
-    "TEXTS",
-    "calibration_batches",
-    "count_rows",
-    "read_without_options",
-    "sample_batches",
-    "task_of",
-]

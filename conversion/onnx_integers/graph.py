@@ -92,4 +92,5 @@ class Graph:
 
 
 def attributes(node: NodeProto) -> dict[str, Any]:
+    """The attributes of a node by name, as Python's values."""
     return {each.name: helper.get_attribute_value(each) for each in node.attribute}

@@ -118,6 +118,3 @@ def _forward_arrays(outputs: Mapping[str, Any], as_numpy: Any) -> dict[str, np.n
     if outputs.get("loss") is not None:
         arrays["loss"] = np.atleast_1d(as_numpy(outputs["loss"]))
     return arrays
-
-
-__all__ = ["Trace", "trace"]

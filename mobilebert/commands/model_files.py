@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from conversion.exports.record import EXPORT_FILE, ExportRecord, is_exported
+from conversion.exports.record import ExportRecord, is_exported
 from mobilebert_core.checkpoints.formats import ENDINGS
-from mobilebert_core.files import CONFIG_FILE, PROVENANCE_FILE, TOKENIZER_FILES, is_index, tokenizer_place
+from mobilebert_core.files import (
+    CONFIG_FILE,
+    EXPORT_FILE,
+    PROVENANCE_FILE,
+    TOKENIZER_FILES,
+    is_index,
+    tokenizer_place,
+)
 
 _NAMES = (CONFIG_FILE, EXPORT_FILE, PROVENANCE_FILE, *TOKENIZER_FILES)
 

@@ -32,6 +32,7 @@ def is_scores(value: object) -> bool:
 
 
 def is_texts(value: object) -> bool:
+    """Whether a value is a list of texts."""
     return isinstance(value, list) and all(isinstance(each, str) for each in value)
 
 

@@ -50,7 +50,7 @@ class RunDirectory:
     """The files of one training in its output directory. Nothing is written before `begin`.
 
     Where a training is already, what a killed one has left half-written is removed at once: the stages of saves, and
-    `.resume-*` of version 0.1.0. In every other directory nothing is touched.
+    `.resume-*` of versions before 0.1.0. In every other directory nothing is touched.
 
     Args:
         settings: all that decides the numbers; a training only goes on under equal ones.
@@ -128,7 +128,7 @@ class RunDirectory:
         return place if place.exists() else None
 
     def _restore_interrupted(self) -> None:
-        """Clears up after a training that was killed; version 0.1.0 left the old state under a name of its own."""
+        """Clears up after a training that was killed; versions before 0.1.0 left the old state under another name."""
         for folder in (self.output, self.output / RESUME):
             if folder.is_dir():
                 clear(folder)

@@ -9,10 +9,9 @@ import numpy as np
 import tensorflow as tf
 
 from mobilebert_core.errors import CheckpointError, InputError, first_line
+from mobilebert_core.exports import SIGNATURE
 
 from ..runner import ExportedRunner
-
-SIGNATURE = "serving_default"
 
 
 class Runner(ExportedRunner):
