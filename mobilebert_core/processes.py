@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -60,6 +61,16 @@ def is_first(environment: Mapping[str, str] = os.environ) -> bool:
     """Whether this process is alone, or the first of those that work together: the one that speaks for them."""
     launch = _launch(environment)
     return launch is None or launch.rank == 0
+
+
+def warn(logger: logging.Logger, message: str, *values: object) -> None:
+    """Logs a warning about something that all processes meet: of those that work together the first one says it.
+
+    The others log it as information.
+    """
+    launch = _launch(os.environ)
+    silent = launch is not None and launch.rank > 0 and all(name in os.environ for name in _MEETING)
+    logger.log(logging.INFO if silent else logging.WARNING, message, *values, stacklevel=2)
 
 
 def is_alone(environment: Mapping[str, str] = os.environ) -> bool:

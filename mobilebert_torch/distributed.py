@@ -151,6 +151,22 @@ class ObjectiveModule(nn.Module):
         return objective(forward, batch)
 
 
+def reached_by(loss: Tensor) -> set[int]:
+    """The `id` of every weight on which a loss depends, looked for in its graph, as DDP does."""
+    found: set[int] = set()
+    seen: set[Any] = set()
+    waiting: list[Any] = [loss.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if hasattr(node, "variable"):
+            found.add(id(node.variable))
+        waiting += [before for before, _ in node.next_functions]
+    return found
+
+
 def shard_blocks(model: nn.Module) -> None:
     """Shards a model over all ranks by FSDP2: each block on its own, and the rest together."""
     from torch.distributed.fsdp import fully_shard

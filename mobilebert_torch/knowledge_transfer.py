@@ -87,6 +87,8 @@ class KnowledgeTransfer:
         weights: weights of the objective itself, trained with the model and dropped after the stage.
     """
 
+    same_weights = True  # on which every batch depends
+
     def __init__(
         self, teacher: Any, comparison: Comparison, start: Mapping[str, np.ndarray], device: Any = None
     ) -> None:

@@ -23,7 +23,7 @@ from mobilebert_core.training.recipe import Recipe
 from mobilebert_core.training.state import AGE, EXTRA, FIRST, GENERATOR, SECOND, STEPS
 from mobilebert_core.training.trainer import Objective, TrainerBase
 
-from .distributed import ObjectiveModule, ProcessRanks, like, shard_blocks, whole
+from .distributed import ObjectiveModule, ProcessRanks, like, reached_by, shard_blocks, whole
 from .fake_quantization import FakeQuantization
 from .heads import MODEL_CLASSES
 from .inference import Runner, device_of
@@ -103,7 +103,7 @@ class Trainer(TrainerBase):
         self.model.train()
         loss, terms = torch.zeros((), device=self.device), dict[str, Tensor]()
         with self._own_random_numbers(), self.moving_ranges():
-            objective = self._on_all_ranks()
+            objective = self._on_all_ranks(batches[0])
             for number, batch in enumerate(batches, 1):
                 with self._counted(batch, number == len(batches)):
                     with self._autocast():
@@ -248,18 +248,29 @@ class Trainer(TrainerBase):
             return self.recipe.epsilon
         return self.recipe.epsilon / (1 - self.recipe.beta_2 ** (self.steps - begun + 1)) ** 0.5
 
-    def _on_all_ranks(self) -> Callable[[Mapping[str, Tensor]], Any]:
-        """The objective as it is now, whose gradients are those of all ranks."""
+    def _on_all_ranks(self, batch: Mapping[str, np.ndarray]) -> Callable[[Mapping[str, Tensor]], Any]:
+        """The objective as it is now, whose gradients are those of all ranks; `batch` is one of those to come."""
         if self._wrapped[0] is not self.objective:
-            self._wrapped = self.objective, self._wrap()
+            self._wrapped = self.objective, self._wrap(batch)
         return self._wrapped[1]
 
-    def _wrap(self) -> Any:
+    def _wrap(self, batch: Mapping[str, np.ndarray]) -> Any:
         module = ObjectiveModule(self.model, self._forward, self.objective, list(self._extra.values()))
-        if self.ranks.count == 1 or self.ranks.sharded:
+        if not isinstance(self.ranks, ProcessRanks) or self.ranks.sharded:
             return module
-        some = self.objective is not own_loss  # may leave weights out, such as blocks that are not taught yet
+        some = self.objective is not own_loss
+        if getattr(self.objective, "same_weights", False):  # else another batch may leave out others than this one
+            mine = torch.tensor(float(self._leaves_out(module, batch)), device=self.device)
+            some = bool(self.ranks.mean(mine) > 0)
         return DistributedDataParallel(module, find_unused_parameters=some)
+
+    def _leaves_out(self, module: ObjectiveModule, batch: Mapping[str, np.ndarray]) -> bool:
+        """Whether the objective depends on some weights only, such as those of blocks that are taught."""
+        with torch.random.fork_rng(devices=self._cuda()), self._autocast():
+            result: Any = module(self._tensors(batch))
+        loss: Any = sum(result.values()) if isinstance(result, dict) else result
+        reached = reached_by(loss)
+        return any(id(weight) not in reached for weight in module.parameters() if weight.requires_grad)
 
     @contextmanager
     def _counted(self, batch: Mapping[str, np.ndarray], last: bool) -> Iterator[None]:

@@ -15,6 +15,7 @@ from typing import Any
 from ..configuration.fields import ConfigFields
 from ..configuration.json_dialect import ALIASES, DERIVED, INERT_FIELDS
 from ..errors import ConfigError
+from ..processes import warn
 
 logger = logging.getLogger("mobilebert")
 
@@ -145,6 +146,6 @@ def one_device(call: str, device_map: Any, accelerated: bool) -> Any:
             f"{call}: device_map={device_map!r} cannot be honoured: {_ONE_DEVICE}. Pass 'auto', 'cpu' or one device."
         )
     if isinstance(devices[0], int) and not accelerated:
-        logger.warning("%s: device_map=%r: there is no accelerator here; the model is on the CPU.", call, device_map)
+        warn(logger, "%s: device_map=%r: there is no accelerator here; the model is on the CPU.", call, device_map)
         return "cpu"
     return "auto" if devices[0] in _PLANS else devices[0]

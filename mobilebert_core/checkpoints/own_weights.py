@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from ..errors import CheckpointError, ConfigError
+from ..processes import warn
 from .tensor_info import MappedCheckpoint
 
 logger = logging.getLogger("mobilebert")
@@ -88,7 +89,8 @@ def take_own_weights(
 
 def _log(file: MappedCheckpoint, names: Iterable[str]) -> None:
     if few := list(names)[:8]:
-        logger.warning(
+        warn(
+            logger,
             "%s: weights of the class's own are not in the checkpoint and are newly initialized; train them before "
             "use: %s", file.path, ", ".join(few),
         )  # fmt: skip

@@ -17,6 +17,7 @@ from ..configuration.config import MobileBertConfig
 from ..configuration.fields import DTYPES
 from ..errors import CheckpointError
 from ..heads import Head
+from ..processes import warn
 from ..weights import Weight, weight_table
 from .own_weights import NOTHING_IGNORED, IgnoredNames
 from .tensor_info import MappedCheckpoint, TensorInfo
@@ -147,7 +148,7 @@ def resolve_ties(file: MappedCheckpoint, config: MobileBertConfig, head: Head) -
     if np.array_equal(file.read(DECODER), file.read(WORDS)):
         return config
     if file.layout == "h5":
-        logger.warning("%s: the decoder differs from the word embeddings; loaded untied.", file.path)
+        warn(logger, "%s: the decoder differs from the word embeddings; loaded untied.", file.path)
         return config.copy(tie_word_embeddings=False)
     raise CheckpointError(
         f"{file.path}: {DECODER} {file.stored[DECODER].shape} differs from the word embeddings, but the "
@@ -208,7 +209,8 @@ def _log(source: str, head: Head, plan: LoadPlan) -> None:
     names = [*info["missing_keys"], *(name for name, *_ in info["mismatched_keys"])]
     if names:
         few = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
-        logger.warning(
+        warn(
+            logger,
             "%s: %d weights of %s are not in the checkpoint and are newly initialized; train them before use: %s",
             source, len(names), head.class_name, few,
         )  # fmt: skip

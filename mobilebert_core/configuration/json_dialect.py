@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ConfigError
+from ..processes import warn
 from .checks import MOST_LABELS, is_int
 from .fields import ALWAYS_WRITTEN, WRITTEN_ACTIVATIONS, default_values, fields_marked
 
@@ -166,7 +167,8 @@ def name_near_misses(extra: Iterable[str], values: Mapping[str, Any]) -> None:
     lacking = [name for name in fields_marked(ALWAYS_WRITTEN) if name not in values]
     for name in extra:
         if close := difflib.get_close_matches(name, lacking, n=1, cutoff=0.8):
-            logger.warning(
+            warn(
+            logger,
                 "MobileBertConfig has no field %r, which the file has; it is kept and changes nothing. Did it mean %r?",
                 name, close[0],
             )  # fmt: skip

@@ -36,6 +36,7 @@ from huggingface_hub.utils import (
 )
 
 from ..errors import CheckpointNotFoundError
+from ..processes import warn
 
 logger = logging.getLogger("mobilebert")
 
@@ -115,7 +116,7 @@ class Repository:
             )
         except LocalEntryNotFoundError as e:  # an EntryNotFoundError, but about the cache
             if not self.unreachable and not self._offline():
-                logger.warning("%s: %s; what the cache holds is used.", self, self._reason(e))
+                warn(logger, "%s: %s; what the cache holds is used.", self, self._reason(e))
             self._failure = self._failure or e
             return False
         except EntryNotFoundError:
@@ -143,7 +144,7 @@ class Repository:
             get_hf_file_metadata(hf_hub_url(self.name, path, revision=self.revision), token=self.token)
         except _FAILURES as e:
             if type(e).__name__ in _NO_CONNECTION:
-                logger.warning("%s: %s; what the cache holds is used.", self, self._reason(e))
+                warn(logger, "%s: %s; what the cache holds is used.", self, self._reason(e))
                 self._failure = e
 
     def names(self) -> list[str]:

@@ -72,6 +72,21 @@ def test_a_head_is_added_fresh_and_named(backend, checkpoint, caplog):
     assert weight.shape == (5, 48) and 0 < np.abs(weight).max() <= 0.04 + 1e-6
 
 
+def test_of_processes_that_work_together_the_first_one_warns(backend, checkpoint, caplog, monkeypatch):
+    path = checkpoint("MaskedLM", classifier_activation=False)
+    said = {}
+    for rank, meeting in (("0", "here"), ("1", "here"), ("1", "")):
+        for name, value in {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": "2", "MASTER_PORT": "1"}.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("MASTER_ADDR", meeting) if meeting else monkeypatch.delenv("MASTER_ADDR")
+        with caplog.at_level(logging.INFO, logger="mobilebert"):
+            backend.load("SequenceClassification", path)
+        said[rank, meeting] = {r.levelname for r in caplog.records if "are newly initialized" in r.getMessage()}
+        caplog.clear()
+    # Processes that do not meet may each have a model of their own.
+    assert said == {("0", "here"): {"WARNING"}, ("1", "here"): {"INFO"}, ("1", ""): {"WARNING"}}
+
+
 @pytest.mark.parametrize("base_first", [True, False])
 def test_the_base_prefix_comes_and_goes(backend, checkpoint, base_first):
     source, target = ("Model", "TokenClassification") if base_first else ("TokenClassification", "Model")

@@ -79,7 +79,7 @@ DIFFERENCES = (
         "averaged. Keras's are the replicas of a strategy, whose gradients are added up.",
         torch=(
             "*PreTrainedModel.*(state_dict)", "*(is_main_process)", "Trainer.__init__(ranks)", "ProcessRanks*",
-            "ObjectiveModule*", "several_ranks", "shard_blocks*", "whole*", "like*",
+            "ObjectiveModule*", "several_ranks", "reached_by*", "shard_blocks*", "whole*", "like*",
         ),
         keras=("*.variable_of*", "for_one_replica*"),
     ),

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+import torch.utils.checkpoint
 from safetensors.numpy import load_file
 
 from mobilebert.distillation import Distillation
@@ -23,6 +25,7 @@ from mobilebert_core.processes import Launch
 from mobilebert_core.training.knowledge_transfer import TransferSettings
 from mobilebert_core.training.recipe import Recipe
 from mobilebert_core.training.run_checks import read_curves
+from mobilebert_torch.distributed import reached_by
 from tests.tiny import BRANCHES, TINY, tiny_config
 
 ROOT = Path(__file__).parents[2]
@@ -106,6 +109,16 @@ def alone(chosen: dict) -> dict:
     return Training(**{**chosen, **paths, "recipe": Recipe(**chosen["recipe"])}).run()
 
 
+def test_the_weights_that_a_loss_depends_on():
+    first, second, last = (torch.nn.Linear(3, 3) for _ in range(3))
+    x = first(torch.ones(2, 3)).relu()
+    loss = second(x.detach()).sum() + x.sum() + torch.utils.checkpoint.checkpoint(last, x, use_reentrant=False).mean()
+    modules = (first, second, last)
+    assert reached_by(loss) == {id(weight) for module in modules for weight in module.parameters()}
+    assert reached_by(second(x.detach()).sum()) == {id(second.weight), id(second.bias)}
+    assert reached_by(torch.ones(())) == set()
+
+
 @pytest.mark.slow
 def test_two_processes_learn_what_one_does(data):
     words = {"task": "fill-mask", "data": str(data / "texts.txt"), "recipe": {"accumulate": 2, "epochs": 8}}
@@ -151,6 +164,7 @@ def test_two_processes_teach_what_one_does(data, tmp_path, checkpoint):
     started = ranks([{**case, "output": str(tmp_path / f"two {name}")} for name, case in cases.items()], names=OPEN_MPI)
     said = [process.communicate(timeout=300)[1] for process in started]
     assert [process.returncode for process in started] == [0, 0], said
+    assert "find_unused_parameters" not in "".join(said)  # is asked for where some are unused
     for name, case in cases.items():
         one, two = tmp_path / f"one {name}", tmp_path / f"two {name}"
         paths = {"output": one, "shards": tmp_path / "rows"}

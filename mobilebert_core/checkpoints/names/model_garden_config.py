@@ -16,6 +16,7 @@ from typing import Any
 from ...configuration.config import MobileBertConfig
 from ...configuration.fields import ACTIVATION_TABLE
 from ...errors import BackendMissingError, CheckpointError, CheckpointNotFoundError, what_to_do
+from ...processes import warn
 
 logger = logging.getLogger("mobilebert")
 
@@ -80,7 +81,8 @@ def config_from_model_garden(path: str | Path, model: str | None = None, **overr
     activation = found.get("mlm_activation", config.hidden_act)
     activation = _HEAD_ACTIVATIONS.get(activation, activation)
     if activation != config.hidden_act:
-        logger.warning(
+        warn(
+            logger,
             "%s: the masked-language head computes with %s in Model Garden, here with the encoder's %s.",
             path, activation, config.hidden_act,
         )  # fmt: skip
