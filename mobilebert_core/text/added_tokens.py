@@ -12,6 +12,8 @@ from mobilebert_core.text.character_classes import SPACES
 SPECIAL_TOKEN_NAMES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")  # of the released vocabulary
 ADDITIONAL = "additional_special_tokens"  # special tokens without a name of their own
+_FIELDS = ("content", "single_word", "lstrip", "rstrip", "normalized", "special")  # of an AddedToken
+_ABSENT = object()
 
 _WORD_SIGNS = re.compile("[\u200c\u200d\u24b6-\u24e9\U0001f130-\U0001f149\U0001f150-\U0001f169\U0001f170-\U0001f189]")
 
@@ -47,6 +49,10 @@ class AddedToken:
     def __str__(self) -> str:
         return self.content
 
+    def __eq__(self, other: object) -> bool:
+        """Also with the AddedToken of the `tokenizers` library, which scripts import from transformers."""
+        return all(getattr(other, name, _ABSENT) == getattr(self, name) for name in _FIELDS)
+
     @classmethod
     def of(cls, token: Any, *, special: bool | None = None) -> "AddedToken":
         """An AddedToken from a string, a dictionary as in tokenizer files, or the `tokenizers` library's own.
@@ -55,13 +61,12 @@ class AddedToken:
         """
         if isinstance(token, str):
             return cls(token, special=bool(special))
-        fields = ("content", "single_word", "lstrip", "rstrip", "normalized", "special")
         if isinstance(token, Mapping):
             if "content" not in token:
                 raise TokenizerError(f"AddedToken: wanted a dictionary with 'content', got {dict(token)!r}.")
-            values = {name: token[name] for name in fields if name in token}
+            values = {name: token[name] for name in _FIELDS if name in token}
         elif hasattr(token, "content"):
-            values = {name: getattr(token, name) for name in fields if hasattr(token, name)}
+            values = {name: getattr(token, name) for name in _FIELDS if hasattr(token, name)}
         else:
             raise TokenizerError(
                 f"added token: wanted a string or an AddedToken, got {type(token).__name__} ({token!r})."

@@ -29,6 +29,10 @@ class SpecialTokens:
         self._additional += [t for t in table.added.values() if t.special and t.content not in present]
         self.register(self.tokens())
 
+    def token(self, name: str) -> AddedToken | None:
+        """The token with this name, or None when the tokenizer has none."""
+        return self._named[name]
+
     def text(self, name: str) -> str | None:
         """Text of the token with this name, or None when the tokenizer has none."""
         token = self._named[name]
@@ -165,6 +169,11 @@ def token_text(name: str) -> Any:
         self._special_tokens_changed()
 
     return property(get, set_, doc=f"Text of the {name}, or None. Setting it adds nothing to the vocabulary.")
+
+
+def token_itself(name: str) -> Any:
+    """The attribute of a tokenizer for one special token as an AddedToken, which scripts compare with None."""
+    return property(lambda self: self._special.token(name), doc=f"The {name} as an AddedToken, or None.")
 
 
 def token_id(name: str) -> Any:

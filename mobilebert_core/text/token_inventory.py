@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mobilebert_core.text.added_tokens import AddedToken
-from mobilebert_core.text.special_tokens import SpecialTokens, token_id, token_text
+from mobilebert_core.text.special_tokens import SpecialTokens, token_id, token_itself, token_text
 from mobilebert_core.text.tensor_conversion import as_lists
 from mobilebert_core.text.token_table import TokenTable
 
@@ -93,6 +93,7 @@ class TokenInventory:
 
     # Special and added tokens -----------------------------------------------------------------------------------------
 
+    init_inputs = ()  # arguments without a name, of which there are none
     bos_token = token_text("bos_token")
     eos_token = token_text("eos_token")
     unk_token = token_text("unk_token")
@@ -107,6 +108,13 @@ class TokenInventory:
     pad_token_id = token_id("pad_token")
     cls_token_id = token_id("cls_token")
     mask_token_id = token_id("mask_token")
+    _bos_token = token_itself("bos_token")
+    _eos_token = token_itself("eos_token")
+    _unk_token = token_itself("unk_token")
+    _sep_token = token_itself("sep_token")
+    _pad_token = token_itself("pad_token")
+    _cls_token = token_itself("cls_token")
+    _mask_token = token_itself("mask_token")
 
     @property
     def additional_special_tokens(self) -> list[str]:

@@ -6,6 +6,7 @@ import copy
 import pickle
 
 import pytest
+import tokenizers
 
 from mobilebert_core import DEMO_MODEL, AutoTokenizer, MobileBertTokenizerFast
 from mobilebert_core.errors import ConfigError, InputError
@@ -93,6 +94,16 @@ def test_special_tokens_under_every_name(tokenizer):
     assert [str(token) for token in named["additional_special_tokens"]] == ["<x>"]
     assert [str(token) for token in tokenizer.all_special_tokens_extended] == tokenizer.all_special_tokens
     assert tokenizer.sanitize_special_tokens() == 0  # all are in the vocabulary already
+
+
+def test_special_tokens_as_scripts_look_for_them(tokenizer):
+    assert tokenizer._pad_token is not None and tokenizer._eos_token is None and tokenizer.init_inputs == ()
+    theirs = tokenizers.AddedToken("<end>", rstrip=True, special=True, normalized=False)
+    tokenizer.add_special_tokens({"eos_token": theirs})
+    assert tokenizer._eos_token == theirs and theirs == tokenizer.added_tokens_decoder[tokenizer.eos_token_id]
+    assert theirs in tokenizer.all_special_tokens_extended
+    assert tokenizer._eos_token != "<end>" and tokenizer._eos_token != tokenizers.AddedToken("<end>", special=True)
+    assert {tokenizer._eos_token: 1}[tokenizer._eos_token] == 1
 
 
 def test_the_models_own_words_by_their_ids():
