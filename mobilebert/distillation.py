@@ -225,18 +225,13 @@ class Distillation(PathFields):
         sparse = bool(self.fields.get("sparse_prediction", False))
         kept = trainer.config.copy(sparse_prediction=sparse, **self._own_dropout())
 
-        def keep() -> None:
-            trainer.save(self.output, config=kept)
-            if trainer.ranks.rank == 0:
-                tokenizer.save_pretrained(self.output)
-
         return TrainingLoop(
             trainer,
             features.rows,
             task.batch,
             recipe,
             run_directory,
-            keep,
+            lambda: run_directory.keep(trainer, tokenizer, config=kept),
             evaluate=dev,
             best_metric=task.best_metric,
             lower_is_better=task.lower_is_better,

@@ -255,7 +255,7 @@ class Training(PathFields):
             lesson.batch,
             recipe,
             run_directory,
-            lambda: self._keep(trainer, tokenizer, dev),
+            lambda: self._keep(run_directory, trainer, tokenizer, dev),
             evaluate=dev,
             best_metric=task.best_metric,
             lower_is_better=task.lower_is_better,
@@ -278,15 +278,14 @@ class Training(PathFields):
         if self.tune_thresholds and "dev" not in splits:
             raise ConfigError(f"{self.task}: thresholds are tuned on dev rows, there are none. Give a file with dev=.")
 
-    def _keep(self, trainer: TrainerBase, tokenizer: Any, dev: Evaluation | None) -> None:
+    def _keep(self, run_directory: RunDirectory, trainer: TrainerBase, tokenizer: Any, dev: Evaluation | None) -> None:
         """Writes the model as it is now, with its tuned thresholds, as one that answers."""
         replace = {}
         if dev is not None and dev.thresholds is not None:
             replace[_CLASSIFIER_BIAS] = trainer.array(_CLASSIFIER_BIAS) - dev.thresholds
         sparse = bool(self.fields.get("sparse_prediction", False))
-        trainer.save(self.output, replace=replace, config=trainer.config.copy(sparse_prediction=sparse))
-        if trainer.ranks.rank == 0:
-            tokenizer.save_pretrained(self.output)
+        config = trainer.config.copy(sparse_prediction=sparse)
+        run_directory.keep(trainer, tokenizer, replace=replace, config=config)
 
     def _tokenizer_place(self) -> str | Path:
         if self.tokenizer is not None:

@@ -26,6 +26,9 @@ class FollowingDirectory(RunDirectory):
         trainer.save(self.output)
         trainer.state()
 
+    def keep(self, trainer: Any, tokenizer: Any, **how: Any) -> None:
+        trainer.save(self.output, **how)
+
     def begin(self, step: int) -> None:
         return None
 

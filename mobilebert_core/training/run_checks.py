@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import csv
+import hashlib
+import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
 from ..errors import CheckpointError
-from ..files import sha256
+from ..files import read_json, sha256
 
 
 def damaged(path: Path, wanted: str, got: str) -> NoReturn:
@@ -84,6 +86,25 @@ def check_files(directory: Path, digests: object, but: str) -> None:
             said = "is not what was saved" if name in found else "is gone"
             raise CheckpointError(
                 f"{directory}: the saved state cannot be read ({name} {said}). Train anew into another --output."
+            )
+
+
+def digest_of(values: Mapping[str, Any]) -> str:
+    """The digest of an object of JSON, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def check_best(output: Path, record: Path) -> None:
+    """Raises CheckpointError unless the best model so far is the one that was kept, as its record says."""
+    if not record.exists():
+        return  # of an earlier version
+    for name, digest in read_json(record).items():
+        path = output / name
+        if not path.is_file() or sha256(path) != digest:
+            said = "is not what was saved" if path.exists() else "is gone"
+            raise CheckpointError(
+                f"{output}: the best model so far cannot be read ({name} {said}). Put the right one back, or train "
+                "anew into another --output."
             )
 
 

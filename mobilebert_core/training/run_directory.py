@@ -4,6 +4,7 @@ OUTPUT/training.json     the settings, and in the end the scores
 OUTPUT/curves.csv        a line a step: step, epoch, learning_rate, loss, and what a training in stages adds
 OUTPUT/scores.csv        a line an evaluation
 OUTPUT/resume/           the last saved state; gone when the training has ended
+OUTPUT/.best.json        digests of the best model so far, for one who goes on; gone when the training has ended
 OUTPUT/.lock             keeps other processes out while one trains
 OUTPUT/...               the best model so far, ready for from_pretrained
 """
@@ -29,7 +30,18 @@ from ..files import read_json, write_text
 from ..places import check_directory
 from ..saves import STAGE, clear, current, saving
 from .array_file import save_file
-from .run_checks import check_curve, check_files, check_progress, check_scores, check_settings, digests_of, read_curves
+from .run_checks import (
+    check_best,
+    check_curve,
+    check_files,
+    check_progress,
+    check_scores,
+    check_settings,
+    damaged,
+    digest_of,
+    digests_of,
+    read_curves,
+)
 
 SETTINGS_FILE = "training.json"
 CURVES_FILE = "curves.csv"
@@ -37,6 +49,8 @@ SCORES_FILE = "scores.csv"
 RESUME = "resume"
 _STATE_FILE = "state.safetensors"
 PROGRESS_FILE = "progress.json"
+BEST_FILE = ".best.json"
+_OWN_DIGEST = "progress_sha256"  # of all that stands beside it
 DIGESTS = "sha256"  # the setting with digests by file name, of the model and of the tokenizer
 _CURVES = ("step", "epoch", "learning_rate", "loss")
 
@@ -85,6 +99,8 @@ class RunDirectory:
             check_settings(there, found)
             self._check_same(found["settings"])
             self.finished = found.get("finished", False)
+            if self.finished:
+                self._remove_left()
             self._check_state()
         elif output.is_dir() and any(not _of_a_start(path) for path in output.iterdir()):
             raise ConfigError(f"{output}: wanted a new or empty directory, got one that holds files. Choose another.")
@@ -114,12 +130,23 @@ class RunDirectory:
                 trainer.save(save.stage)
                 save_file(trainer.state(), save.stage / _STATE_FILE)
                 whole = {**progress, DIGESTS: digests_of(save.stage)}
-                write_text(save.stage / PROGRESS_FILE, json.dumps(whole))
+                write_text(save.stage / PROGRESS_FILE, json.dumps({**whole, _OWN_DIGEST: digest_of(whole)}))
                 if self._curves is not None:
                     self._curves.flush()
         except SafetensorError as e:  # what it makes of a full disk
             before = "the one before is kept" if (self.output / RESUME).exists() else "there is none before"
             raise CheckpointError(f"{self.output}: the state cannot be saved ({e}); {before}.") from None
+
+    def keep(self, trainer: Any, tokenizer: Any, **how: Any) -> None:
+        """The best model so far and its tokenizer, which together take the place of the last ones.
+
+        Args:
+            how: as in `TrainerBase.save`.
+        """
+        with saving(self.output) as save:
+            trainer.save(save.stage, **how)
+            tokenizer.save_pretrained(save.stage)
+            write_text(save.stage / BEST_FILE, json.dumps(digests_of(save.stage)))
 
     @property
     def saved(self) -> Path | None:
@@ -139,6 +166,15 @@ class RunDirectory:
             else:
                 shutil.rmtree(path, ignore_errors=True)
 
+    def _remove_left(self) -> None:
+        """Ends what `end` had begun when its process was killed."""
+        lock = self.output / DirectoryLock.name
+        if self.saved is None and not lock.exists():
+            return
+        self._lock.take()
+        shutil.rmtree(self.output / RESUME, ignore_errors=True)
+        self._lock.release()
+
     def _check_state(self) -> None:
         """Raises CheckpointError for a saved state that is not what was saved."""
         if self.finished or self.saved is None:
@@ -146,6 +182,11 @@ class RunDirectory:
         progress = read_json(self.saved / PROGRESS_FILE)
         check_progress(self.saved / PROGRESS_FILE, progress)
         check_files(self.saved, progress.get(DIGESTS), PROGRESS_FILE)
+        own = progress.pop(_OWN_DIGEST, None)
+        if own is not None and own != digest_of(progress):
+            damaged(self.saved / PROGRESS_FILE, "the progress that was saved", "another")
+        if progress["best"]:
+            check_best(self.output, self.output / BEST_FILE)
 
     def load(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """State and progress as last saved.
@@ -157,6 +198,7 @@ class RunDirectory:
         try:
             progress = read_json(current(place / PROGRESS_FILE))
             del progress[DIGESTS]
+            progress.pop(_OWN_DIGEST, None)
             return load_file(current(place / _STATE_FILE)), progress
         except (OSError, KeyError, SafetensorError) as e:
             raise CheckpointError(
@@ -243,6 +285,7 @@ class RunDirectory:
     def end(self, **results: Any) -> None:
         """Records the results; the saved state goes."""
         self.close_curves()
+        (self.output / BEST_FILE).unlink(missing_ok=True)
         self.note(**results, finished=True)
         shutil.rmtree(self.output / RESUME, ignore_errors=True)
 

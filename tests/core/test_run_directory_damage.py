@@ -130,6 +130,7 @@ def test_results_of_a_finished_training(whole):
     results = {"rows": {"train": 3}, "notes": ["n"], "skipped": [], "dev": {"f1": 0.5}, "finished": True}
     text = json.dumps({"settings": SETTINGS, **results})
     (whole / "training.json").write_text(text)
+    (whole / "model").touch()
     assert RunDirectory(whole, SETTINGS, True).finished
     for name in ("notes", "skipped", "dev", "finished"):
         for strange in (None, 7, "x", [1], {"x": []}):
@@ -138,3 +139,48 @@ def test_results_of_a_finished_training(whole):
             (whole / "training.json").write_text(json.dumps(json.loads(text) | {name: strange}))
             with pytest.raises(CheckpointError, match=f'wanted "{name}" to be'):
                 RunDirectory(whole, SETTINGS, True)
+
+
+@pytest.mark.parametrize("other", [{"step": 0}, {"step": 2}, {"best": {}}, {"evaluation_due": True}])
+def test_another_progress_of_the_right_form_is_refused(whole, other):
+    """It would take up the training elsewhere than the weights are, without a word."""
+    path = whole / "resume" / "progress.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | other))
+    with pytest.raises(CheckpointError, match="progress.json: wanted the progress that was saved, got another"):
+        RunDirectory(whole, SETTINGS, True)
+
+
+class FakeTokenizer:
+    def save_pretrained(self, directory):
+        (directory / "vocab.txt").write_text("a")
+
+
+def test_the_best_model_so_far_is_whole_or_refused(whole):
+    """Where no later one is better, it is the result."""
+    again = RunDirectory(whole, SETTINGS, True)
+    again.begin(3)
+    again.keep(FakeTrainer(3), FakeTokenizer())
+    again.close()
+    assert goes_on(whole) == PROGRESS
+    for name in ("model", "vocab.txt"):
+        content = (whole / name).read_bytes()
+        (whole / name).write_bytes(content + b"x")
+        with pytest.raises(CheckpointError, match=f"best model so far cannot be read .{name} is not what was saved"):
+            RunDirectory(whole, SETTINGS, True)
+        (whole / name).unlink()
+        with pytest.raises(CheckpointError, match=f"best model so far cannot be read .{name} is gone"):
+            RunDirectory(whole, SETTINGS, True)
+        (whole / name).write_bytes(content)
+    again = RunDirectory(whole, SETTINGS, True)
+    again.begin(3)
+    again.end(notes=[], skipped=[], dev={})
+    again.close()
+    assert not {".best.json", ".lock", "resume"} & {path.name for path in whole.iterdir()}
+
+
+def test_what_a_kill_at_the_very_end_left_goes(whole):
+    results = {"notes": [], "skipped": [], "finished": True}
+    (whole / "training.json").write_text(json.dumps({"settings": SETTINGS, **results}))
+    (whole / ".lock").touch()
+    assert RunDirectory(whole, SETTINGS, True).finished
+    assert sorted(path.name for path in whole.iterdir()) == ["curves.csv", "scores.csv", "training.json"]
