@@ -38,7 +38,7 @@ Paper, section 3.4.3 (NoNorm). H hidden, W width inside a block, F feed-forward 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -47,15 +47,13 @@ from .configuration.config import MobileBertConfig
 from .configuration.fields import ACTIVATIONS, FOLDINGS
 from .errors import ConfigError
 from .heads import Head
-from .ranges import Range, feature_ranges
-from .weights import BASE_PREFIX, weight_table
+from .ranges import Range, Read, feature_ranges
+from .weights import BASE_PREFIX, feedforward_networks, weight_table
 
 SMALLEST_SCALE = 1e-6  # of the largest scale of a stream
 # Exponents of two in the basis "half". float16 ends at 2**16 and has all its digits down to 2**-14.
 PEAK = 11  # no value of the calibration batch is stored above: room for 32 times as much in other texts
 USUAL = -6  # where a usual value lies at most, so that weights that lead from large features to small ones keep digits
-
-Read = Callable[[str], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -304,11 +302,10 @@ def _fold_block(folder: _Folder, block: str, stream: _Stream) -> _Stream:
         inner = folder.units(f"{block}.bottleneck.input", config.true_hidden_size)
     context = _fold_sources(folder, block, stream, inner)
     inner = folder.join(f"{block}.attention.output", inner, context)
-    for network in _networks(config, block):
+    for network in feedforward_networks(config, block):
         middle = _fold_reader(folder, f"{network}.intermediate", inner)
-        inner = folder.join(f"{network}.output", inner, middle)
-    middle = _fold_reader(folder, f"{block}.intermediate", inner)
-    inner = folder.join(f"{block}.output", inner, middle, ends_block=not config.use_bottleneck)
+        ends_block = network == block and not config.use_bottleneck
+        inner = folder.join(f"{network}.output", inner, middle, ends_block)
     if config.use_bottleneck:
         stream = folder.join(f"{block}.output.bottleneck", stream, inner, ends_block=True)
     else:
@@ -322,11 +319,6 @@ def _fold_reader(folder: _Folder, name: str, stream: _Stream) -> _Stream:
     middle = folder.units(name, folder.config.intermediate_size)
     folder.write(f"{name}.dense", folder.dense(f"{name}.dense").reading(stream).writing(middle))
     return middle
-
-
-def _networks(config: MobileBertConfig, block: str) -> Iterator[str]:
-    """The stacked feed-forward networks before the last."""
-    return (f"{block}.ffn.{i}" for i in range(config.num_feedforward_networks - 1))
 
 
 def _fold_sources(folder: _Folder, block: str, stream: _Stream, inner: _Stream) -> _Stream:

@@ -17,7 +17,7 @@ import numpy as np
 from .configuration.config import MobileBertConfig
 from .configuration.fields import ACTIVATIONS
 from .errors import ConfigError
-from .weights import BASE_PREFIX
+from .weights import BASE_PREFIX, feedforward_networks
 
 Read = Callable[[str], np.ndarray]
 
@@ -166,9 +166,10 @@ def _block(run: _Pass, layer: int, x: np.ndarray, mask: np.ndarray) -> np.ndarra
             query = run.observe(place, run.norm(place, run.dense(f"{place}.dense", x)))
     context = _attention(run, f"{block}.attention.self", query, value, mask, config.heads_of_layer(layer))
     y = run.join(f"{block}.attention.output", context, y)
-    for name in (*(f"{block}.ffn.{i}." for i in range(config.num_feedforward_networks - 1)), f"{block}."):
-        middle = run.observe(f"{name}intermediate", activation(run.dense(f"{name}intermediate.dense", y)))
-        y = run.join(f"{name}output", middle, y)
+    for network in feedforward_networks(config, block):
+        place = f"{network}.intermediate"
+        middle = run.observe(place, activation(run.dense(f"{place}.dense", y)))
+        y = run.join(f"{network}.output", middle, y)
     return run.join(f"{block}.output.bottleneck", y, x) if config.use_bottleneck else y
 
 

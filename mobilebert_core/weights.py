@@ -432,6 +432,11 @@ def parameter_count(weights: tuple[Weight, ...]) -> int:
     return sum(weight.size for weight in weights if weight.tied_to is None)
 
 
+def feedforward_networks(config: MobileBertConfig, block: str) -> tuple[str, ...]:
+    """The modules that hold the feed-forward networks of a block, in their order: the stacked ones, then the block."""
+    return (*(f"{block}.ffn.{i}" for i in range(config.num_feedforward_networks - 1)), block)
+
+
 def keras_path(name: str) -> str:
     """A PyTorch attribute path as the Keras twin spells it."""
     return ".".join(KERAS_RENAMES.get(part, part) for part in name.split("."))

@@ -20,21 +20,20 @@ Scales are those of SmoothQuant (Xiao et al., 2022, section 4): largest activati
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..configuration.config import MobileBertConfig
 from ..errors import ConfigError
-from ..weights import BASE_PREFIX
+from ..ranges import Read
+from ..weights import BASE_PREFIX, feedforward_networks
 from .observation import Calibration
 
 STRENGTH = 0.65  # of 0.5, 0.65, 0.8 and 1 the least error of activations
 _SMALLEST_SHARE = 0.2  # of the largest feature: one that the texts hardly show may be large in others
 _LARGEST_EXPONENT = 12  # of a scale against the others of its stream
-
-Read = Callable[[str], np.ndarray]
 
 
 def migrated(
@@ -66,7 +65,7 @@ def migrated(
     for layer in range(config.num_hidden_layers):
         block = f"encoder.layer.{layer}"
         constant = _migrate_attention(weights, config, block)
-        for network in _networks(config, block):
+        for network in feedforward_networks(config, block):
             _migrate_network(weights, config, network)
         if config.use_bottleneck:
             constant = _migrate_inner(weights, config, block, constant)
@@ -173,11 +172,6 @@ def _readers_of_block(config: MobileBertConfig, layer: int) -> list[str]:
     return readers
 
 
-def _networks(config: MobileBertConfig, block: str) -> Iterator[str]:
-    yield from (f"{block}.ffn.{i}" for i in range(config.num_feedforward_networks - 1))
-    yield block
-
-
 def _migrate_attention(weights: _Weights, config: MobileBertConfig, block: str) -> np.ndarray:
     """Returns what is missing after the output layer, (W,): its matrix times the center of the values."""
     attention = f"{block}.attention.self"
@@ -213,7 +207,7 @@ def _migrate_inner(weights: _Weights, config: MobileBertConfig, block: str, cons
     Args:
         constant: what is missing after its attention.
     """
-    networks = list(_networks(config, block))
+    networks = feedforward_networks(config, block)
     behind = [*(f"{network}.intermediate.dense" for network in networks), f"{block}.output.bottleneck.dense"]
     before = [f"{block}.attention.self.{name}" for name in ("query", "key", "value")]
     before = before if config.use_bottleneck_attention else []
