@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ..checkpoints.call_keywords import check_fields
-from ..errors import BackendMissingError, ConfigError
+from ..errors import BackendMissingError
+from .resolve import one_token
 
 # The keywords of `push_saved` that `save_pretrained(..., push_to_hub=True)` takes too.
 PUSH_KEYWORDS = (
@@ -67,9 +68,7 @@ def push_folder(
         raise BackendMissingError(
             f"push_to_hub: uploading {repo_id} needs huggingface_hub ({e}). Install it: pip install 'mobilebert[hub]'."
         ) from e
-    if token is not None and use_auth_token is not None:
-        raise ConfigError(f"{repo_id}: token and use_auth_token are the same; give one of the two.")
-    api = HfApi(token=use_auth_token if token is None else token)
+    api = HfApi(token=one_token(repo_id, token, use_auth_token))
     repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
     if revision is not None and not revision.startswith("refs/pr"):
         api.create_branch(repo_id, branch=revision, exist_ok=True)

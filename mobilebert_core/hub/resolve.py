@@ -96,8 +96,7 @@ def resolve(
     _check_name(name, asked)
     if proxies:
         raise ConfigError(f"{name}: proxies is not taken; set the environment variables HTTPS_PROXY and HTTP_PROXY.")
-    if token is not None and use_auth_token is not None:
-        raise ConfigError(f"{name}: token and use_auth_token are the same; give one of the two.")
+    token = one_token(name, token, use_auth_token)
     repository = _repository_class(name)(
         name,
         subfolder="/".join(PurePath(subfolder or "").parts).strip("/") or None,
@@ -105,7 +104,7 @@ def resolve(
         cache_dir=cache_dir,
         force_download=force_download,
         local_files_only=local_files_only,
-        token=use_auth_token if token is None else token,
+        token=token,
     )
     if config and not repository.find(CONFIG_FILE) and not (weights and find_google_jsons(repository)):
         raise repository.lacking(CONFIG_FILE)
@@ -174,6 +173,13 @@ def take_hub_keywords(kwargs: MutableMapping[str, Any]) -> dict[str, Any]:
     """Takes the keywords of `resolve` out of those of a `from_pretrained`."""
     kwargs.pop("resume_download", None)  # huggingface_hub resumes what it can, whatever this says
     return {name: kwargs.pop(name) for name in HUB_KEYWORDS if name in kwargs}
+
+
+def one_token(name: str, token: str | bool | None, use_auth_token: str | bool | None) -> str | bool | None:
+    """The token that was passed, under one of its two names; raises ConfigError for both."""
+    if token is not None and use_auth_token is not None:
+        raise ConfigError(f"{name}: token and use_auth_token are the same; give one of the two.")
+    return use_auth_token if token is None else token
 
 
 def _repository_class(name: str) -> type[Repository]:

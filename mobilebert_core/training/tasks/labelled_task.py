@@ -87,10 +87,7 @@ class LabelledTask(TrainingTask):
         seed: int = 0,
         **options: Any,
     ) -> None:
-        for name in options:
-            if name not in self.options:
-                known = ", ".join(("max_length", *self.options))
-                raise InputError(f"training {self.name}: wanted options it knows, got {name!r}. It knows {known}.")
+        self.check_options(options)
         task = TASKS[self.name]
         passed = options if max_length is None else {"max_length": max_length, **options}
         # The text side of the pipeline: rows are cut and read here as they will be in use.

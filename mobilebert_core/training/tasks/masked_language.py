@@ -88,9 +88,7 @@ class FillMaskTraining(TrainingTask):
         seed: int = 0,
         **options: Any,
     ) -> None:
-        if unknown := [name for name in options if name not in self.options]:
-            known = ", ".join(("max_length", *self.options))
-            raise InputError(f"training {self.name}: wanted options it knows, got {unknown[0]!r}. It knows {known}.")
+        self.check_options(options)
         chosen = MaskingOptions(**options)
         limit = config.max_position_embeddings
         self.max_length = limit if max_length is None else max_length

@@ -33,8 +33,8 @@ class TextClassificationTraining(LabelledTask):
     for scores a label counts from 0.5.
 
     Scores: `accuracy`, `f1_micro`, `f1_macro` and `matthews` of one label, with two labels also `f1` of the one with
-    the number 1; `f1_micro`, `f1_macro` and
-    `subset_accuracy` of several, each predicted where its logit exceeds 0; `pearson`, `spearman` and `mse` of numbers.
+    the number 1; `f1_micro`, `f1_macro` and `subset_accuracy` of several, each predicted where its logit exceeds 0;
+    `pearson`, `spearman` and `mse` of numbers.
     """
 
     name = "text-classification"

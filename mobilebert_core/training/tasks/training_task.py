@@ -19,6 +19,7 @@ import numpy as np
 from ...configuration.config import MobileBertConfig
 from ...datasets.examples import Examples, ReadOptions
 from ...datasets.reading import Reader
+from ...errors import InputError
 from ...text.tokenization_base import TokenizerBase
 from ..ranks import BatchPart
 from ..recipe import Recipe
@@ -91,6 +92,14 @@ class TrainingTask(ABC):
     def option_fields(cls) -> list[dataclasses.Field[Any]]:
         """The options of the task, each with kind, help and default."""
         return [each for each in dataclasses.fields(cls.options_type) if each.name in cls.options]
+
+    @classmethod
+    def check_options(cls, names: Iterable[str]) -> None:
+        """Raises InputError for an option that the task has not."""
+        for name in names:
+            if name not in cls.options:
+                known = ", ".join(("max_length", *cls.options))
+                raise InputError(f"training {cls.name}: wanted options it knows, got {name!r}. It knows {known}.")
 
     @classmethod
     def read(cls, path: Path, options: ReadOptions = ReadOptions()) -> Examples:  # noqa: B008
