@@ -97,7 +97,8 @@ def run_parity(options: argparse.Namespace) -> int:
         print(table(reports[0]))
         return _finished(options, reports)
     if options.source is not None:
-        raise ConfigError(f"--source is for an exported directory, got {options.checkpoint or 'the demo model'}.")
+        got = options.checkpoint or "the demo model"
+        raise ConfigError(f"--source is for an exported directory, got {got}. Leave it out.")
     with tempfile.TemporaryDirectory() as scratch:
         checkpoint, config, head = _checkpoint(options, Path(scratch))  # what is wrong with it is said at once
         torch_classes, keras_classes = _backends()
@@ -201,7 +202,11 @@ def _checkpoint(options: argparse.Namespace, scratch: Path) -> tuple[Path, Mobil
         random_checkpoint(config, head, scratch, options.seed, options.hidden_scale)
         return scratch, config, head
     if options.hidden_scale != 1.0:
-        raise ConfigError(f"--hidden-scale is for the random weights of a preset, one of {', '.join(PRESETS)}.")
+        got = name or "the demo model"
+        raise ConfigError(
+            f"--hidden-scale is for the random weights of a preset, one of {', '.join(PRESETS)}, got {got}. Leave it "
+            "out."
+        )
     folder = resolve(DEMO_MODEL if name is None else name, config=True, weights=True, tokenizer=True)
     config = MobileBertConfig.from_pretrained(folder)
     if options.head:

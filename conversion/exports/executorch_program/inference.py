@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from executorch.runtime import Runtime
 
-from mobilebert_core.errors import CheckpointError, InputError
+from mobilebert_core.errors import CheckpointError, InputError, first_line
 
 from ..runner import ExportedRunner
 
@@ -24,7 +24,7 @@ class Runner(ExportedRunner):
             self.program = Runtime.get().load_program(path)  # the method reads from it
             self.method = self.program.load_method("forward")
         except Exception as e:  # its errors share no class of their own
-            raise CheckpointError(f"{path}: ExecuTorch refuses it: {str(e).strip()[:300]}") from None
+            raise CheckpointError(f"{path}: ExecuTorch refuses it ({first_line(e)}). Export the model again.") from None
         if self.method is None:
             raise CheckpointError(f"{path}: ExecuTorch finds no method 'forward' in it. Export the model again.")
 

@@ -27,7 +27,7 @@ class Runner(ExportedRunner):
             details = self._interpreter.get_output_details()
             self._outputs = {each["name"].removesuffix(_MADE_FLOAT): each["index"] for each in details}
         except (ValueError, RuntimeError) as e:
-            raise CheckpointError(f"{path}: LiteRT refuses it: {first_line(e)}") from None
+            raise CheckpointError(f"{path}: LiteRT refuses it ({first_line(e)}). Export the model again.") from None
         self._shape: tuple[int, ...] | None = None
         self._turn = threading.Lock()
 

@@ -25,7 +25,9 @@ class Runner(ExportedRunner):
         try:
             self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as e:  # its errors share no class of their own
-            raise CheckpointError(f"{path}: ONNX Runtime refuses it: {first_line(e)}") from None
+            raise CheckpointError(
+                f"{path}: ONNX Runtime refuses it ({first_line(e)}). Export the model again."
+            ) from None
 
     def compute(self, inputs: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
         names = self.record.outputs

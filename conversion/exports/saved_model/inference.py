@@ -27,7 +27,7 @@ class Runner(ExportedRunner):
             self._loaded = tf.saved_model.load(str(path))  # holds the variables that the signature reads
             self._signature = self._loaded.signatures[SIGNATURE]
         except Exception as e:  # a damaged file raises whatever its parts raise
-            raise CheckpointError(f"{path}: TensorFlow refuses it: {first_line(e)}") from None
+            raise CheckpointError(f"{path}: TensorFlow refuses it ({first_line(e)}). Export the model again.") from None
 
     def compute(self, inputs: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
         outputs = self._signature(**{name: tf.constant(array) for name, array in inputs.items()})

@@ -25,7 +25,7 @@ class Runner(ExportedRunner):
         try:
             self.module = torch.export.load(path).module()
         except Exception as e:  # a damaged archive raises whatever its parts raise
-            raise CheckpointError(f"{path}: PyTorch refuses it: {first_line(e)}") from None
+            raise CheckpointError(f"{path}: PyTorch refuses it ({first_line(e)}). Export the model again.") from None
 
     @torch.inference_mode()
     def compute(self, inputs: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:

@@ -47,7 +47,10 @@ class SafetensorsFile:
                 f"{path}: not a whole safetensors file ({e}; {path.stat().st_size:,} bytes). Fetch or save it again."
             ) from None
         if self.metadata.get("format") not in (None, "pt", "np", "tf", "flax", "mlx"):
-            raise CheckpointError(f"{path}: unknown safetensors format {self.metadata['format']!r}, wanted 'pt'.")
+            raise CheckpointError(
+                f"{path}: wanted a safetensors file of the format 'pt', got {self.metadata['format']!r}. Save it from "
+                "PyTorch."
+            )
         header, self._start = _header(self._file)
         self.stored: dict[str, TensorInfo] = {}
         self._places: dict[str, tuple[str, int]] = {}

@@ -11,6 +11,8 @@ from ...errors import CheckpointError, CheckpointNotFoundError
 from ...files import weight_map
 from ..tensor_info import TensorInfo, WeightFile, check_count
 
+_AGAIN = "Fetch or save the index and all shards again."
+
 
 class ShardedFile:
     """The shards that an index names, as one reader; `shards` are their paths, `first` is the first of them, opened.
@@ -39,7 +41,8 @@ class ShardedFile:
         for shard, file in zip(self.shards, opened, strict=True):
             for name, found in file.stored.items():
                 if name in self.stored:
-                    raise CheckpointError(f"{path}: {name} stands in two shards, {self._files[name].path} and {shard}.")
+                    two = f"{self._files[name].path} and {shard}"
+                    raise CheckpointError(f"{path}: {name} stands in two shards, {two}. {_AGAIN}")
                 self._files[name], self.stored[name] = file, found
         _check_index(path, places, {name: file.path.name for name, file in self._files.items()})
 
@@ -51,11 +54,14 @@ def _check_index(path: Path, indexed: dict[str, str], found: dict[str, str]) -> 
     """TensorFlow's index has names with their root and `:0`, its shards without: there only the count can tell."""
     if path.name.endswith(".h5.index.json"):
         if len(indexed) != len(found):
-            raise CheckpointError(f"{path}: the index names {len(indexed)} weights, the shards hold {len(found)}.")
+            counts = f"the index names {len(indexed)} weights, the shards hold {len(found)}"
+            raise CheckpointError(f"{path}: {counts}. {_AGAIN}")
         return
     for name, file in indexed.items():
         if found.get(name) != file:
             where = f"it is in {found[name]}" if name in found else "it is in no shard"
-            raise CheckpointError(f"{path}: {name} is said to be in {file}, but {where}. Nothing was loaded.")
+            raise CheckpointError(f"{path}: {name} is said to be in {file}, but {where}. {_AGAIN}")
     if more := sorted(found.keys() - indexed.keys()):
-        raise CheckpointError(f"{path}: the shards hold {len(more)} weights the index does not name: {more[:4]}.")
+        raise CheckpointError(
+            f"{path}: the shards hold {len(more)} weights the index does not name: {', '.join(more[:4])}. {_AGAIN}"
+        )
