@@ -1,4 +1,4 @@
-"""The base of the PyTorch models: initialisation, embeddings and ties, loading and saving.
+"""The base of the PyTorch models: initialization, embeddings and ties, loading and saving.
 
 Twin: mobilebert_tf/pretrained.py.
 """
@@ -66,7 +66,7 @@ class MobileBertPreTrainedModel(TransformersSurface):
         check_head(config, self.head)
         self.config: MobileBertConfig = config
 
-    # ---------------------------------------------------------------------------------- initialisation
+    # ---------------------------------------------------------------------------------- initialization
 
     def post_init(self) -> None:
         """Initializes what has no values yet and ties the decoder; every constructor ends with it.

@@ -166,7 +166,7 @@ class MappedCheckpoint:
 
 
 def _shape_from(stored: tuple[int, ...], weight: Weight, layout: str) -> tuple[int, ...]:
-    """A shape in PyTorch's orientation; a wrong one stays recognisable."""
+    """A shape in PyTorch's orientation; a wrong one stays recognizable."""
     if layout == "tf2" and stored == weight.tf2_shape:
         return weight.shape
     return stored[::-1] if layout in weight.transposed and len(stored) == 2 else stored

@@ -23,7 +23,7 @@ class AddedToken:
     """A token that is matched in the text before words are split.
 
     `special` tokens are skipped by `decode(skip_special_tokens=True)`. `normalized` tokens are looked for in the
-    normalised text (so "NewTok" also matches "newtok"), others in the text as written; the default is to normalise
+    normalized text (so "NewTok" also matches "newtok"), others in the text as written; the default is to normalize
     all but special tokens. `lstrip` and `rstrip` swallow the spaces beside the token, `single_word` refuses matches
     inside a word.
     """
@@ -57,7 +57,7 @@ class AddedToken:
     def of(cls, token: Any, *, special: bool | None = None) -> "AddedToken":
         """An AddedToken from a string, a dictionary as in tokenizer files, or the `tokenizers` library's own.
 
-        `special=True` makes it special whatever it was; text that becomes special is not normalised.
+        `special=True` makes it special whatever it was; text that becomes special is not normalized.
         """
         if isinstance(token, str):
             return cls(token, special=bool(special))

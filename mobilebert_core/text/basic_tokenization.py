@@ -38,10 +38,10 @@ class _CharacterTable(dict[int, str]):
 
 @dataclass(frozen=True)
 class TextNormalizer:
-    """BERT's normalisation of characters; each becomes zero or more characters, whatever stands beside it.
+    """BERT's normalization of characters; each becomes zero or more characters, whatever stands beside it.
 
     `strip_accents=None` means: strip exactly when lower-casing. `alignment` says which original character each
-    normalised one comes from.
+    normalized one comes from.
     """
 
     clean_text: bool = True
@@ -61,13 +61,13 @@ class TextNormalizer:
         return self.do_lower_case if self.strip_accents is None else self.strip_accents
 
     def normalize(self, text: str) -> str:
-        """The normalised text."""
+        """The normalized text."""
         if self.strips and not text.isascii() and _ORDERED_MARKS.search(text):
             return self._normalize_ordered(text)[0]
         return text.translate(self._table)
 
     def normalize_aligned(self, text: str) -> tuple[str, "list[int] | range"]:
-        """The normalised text and, for each of its characters, the index of the original one."""
+        """The normalized text and, for each of its characters, the index of the original one."""
         if self.strips and not text.isascii() and _ORDERED_MARKS.search(text):
             return self._normalize_ordered(text)
         normalized = text.translate(self._table)
@@ -109,9 +109,9 @@ _UNSPACED = re.compile(f"[^{cc.SPACE_CLASS}]+")
 
 
 class BasicTokenizer:
-    """Splits text into words at spaces, punctuation and ideographs, and normalises their characters.
+    """Splits text into words at spaces, punctuation and ideographs, and normalizes their characters.
 
-    A whitespace-delimited token in `never_split` (as written, or after normalisation) stays whole; as written it
+    A whitespace-delimited token in `never_split` (as written, or after normalization) stays whole; as written it
     also keeps its case and accents. With `do_split_on_punc=False` punctuation stays inside words.
     """
 
@@ -135,7 +135,7 @@ class BasicTokenizer:
         self._pattern = _WORDS if do_split_on_punc else _UNSPACED
 
     def tokenize(self, text: str, never_split: Iterable[str] | None = None) -> list[str]:
-        """The words of `text`, normalised."""
+        """The words of `text`, normalized."""
         kept = self.never_split.union(never_split or ())
         if not kept:
             return self._pattern.findall(self.normalizer.normalize(text))
@@ -145,7 +145,7 @@ class BasicTokenizer:
         return words
 
     def words_of_normalized(self, normalized: str) -> Iterable["re.Match[str]"]:
-        """Matches of the words of a text that is already normalised."""
+        """Matches of the words of a text that is already normalized."""
         return self._pattern.finditer(normalized)
 
     def cut_kept(self, text: str, kept: set[str]) -> list[tuple[str | None, int, int]]:

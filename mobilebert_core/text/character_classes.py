@@ -1,4 +1,4 @@
-"""Character classes of BERT's text normalisation: what is removed, what is space, punctuation or accent.
+"""Character classes of BERT's text normalization: what is removed, what is space, punctuation or accent.
 
 They are the classes of the `tokenizers` library, written out as ranges of hexadecimal code points, because
 Python's `unicodedata` differs from them and changes with every Python release: with these tables the pure
@@ -164,5 +164,5 @@ def combining_class(char: str) -> int:
 
 
 def is_letter(char: str) -> bool:
-    """True for what every normalisation makes characters of: no control, and not only marks."""
+    """True for what every normalization makes characters of: no control, and not only marks."""
     return not is_control(char) and any(not is_mark(part) for part in decompose(char))

@@ -20,6 +20,7 @@ _AT_ONCE = 1 << 20  # characters of a long text that are counted together
 _SPECIAL_OF_PAIR = 3
 NEVER_LONG = _CHARACTERS * _WORTH_IT * 100  # characters that are tokenized whole at any length and vocabulary
 _SPACE = re.compile(r"\s")
+_DIVIDING = re.compile(f"[{DIVIDING_CLASS}]")
 _LAST_OF_ASCII = 127
 
 Gaps = tuple[tuple[int, int], ...]  # (place in a part, characters of the text that were left out before it)
@@ -32,9 +33,6 @@ class Part(NamedTuple):
 
     text: Any
     gaps: Mapping[int | None, Gaps] = {}
-
-
-_DIVIDING = re.compile(f"[{DIVIDING_CLASS}]")
 
 
 @functools.cache

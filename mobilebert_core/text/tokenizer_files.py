@@ -19,7 +19,7 @@ from mobilebert_core.text.wordpiece import load_vocabulary
 
 VOCABULARY, TOKENIZER, CONFIG, SPECIAL_MAP, ADDED = TOKENIZER_FILES
 
-# Keys of a tokenizer.json's normaliser and the constructor arguments that say the same.
+# Keys of a tokenizer.json's normalizer and the constructor arguments that say the same.
 NORMALIZER_KEYS = {
     "clean_text": "clean_text",
     "handle_chinese_chars": "tokenize_chinese_chars",

@@ -152,6 +152,7 @@ class TransferSettings:
 
     @property
     def word_temperature(self) -> float:
+        """What both sides' scores of words are divided by."""
         return self.temperature or (2.0 if self.strategy == DISTILBERT else 1.0)
 
 
@@ -193,6 +194,7 @@ class Stage:
 
     @property
     def needs_teacher(self) -> bool:
+        """Whether a term compares with the teacher."""
         return any(name not in ("hard", "next_sentence") for name in self.weights)
 
     def factor_of(self, weight: Weight, random: Iterable[str] = ()) -> float:

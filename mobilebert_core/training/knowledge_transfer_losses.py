@@ -1,6 +1,6 @@
 """The terms of knowledge transfer in numpy: the definition that both backends are compared with.
 
-Sources: arXiv 2004.02984, section 3.4, with the normalised form and the weights of the released TF1 code; the rivals as
+Sources: arXiv 2004.02984, section 3.4, with the normalized form and the weights of the released TF1 code; the rivals as
 their papers have them. A term is a mean over real tokens: what the mask leaves out takes no part. Where the teacher is
 a distribution, its own entropy is subtracted, so that a student that equals its teacher has the loss 0.
 

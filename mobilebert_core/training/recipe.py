@@ -30,6 +30,9 @@ def is_number(value: object, whole: bool = False) -> bool:
 class Recipe:
     """The settings of a training that decide its numbers.
 
+    Raises:
+        ConfigError: for a value that cannot be.
+
     Attributes:
         learning_rate: the highest, reached after the warm-up; then it falls in a straight line to 0.
         batch_size: rows of one batch.
@@ -39,6 +42,7 @@ class Recipe:
         warmup: share of the steps during which the learning rate rises.
         weight_decay: of matrices and embeddings; biases and norms do not decay.
         clip_norm: the largest norm of all gradients together; None does not clip.
+        beta_1, beta_2, epsilon: of the optimizer's moments.
         classifier_dropout: share of the classifier's input that is dropped.
         seed: of newly initialized weights, the order of the rows, masks and dropout.
         optimizer: "adamw", or "lamb" for batches of thousands of rows (arXiv 1904.00962), with rates about 1e-3.
@@ -93,6 +97,7 @@ class Recipe:
         return whole if self.max_steps is None else min(whole, self.max_steps)
 
     def steps_per_epoch(self, rows: int) -> int:
+        """How many steps read all of so many rows once."""
         return math.ceil(math.ceil(rows / self.batch_size) / self.accumulate)
 
     def learning_rate_at(self, step: int, steps: int) -> float:

@@ -1,4 +1,4 @@
-"""What the models do, in both backends: outputs, masks, losses, resizing, initialisation."""
+"""What the models do, in both backends: outputs, masks, losses, resizing, initialization."""
 
 from __future__ import annotations
 
@@ -283,11 +283,11 @@ def test_the_decoder_is_tied(backend):
     assert "cls.predictions.decoder.weight" in backend.parameters(untied)
 
 
-# ------------------------------------------------------------------------------------------ initialisation
+# ------------------------------------------------------------------------------------------ initialization
 
 
 @pytest.mark.parametrize("branch", ["released", "layer_norm"])
-def test_initialisation_is_that_of_the_released_code(backend, branch):
+def test_initialization_is_that_of_the_released_code(backend, branch):
     """A normal distribution cut at two standard deviations, which leaves 0.88 of its own."""
     config = tiny_config(**{**BRANCHES[branch], "vocab_size": 5000, "initializer_range": 0.05})
     model = backend.build("PreTraining", config)

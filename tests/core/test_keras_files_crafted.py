@@ -245,7 +245,7 @@ def test_fields_that_are_wrong(archive):
 
 
 def test_code_in_the_configuration_is_not_run(archive):
-    """What Keras would deserialise, lambdas and optimizers included, is not even looked at."""
+    """What Keras would deserialize, lambdas and optimizers included, is not even looked at."""
     code = {"class_name": "__lambda__", "config": {"value": ["4wEAAAA", None, None]}}
     inner = {**described(archive)["config"], "dtype": code, "activation": code}
     path = changed_config(archive, config=inner, compile_config={"loss": code}, build_config=code)
