@@ -83,7 +83,7 @@ class AnswerRecord:
         Raises:
             InputError: when they are others.
         """
-        digest, compared = hashlib.sha256(), self._lines == 0
+        digest, compared, found = hashlib.sha256(), self._lines == 0, done == 0
         waiting: list[InputRow] = []
 
         def compare() -> None:
@@ -99,8 +99,11 @@ class AnswerRecord:
                 compared = True
                 yield from waiting
             digest.update(json.dumps([row.line, row.values, row.kept], default=repr).encode() + b"\n")
+            found = found or row.line == done
             if row.line <= done:
                 continue
+            if not found:
+                break
             self._digests.append((row.line, digest.hexdigest()))
             if compared:
                 yield row
@@ -108,7 +111,12 @@ class AnswerRecord:
                 waiting.append(row)
         if not compared:
             compare()
-            yield from waiting
+        if not found:
+            raise InputError(
+                f"{self.answers}: its last answer is to line {done:,}, where the input has none. Start anew without "
+                "--resume, or with another --output."
+            )
+        yield from () if compared else waiting
 
     def wrote(self, row: InputRow) -> None:
         """Takes note of an answer that is in the file; lines are answered in their order."""

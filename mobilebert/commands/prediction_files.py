@@ -133,9 +133,15 @@ class AnswerFile:
         lines = read[: read.rfind(b"\n") + 1]
         kept = start + len(lines) if lines else 0
         try:
-            self.done = int(json.loads(lines[:-1].rpartition(b"\n")[2])["line"]) if kept else 0
-        except (ValueError, KeyError, TypeError):
-            raise InputError(f"{path}: wanted answers of this command to go on with, the last line is none.") from None
+            done = json.loads(lines[:-1].rpartition(b"\n")[2])["line"] if kept else 0
+        except (ValueError, KeyError, TypeError, RecursionError):
+            done = None
+        if type(done) is not int or done < min(kept, 1):
+            raise InputError(
+                f"{path}: wanted answers of this command to go on with, the last line is none. Start anew without "
+                "--resume, or with another --output."
+            )
+        self.done = done
         return kept
 
     def interrupted(self) -> str:

@@ -18,7 +18,7 @@ from mobilebert import pipelines
 from mobilebert.cli import main
 from mobilebert.commands import prediction_files
 from mobilebert.commands.prediction_files import AnswerFile
-from mobilebert_core import MobileBertTokenizerFast
+from mobilebert_core import InputError, MobileBertTokenizerFast
 from mobilebert_core.datasets.examples import BadRows, ReadOptions
 from mobilebert_core.datasets.inputs import InputRow
 from mobilebert_core.datasets.sources import Source
@@ -316,3 +316,18 @@ def test_an_id_that_only_parquet_has_is_text_in_the_answers(tmp_path):
             answers.write(row, [])
     record = json.loads((tmp_path / "a.jsonl").read_text())
     assert record == {"line": 1, "id": {"key": "01ff", "at": "2020-01-02"}, "result": []}
+
+
+@pytest.mark.parametrize("line", ["1e999", "999", "-3", "true", '"2"', "[" * 100_000, "0", "2.5"])
+def test_a_damaged_last_answer_is_not_gone_on_from(tmp_path, line):
+    """A number beyond the input used to leave all other lines unanswered, without a word."""
+    inputs = [InputRow(number, {"text": "a"}) for number in range(1, 5)]
+    with AnswerFile(tmp_path / "a.jsonl", {}) as answers:
+        for row in answers.unanswered(iter(inputs[:2])):
+            answers.write(row, [])
+    content = (tmp_path / "a.jsonl").read_text().replace('{"line": 2,', f'{{"line": {line},')
+    (tmp_path / "a.jsonl").write_text(content)
+    with pytest.raises(InputError, match="a.jsonl: (wanted answers of this command|its last answer is to line 999)"):  # noqa: SIM117
+        with AnswerFile(tmp_path / "a.jsonl", {}, resume=True) as answers:
+            list(answers.unanswered(iter(inputs)))
+    assert (tmp_path / "a.jsonl").read_text() == content
