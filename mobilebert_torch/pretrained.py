@@ -65,6 +65,7 @@ class MobileBertPreTrainedModel(TransformersSurface):
         config.validate()
         check_head(config, self.head)
         self.config: MobileBertConfig = config
+        self.warnings_issued: dict[str, bool] = {}  # where trainers for transformers note what they warned of
 
     # ---------------------------------------------------------------------------------- initialization
 

@@ -18,8 +18,8 @@ PUSH_KEYWORDS = (
     "repo_id", "commit_message", "commit_description", "private", "token", "use_auth_token", "revision", "create_pr",
     "tags",
 )  # fmt: skip
-# Of transformers' `save_pretrained`: who writes the files there, and what PEFT stores.
-_WITHOUT_EFFECT = ("save_function", "save_original_format", "save_peft_format")
+# Of transformers' `save_pretrained`: who writes the files there, what PEFT stores, and where templates of chats go.
+_WITHOUT_EFFECT = ("save_function", "save_original_format", "save_peft_format", "save_jinja_files")
 
 
 def push_saved(saved: Any, repo_id: str, **kwargs: Any) -> Any:

@@ -12,6 +12,7 @@ from mobilebert_core.text.character_classes import SPACES
 SPECIAL_TOKEN_NAMES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")  # of the released vocabulary
 ADDITIONAL = "additional_special_tokens"  # special tokens without a name of their own
+EXTRA = "extra_special_tokens"  # the same in transformers 5
 _FIELDS = ("content", "single_word", "lstrip", "rstrip", "normalized", "special")  # of an AddedToken
 _ABSENT = object()
 

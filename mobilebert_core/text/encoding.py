@@ -266,15 +266,18 @@ class BatchEncoding(dict[str, Any]):
             self[key] = as_tensor(rows, tensor_type)
         return self
 
-    def to(self, device: Any) -> "BatchEncoding":
-        """Moves every PyTorch tensor to `device`, in place, and returns self."""
+    def to(self, device: Any, *, non_blocking: bool = False) -> "BatchEncoding":
+        """Moves every PyTorch tensor to `device`, in place, and returns self.
+
+        `non_blocking` does not wait for copies from pinned memory.
+        """
         for key, value in self.items():
             if not hasattr(value, "to"):
                 raise TokenizerError(
                     f"BatchEncoding.to: wanted PyTorch tensors, got {type(value).__name__} for {key!r}."
                     " Ask the tokenizer for return_tensors='pt'."
                 )
-            self[key] = value.to(device=device)
+            self[key] = value.to(device=device, non_blocking=non_blocking)
         return self
 
 

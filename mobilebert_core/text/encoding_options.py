@@ -143,20 +143,21 @@ def _of_transformers_2(options: dict[str, Any]) -> dict[str, Any]:
     return options
 
 
-class LengthWarning:
-    """Logs, once for a tokenizer, that a sequence is longer than the model takes."""
+def warn_of_length(logged: dict[str, bool], length: int, model_max_length: int, options: EncodingOptions) -> None:
+    """Logs, once for a tokenizer, that a sequence is longer than the model takes.
 
-    def __init__(self) -> None:
-        self._logged = False
+    Not where the call cuts it or asks for silence. What was logged is noted in `logged`.
+    """
+    if logged.get(_TOO_LONG) or not options.verbose or options.max_length is not None or length <= model_max_length:
+        return
+    logged[_TOO_LONG] = True
+    logger.warning(
+        "a sequence of %d tokens is longer than model_max_length (%d), which the model will refuse;"
+        " pass truncation=True.",
+        length,
+        model_max_length,
+    )
 
-    def check(self, length: int, model_max_length: int, options: EncodingOptions) -> None:
-        """Logs when a sequence of this length is too long and the call neither cuts it nor asks for silence."""
-        if self._logged or not options.verbose or options.max_length is not None or length <= model_max_length:
-            return
-        self._logged = True
-        logger.warning(
-            "a sequence of %d tokens is longer than model_max_length (%d), which the model will refuse;"
-            " pass truncation=True.",
-            length,
-            model_max_length,
-        )
+
+# As transformers names it, for scripts that set it in `tokenizer.deprecation_warnings` to silence the warning.
+_TOO_LONG = "sequence-length-is-longer-than-the-specified-maximum"

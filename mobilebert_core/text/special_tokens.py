@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mobilebert_core.errors import TokenizerError
-from mobilebert_core.text.added_tokens import ADDITIONAL, SPECIAL_TOKEN_NAMES, SPECIAL_TOKENS, AddedToken
+from mobilebert_core.text.added_tokens import ADDITIONAL, EXTRA, SPECIAL_TOKEN_NAMES, SPECIAL_TOKENS, AddedToken
 from mobilebert_core.text.token_table import TokenTable
 
 
@@ -106,6 +106,7 @@ class SpecialTokens:
     def update(self, tokens: Mapping[str, Any], replace_additional: bool) -> list[AddedToken]:
         """Names these tokens and returns them, ready to be registered. Keys are as in `add_special_tokens`."""
         known = (*SPECIAL_TOKEN_NAMES, ADDITIONAL)
+        tokens = {ADDITIONAL if name == EXTRA else name: value for name, value in tokens.items()}
         unknown = [name for name in tokens if name not in known]
         if unknown:
             raise TokenizerError(

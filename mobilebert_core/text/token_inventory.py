@@ -135,6 +135,9 @@ class TokenInventory:
     def additional_special_tokens_ids(self, ids: Iterable[int]) -> None:
         self.additional_special_tokens = [self.convert_ids_to_tokens(int(index)) for index in ids]
 
+    extra_special_tokens = additional_special_tokens  # the names in transformers 5
+    extra_special_tokens_ids = additional_special_tokens_ids
+
     @property
     def special_tokens_map_extended(self) -> dict[str, Any]:
         """Name to AddedToken (a list of them for the additional ones); only what is set."""
@@ -176,13 +179,18 @@ class TokenInventory:
         return 0
 
     def add_special_tokens(
-        self, special_tokens_dict: Mapping[str, Any], replace_additional_special_tokens: bool = True
+        self,
+        special_tokens_dict: Mapping[str, Any],
+        replace_additional_special_tokens: bool = True,
+        replace_extra_special_tokens: bool = True,
     ) -> int:
         """Number of tokens that were new to the vocabulary. Keys are names such as "cls_token".
 
-        Under "additional_special_tokens" stands a list, which replaces the present one or extends it.
+        Under "additional_special_tokens" stands a list, which replaces the present one, or extends it where one of the
+        switches is False. Names with "extra" are those of transformers 5.
         """
-        added = self._add(self._special.update(special_tokens_dict, replace_additional_special_tokens))
+        replace = replace_additional_special_tokens and replace_extra_special_tokens
+        added = self._add(self._special.update(special_tokens_dict, replace))
         self._special_tokens_changed()
         return added
 

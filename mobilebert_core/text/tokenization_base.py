@@ -11,7 +11,7 @@ from mobilebert_core.text import model_inputs
 from mobilebert_core.text.added_tokens import ADDITIONAL, SPECIAL_TOKEN_NAMES
 from mobilebert_core.text.batch_rows import Row, check_room, is_batch, listed, listed_words, paired_rows, split_rows
 from mobilebert_core.text.encoding import BatchEncoding
-from mobilebert_core.text.encoding_options import EncodingOptions, LengthWarning, resolve_options
+from mobilebert_core.text.encoding_options import EncodingOptions, resolve_options, warn_of_length
 from mobilebert_core.text.long_texts import Parts, RowGaps, some_long
 from mobilebert_core.text.model_inputs import Padding, as_columns
 from mobilebert_core.text.padding_truncation import Cut
@@ -67,17 +67,17 @@ class TokenizerBase(VirtualSubclass, TokenInventory):
             setattr(self, name, value)
         self._splitting = settings.splitting
         self._config_extras = settings.config_extras
-        self._length_warning = LengthWarning()
+        self.deprecation_warnings: dict[str, bool] = {}  # what was logged once
         source = settings.source or read_vocabulary(vocab_file, tokenizer_file)
         table = TokenTable(source, settings.added)
         super().__init__(table, SpecialTokens(table, settings.named, settings.additional, source.path))
 
     def __getstate__(self) -> dict[str, Any]:
         """What the tokenizer was made from: calls in between change no fingerprint that a cache goes by."""
-        return {name: value for name, value in vars(self).items() if name not in (*self._built, "_length_warning")}
+        return {name: value for name, value in vars(self).items() if name not in (*self._built, "deprecation_warnings")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state, _length_warning=LengthWarning())
+        vars(self).update(state, deprecation_warnings={})
         self._build()
 
     @property
@@ -302,7 +302,7 @@ class TokenizerBase(VirtualSubclass, TokenInventory):
         self, ids: list[int], pair_ids: list[int] | None, options: EncodingOptions
     ) -> tuple[dict[str, Any], Cut]:
         row, cut = model_inputs.arrange(self, ids, pair_ids, options)
-        self._length_warning.check(len(row[self.model_input_names[0]]), self.model_max_length, options)
+        warn_of_length(self.deprecation_warnings, len(row[self.model_input_names[0]]), self.model_max_length, options)
         return row, cut
 
     @property

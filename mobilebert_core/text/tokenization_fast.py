@@ -10,7 +10,7 @@ from mobilebert_core.errors import TokenizerError
 from mobilebert_core.text.added_tokens import ADDITIONAL, SPECIAL_TOKEN_NAMES, AddedToken
 from mobilebert_core.text.batch_rows import Row, check_rows
 from mobilebert_core.text.encoding import BatchEncoding, Encoding
-from mobilebert_core.text.encoding_options import EncodingOptions
+from mobilebert_core.text.encoding_options import EncodingOptions, warn_of_length
 from mobilebert_core.text.library_tokenizer import LibrarySettings, LibraryTokenizer
 from mobilebert_core.text.long_texts import RowGaps, moved
 from mobilebert_core.text.tokenization_base import TokenizerBase
@@ -199,7 +199,7 @@ class MobileBertTokenizerFast(TokenizerBase):
         if options.return_overflowing_tokens:
             columns["overflow_to_sample_mapping"] = samples
         longest = max(map(len, columns[self.model_input_names[0]]), default=0)
-        self._length_warning.check(longest, self.model_max_length, options)
+        warn_of_length(self.deprecation_warnings, longest, self.model_max_length, options)
         cut_at_the_start = self.truncation_side == "left" and options.truncation != "do_not_truncate"
         if gaps and cut_at_the_start:  # words are counted from the beginning
             now, inputs, gaps = False, _inputs(whole), ()

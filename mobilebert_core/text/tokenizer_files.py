@@ -14,7 +14,7 @@ from mobilebert_core.errors import CheckpointError, CheckpointNotFoundError, Tok
 from mobilebert_core.files import TOKENIZER_FILES, names_in, nearest, read_json
 from mobilebert_core.saves import current
 from mobilebert_core.text import tokenizer_values as values
-from mobilebert_core.text.added_tokens import ADDITIONAL, SPECIAL_TOKEN_NAMES, AddedToken
+from mobilebert_core.text.added_tokens import ADDITIONAL, EXTRA, SPECIAL_TOKEN_NAMES, AddedToken
 from mobilebert_core.text.wordpiece import load_vocabulary
 
 VOCABULARY, TOKENIZER, CONFIG, SPECIAL_MAP, ADDED = TOKENIZER_FILES
@@ -173,7 +173,7 @@ class TokenizerDirectory:
             )
         for name, value in special.items():
             found.setdefault(name, value)
-        if found.get("extra_special_tokens"):  # the name in transformers 5
-            found.setdefault(ADDITIONAL, found["extra_special_tokens"])
-        found.pop("extra_special_tokens", None)
+        if found.get(EXTRA):
+            found.setdefault(ADDITIONAL, found[EXTRA])
+        found.pop(EXTRA, None)
         return found

@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from mobilebert_core.errors import TokenizerError
 from mobilebert_core.spelling import did_you_mean
-from mobilebert_core.text.added_tokens import ADDITIONAL, SPECIAL_TOKEN_NAMES, AddedToken
+from mobilebert_core.text.added_tokens import ADDITIONAL, EXTRA, SPECIAL_TOKEN_NAMES, AddedToken
 from mobilebert_core.text.padding_truncation import NO_LIMIT
 from mobilebert_core.text.tokenizer_files import VocabularySource
 from mobilebert_core.text.tokenizer_values import read_values
@@ -57,7 +57,7 @@ class TokenizerSettings:
             rest.setdefault("model_max_length", rest.pop("max_len"))
         named = {"bos_token": None, "eos_token": None, **special_tokens}
         named.update({name: rest.pop(name) for name in ("bos_token", "eos_token") if name in rest})
-        additional = rest.pop(ADDITIONAL, None) or rest.pop("extra_special_tokens", None) or ()
+        additional = rest.pop(ADDITIONAL, None) or rest.pop(EXTRA, None) or ()
         added = rest.pop("added_tokens_decoder", None) or {}
         extras = rest.pop("_config_extras", {})
         splitting = {**splitting, **{name: rest.pop(name, value) for name, value in WORDPIECE_DEFAULTS.items()}}

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from mobilebert_core.errors import TokenizerError
-from mobilebert_core.text.added_tokens import ADDITIONAL, SPECIAL_TOKEN_NAMES, AddedToken
+from mobilebert_core.text.added_tokens import ADDITIONAL, EXTRA, SPECIAL_TOKEN_NAMES, AddedToken
 from mobilebert_core.text.padding_truncation import NO_LIMIT
 
 MOST = (1 << 31) - 1  # ids and types are 32-bit integers in TensorFlow
@@ -155,7 +155,7 @@ def _unfit(place: str, wanted: str, value: Any) -> TokenizerError:
 
 _KINDS: dict[str, Callable[[str, Any], Any]] = {
     **dict.fromkeys(SPECIAL_TOKEN_NAMES, _or_none(_token)),
-    **dict.fromkeys((ADDITIONAL, "extra_special_tokens"), _or_none(_tokens)),
+    **dict.fromkeys((ADDITIONAL, EXTRA), _or_none(_tokens)),
     "added_tokens_decoder": read_added,
     "do_lower_case": flag,
     "do_basic_tokenize": flag,

@@ -24,7 +24,8 @@ ONE = {
         "disable_input_require_grads", "enable_input_require_grads", "get_extended_attention_mask", "get_head_mask",
         "init_weights", "invert_attention_mask", "is_activation_checkpointing", "is_parallelizable", "model_tags",
         "post_init", "set_attn_implementation", "set_output_embeddings", "supports_gradient_checkpointing",
-        "tie_weights", "_init_weights", "_keep_in_fp32_modules", "_no_split_modules", "_tied_weights_keys",
+        "tie_weights", "warnings_issued", "_init_weights", "_keep_in_fp32_modules", "_no_split_modules",
+        "_tied_weights_keys",
     ),
     "keras": ("build", "compile", "compute_loss", "get_config", "train_step", "test_step", "export", "fit"),
 }  # fmt: skip
@@ -44,6 +45,15 @@ LEFT_OUT = {
     "create_model_card": "mobilebert train writes one",
     "prepare_tf_dataset": "Keras: text_dataset, or the data set's own to_tf_dataset",
     "serving_output": "Keras: export",
+    "serving": "as serving_output",
+    "eager_serving": "as serving_output",
+    "input_signature": "Keras: the one that is passed to export",
+    "build_in_name_scope": "a model of Keras 3 is built by its constructor",
+    "get_lm_head": "Keras: get_output_embeddings",
+    "get_bias": "Keras: a weight of get_output_embeddings' layer or of the predictions",
+    "set_bias": "as get_bias",
+    "get_prefix_bias_name": "as get_bias",
+    "initialize_weights": "PyTorch: init_weights",
 }
 
 

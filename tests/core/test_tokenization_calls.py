@@ -216,7 +216,7 @@ def test_tensors(tokenizer, kind):
     with pytest.raises(TokenizerError, match=r"input_ids: wanted rows of equal length.*got lengths 3, 4.*padding=True"):
         tokenizer(["fox", "a fox"], return_tensors=kind)
     if kind == "pt":
-        assert batch.to("cpu") is batch
+        assert batch.to("cpu", non_blocking=True) is batch
     with pytest.raises(TokenizerError, match="wanted 'np', 'pt' or 'tf', got 'jax'"):
         tokenizer("fox", return_tensors="jax")
 

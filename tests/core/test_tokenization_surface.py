@@ -106,6 +106,29 @@ def test_special_tokens_as_scripts_look_for_them(tokenizer):
     assert {tokenizer._eos_token: 1}[tokenizer._eos_token] == 1
 
 
+def test_additional_tokens_by_the_names_of_transformers_5(tokenizer, tmp_path):
+    extra = {"extra_special_tokens": ["<a>", "<b>"]}
+    assert tokenizer.add_special_tokens(extra) == 2
+    tokenizer.add_special_tokens({"extra_special_tokens": ["<c>"]}, replace_extra_special_tokens=False)
+    assert tokenizer.extra_special_tokens == tokenizer.additional_special_tokens == ["<a>", "<b>", "<c>"]
+    assert tokenizer.extra_special_tokens_ids == tokenizer.convert_tokens_to_ids(["<a>", "<b>", "<c>"])
+    tokenizer.extra_special_tokens = ["<a>"]
+    assert tokenizer.additional_special_tokens == ["<a>"]
+    tokenizer.save_pretrained(tmp_path, save_jinja_files=False)
+    assert type(tokenizer).from_pretrained(DEMO_MODEL, **extra).extra_special_tokens == ["<a>", "<b>"]
+
+
+def test_the_warning_of_long_texts_is_silenced_as_in_transformers(tokenizer, caplog):
+    tokenizer.model_max_length = 4
+    tokenizer.deprecation_warnings["sequence-length-is-longer-than-the-specified-maximum"] = True
+    tokenizer("one two three four five")
+    assert not caplog.text
+    tokenizer.deprecation_warnings = {}
+    tokenizer("one two three four five")
+    tokenizer("one two three four five")
+    assert caplog.text.count("longer than model_max_length (4)") == 1 and len(tokenizer.deprecation_warnings) == 1
+
+
 def test_the_models_own_words_by_their_ids():
     tokenizer = AutoTokenizer.from_pretrained(DEMO_MODEL, use_fast=False)
     before = tokenizer.get_vocab()
