@@ -5,20 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mobilebert_core import (
-    TASKS,
-    ConfigError,
-    InputError,
-    MobileBertConfig,
-    MobileBertTokenizer,
-    MobileBertTokenizerFast,
-)
+from mobilebert_core import TASKS, ConfigError, InputError, MobileBertConfig
 from mobilebert_core.heads import HEADS
 from mobilebert_core.tasks.batching import by_length, padded
 from mobilebert_core.tasks.probabilities import sigmoid, softmax
 from mobilebert_core.tasks.table import task_named
 from mobilebert_core.tasks.task_text import Row, fields_of
 from mobilebert_core.tasks.zero_shot import entailment_classes
+from tests.core.tokenizers import CLASSES, write_vocabulary
 
 VOCABULARY = [
     "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "emile", "zola", "lives", "in", "new", "york", "##ers", "the", "##y",
@@ -27,11 +21,9 @@ VOCABULARY = [
 ]  # fmt: skip
 
 
-@pytest.fixture(params=[MobileBertTokenizer, MobileBertTokenizerFast])
+@pytest.fixture(params=CLASSES)
 def tokenizer(request, tmp_path):
-    path = tmp_path / "vocab.txt"
-    path.write_text("".join(f"{token}\n" for token in VOCABULARY), encoding="utf-8")
-    return request.param(path)
+    return request.param(write_vocabulary(tmp_path, VOCABULARY))
 
 
 def made(name, tokenizer, config=None, **options):

@@ -5,19 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mobilebert_core import InputError, MobileBertTokenizer, MobileBertTokenizerFast
+from mobilebert_core import InputError, MobileBertTokenizerFast
 from mobilebert_core.tasks.probabilities import softmax
 from mobilebert_core.tasks.question_answering import best_spans
 from mobilebert_core.tasks.token_classification import STRATEGIES
 from mobilebert_core.tasks.windows import Window, windows_over
 from tests.core.test_tasks import VOCABULARY, answer, made
+from tests.core.tokenizers import CLASSES, write_vocabulary
 
 
-@pytest.fixture(params=[MobileBertTokenizer, MobileBertTokenizerFast])
+@pytest.fixture(params=CLASSES)
 def tokenizer(request, tmp_path):
-    path = tmp_path / "vocab.txt"
-    path.write_text("".join(f"{token}\n" for token in VOCABULARY), encoding="utf-8")
-    return request.param(path)
+    return request.param(write_vocabulary(tmp_path, VOCABULARY))
 
 
 @pytest.mark.parametrize(
@@ -42,9 +41,7 @@ def test_the_window_with_the_wider_context_knows_a_token():
 
 
 def test_windows_are_those_of_the_fast_tokenizers_overflow(tmp_path):
-    path = tmp_path / "vocab.txt"
-    path.write_text("".join(f"{token}\n" for token in VOCABULARY), encoding="utf-8")
-    tokenizer = MobileBertTokenizerFast(path)
+    tokenizer = MobileBertTokenizerFast(write_vocabulary(tmp_path, VOCABULARY))
     question, context = "who is in the city?", "new yorkers, emile zola. " * 9
     task = made("question-answering", tokenizer, max_length=30, doc_stride=8)
     rows = task.rows({"question": question, "context": context})
