@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import re
@@ -16,6 +15,7 @@ import pytest
 from mobilebert.cli import main
 from mobilebert_core import DEMO_MODEL, AutoTokenizer
 from mobilebert_core.demo_model import DEMO_VOCABULARY
+from tests.curves import curve
 from tests.pages import BLOCK, ROOT
 from tests.tiny import BRANCHES, tiny_config
 
@@ -31,11 +31,6 @@ def launched(command: str, folder: Path) -> str:
     done = subprocess.run(command, shell=True, cwd=folder, env=variables, text=True, capture_output=True, timeout=280)
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
-
-
-def curve(output: Path) -> np.ndarray:
-    with (output / "curves.csv").open() as lines:
-        return np.array([float(row["loss"]) for row in csv.DictReader(lines)])
 
 
 @pytest.fixture

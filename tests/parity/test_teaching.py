@@ -20,7 +20,8 @@ from mobilebert_core.datasets.examples import ReadOptions
 from mobilebert_core.heads import HEADS
 from mobilebert_core.training.soft_labels import TEACHER, SoftLabels
 from mobilebert_core.training.tasks.table import training_task_named
-from tests.parity.train_tasks import curve, train, write_task
+from tests.curves import curve
+from tests.parity.train_tasks import train, write_task
 
 LABELS = {"text-classification": ["bad", "good"], "token-classification": ["B-X", "O"]}
 

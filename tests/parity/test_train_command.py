@@ -17,7 +17,8 @@ from safetensors.numpy import load_file
 from mobilebert import MobileBertPipeline
 from mobilebert.cli import main
 from mobilebert_core.saves import current
-from tests.parity.train_tasks import TASKS, curve, train, write_task
+from tests.curves import curve
+from tests.parity.train_tasks import TASKS, train, write_task
 
 
 @pytest.mark.slow

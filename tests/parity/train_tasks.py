@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 
 from mobilebert.cli import main
-from mobilebert_core.training.run_directory import read_curves
 
 NO_DROPOUT = ("hidden_dropout_prob=0", "attention_probs_dropout_prob=0", "classifier_dropout=0")
 WORDS = (
@@ -82,10 +81,6 @@ def signalled(monkeypatch, owner, name, number, at):
 
     monkeypatch.setattr(owner, name, method)
     return calls
-
-
-def curve(output: Path) -> np.ndarray:
-    return np.array([float(row["loss"]) for row in read_curves(output / "curves.csv")])
 
 
 # What an environment without the optional packages lacks.

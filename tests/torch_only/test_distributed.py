@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import signal
@@ -26,6 +25,7 @@ from mobilebert_core.training.knowledge_transfer import TransferSettings
 from mobilebert_core.training.recipe import Recipe
 from mobilebert_core.training.run_checks import read_curves
 from mobilebert_torch.distributed import reached_by
+from tests.curves import curve
 from tests.tiny import BRANCHES, TINY, tiny_config
 
 ROOT = Path(__file__).parents[2]
@@ -69,11 +69,6 @@ def ranks(settings: list[dict], count: int = 2, names: tuple[str, ...] = TORCHRU
         command = [sys.executable, "-c", RUN, json.dumps(settings)]
         started.append(subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True))
     return started
-
-
-def curve(output: Path) -> np.ndarray:
-    with (output / "curves.csv").open() as lines:
-        return np.array([float(row["loss"]) for row in csv.DictReader(lines)])
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import re
 import signal
@@ -19,6 +18,7 @@ from mobilebert.cli import main
 from mobilebert_core import MobileBertConfig, MobileBertTokenizerFast
 from mobilebert_core.demo_model import DEMO_VOCABULARY
 from mobilebert_core.training.loop import TrainingLoop
+from tests.curves import curve
 from tests.tiny import BRANCHES, TINY
 
 ROOT = Path(__file__).parents[2]
@@ -76,11 +76,6 @@ def workers(launcher: int) -> list[int]:
     """The processes that a launcher has started to train."""
     started = Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split()
     return [int(each) for each in started if b"mobilebert" in Path(f"/proc/{each}/cmdline").read_bytes()]
-
-
-def curve(output: Path) -> np.ndarray:
-    with (output / "curves.csv").open() as lines:
-        return np.array([float(row["loss"]) for row in csv.DictReader(lines)])
 
 
 @pytest.mark.slow
