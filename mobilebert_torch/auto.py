@@ -5,9 +5,8 @@ Twin: mobilebert_tf/auto.py.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Generic, Self, TypeVar
-
-from mobilebert_core.errors import BackendMissingError, ConfigError
+from mobilebert_core.auto_classes import auto_class, auto_name
+from mobilebert_core.errors import BackendMissingError
 from mobilebert_core.text.tokenization import MobileBertTokenizer
 from mobilebert_core.text.tokenization_fast import MobileBertTokenizerFast
 
@@ -24,43 +23,14 @@ from .heads import (
 from .modeling import MobileBertModel
 from .pretrained import MobileBertPreTrainedModel
 
-Model = TypeVar("Model", bound=MobileBertPreTrainedModel)
-
-
-class AutoModelBase(Generic[Model]):
-    """Gives models of `model_class`; it has no instances."""
-
-    model_class: ClassVar[type[Any]]
-
-    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
-        name = cls.__name__
-        raise ConfigError(f"{name} has no instances: call {name}.from_pretrained(path) or {name}.from_config(config).")
-
-    @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: Any, **kwargs: Any) -> Model:
-        """`from_pretrained` of the head's class."""
-        return cls.model_class.from_pretrained(pretrained_model_name_or_path, **kwargs)
-
-    @classmethod
-    def from_config(cls, config: Any, **kwargs: Any) -> Model:
-        """A model with random weights."""
-        return cls.model_class.from_config(config, **kwargs)
-
-
-def auto_class(model_class: type[Model]) -> type[AutoModelBase[Model]]:
-    """AutoModelForMaskedLM for MobileBertForMaskedLM."""
-    name = model_class.__name__.replace("MobileBert", "AutoModel").replace("AutoModelModel", "AutoModel")
-    return type(name, (AutoModelBase,), {"model_class": model_class, "__module__": __name__})
-
-
-AutoModel = auto_class(MobileBertModel)
-AutoModelForPreTraining = auto_class(MobileBertForPreTraining)
-AutoModelForMaskedLM = auto_class(MobileBertForMaskedLM)
-AutoModelForNextSentencePrediction = auto_class(MobileBertForNextSentencePrediction)
-AutoModelForSequenceClassification = auto_class(MobileBertForSequenceClassification)
-AutoModelForQuestionAnswering = auto_class(MobileBertForQuestionAnswering)
-AutoModelForMultipleChoice = auto_class(MobileBertForMultipleChoice)
-AutoModelForTokenClassification = auto_class(MobileBertForTokenClassification)
+AutoModel = auto_class(MobileBertModel, __name__)
+AutoModelForPreTraining = auto_class(MobileBertForPreTraining, __name__)
+AutoModelForMaskedLM = auto_class(MobileBertForMaskedLM, __name__)
+AutoModelForNextSentencePrediction = auto_class(MobileBertForNextSentencePrediction, __name__)
+AutoModelForSequenceClassification = auto_class(MobileBertForSequenceClassification, __name__)
+AutoModelForQuestionAnswering = auto_class(MobileBertForQuestionAnswering, __name__)
+AutoModelForMultipleChoice = auto_class(MobileBertForMultipleChoice, __name__)
+AutoModelForTokenClassification = auto_class(MobileBertForTokenClassification, __name__)
 
 
 def register_with_transformers() -> None:
@@ -83,4 +53,4 @@ def register_with_transformers() -> None:
         config, slow_tokenizer_class=MobileBertTokenizer, fast_tokenizer_class=MobileBertTokenizerFast, exist_ok=True
     )
     for model_class in MODEL_CLASSES.values():
-        getattr(transformers, auto_class(model_class).__name__).register(config, model_class, exist_ok=True)
+        getattr(transformers, auto_name(model_class)).register(config, model_class, exist_ok=True)
