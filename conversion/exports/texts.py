@@ -138,7 +138,8 @@ def calibration_batches(
     if path is None:
         limit = min(length or _LONGEST, config.max_position_embeddings)
         rows = [_row(tokenizer, config, text, limit) for text in OWN_TEXTS if own]
-        return tuple(_padded(batch, tokenizer, head, length) for batch in _batches(rows))
+        batches = [[rows[i] for i in batch] for batch in by_length(rows, _ROWS)]
+        return tuple(_padded(batch, tokenizer, head, length) for batch in batches)
     path = Path(path)
     task = task_of(head)
     limit = min(length or config.max_position_embeddings, config.max_position_embeddings)

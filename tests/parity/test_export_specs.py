@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from conversion.exports.texts import LEAST_CALIBRATION, calibration_batches
+from conversion.exports.own_texts import OWN_TEXTS
+from conversion.exports.texts import LEAST_CALIBRATION, TEXTS, calibration_batches
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.demo_model import DEMO_MODEL
 from mobilebert_core.errors import ExportError, InputError
@@ -38,6 +39,15 @@ def test_plain_texts_calibrate_heads_that_no_label_belongs_to(head, tmp_path):
     config, tokenizer = MobileBertConfig.from_pretrained(DEMO_MODEL), AutoTokenizer.from_pretrained(DEMO_MODEL)
     batches = calibration_batches(file, tokenizer, config, HEADS[head])
     assert sum(len(batch["input_ids"]) for batch in batches) == LEAST_CALIBRATION
+
+
+def test_own_texts_stand_beside_texts_of_like_length():
+    """Padding beside a last word stretches the ranges; in the order of writing 31% of the places were padding."""
+    config, tokenizer = MobileBertConfig.from_pretrained(DEMO_MODEL), AutoTokenizer.from_pretrained(DEMO_MODEL)
+    batches = calibration_batches(None, tokenizer, config, HEADS["SequenceClassification"], own=True)
+    masks = [batch["attention_mask"] for batch in batches]
+    assert sum(len(mask) for mask in masks) == len(set(OWN_TEXTS)) > 100 and not set(OWN_TEXTS) & set(TEXTS)
+    assert sum((mask == 0).sum() for mask in masks) < 0.05 * sum(mask.size for mask in masks)
 
 
 def test_texts_of_one_field_for_a_head_of_two_are_refused_without_options_of_another_command(tmp_path):
