@@ -150,11 +150,15 @@ def _device(device: Any) -> Any:
 
 
 def model_fields(call: str, options: MutableMapping[str, Any]) -> dict[str, Any]:
-    """The `model_kwargs` among the options, which are taken away. Raises InputError where they are no mapping."""
-    passed = options.pop("model_kwargs", None) or {}
+    """The `model_kwargs` and the `config` among the options, which are taken away.
+
+    Raises:
+        InputError: for `model_kwargs` that are no mapping.
+    """
+    passed, config = options.pop("model_kwargs", None) or {}, options.pop("config", None)
     if not isinstance(passed, Mapping):
         raise InputError(f"{call}: model_kwargs must be fields of the configuration by name, got {passed!r}.")
-    return dict(passed)
+    return {**passed, **({} if config is None else {"config": config})}
 
 
 def framework_of(task: TextTask, model: Any, own: Mapping[str, Any], fields: Mapping[str, Any]) -> str:
@@ -173,7 +177,9 @@ def framework_of(task: TextTask, model: Any, own: Mapping[str, Any], fields: Map
     if model.head.name != task.head:
         raise InputError(f"{task.name}: wanted a {HEADS[task.head].class_name}, got a {kind.__name__}.")
     if fields or own["dtype"] is not None or own["backend"] not in (None, framework):
-        raise InputError(f"{task.name}: the model is loaded; dtype, backend and model_kwargs are for loading one.")
+        raise InputError(
+            f"{task.name}: the model is loaded; dtype, backend, config and model_kwargs are for loading one."
+        )
     return framework
 
 

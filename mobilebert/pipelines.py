@@ -136,6 +136,8 @@ class MobileBertPipeline:
         own = of_transformers(row.name, options, {"dtype": dtype, "device": device, "backend": backend})
         chosen = backend_for(path, own["backend"], "MobileBertPipeline")
         chosen.runner(row.name)  # says that it is not installed before anything is read
+        if "config" in fields and not chosen.models:
+            raise InputError(f"{row.name}: an exported file has its configuration. Leave config out.")
         if padding_invariant is not None:
             fields["padding_invariant"] = padding_invariant
         hub = take_hub_keywords(options)
@@ -254,6 +256,25 @@ class MobileBertPipeline:
     def framework(self) -> str | None:
         """What transformers calls the framework of the model, "pt" or "tf"; None for an export."""
         return getattr(self.model, "framework", None)
+
+    @property
+    def device(self) -> Any:
+        """Where a model of PyTorch computes, else None."""
+        return getattr(self.runner, "device", None)
+
+    def save_pretrained(self, directory: str | Path, **options: Any) -> None:
+        """Writes model and tokenizer into a directory, from which `from_pretrained` makes this pipeline again.
+
+        Args:
+            options: of the model's `save_pretrained`.
+
+        Raises:
+            InputError: for an export, which is a directory of files to be copied.
+        """
+        if self.model is None:
+            raise InputError(f"{self.task.name}: an export is not saved again. Copy its directory.")
+        self.model.save_pretrained(directory, **options)
+        self.tokenizer.save_pretrained(directory)
 
     @property
     def inputs_at_once(self) -> int:

@@ -17,6 +17,7 @@ from mobilebert_core import (
     BackendMissingError,
     CheckpointError,
     InputError,
+    MobileBertConfig,
     MobileBertTokenizerFast,
     TokenizerError,
 )
@@ -250,7 +251,7 @@ def test_weights_of_another_head_are_said(model, backend, caplog):
     assert "was saved as MobileBertForSequenceClassification and is read as MobileBertForTokenClassification" in said
 
 
-def test_keywords_of_the_pipelines_of_transformers(model, backend):
+def test_keywords_of_the_pipelines_of_transformers(model, backend, tmp_path):
     path = model("text-classification")
     plain = load("text-classification", path, backend.name, top_k=2)("cats")
     framework, device = {"torch": ("pt", -1), "keras": ("tf", None)}[backend.name]
@@ -268,6 +269,13 @@ def test_keywords_of_the_pipelines_of_transformers(model, backend):
     assert classify("cats", top_k=None) == classify("cats", return_all_scores=True, top_k=2) == plain
     assert classify("cats")[0] == plain[0] and classify.framework == framework
     assert classify.tokenizer.mask_token == "[MASK]" and type(classify.model).__name__.endswith("Classification")
+    label = plain[0]["label"]
+    config = MobileBertConfig.from_pretrained(path, id2label={0: "no", 1: "yes"})
+    for passed, wanted in ((config, {"LABEL_0": "no", "LABEL_1": "yes"}[label]), (str(path), label), (None, label)):
+        with_config = pipelines.pipeline("text-classification", path, framework=framework, config=passed)
+        assert with_config("cats")["label"] == wanted
+    with_config.save_pretrained(tmp_path / "saved")
+    assert load("text-classification", tmp_path / "saved", backend.name, top_k=2)("cats") == plain
     for wrong, message in (
         ({"framework": "jax"}, "framework must be one of pt, tf, got 'jax'"),
         ({"dtype": "float32", "torch_dtype": "float64"}, "dtype was passed twice"),
