@@ -58,6 +58,14 @@ class TokenInventory:
         special = set(self.all_special_ids) if skip_special_tokens else ()
         return [self._token_of(int(index)) for index in ids if index not in special]
 
+    def _convert_id_to_token(self, index: int) -> str:
+        """As the collators of transformers for whole words ask; ids without a token read as unknown."""
+        return self._token_of(index) or self._special.unknown
+
+    def _convert_token_to_id(self, token: str) -> int | None:
+        found: int | None = self.convert_tokens_to_ids(token)
+        return found
+
     # The vocabulary ---------------------------------------------------------------------------------------------------
 
     @property

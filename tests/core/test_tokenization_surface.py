@@ -104,6 +104,9 @@ def test_special_tokens_as_scripts_look_for_them(tokenizer):
     assert theirs in tokenizer.all_special_tokens_extended
     assert tokenizer._eos_token != "<end>" and tokenizer._eos_token != tokenizers.AddedToken("<end>", special=True)
     assert {tokenizer._eos_token: 1}[tokenizer._eos_token] == 1
+    ids = tokenizer.convert_tokens_to_ids(["a", "<end>"])  # as the collator for whole words asks in transformers 4
+    assert [tokenizer._convert_id_to_token(index) for index in (*ids, 10**6)] == ["a", "<end>", "[UNK]"]
+    assert [tokenizer._convert_token_to_id(token) for token in ("a", "<end>")] == ids
 
 
 def test_additional_tokens_by_the_names_of_transformers_5(tokenizer, tmp_path):
