@@ -24,9 +24,10 @@ from ..saves import SAVED, STAGE, clear, saving
 from .array_file import save_file
 from .lazy_sequence import LazySequence
 from .row_arrays import MakeRow, RowArrays, joined
-from .run_checks import is_texts
+from .run_checks import digest_of, is_texts
 
 SHARDS_FILE = "shards.json"
+_OWN_DIGEST = "shards_sha256"  # of all that stands beside it
 VERSION = 1
 _SHARD_BYTES = 1 << 25  # of a file, however short its rows; while it is written, it is in memory three times
 _READ_BEFORE_RELEASE = 1 << 16  # rows, after which the pages that were read may leave the memory of the process
@@ -62,6 +63,7 @@ def write_shards(
         if not files:
             raise DataError(f"{folder}: wanted rows to write, got none.")
         whole = {"format": "mobilebert rows", "version": VERSION, "made_from": made_from, **notes(), "files": files}
+        whole |= {_OWN_DIGEST: digest_of(whole)}
         (save.stage / SHARDS_FILE).write_text(json.dumps(whole, indent=2) + "\n", encoding="utf-8")
         if made_from_same(folder, made_from):
             for path in list(save.stage.iterdir()):
@@ -129,10 +131,14 @@ class ShardedRows(LazySequence[Any]):
         self.about = read_json(folder / SHARDS_FILE)
         files = self.about.get("files")
         texts = all(is_texts(self.about.get(name, [])) for name in ("notes", "skipped"))
-        if not isinstance(files, dict) or not files or not texts:
+        there = {path.name for path in folder.glob("rows-*.safetensors")}
+        own = self.about.pop(_OWN_DIGEST, None)
+        same = own is None or own == digest_of(self.about)
+        if not isinstance(files, dict) or not files or not texts or not there <= {*files} or not same:
             raise self._damaged(SHARDS_FILE)
         self._maps: list[mmap.mmap] = []
-        self._shards = [self._mapped(name, entry, check) for name, entry in files.items()]
+        in_order = sorted(files, key=lambda name: (len(name), name))
+        self._shards = [self._mapped(name, files[name], check) for name in in_order]
         self._starts = [0, *accumulate(map(len, self._shards))]
         self.lengths = np.concatenate([self._lengths(shard) for shard in self._shards])
         self.pairs = any("firsts" in shard.arrays for shard in self._shards)

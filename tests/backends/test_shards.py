@@ -139,6 +139,26 @@ def test_damaged_rows_are_refused(place):
         training(place, "third", **{**settings, "shards": place / "texts"}).run()
 
 
+@pytest.mark.parametrize("own", [True, False])
+def test_a_changed_record_of_rows_is_refused(tmp_path, monkeypatch, own):
+    """Files that it does not name used to be left out without a word, and their order was that of its text."""
+    monkeypatch.setattr(shards, "_SHARD_BYTES", 32)
+    parts = [RowArrays({"input_ids": np.full(8, n, np.uint16), "ends": np.array([8])}) for n in range(3)]
+    shards.write_shards(tmp_path / "rows", parts, {}, dict)
+    path = tmp_path / "rows" / "shards.json"
+    about = json.loads(path.read_text())
+    if not own:  # of an earlier version
+        del about["shards_sha256"]
+    about["files"] = dict(reversed(about["files"].items()))
+    path.write_text(json.dumps(about))
+    rows = shards.ShardedRows(tmp_path / "rows", lambda ids, *more: ids[0])
+    assert [rows[n] for n in range(3)] == [0, 1, 2]
+    del about["files"]["rows-00001.safetensors"]
+    path.write_text(json.dumps(about))
+    with pytest.raises(CheckpointError, match="shards.json: wanted the rows that were written"):
+        shards.ShardedRows(tmp_path / "rows", lambda *row: row)
+
+
 @pytest.mark.parametrize("tokens", [1, 200])
 def test_a_file_of_rows_is_no_larger_however_short_they_are(tmp_path, monkeypatch, tokens):
     """A file is what is in memory while rows are written."""
