@@ -58,7 +58,8 @@ ATTENTION_IMPLEMENTATIONS = ("sdpa", "eager")
 DTYPES = ("float64", "float32", "float16", "bfloat16")
 
 # Marks of the fields. What changes the weights and what always stands in a file are two sets: a file always says the
-# dropout, and it says ties and pruned heads only where they differ from the default, as transformers writes it.
+# dropout, and it says pruned heads only where they differ from the default, as transformers writes it. Ties it always
+# says, since PEFT takes a configuration without them for one of a model that has none.
 ARCHITECTURE = "architecture"  # another value changes the table of weights
 ARITHMETIC = "arithmetic"  # another value makes another published architecture of the same weights
 ALWAYS_WRITTEN = "always_written"  # stands in config.json at its default as well
@@ -98,7 +99,7 @@ class ConfigFields:
     normalization_type: str = _field("no_norm", ARCHITECTURE, ALWAYS_WRITTEN)
     classifier_activation: bool = _field(True, ARCHITECTURE, ALWAYS_WRITTEN)
     classifier_dropout: float | None = _field(None, ALWAYS_WRITTEN)
-    tie_word_embeddings: bool = _field(True, ARCHITECTURE)
+    tie_word_embeddings: bool = _field(True, ARCHITECTURE, ALWAYS_WRITTEN)
     folding: str | None = _field(None, ARCHITECTURE)  # "block", "all" or "half": mobilebert_core.folding
     kept_norms: list[str] = field(default_factory=list, metadata={ARCHITECTURE: True})  # of a folded model, by module
     padding_invariant: bool = False  # True keeps padding out of the trigram; ours, not in transformers

@@ -63,6 +63,24 @@ def test_lora_trains_saves_loads_and_merges(checkpoint, tmp_path, head):
     torch.testing.assert_close(first_logits(whole.eval()(**batch)), expected, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.parametrize("config", [
+    peft.TrainableTokensConfig(token_indices=[1, 5, 9], target_modules=["word_embeddings"]),
+    peft.LoraConfig(r=2, target_modules=["query"], trainable_token_indices=[1, 5, 9]),
+    peft.LoraConfig(r=2, target_modules=["query"], modules_to_save=["word_embeddings"]),
+], ids=["tokens", "lora_and_tokens", "whole_table"])  # fmt: skip
+def test_a_tied_decoder_follows_or_is_untied(checkpoint, tmp_path, config):
+    model, batch = model_and_batch("MaskedLM", checkpoint("MaskedLM", **NO_DROPOUT))
+    torch.nn.init.zeros_(model.cls.predictions.bias)  # PEFT 0.21 leaves out the decoder's where tokens are trained
+    adapted = peft.get_peft_model(model, config)
+    trained(adapted, batch)
+    expected = first_logits(adapted.eval()(**batch))
+    merged = adapted.merge_and_unload()
+    torch.testing.assert_close(first_logits(merged(**batch)), expected, rtol=1e-4, atol=1e-4)
+    merged.save_pretrained(tmp_path)
+    whole, _ = model_and_batch("MaskedLM", tmp_path)
+    torch.testing.assert_close(first_logits(whole.eval()(**batch)), expected, rtol=1e-4, atol=1e-4)
+
+
 # Not for tokens: PEFT does not lengthen their labels by the prompt.
 @pytest.mark.parametrize("head", ["SequenceClassification", "QuestionAnswering"])
 def test_prompts_are_tuned(checkpoint, tmp_path, head):
