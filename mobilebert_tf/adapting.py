@@ -13,6 +13,7 @@ from mobilebert_core.errors import ConfigError
 from mobilebert_core.weights import BASE_PREFIX
 
 from . import lora, quantization
+from .layer_paths import layers_by_path
 from .lora import DEFAULT_TARGETS
 
 
@@ -75,4 +76,6 @@ class AdaptedByKeras(keras.Model):
             )
 
     def _in_floating_point(self, method: str) -> None:
-        quantization.refuse_quantized(f"{type(self).__name__}.{method}", self, "quantized weights cannot be changed")
+        caller = f"{type(self).__name__}.{method}"
+        quantization.refuse_quantized(caller, self, "quantized weights cannot be changed")
+        lora.refuse_adapted(caller, layers_by_path(self))

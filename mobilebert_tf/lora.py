@@ -76,10 +76,21 @@ def targeted(caller: str, layers: Mapping[str, Any], rank: int, targets: Sequenc
         adapted |= hit
     if not adapted:
         raise ConfigError(f"{caller}: wanted the names of layers to adapt as targets, got none.")
+    refuse_adapted(caller, adapted)
     for module, layer in adapted.items():
         if getattr(layer, "quantization_mode", None) is not None:
             raise ConfigError(f"{caller}: {module} is quantized to {layer.quantization_mode}. Add the adapters first.")
     return adapted
+
+
+def refuse_adapted(caller: str, layers: Mapping[str, Any]) -> None:
+    """Raises a ConfigError if one of the layers by name got adapters by its own `enable_lora`."""
+    found = [name for name, layer in layers.items() if getattr(layer, "lora_enabled", False)]
+    if found:
+        raise ConfigError(
+            f"{caller}: wanted layers without low-rank adapters, got {len(found)} with them, the first {found[0]}. "
+            "Merge them first: save_pretrained, then from_pretrained."
+        )
 
 
 def add_adapters(

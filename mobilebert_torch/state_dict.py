@@ -21,6 +21,8 @@ _ADAPTED = "The model has adapters of PEFT: save these with the PeftModel, or me
 # What stands in the place of a weight, and what then is to be done.
 _IN_PLACE = {
     "{path}.{leaf}_orig": "It is pruned: make that permanent with torch.nn.utils.prune.remove(module, name)",
+    "{path}.{leaf}_u": "It has the older spectral norm: call torch.nn.utils.remove_spectral_norm(module, name)",
+    "{path}.{leaf}_g": "It has the older weight norm: call torch.nn.utils.remove_weight_norm(module, name)",
     "{path}.parametrizations.{leaf}.original": _PARAMETRIZED,
     "{path}.parametrizations.{leaf}.original0": _PARAMETRIZED,
     "{path}.base_layer.{leaf}": _ADAPTED,

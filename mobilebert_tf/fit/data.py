@@ -41,6 +41,7 @@ def prepared(model: Any, x: Any, y: Any = None, sample_weight: Any = None, class
         return _prepared_dataset(model, x, class_weight), y, sample_weight
     if not isinstance(x, Mapping | list | tuple) and not hasattr(x, "__array__"):
         return x, y, sample_weight
+    _check_dense(model, labels=y, sample_weight=sample_weight)
     x, y, sample_weight = (_in_memory(data) for data in (x, y, sample_weight))
     x = model._checked((x,), {})
     if y is None:
@@ -106,6 +107,31 @@ def _class_numbers_of_keras(model: Any, task: Task, labels: Any, scores: tuple[A
     several = problem_type_of(model.config, task, scores[-1], True) == MULTI_LABEL
     fewer = len(labels.shape) < len(scores) or labels.shape[-1] == 1 != scores[-1]
     return isinstance(loss, LossOfLogits) and not several and fewer and scores[-1] != 1 and PROBE.is_integer(labels)
+
+
+def _check_dense(model: Any, **parts: Any) -> None:
+    """Raises InputError for labels or weights that are no arrays, such as sparse matrices and ragged lists."""
+    for name, data in parts.items():
+        several = isinstance(data, Mapping) or any(hasattr(item, "shape") for item in _as_items(data))
+        for item in data.values() if isinstance(data, Mapping) else _as_items(data) if several else [data]:
+            kind = type(item).__name__
+            if hasattr(item, "shape") and (not hasattr(item, "__array__") or kind in ("RaggedTensor", "SparseTensor")):
+                raise InputError(
+                    f"{type(model).__name__}: {name} must be a dense array of numbers, got a {kind}. Its "
+                    "toarray() or to_tensor(), or tf.sparse.to_dense of it, is one."
+                )
+            if isinstance(item, list):
+                try:
+                    np.asarray(item)
+                except ValueError as e:
+                    raise InputError(
+                        f"{type(model).__name__}: {name} must be an array, got a list that makes none: its lists have "
+                        "different lengths. Pad them, labels by -100."
+                    ) from e
+
+
+def _as_items(data: Any) -> Any:
+    return data if isinstance(data, list | tuple) else ()
 
 
 def _in_memory(data: Any) -> Any:

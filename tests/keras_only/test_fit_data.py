@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from scipy.sparse import csr_matrix
 from torch.utils.data import DataLoader
 
 from mobilebert_core.errors import InputError
@@ -221,6 +222,9 @@ def wrong_data():
         "a class too many": ((x, labels + 5), "labels must lie in 0..1"),
         "labels by another name": ((x, {"label": labels}), r"y has \['label'\], wanted \['labels'\]"),
         "two labels": ((rows((x, {"labels": labels, "b": labels})).batch(4),), r"y has \['b'\], wanted"),
+        "sparse labels": ((x, csr_matrix(np.eye(2)[labels])), "labels must be a dense array of numbers, got a csr_mat"),
+        "ragged labels": ((x, tf.ragged.constant([[1], [0, 1]] * 4)), "labels must be a dense array .* RaggedTensor"),
+        "lists of different lengths": ((x, [[1], [0, 1]] * 4), "labels must be an array, got a list that makes none"),
         "ids as floats": ((rows(({"input_ids": x["input_ids"] / 2}, labels)).batch(4),), "must be whole numbers"),
     }
 
@@ -238,6 +242,12 @@ def test_wrong_data_is_explained(compiled, wrong):
     args, message = wrong_data()[wrong]
     with pytest.raises(InputError, match=message):
         compiled.fit(*args, verbose=0)
+
+
+def test_sparse_weights_are_explained(compiled):
+    x, y = data("SequenceClassification")
+    with pytest.raises(InputError, match="sample_weight must be a dense array of numbers, got a SparseTensor"):
+        compiled.fit(x, y["labels"], sample_weight=tf.sparse.from_dense(np.ones(8)), verbose=0)
 
 
 def test_dicts_of_a_data_loader_are_explained(compiled):

@@ -105,6 +105,19 @@ def test_files_of_weights_with_and_without_adapters(tmp_path):
     assert np.abs(numbers(a)).max() > 0 and not numbers(b).any()  # they can learn again
 
 
+def test_layers_that_were_adapted_one_by_one_are_not_changed():
+    model = build("SequenceClassification")
+    words = model.mobilebert.embeddings.word_embeddings
+    words.enable_lora(2)
+    found = "wanted layers without low-rank adapters, got 1 with them, the first mobilebert.embeddings.word_emb"
+    for call in (lambda: model.prune_heads({0: [1]}), lambda: model.resize_token_embeddings(120),
+                 lambda: model.set_input_embeddings(np.zeros(words.embeddings.shape)),
+                 lambda: model.enable_lora(2, "word_embeddings")):  # fmt: skip
+        with pytest.raises(ConfigError, match=found):
+            call()
+    assert model.config.vocab_size == words.input_dim == 97 and model.lora is None
+
+
 @pytest.mark.slow
 def test_adapters_learn():
     x, y = learnable("SequenceClassification")

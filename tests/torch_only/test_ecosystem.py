@@ -61,12 +61,15 @@ def test_a_wrapped_block_changes_no_name_in_files(tmp_path):
             assert torch.equal(other.state_dict()[name], value) and torch.equal(loaded.state_dict()[name], value)
 
 
+@pytest.mark.filterwarnings("ignore:.torch.nn.utils.weight_norm. is deprecated:FutureWarning")
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         (lambda layer: prune.l1_unstructured(layer, "weight", 0.5), r"lacks 1 weights.*prune\.remove\(module, name\)"),
         (parametrizations.orthogonal, r"lacks 1 weights.*remove_parametrizations\(module, name\)"),
         (parametrizations.weight_norm, r"lacks 1 weights.*remove_parametrizations\(module, name\)"),
+        (torch.nn.utils.spectral_norm, r"lacks 1 weights.*remove_spectral_norm\(module, name\)"),
+        (torch.nn.utils.weight_norm, r"lacks 1 weights.*remove_weight_norm\(module, name\)"),
     ],
 )
 def test_a_reparametrized_weight_is_named_as_the_cause(tmp_path, change, message):
