@@ -31,7 +31,7 @@ class SelfAttention(nn.Module):
 
     def forward(
         self, query: Tensor, value: Tensor, attention_bias: Tensor | None, head_mask: Tensor | None, need_probs: bool
-    ) -> tuple[Tensor, Tensor | None]:
+    ) -> tuple[Tensor, ...]:
         projected = fast.product(self.query, query), fast.product(self.key, query), fast.product(self.value, value)
         return self.attend(*projected, attention_bias, head_mask, need_probs)
 
@@ -43,17 +43,17 @@ class SelfAttention(nn.Module):
         attention_bias: Tensor | None,
         head_mask: Tensor | None,
         need_probs: bool,
-    ) -> tuple[Tensor, Tensor | None]:
-        """The context of projected queries, keys and values, (B, S, N * D) each, and the probabilities."""
+    ) -> tuple[Tensor, ...]:
+        """The context of projected queries, keys and values, (B, S, N * D) each, and the probabilities if asked."""
         q, k, v = self._split(query), self._split(key), self._split(value)  # (B, N, S, D)
         if not need_probs and fast.is_plain(self.dropout, nn.Dropout):
             rate = self.dropout.p if self.dropout.training else 0.0
             context = fast.attend(q, k, v, attention_bias, self.attention_head_size, rate)
-            return self._merged(context if head_mask is None else context * head_mask), None
+            return (self._merged(context if head_mask is None else context * head_mask),)
         probs = fast.attention_probs(q, k, attention_bias, self.attention_head_size).to(v.dtype)
         probs = self.dropout(probs)
         probs = probs if head_mask is None else probs * head_mask
-        return self._merged(torch.matmul(probs, v)), probs if need_probs else None
+        return self._merged(torch.matmul(probs, v)), *([probs] if need_probs else ())
 
     def _split(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.num_attention_heads, self.attention_head_size)).transpose(1, 2)
@@ -89,9 +89,9 @@ class Attention(nn.Module):
         attention_bias: Tensor | None,
         head_mask: Tensor | None,
         need_probs: bool,
-    ) -> tuple[Tensor, Tensor | None]:
-        context, probs = self.self(query, value, attention_bias, head_mask, need_probs)
-        return self.output(context, residual), probs
+    ) -> tuple[Tensor, ...]:
+        context, *probs = self.self(query, value, attention_bias, head_mask, need_probs)
+        return self.output(context, residual), *probs
 
 
 class JointSelfAttention(SelfAttention):
@@ -107,7 +107,7 @@ class JointSelfAttention(SelfAttention):
 
     def forward(  # type: ignore[override]
         self, x: Tensor, attention_bias: Tensor | None, head_mask: Tensor | None, need_probs: bool
-    ) -> tuple[Tensor, Tensor | None, Tensor]:
+    ) -> tuple[Tensor, ...]:
         residual, query, key, value = fast.product(self.projection, x).split(self.sizes, dim=-1)
         return *self.attend(query, key, value, attention_bias, head_mask, need_probs), residual
 
@@ -135,6 +135,6 @@ class JointAttention(nn.Module):
 
     def forward(
         self, x: Tensor, attention_bias: Tensor | None, head_mask: Tensor | None, need_probs: bool
-    ) -> tuple[Tensor, Tensor | None]:
-        context, probs, residual = self.self(x, attention_bias, head_mask, need_probs)
-        return self.output(context, residual if self.use_bottleneck else x), probs
+    ) -> tuple[Tensor, ...]:
+        context, *probs, residual = self.self(x, attention_bias, head_mask, need_probs)
+        return self.output(context, residual if self.use_bottleneck else x), *probs

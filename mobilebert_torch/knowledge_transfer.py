@@ -58,7 +58,7 @@ def watch(
             found[index] = watched_block(layer, x, bias)
             x = found[index].output
         else:
-            x, _ = layer(x, bias)
+            x, *_ = layer(x, bias)
     return embedded, found, x
 
 
@@ -67,7 +67,7 @@ def watched_block(layer: Any, x: Tensor, attention_bias: Tensor) -> WatchedBlock
     query, value, residual = layer._sources(x)
     own = layer.attention.self
     q, k, v = own.query(query), own.key(query), own.value(value)
-    context, _ = own.attend(q, k, v, attention_bias, None, False)
+    context, *_ = own.attend(q, k, v, attention_bias, None, False)
     output = layer.transform(layer.attention.output(context, residual), x)
     return WatchedBlock(output, q, k, v, own.num_attention_heads)
 

@@ -104,7 +104,7 @@ class MobileBertLayer(nn.Module):
     """One block: into the bottleneck, attention, stacked feed-forward networks, and out again.
 
     After attention every token is processed independently, so with `select` the feed-forward networks run on the
-    selected tokens only.
+    selected tokens only. Returns the state, and the attention probabilities if asked: hooks find tensors alone.
     """
 
     def __init__(self, config: MobileBertConfig, index: int = 0) -> None:
@@ -146,15 +146,15 @@ class MobileBertLayer(nn.Module):
         head_mask: Tensor | None = None,
         need_probs: bool = False,
         select: TokenSelection | None = None,
-    ) -> tuple[Tensor, Tensor | None]:
-        attended, probs = self.attend(x, attention_bias, head_mask, need_probs)
+    ) -> tuple[Tensor, ...]:
+        attended, *probs = self.attend(x, attention_bias, head_mask, need_probs)
         if select is not None:
             attended, x = select(attended), select(x)  # (tokens, W), (tokens, H)
-        return self.transform(attended, x), probs
+        return self.transform(attended, x), *probs
 
     def attend(
         self, x: Tensor, attention_bias: Tensor | None, head_mask: Tensor | None, need_probs: bool
-    ) -> tuple[Tensor, Tensor | None]:
+    ) -> tuple[Tensor, ...]:
         """The first half, where tokens see each other: (B, S, H) -> (B, S, W)."""
         if self.joint:
             return self.attention(x, attention_bias, head_mask, need_probs)
@@ -228,13 +228,12 @@ class MobileBertEncoder(nn.Module):
         ):
             arguments = (x, attention_bias, layer_head_mask, need_probs, selection)
             if self.gradient_checkpointing and self.training and index % self.checkpoint_every == 0:
-                x, probs = self._recomputed(layer, arguments)
+                x, *probs = self._recomputed(layer, arguments)
             else:
-                x, probs = layer(*arguments)
+                x, *probs = layer(*arguments)
             if keep_states:
                 states.append(self.in_units(layer, x))
-            if probs is not None:
-                attentions.append(probs)
+            attentions += [each for each in probs if each is not None]
         if self.layer and self.joint:
             x = states[-1] if keep_states else self.in_units(layer, x)
         return x if select is None else select(x), tuple(states), tuple(attentions)
@@ -243,7 +242,7 @@ class MobileBertEncoder(nn.Module):
         """The state after a block in the units of the trained model; a module may be around the block."""
         return inside(layer, MobileBertLayer).in_units(x) if self.joint or self.scaled else x
 
-    def _recomputed(self, layer: nn.Module, arguments: tuple[Any, ...]) -> tuple[Tensor, Tensor | None]:
+    def _recomputed(self, layer: nn.Module, arguments: tuple[Any, ...]) -> tuple[Tensor, ...]:
         if not self.checkpoint_offload:
             return checkpoint(layer, *arguments, **self.checkpoint_options)
         with save_on_cpu(pin_memory=torch.cuda.is_available()):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
-from captum.attr import IntegratedGradients, LayerIntegratedGradients
+from captum.attr import IntegratedGradients, LayerActivation, LayerIntegratedGradients
 
 import mobilebert_torch
 from tests.tiny import tiny_config
@@ -29,6 +30,13 @@ def test_layer_attributions_of_ids_add_up():
     assert attributions.shape == (2, 7, 48)
     change = score(ids, mask) - score(torch.zeros_like(ids), mask)
     assert delta.abs().max() < 0.02 * change.abs().max()
+
+
+@pytest.mark.parametrize("part", ["encoder.layer.1", "encoder.layer.0.attention", "encoder.layer.0.attention.self"])
+def test_a_block_gives_tensors_alone(part):
+    model, ids = model_and_ids()
+    method = LayerActivation(lambda input_ids: model(input_ids).logits, model.mobilebert.get_submodule(part))
+    assert method.attribute(ids).shape[:2] == ids.shape
 
 
 def test_attributions_of_embeddings_add_up():
