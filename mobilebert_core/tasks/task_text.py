@@ -267,10 +267,10 @@ def fields_of(name: str, fields: Sequence[Field], item: Any, shared: Mapping[str
         values = dict(item)
     elif isinstance(item, tuple):
         if len(item) > len(fields):
-            hint = " The words of a text come as a list." if any(f.or_words for f in fields) else ""
+            several = "The words of a text" if any(f.or_words for f in fields) else "Several inputs"
             raise InputError(
-                f"{name}: wanted at most {len(fields)} values ({wanted}), got a tuple of {len(item)}. Several inputs "
-                f"come as a list.{hint}"
+                f"{name}: wanted at most {len(fields)} values ({wanted}), got a tuple of {len(item)}. {several} come "
+                "as a list."
             )
         values = dict(zip((f.name for f in fields), item, strict=False))
     else:
