@@ -8,6 +8,7 @@ from __future__ import annotations
 import atexit
 import gc
 import pickle
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
@@ -195,6 +196,8 @@ def like(values: Tensor, tensor: Any) -> Tensor:
 
 
 def _leave() -> None:
+    """Ends the group. Its destructor waits for threads, which may wait for the interpreter: they get it before."""
+    time.sleep(0.05)
     if dist.is_initialized():
         dist.destroy_process_group()
     gc.collect()  # what still holds the group goes while its threads can be ended

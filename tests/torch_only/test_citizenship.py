@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import pickle
+import time
 
 import numpy as np
 import pytest
@@ -225,6 +226,7 @@ def _train_in_process(rank: int, size: int, store: str, results: str) -> None:
         optimizer.step()
     if rank == 0:
         np.savez(results, **{n: p.detach().numpy() for n, p in model.named_parameters()})
+    time.sleep(0.1)  # else the group's thread may wait for the interpreter, and the end of the group for that thread
     torch.distributed.destroy_process_group()
 
 
