@@ -155,7 +155,7 @@ def _draw(done: Mapping[str, Any], path: Path) -> None:
     equal = [(n, 100 * done[n]["masked_equal_seconds"]) for n in names if "masked_equal_seconds" in done[n]]
     if equal:
         panel.barh(*zip(*equal, strict=True), height=-0.4, align="edge", label="equal seconds")
-        panel.legend(loc="lower right", fontsize="small")
+        panel.legend(loc="upper right", fontsize="small")
     panel.invert_yaxis()
     panel.set(xlabel="hidden words found in held-out text, %")
     with replacing(path) as temporary:

@@ -34,11 +34,11 @@ def test_every_auto_class_gives_ours(checkpoint):
     path = checkpoint("PreTraining")
     found = said_by(f"""
 import json, transformers, mobilebert_torch as m
-from mobilebert_torch.auto import auto_class
+from mobilebert_core.auto_classes import auto_name
 transformers.AutoConfig.register("mobilebert", m.MobileBertConfig, exist_ok=True)
 found = []
 for cls in m.MODEL_CLASSES.values():
-    auto = getattr(transformers, auto_class(cls).__name__)
+    auto = getattr(transformers, auto_name(cls))
     auto.register(m.MobileBertConfig, cls, exist_ok=True)
     found += [type(auto.from_pretrained({str(path)!r})) is cls]
     config = transformers.AutoConfig.from_pretrained({str(path)!r})
