@@ -48,7 +48,8 @@ from .configuration.fields import ACTIVATIONS, FOLDINGS
 from .errors import ConfigError
 from .heads import Head
 from .ranges import Range, Read, feature_ranges
-from .weights import BASE_PREFIX, feedforward_networks, weight_table
+from .weight_rows import BASE_PREFIX
+from .weights import feedforward_networks, weight_table
 
 SMALLEST_SCALE = 1e-6  # of the largest scale of a stream
 # Exponents of two in the basis "half". float16 ends at 2**16 and has all its digits down to 2**-14.

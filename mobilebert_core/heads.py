@@ -69,7 +69,7 @@ class Head:
         name: what follows MobileBertFor in the name of the class.
         output: the class of what it returns.
         pooled: True where it reads the pooled first token. The model then has a pooler.
-        modules: rows of the weight table beyond the encoder: keys of HEAD_ROWS in weights.py.
+        modules: rows of the weight table beyond the encoder: keys of HEAD_ROWS in weight_rows.py.
         tasks: what it predicts. All labels must be passed for a loss to be computed.
         reduction: how the losses of several tasks become one: "sum" or "mean".
         per_choice: True where inputs carry an axis of choices: (B, choices, S).

@@ -17,7 +17,8 @@ import numpy as np
 from .configuration.config import MobileBertConfig
 from .configuration.fields import ACTIVATIONS
 from .errors import ConfigError
-from .weights import BASE_PREFIX, feedforward_networks
+from .weight_rows import BASE_PREFIX
+from .weights import feedforward_networks
 
 Read = Callable[[str], np.ndarray]
 

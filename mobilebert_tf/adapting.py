@@ -10,7 +10,7 @@ from typing import Any
 import keras
 
 from mobilebert_core.errors import ConfigError
-from mobilebert_core.weights import BASE_PREFIX
+from mobilebert_core.weight_rows import BASE_PREFIX
 
 from . import lora, quantization
 from .layer_paths import layers_by_path

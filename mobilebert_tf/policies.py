@@ -15,7 +15,7 @@ import keras
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.configuration.fields import DTYPES
 from mobilebert_core.errors import ConfigError
-from mobilebert_core.weights import scaled_by_powers
+from mobilebert_core.weight_rows import scaled_by_powers
 
 from .layer_paths import layers_by_path
 

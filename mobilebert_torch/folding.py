@@ -14,7 +14,7 @@ import torch
 from mobilebert_core import folding
 from mobilebert_core.errors import ConfigError
 from mobilebert_core.inputs import TEXT_INPUTS
-from mobilebert_core.weights import BASE_PREFIX
+from mobilebert_core.weight_rows import BASE_PREFIX
 
 from .inputs import checked_inputs
 from .pretrained import MobileBertPreTrainedModel

@@ -27,7 +27,7 @@ from mobilebert_core.outputs import (
     output_options,
     returned,
 )
-from mobilebert_core.weights import scaled_by_powers
+from mobilebert_core.weight_rows import scaled_by_powers
 
 from .inputs import PROBE, check_tensors, checked_inputs, checking, fold_choices, input_dict
 from .layers import LMPredictionHead

@@ -21,7 +21,7 @@ from mobilebert_core.configuration.fields import ACTIVATIONS
 from mobilebert_core.folding import check_blocks
 from mobilebert_core.heads import HEADS
 from mobilebert_core.outputs import BaseModelOutputWithPooling, output_options, returned
-from mobilebert_core.weights import joint_projection, query_reads_hidden, scaled_by_powers
+from mobilebert_core.weight_rows import joint_projection, query_reads_hidden, scaled_by_powers
 
 from . import fast, flat
 from .attention import Attention, JointAttention

@@ -18,7 +18,7 @@ import numpy as np
 from mobilebert_core.configuration.fields import ACTIVATION_TABLE
 from mobilebert_core.errors import ConfigError, MobileBertError
 from mobilebert_core.files import write_text
-from mobilebert_core.weights import BASE_PREFIX
+from mobilebert_core.weight_rows import BASE_PREFIX
 
 from .traces import Trace, trace
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from mobilebert_core.errors import BackendMissingError
 from mobilebert_core.files import replacing
-from mobilebert_core.weights import BASE_PREFIX
+from mobilebert_core.weight_rows import BASE_PREFIX
 
 from .deviation import Report, Row
 

@@ -18,7 +18,8 @@ from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.configuration.fields import FOLDED, MULTI_LABEL, REGRESSION
 from mobilebert_core.heads import IGNORE_INDEX, Head, Task, problem_type_of, scores_shape
 from mobilebert_core.inputs import TEXT_INPUTS
-from mobilebert_core.weights import Weight, query_reads_hidden, weight_table
+from mobilebert_core.weight_rows import query_reads_hidden
+from mobilebert_core.weights import Weight, weight_table
 
 # Sentences written for this package, of different lengths, so that a batch of them has padding.
 SENTENCES = (

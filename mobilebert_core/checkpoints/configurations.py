@@ -15,7 +15,8 @@ from ..errors import CheckpointError, CheckpointNotFoundError, ConfigError
 from ..files import CONFIG_FILE, read_json
 from ..heads import HEADS
 from ..saves import current, home
-from ..weights import BASE_PREFIX, every_weight, weight_table
+from ..weight_rows import BASE_PREFIX
+from ..weights import every_weight, weight_table
 from .names.google import google_config, google_names, is_quantized
 from .names.model_garden import model_garden_names
 from .names.model_garden_config import config_from_model_garden

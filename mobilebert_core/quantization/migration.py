@@ -28,7 +28,8 @@ import numpy as np
 from ..configuration.config import MobileBertConfig
 from ..errors import ConfigError
 from ..ranges import Read
-from ..weights import BASE_PREFIX, feedforward_networks
+from ..weight_rows import BASE_PREFIX
+from ..weights import feedforward_networks
 from .observation import Calibration
 
 STRENGTH = 0.65  # of 0.5, 0.65, 0.8 and 1 the least error of activations

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..errors import ConfigError
-from ..weights import BASE_PREFIX, Weight
+from ..weight_rows import BASE_PREFIX
+from ..weights import Weight
 from .recipe import Recipe, is_number
 
 BLOCK_TERMS = ("feature", "mean", "variance", "attention")  # of the outputs and attention scores of blocks

@@ -14,7 +14,8 @@ import numpy as np
 from ..configuration.config import MobileBertConfig
 from ..errors import ConfigError
 from ..ranges import summed_embeddings
-from ..weights import BASE_PREFIX, Weight
+from ..weight_rows import BASE_PREFIX
+from ..weights import Weight
 from .knowledge_transfer import MAPPED_TERMS, RELATION_TERMS, Comparison, Schedule, Stage, TransferSettings, block_map
 from .knowledge_transfer import relation_heads as common_heads
 

@@ -26,7 +26,7 @@ from mobilebert_core.heads import (
     takes_class_numbers,
 )
 from mobilebert_core.outputs import OUTPUT_CLASSES, SequenceClassifierOutput, field_names
-from mobilebert_core.weights import HEAD_ROWS, Row
+from mobilebert_core.weight_rows import HEAD_ROWS, Row
 from tests.core.keras_files import drawn, open_keras
 from tests.tiny import tiny_batch, tiny_config
 

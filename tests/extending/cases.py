@@ -119,7 +119,7 @@ HEAD_CASE = Case(
             '             tasks=(Task("labels", "logits", "num_labels", per_token=True),)),\n',
         ),
         (
-            "mobilebert_core/weights.py",
+            "mobilebert_core/weight_rows.py",
             '    "choice_classifier": (Row(',
             '    "scorer": (Row("scorer", "classifier", ("H", "C"), "scorer", None, None),),\n',
         ),

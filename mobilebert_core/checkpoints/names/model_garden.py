@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING
 
 from ...configuration.config import MobileBertConfig
 from ...errors import CheckpointError
-from ...weights import POOLER_ROWS, Weight
+from ...weight_rows import POOLER_ROWS
+from ...weights import Weight
 from ..containers.tensor_bundle.object_graph import OBJECT_GRAPH, ROOT, ObjectGraph
 from ..tensor_info import MappedCheckpoint
 from .model_garden_objects import ClassificationHead, SavedMobileBert, saved_models

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ...weights import EMBEDDING_ROWS
+from ...weight_rows import EMBEDDING_ROWS
 from ..containers.tensor_bundle.object_graph import ROOT, ObjectGraph
 
 # From the encoder to its word embeddings, which no other object has in that place.

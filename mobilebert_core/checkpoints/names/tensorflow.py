@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping
 
 from ...configuration.config import MobileBertConfig
 from ...heads import heads_named
-from ...weights import HEAD_ROWS, Weight
+from ...weight_rows import HEAD_ROWS
+from ...weights import Weight
 from ..tensor_info import MappedCheckpoint, WeightFile, by_name
 
 # Releases before 4.0 wrote mlm___cls for predictions___cls.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ...weights import BASE_PREFIX, Weight
+from ...weight_rows import BASE_PREFIX
+from ...weights import Weight
 from ..tensor_info import MappedCheckpoint, WeightFile
 
 # What wraps a whole model: DataParallel and DistributedDataParallel, torch.compile, and modules of training loops.
