@@ -1,5 +1,7 @@
 """`python -m mobilebert` is the `mobilebert` command."""
 
+from __future__ import annotations
+
 import sys
 
 from .cli import main

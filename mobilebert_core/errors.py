@@ -4,6 +4,8 @@ Each says where it happened, what was wanted, what it got and what to do. Each i
 exception that users of transformers, Keras and PyTorch already catch in the same situation.
 """
 
+from __future__ import annotations
+
 import errno
 from typing import TYPE_CHECKING
 

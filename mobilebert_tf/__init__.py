@@ -3,6 +3,8 @@
 TensorFlow is the backend that everything is promised on; JAX and PyTorch run the models, `fit` and saving.
 """
 
+from __future__ import annotations
+
 from mobilebert_core.errors import BackendMissingError
 
 try:

@@ -1,5 +1,7 @@
 """MobileBERT for PyTorch. Names and behaviour follow the MobileBERT page of transformers 4.37.2."""
 
+from __future__ import annotations
+
 from mobilebert_core.errors import BackendMissingError
 
 try:

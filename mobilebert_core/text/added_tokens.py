@@ -1,13 +1,15 @@
 """Tokens outside WordPiece: special and user-added ones, and how they are found in a text."""
 
+from __future__ import annotations
+
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from mobilebert_core.errors import TokenizerError
-from mobilebert_core.text.character_classes import SPACES
+from ..errors import TokenizerError
+from .character_classes import SPACES
 
 SPECIAL_TOKEN_NAMES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")  # of the released vocabulary
@@ -55,7 +57,7 @@ class AddedToken:
         return all(getattr(other, name, _ABSENT) == getattr(self, name) for name in _FIELDS)
 
     @classmethod
-    def of(cls, token: Any, *, special: bool | None = None) -> "AddedToken":
+    def of(cls, token: Any, *, special: bool | None = None) -> AddedToken:
         """An AddedToken from a string, a dictionary as in tokenizer files, or the `tokenizers` library's own.
 
         `special=True` makes it special whatever it was; text that becomes special is not normalized.

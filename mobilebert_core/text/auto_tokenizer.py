@@ -1,11 +1,13 @@
 """AutoTokenizer: the fast or the pure Python tokenizer of a checkpoint, for code written with that name."""
 
+from __future__ import annotations
+
 import os
 from typing import Any
 
-from mobilebert_core.text.tokenization import MobileBertTokenizer
-from mobilebert_core.text.tokenization_base import TokenizerBase
-from mobilebert_core.text.tokenization_fast import MobileBertTokenizerFast
+from .tokenization import MobileBertTokenizer
+from .tokenization_base import TokenizerBase
+from .tokenization_fast import MobileBertTokenizerFast
 
 
 class AutoTokenizer:

@@ -1,10 +1,12 @@
 """Text to words: BERT's cleaning, lower-casing, accent stripping and splitting, with places in the original text."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from mobilebert_core.text import character_classes as cc
+from . import character_classes as cc
 
 # Only these can make canonical ordering visible: other combining marks are stripped, in whatever order.
 _ORDERED_MARKS = re.compile(f"[{cc.ORDERED_MARK_CLASS}]")
@@ -66,7 +68,7 @@ class TextNormalizer:
             return self._normalize_ordered(text)[0]
         return text.translate(self._table)
 
-    def normalize_aligned(self, text: str) -> tuple[str, "list[int] | range"]:
+    def normalize_aligned(self, text: str) -> tuple[str, list[int] | range]:
         """The normalized text and, for each of its characters, the index of the original one."""
         if self.strips and not text.isascii() and _ORDERED_MARKS.search(text):
             return self._normalize_ordered(text)
@@ -144,7 +146,7 @@ class BasicTokenizer:
             words += self._pattern.findall(self.normalizer.normalize(text[start:end])) if word is None else [word]
         return words
 
-    def words_of_normalized(self, normalized: str) -> Iterable["re.Match[str]"]:
+    def words_of_normalized(self, normalized: str) -> Iterable[re.Match[str]]:
         """Matches of the words of a text that is already normalized."""
         return self._pattern.finditer(normalized)
 

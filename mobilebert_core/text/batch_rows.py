@@ -1,10 +1,12 @@
 """What callers pass as text, as rows of (text, second text or None)."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import Any
 
-from mobilebert_core.errors import TokenizerError
-from mobilebert_core.text.encoding_options import EncodingOptions
+from ..errors import TokenizerError
+from .encoding_options import EncodingOptions
 
 Row = tuple[Any, Any]
 _AS_THEY_ARE = (str, bytes, list, tuple)

@@ -5,6 +5,8 @@ Python's `unicodedata` differs from them and changes with every Python release: 
 Python tokenizer gives the same ids on every Python as the compiled one does.
 """
 
+from __future__ import annotations
+
 import unicodedata
 
 _CONTROL = """

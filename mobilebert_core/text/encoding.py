@@ -1,11 +1,13 @@
 """What a tokenizer returns: columns of numbers, and for each sequence how they map to words and characters."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from mobilebert_core.errors import TokenizerError
-from mobilebert_core.text.tensor_conversion import as_tensor, is_ragged
+from ..errors import TokenizerError
+from .tensor_conversion import as_tensor, is_ragged
 
 
 class CharSpan(NamedTuple):
@@ -40,7 +42,7 @@ class Encoding:
     word_ids: list[int | None]
     sequence_ids: list[int | None]
     n_sequences: int = 1
-    overflowing: list["Encoding"] = field(default_factory=list)
+    overflowing: list[Encoding] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -134,7 +136,7 @@ class BatchEncoding(dict[str, Any]):
             (dict(self), self.encodings, None, False, self.__dict__["_n_sequences"], self.__dict__["_is_fast"]),
         )
 
-    def copy(self) -> "BatchEncoding":
+    def copy(self) -> BatchEncoding:
         """A new BatchEncoding with the same values."""
         return type(self)(
             dict(self),
@@ -249,7 +251,7 @@ class BatchEncoding(dict[str, Any]):
         row, index = self._locate(batch_or_char_index, char_index)
         return row.char_to_word(index, sequence_index)
 
-    def convert_to_tensors(self, tensor_type: Any = None, prepend_batch_axis: bool = False) -> "BatchEncoding":
+    def convert_to_tensors(self, tensor_type: Any = None, prepend_batch_axis: bool = False) -> BatchEncoding:
         """Turns every value into a tensor, in place, and returns self; "np" and "pt" give int64, "tf" int32."""
         if tensor_type is None:
             return self
@@ -266,7 +268,7 @@ class BatchEncoding(dict[str, Any]):
             self[key] = as_tensor(rows, tensor_type)
         return self
 
-    def to(self, device: Any, *, non_blocking: bool = False) -> "BatchEncoding":
+    def to(self, device: Any, *, non_blocking: bool = False) -> BatchEncoding:
         """Moves every PyTorch tensor to `device`, in place, and returns self.
 
         `non_blocking` does not wait for copies from pinned memory.

@@ -1,11 +1,13 @@
 """The options of one call: the spellings that users may write, resolved to one and checked."""
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mobilebert_core.errors import TokenizerError
+from ..errors import TokenizerError
 
 logger = logging.getLogger(__name__)
 

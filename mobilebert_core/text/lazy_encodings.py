@@ -1,14 +1,16 @@
 """The encodings behind a batch of the pure Python tokenizer, computed only when someone asks for them."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mobilebert_core.text.encoding import Encoding
-from mobilebert_core.text.encoding_options import EncodingOptions
-from mobilebert_core.text.long_texts import NO_GAPS, RowGaps
-from mobilebert_core.text.padding_truncation import Cut, fill
-from mobilebert_core.text.text_pieces import Pieces, TextSplitter
+from .encoding import Encoding
+from .encoding_options import EncodingOptions
+from .long_texts import NO_GAPS, RowGaps
+from .padding_truncation import Cut, fill
+from .text_pieces import Pieces, TextSplitter
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,16 @@
 """The compiled tokenizer of the `tokenizers` library, with the settings of each call passed by value."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import Any
 
-from mobilebert_core.errors import BackendMissingError, TokenizerError
-from mobilebert_core.text.added_tokens import AddedToken
-from mobilebert_core.text.batch_rows import check_rows
-from mobilebert_core.text.encoding_options import EncodingOptions
-from mobilebert_core.text.padding_truncation import cut_lengths
-from mobilebert_core.text.turns import Turns
+from ..errors import BackendMissingError, TokenizerError
+from .added_tokens import AddedToken
+from .batch_rows import check_rows
+from .encoding_options import EncodingOptions
+from .padding_truncation import cut_lengths
+from .turns import Turns
 
 _TRUNCATION_FIELDS = ("max_length", "stride", "strategy", "direction")
 _PADDING_FIELDS = ("direction", "pad_id", "pad_type_id", "pad_token", "length", "pad_to_multiple_of")

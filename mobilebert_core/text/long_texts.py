@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from mobilebert_core.text.batch_rows import Row
-from mobilebert_core.text.character_classes import DIVIDING_CLASS, is_letter
-from mobilebert_core.text.encoding_options import EncodingOptions
-from mobilebert_core.text.word_ends import end_of_word, letters_of, start_of_word
+from .batch_rows import Row
+from .character_classes import DIVIDING_CLASS, is_letter
+from .encoding_options import EncodingOptions
+from .word_ends import end_of_word, letters_of, start_of_word
 
 _CHARACTERS = 16  # looked at for a token that is wanted; prose has 5
 _GROWTH = 16  # of a part that was too short: little is tokenized again where all of a text is needed

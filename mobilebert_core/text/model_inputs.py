@@ -1,15 +1,17 @@
 """Ids to model inputs: [CLS] A [SEP] B [SEP], cut to length and padded, with their token types and masks."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from mobilebert_core.errors import TokenizerError
-from mobilebert_core.text.encoding import BatchEncoding
-from mobilebert_core.text.encoding_options import EncodingOptions
-from mobilebert_core.text.padding_truncation import KEEP_ALL, Cut, cut_lengths, fill, padded_length
-from mobilebert_core.text.special_tokens import SpecialTokens
-from mobilebert_core.text.tensor_conversion import as_lists, tensor_kind
+from ..errors import TokenizerError
+from .encoding import BatchEncoding
+from .encoding_options import EncodingOptions
+from .padding_truncation import KEEP_ALL, Cut, cut_lengths, fill, padded_length
+from .special_tokens import SpecialTokens
+from .tensor_conversion import as_lists, tensor_kind
 
 # Column of a batch: what padding puts there. Input ids get the pad token, token types `pad_token_type_id`.
 _FILLERS = {"attention_mask": 0, "special_tokens_mask": 1, "offset_mapping": (0, 0)}

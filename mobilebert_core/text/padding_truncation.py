@@ -1,9 +1,11 @@
 """How long sequences are cut and short ones filled, as arithmetic on lengths and lists."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import Any
 
-from mobilebert_core.errors import TokenizerError
+from ..errors import TokenizerError
 
 NO_LIMIT = int(1e30)  # what transformers writes for "no model_max_length"
 

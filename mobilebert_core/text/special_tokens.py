@@ -1,11 +1,13 @@
 """The special tokens of a tokenizer: their names ("cls_token"), texts and ids."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from mobilebert_core.errors import TokenizerError
-from mobilebert_core.text.added_tokens import ADDITIONAL, EXTRA, SPECIAL_TOKEN_NAMES, SPECIAL_TOKENS, AddedToken
-from mobilebert_core.text.token_table import TokenTable
+from ..errors import TokenizerError
+from .added_tokens import ADDITIONAL, EXTRA, SPECIAL_TOKEN_NAMES, SPECIAL_TOKENS, AddedToken
+from .token_table import TokenTable
 
 
 class SpecialTokens:

@@ -1,10 +1,12 @@
 """Nested lists to the tensors of one framework and back; the framework is imported only when it is asked for."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import numpy as np
 
-from mobilebert_core.errors import BackendMissingError, TokenizerError
+from ..errors import BackendMissingError, TokenizerError
 
 
 def is_ragged(value: Any) -> bool:

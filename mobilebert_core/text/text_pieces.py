@@ -1,12 +1,14 @@
 """Text to pieces in pure Python: added tokens, then words, then WordPiece, with places in the original text."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from mobilebert_core.text.added_tokens import AddedToken, AddedTokenMatcher
-from mobilebert_core.text.basic_tokenization import BasicTokenizer
-from mobilebert_core.text.long_texts import Gaps, moved
-from mobilebert_core.text.wordpiece import WordpieceTokenizer
+from .added_tokens import AddedToken, AddedTokenMatcher
+from .basic_tokenization import BasicTokenizer
+from .long_texts import Gaps, moved
+from .wordpiece import WordpieceTokenizer
 
 _CACHED_WORDS = 1 << 17  # about 20 MB when full; English text fills a fraction of it
 
@@ -20,7 +22,7 @@ class Pieces:
     offsets: list[tuple[int, int]] = field(default_factory=list)
     words: list[int] = field(default_factory=list)
 
-    def extend(self, other: "Pieces") -> None:
+    def extend(self, other: Pieces) -> None:
         self.ids += other.ids
         self.tokens += other.tokens
         self.offsets += other.offsets

@@ -1,12 +1,14 @@
 """The tokens that a tokenizer knows: its vocabulary, its special and added tokens, and the way from ids to tokens."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from mobilebert_core.text.added_tokens import AddedToken
-from mobilebert_core.text.special_tokens import SpecialTokens, token_id, token_itself, token_text
-from mobilebert_core.text.tensor_conversion import as_lists
-from mobilebert_core.text.token_table import TokenTable
+from .added_tokens import AddedToken
+from .special_tokens import SpecialTokens, token_id, token_itself, token_text
+from .tensor_conversion import as_lists
+from .token_table import TokenTable
 
 
 class TokenInventory:

@@ -1,10 +1,12 @@
 """Text and id of every token: the model's own vocabulary, and the tokens that users added to it."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 
-from mobilebert_core.errors import TokenizerError
-from mobilebert_core.text.added_tokens import AddedToken
-from mobilebert_core.text.tokenizer_files import VocabularySource
+from ..errors import TokenizerError
+from .added_tokens import AddedToken
+from .tokenizer_files import VocabularySource
 
 _IDS_OF_FEW = 1_000_000  # a vocab.txt has a line and a model has a row for each id up to the last
 

@@ -1,22 +1,24 @@
 """MobileBertTokenizer: BERT's uncased WordPiece tokenizer in pure Python, the reference for the compiled one."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from mobilebert_core.errors import TokenizerError
-from mobilebert_core.text.added_tokens import AddedToken
-from mobilebert_core.text.basic_tokenization import BasicTokenizer
-from mobilebert_core.text.batch_rows import Row, check_rows, is_prepared
-from mobilebert_core.text.encoding import BatchEncoding
-from mobilebert_core.text.encoding_options import EncodingOptions
-from mobilebert_core.text.lazy_encodings import LazyEncodings
-from mobilebert_core.text.long_texts import NO_GAPS, RowGaps
-from mobilebert_core.text.padding_truncation import Cut
-from mobilebert_core.text.text_pieces import TextSplitter
-from mobilebert_core.text.tokenization_base import TokenizerBase
-from mobilebert_core.text.wordpiece import WordpieceTokenizer
+from ..errors import TokenizerError
+from .added_tokens import AddedToken
+from .basic_tokenization import BasicTokenizer
+from .batch_rows import Row, check_rows, is_prepared
+from .encoding import BatchEncoding
+from .encoding_options import EncodingOptions
+from .lazy_encodings import LazyEncodings
+from .long_texts import NO_GAPS, RowGaps
+from .padding_truncation import Cut
+from .text_pieces import TextSplitter
+from .tokenization_base import TokenizerBase
+from .wordpiece import WordpieceTokenizer
 
 
 class MobileBertTokenizer(TokenizerBase):

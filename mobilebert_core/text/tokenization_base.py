@@ -1,29 +1,31 @@
 """The calls that both tokenizers share: text to model inputs, ids back to text, and the tokens they know."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar, Self
 
-from mobilebert_core.errors import TokenizerError
-from mobilebert_core.hub.pushing import push_after_saving, push_saved
-from mobilebert_core.text import model_inputs
-from mobilebert_core.text.added_tokens import ADDITIONAL, SPECIAL_TOKEN_NAMES
-from mobilebert_core.text.batch_rows import Row, check_room, is_batch, listed, listed_words, paired_rows, split_rows
-from mobilebert_core.text.encoding import BatchEncoding
-from mobilebert_core.text.encoding_options import EncodingOptions, resolve_options, warn_of_length
-from mobilebert_core.text.long_texts import Parts, RowGaps, some_long
-from mobilebert_core.text.model_inputs import Padding, as_columns
-from mobilebert_core.text.padding_truncation import Cut
-from mobilebert_core.text.special_tokens import SpecialTokens
-from mobilebert_core.text.tensor_conversion import as_lists
-from mobilebert_core.text.token_inventory import TokenInventory
-from mobilebert_core.text.token_table import TokenTable
-from mobilebert_core.text.tokenizer_files import TOKENIZER, VOCABULARY, read_vocabulary
-from mobilebert_core.text.tokenizer_loading import constructor_arguments
-from mobilebert_core.text.tokenizer_saving import tokenizer_config, write_tokenizer, write_vocabulary
-from mobilebert_core.text.tokenizer_settings import GENERAL_DEFAULTS, TokenizerSettings
-from mobilebert_core.virtual_bases import VirtualSubclass
+from ..errors import TokenizerError
+from ..hub.pushing import push_after_saving, push_saved
+from ..virtual_bases import VirtualSubclass
+from . import model_inputs
+from .added_tokens import ADDITIONAL, SPECIAL_TOKEN_NAMES
+from .batch_rows import Row, check_room, is_batch, listed, listed_words, paired_rows, split_rows
+from .encoding import BatchEncoding
+from .encoding_options import EncodingOptions, resolve_options, warn_of_length
+from .long_texts import Parts, RowGaps, some_long
+from .model_inputs import Padding, as_columns
+from .padding_truncation import Cut
+from .special_tokens import SpecialTokens
+from .tensor_conversion import as_lists
+from .token_inventory import TokenInventory
+from .token_table import TokenTable
+from .tokenizer_files import TOKENIZER, VOCABULARY, read_vocabulary
+from .tokenizer_loading import constructor_arguments
+from .tokenizer_saving import tokenizer_config, write_tokenizer, write_vocabulary
+from .tokenizer_settings import GENERAL_DEFAULTS, TokenizerSettings
 
 
 class TokenizerBase(VirtualSubclass, TokenInventory):
@@ -155,13 +157,11 @@ class TokenizerBase(VirtualSubclass, TokenInventory):
             "return_special_tokens_mask": return_special_tokens_mask, "return_offsets_mapping": return_offsets_mapping,
             "return_length": return_length, "verbose": verbose,
         }  # fmt: skip
-        if text is None and text_target is None:
-            raise TokenizerError("tokenizer: wanted text, got None. Pass a string or a list of strings.")
+        target = None if text_target is None else self._call(text_target, text_pair_target, return_tensors, options)
         if text is None:
-            return self._call(text_target, text_pair_target, return_tensors, options)
-        target = None
-        if text_target is not None:
-            target = self._call(text_target, text_pair_target, return_tensors, options)
+            if target is None:
+                raise TokenizerError("tokenizer: wanted text, got None. Pass a string or a list of strings.")
+            return target
         encoding = self._call(text, text_pair, return_tensors, options)
         if target is not None:
             encoding["labels"] = target["input_ids"]

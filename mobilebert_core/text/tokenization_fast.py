@@ -1,22 +1,24 @@
 """MobileBertTokenizerFast: the same tokenizer on the compiled `tokenizers` library."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from functools import partial
 from typing import Any, ClassVar, Self
 
-from mobilebert_core.errors import TokenizerError
-from mobilebert_core.text.added_tokens import ADDITIONAL, SPECIAL_TOKEN_NAMES, AddedToken
-from mobilebert_core.text.batch_rows import Row, check_rows
-from mobilebert_core.text.encoding import BatchEncoding, Encoding
-from mobilebert_core.text.encoding_options import EncodingOptions, warn_of_length
-from mobilebert_core.text.library_tokenizer import LibrarySettings, LibraryTokenizer
-from mobilebert_core.text.long_texts import RowGaps, moved
-from mobilebert_core.text.tokenization_base import TokenizerBase
-from mobilebert_core.text.tokenizer_files import VocabularySource
-from mobilebert_core.text.tokenizer_saving import tokenizer_json
-from mobilebert_core.text.vocabulary import learnt_vocabulary
+from ..errors import TokenizerError
+from .added_tokens import ADDITIONAL, SPECIAL_TOKEN_NAMES, AddedToken
+from .batch_rows import Row, check_rows
+from .encoding import BatchEncoding, Encoding
+from .encoding_options import EncodingOptions, warn_of_length
+from .library_tokenizer import LibrarySettings, LibraryTokenizer
+from .long_texts import RowGaps, moved
+from .tokenization_base import TokenizerBase
+from .tokenizer_files import VocabularySource
+from .tokenizer_saving import tokenizer_json
+from .vocabulary import learnt_vocabulary
 
 
 class MobileBertTokenizerFast(TokenizerBase):

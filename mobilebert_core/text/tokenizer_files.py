@@ -4,18 +4,20 @@ transformers 4 writes vocab.txt, tokenizer_config.json, special_tokens_map.json,
 tokenizers, tokenizer.json; transformers 5 writes tokenizer.json and tokenizer_config.json only.
 """
 
+from __future__ import annotations
+
 import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mobilebert_core.errors import CheckpointError, CheckpointNotFoundError, TokenizerError
-from mobilebert_core.files import TOKENIZER_FILES, names_in, nearest, read_json
-from mobilebert_core.saves import current
-from mobilebert_core.text import tokenizer_values as values
-from mobilebert_core.text.added_tokens import ADDITIONAL, EXTRA, SPECIAL_TOKEN_NAMES, AddedToken
-from mobilebert_core.text.wordpiece import load_vocabulary
+from ..errors import CheckpointError, CheckpointNotFoundError, TokenizerError
+from ..files import TOKENIZER_FILES, names_in, nearest, read_json
+from ..saves import current
+from . import tokenizer_values as values
+from .added_tokens import ADDITIONAL, EXTRA, SPECIAL_TOKEN_NAMES, AddedToken
+from .wordpiece import load_vocabulary
 
 VOCABULARY, TOKENIZER, CONFIG, SPECIAL_MAP, ADDED = TOKENIZER_FILES
 
@@ -127,7 +129,7 @@ class TokenizerDirectory:
     tokenizer_file: str | None
 
     @classmethod
-    def find(cls, place: Path) -> "TokenizerDirectory":
+    def find(cls, place: Path) -> TokenizerDirectory:
         """The tokenizer at `place`: a directory, or the path of a vocab.txt or tokenizer.json itself."""
         if place.is_file():
             if place.suffix == ".json":

@@ -1,17 +1,18 @@
 """Loading a tokenizer: from a directory, a file or a name on the hub to the arguments of a constructor."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mobilebert_core.files import TOKENIZER_FILES, tokenizer_place
-from mobilebert_core.saves import home, steady
-from mobilebert_core.text.added_tokens import ADDITIONAL, SPECIAL_TOKEN_NAMES
-from mobilebert_core.text.tokenizer_files import TokenizerDirectory, VocabularySource, read_vocabulary
-from mobilebert_core.text.tokenizer_settings import GENERAL_DEFAULTS, WORDPIECE_DEFAULTS
-
+from ..files import TOKENIZER_FILES, tokenizer_place
 from ..hub.resolve import resolve, take_hub_keywords
+from ..saves import home, steady
+from .added_tokens import ADDITIONAL, SPECIAL_TOKEN_NAMES
+from .tokenizer_files import TokenizerDirectory, VocabularySource, read_vocabulary
+from .tokenizer_settings import GENERAL_DEFAULTS, WORDPIECE_DEFAULTS
 
 # Keywords of from_pretrained in transformers, whose Auto class adds some of its own; `use_fast` is AutoTokenizer's.
 _WITHOUT_EFFECT = (

@@ -1,5 +1,7 @@
 """Saving a tokenizer: the texts of its files, and writing them to a directory."""
 
+from __future__ import annotations
+
 import json
 import os
 import re
@@ -7,14 +9,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mobilebert_core.errors import TokenizerError
-from mobilebert_core.files import directory_to_save_in, write_text
-from mobilebert_core.saves import saving
-from mobilebert_core.text.added_tokens import AddedToken
-from mobilebert_core.text.special_tokens import SpecialTokens
-from mobilebert_core.text.token_table import TokenTable
-from mobilebert_core.text.tokenizer_files import ADDED, CONFIG, NORMALIZER_KEYS, SPECIAL_MAP, TOKENIZER, VOCABULARY
-from mobilebert_core.text.tokenizer_settings import GENERAL_DEFAULTS, WORDPIECE_DEFAULTS
+from ..errors import TokenizerError
+from ..files import directory_to_save_in, write_text
+from ..saves import saving
+from .added_tokens import AddedToken
+from .special_tokens import SpecialTokens
+from .token_table import TokenTable
+from .tokenizer_files import ADDED, CONFIG, NORMALIZER_KEYS, SPECIAL_MAP, TOKENIZER, VOCABULARY
+from .tokenizer_settings import GENERAL_DEFAULTS, WORDPIECE_DEFAULTS
 
 
 def tokenizer_json(table: TokenTable, special: SpecialTokens, splitting: Mapping[str, Any]) -> str:

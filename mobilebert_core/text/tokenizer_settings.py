@@ -1,15 +1,17 @@
 """The keywords that both tokenizers take: their defaults, and how a constructor sorts and checks them."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from mobilebert_core.errors import TokenizerError
-from mobilebert_core.spelling import did_you_mean
-from mobilebert_core.text.added_tokens import ADDITIONAL, EXTRA, SPECIAL_TOKEN_NAMES, AddedToken
-from mobilebert_core.text.padding_truncation import NO_LIMIT
-from mobilebert_core.text.tokenizer_files import VocabularySource
-from mobilebert_core.text.tokenizer_values import read_values
+from ..errors import TokenizerError
+from ..spelling import did_you_mean
+from .added_tokens import ADDITIONAL, EXTRA, SPECIAL_TOKEN_NAMES, AddedToken
+from .padding_truncation import NO_LIMIT
+from .tokenizer_files import VocabularySource
+from .tokenizer_values import read_values
 
 # How words become pieces; the constructors pass these on.
 WORDPIECE_DEFAULTS: dict[str, Any] = {"clean_text": True, "wordpieces_prefix": "##", "max_input_chars_per_word": 100}

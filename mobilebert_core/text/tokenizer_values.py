@@ -1,13 +1,15 @@
 """What the values in a tokenizer's files and keywords must be: read one by one, and refused by file and key."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
-from mobilebert_core.errors import TokenizerError
-from mobilebert_core.text.added_tokens import ADDITIONAL, EXTRA, SPECIAL_TOKEN_NAMES, AddedToken
-from mobilebert_core.text.padding_truncation import NO_LIMIT
+from ..errors import TokenizerError
+from .added_tokens import ADDITIONAL, EXTRA, SPECIAL_TOKEN_NAMES, AddedToken
+from .padding_truncation import NO_LIMIT
 
 MOST = (1 << 31) - 1  # ids and types are 32-bit integers in TensorFlow
 

@@ -1,5 +1,7 @@
 """Threads that share one object whose settings belong to a call: equal settings run together, others take turns."""
 
+from __future__ import annotations
+
 import os
 import threading
 import weakref
@@ -7,7 +9,7 @@ from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-_made: "weakref.WeakSet[Turns]" = weakref.WeakSet()
+_made: weakref.WeakSet[Turns] = weakref.WeakSet()
 
 
 class Turns:

@@ -4,12 +4,14 @@ A text is looked at a stretch at a time.
 A search with a regular expression takes three to twenty times as long, which shows in words of millions of letters.
 """
 
+from __future__ import annotations
+
 import functools
 from collections.abc import Iterator
 
 import numpy as np
 
-from mobilebert_core.text.character_classes import DIVIDING_RANGES, code_points
+from .character_classes import DIVIDING_RANGES, code_points
 
 _FIRST, _GROWTH, _LARGEST = 1 << 4, 16, 1 << 16  # characters looked at together: few in prose, many in endless words
 _ALL_POINTS = 0x110000

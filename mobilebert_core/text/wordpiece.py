@@ -1,10 +1,12 @@
 """Words to pieces: the greedy longest-match WordPiece of BERT, and the vocabulary file it reads."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from mobilebert_core.errors import CheckpointNotFoundError, TokenizerError
+from ..errors import CheckpointNotFoundError, TokenizerError
 
 MAX_WORD_LENGTH = 100  # characters; Google's tokenization.py uses 200, the BERT releases in transformers' format 100
 

@@ -8,6 +8,8 @@ Each line of TEXTS.txt is a text. Everything is measured in one run, one after t
 and the spread between the quartiles are printed.
 """
 
+from __future__ import annotations
+
 import argparse
 import os
 import platform

@@ -1,5 +1,7 @@
 """What the tokenizers do beside finding pieces: options, special tokens, tensors, padding, look-ups, errors."""
 
+from __future__ import annotations
+
 import copy
 import logging
 import pickle

@@ -1,5 +1,7 @@
 """Tokenizer files of both generations of transformers: read, written, and refused when they contradict each other."""
 
+from __future__ import annotations
+
 import json
 import os
 import shutil

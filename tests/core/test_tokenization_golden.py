@@ -1,5 +1,7 @@
 """Both tokenizers against recordings of transformers 4.37.2, on the vocabulary of the recordings."""
 
+from __future__ import annotations
+
 import pytest
 
 from mobilebert_core import MobileBertTokenizer

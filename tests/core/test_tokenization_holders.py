@@ -1,5 +1,7 @@
 """Texts in what other libraries hold them in: columns, Series and arrays of strings."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 import numpy as np

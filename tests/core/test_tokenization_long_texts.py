@@ -1,5 +1,7 @@
 """Endless texts: the tokens that truncation keeps are those of the whole text, and only its beginning is tokenized."""
 
+from __future__ import annotations
+
 import itertools
 import re
 

@@ -1,5 +1,7 @@
 """Properties that hold for any text: both tokenizers agree, offsets point into the text, decoding is stable."""
 
+from __future__ import annotations
+
 import random
 
 import pytest

@@ -1,5 +1,7 @@
 """Both tokenizers on real texts and the real vocabulary, which are not in the repository."""
 
+from __future__ import annotations
+
 import json
 
 import pytest

@@ -1,5 +1,7 @@
 """What truncation keeps of texts and pairs, and what it cannot do."""
 
+from __future__ import annotations
+
 import pytest
 
 from mobilebert_core import MobileBertTokenizer, MobileBertTokenizerFast

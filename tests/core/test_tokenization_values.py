@@ -1,5 +1,7 @@
 """Tokenizer files with other types, keys left out, ids that cannot be: read, or refused by file and key."""
 
+from __future__ import annotations
+
 import copy
 import json
 

@@ -1,5 +1,7 @@
 """Where words of any length begin and end, against a regular expression of the same class."""
 
+from __future__ import annotations
+
 import re
 
 import numpy as np

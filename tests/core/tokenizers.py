@@ -1,5 +1,7 @@
 """Tokenizers on the small vocabulary of the recordings, and where the real one is."""
 
+from __future__ import annotations
+
 import json
 import os
 from pathlib import Path

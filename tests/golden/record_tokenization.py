@@ -8,6 +8,8 @@ It writes tokenization.json beside this file. The vocabulary and the texts are m
 """
 # ruff: noqa: RUF001 - texts of many scripts are the point
 
+from __future__ import annotations
+
 import itertools
 import json
 import string

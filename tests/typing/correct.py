@@ -1,5 +1,7 @@
 """A user's file, for the type checker alone: correct, and nothing that it uses is Any."""
 
+from __future__ import annotations
+
 from typing import assert_type
 
 import conversion

@@ -1,5 +1,7 @@
 """A user's file on Keras models, for the type checker alone: correct but for one mistake."""
 
+from __future__ import annotations
+
 from typing import assert_type
 
 from mobilebert_tf import MobileBertConfig, TFMobileBertForSequenceClassification, TFMobileBertModel

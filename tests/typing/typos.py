@@ -1,5 +1,7 @@
 """A user's file with one mistake on each line that ends in `# error`."""
 
+from __future__ import annotations
+
 import mobilebert
 from mobilebert_core.outputs import SequenceClassifierOutput
 
