@@ -5,7 +5,6 @@ B batch, S sequence, N heads, L layers. Twin: mobilebert_torch/inputs.py.
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import keras
@@ -14,6 +13,8 @@ from keras import ops
 
 from mobilebert_core.inputs import Shape
 
+from . import keras_on_torch
+
 ID_INPUTS = ("input_ids", "token_type_ids", "position_ids")
 
 # Arrays with values; anything else is a placeholder of a graph being recorded.
@@ -21,29 +22,16 @@ _CONCRETE = ("ndarray", "EagerTensor", "ArrayImpl")
 
 
 def _readable(array: Any) -> bool:
-    """Whether this process can read the values: of an array of JAX parts may lie with other processes.
-
-    A tensor of PyTorch is read on the CPU only: on a GPU that would wait for the device.
-    """
-    if type(array).__module__ == "torch":
-        return _readable_tensor(array)
+    """Whether this process can read the values: of an array of JAX parts may lie with other processes."""
+    if keras_on_torch.is_tensor(array):
+        return keras_on_torch.is_readable(array)
     concrete = isinstance(array, np.ndarray) or type(array).__name__ in _CONCRETE
     return concrete and getattr(array, "is_fully_addressable", True)
 
 
-def _readable_tensor(tensor: Any) -> bool:
-    torch = sys.modules["torch"]  # there is a tensor of it
-    recorded = torch.compiler.is_compiling() or torch.jit.is_tracing()
-    recorded = recorded or torch._C._functorch.is_functorch_wrapped_tensor(tensor)
-    return type(tensor) is torch.Tensor and tensor.device.type == "cpu" and not recorded
-
-
 def _values(array: Any) -> np.ndarray:
-    """A readable array in NumPy, which has no bfloat16 of PyTorch's."""
-    if type(array).__module__ == "torch":
-        array = array.detach()
-        array = array.float() if array.is_floating_point() and array.element_size() == 2 else array
-    return np.asarray(array)
+    """A readable array in NumPy."""
+    return keras_on_torch.values_of(array) if keras_on_torch.is_tensor(array) else np.asarray(array)
 
 
 class ArrayProbe:

@@ -1,4 +1,7 @@
-"""Makes Keras's tree functions take the outputs apart: fit, predict and Functional models need it."""
+"""Makes Keras's tree functions take the outputs apart: fit, predict and Functional models need it.
+
+Twin: mobilebert_torch/outputs.py.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,8 @@ from mobilebert_core.outputs import (
     register_with_pytree,
     unflatten_output,
 )
+
+from . import keras_on_torch
 
 
 def _register_optree(cls: type[ModelOutput]) -> None:
@@ -41,6 +46,4 @@ def register() -> None:
     if keras.backend.backend() == "jax":
         register_outputs("jax", _register_jax)
     if keras.backend.backend() == "torch":
-        from keras.src.tree.torchtree_impl import torch_tree  # PyTorch's module, which Keras uses as its own tree
-
-        register_outputs("torch", partial(register_with_pytree, torch_tree))
+        register_outputs("torch", partial(register_with_pytree, keras_on_torch.tree()))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -41,35 +40,3 @@ def seed_generators(layer: keras.layers.Layer) -> list[keras.random.SeedGenerato
     return [
         part.seed_generator for part in layer._flatten_layers() if getattr(part, "seed_generator", None) is not None
     ]
-
-
-_HOST = "generator"  # and "generator.0" of the first GPU
-
-
-def generator_states() -> dict[str, np.ndarray]:
-    """The states of the backend's own generators, by name.
-
-    Keras on PyTorch draws dropout without a seed from them. Elsewhere all random numbers have their state in variables.
-    """
-    if keras.backend.backend() != "torch":
-        return {}
-    from keras.src.backend.torch.random import torch as pytorch  # the framework that Keras runs on
-
-    states = {_HOST: pytorch.get_rng_state()}
-    if pytorch.cuda.is_available():
-        states |= {f"{_HOST}.{i}": state for i, state in enumerate(pytorch.cuda.get_rng_state_all())}
-    return {name: state.numpy() for name, state in states.items()}
-
-
-def set_generator_states(states: Mapping[str, np.ndarray]) -> None:
-    """Brings the generators to what `generator_states` returned, as far as they are here."""
-    if keras.backend.backend() != "torch":
-        return
-    from keras.src.backend.torch.random import torch as pytorch
-
-    for name, array in states.items():
-        device = name.partition(".")[2]
-        if not device:
-            pytorch.set_rng_state(pytorch.as_tensor(array))
-        elif int(device) < pytorch.cuda.device_count():
-            pytorch.cuda.set_rng_state(pytorch.as_tensor(array), int(device))

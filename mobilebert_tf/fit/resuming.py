@@ -20,7 +20,8 @@ from mobilebert_core.errors import CheckpointError, ConfigError
 from mobilebert_core.files import write_text
 from mobilebert_core.saves import current, saving
 
-from ..variables import generator_states, seed_generators, set_generator_states, variable_array
+from ..keras_on_torch import generator_states, set_generator_states
+from ..variables import seed_generators, variable_array
 
 _STATE = "state.json"
 
