@@ -3,7 +3,7 @@
 Each writer takes a model, folded and with its mask value set, and the facts of the file. What it wrote is not yet
 proved; conversion/exports does that. Both kinds have one signature.
 
-B batch, S sequence, T tokens, E embedding. Twin: mobilebert_torch/export.py.
+B batch, S sequence, T tokens, E embedding. mobilebert_torch/export.py writes the formats of PyTorch.
 """
 
 from __future__ import annotations

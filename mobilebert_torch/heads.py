@@ -38,8 +38,6 @@ from .signatures import labels_under_one_name
 from .watched import inside, is_watched
 from .wide import make_dense
 
-Tuple = tuple[Any, ...]
-
 
 class TaskModel(MobileBertPreTrainedModel):
     """A MobileBERT with one head. Subclasses add their head's modules and `logits`."""
@@ -179,7 +177,7 @@ class MobileBertForPreTraining(TaskModel):
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
-    ) -> MobileBertForPreTrainingOutput | Tuple:
+    ) -> MobileBertForPreTrainingOutput | tuple[Any, ...]:
         """`labels` (B, S) of word ids, -100 ignored; `next_sentence_label` (B,): 0 follows, 1 is random.
 
         The loss needs both. prediction_logits are (B, S, V); with `sparse_prediction` and labels (N, V) as in
@@ -213,7 +211,7 @@ class MobileBertForMaskedLM(TaskModel):
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
-    ) -> MaskedLMOutput | Tuple:
+    ) -> MaskedLMOutput | tuple[Any, ...]:
         """`labels` (B, S) of word ids, -100 where nothing is to be predicted; logits are (B, S, V).
 
         With `sparse_prediction` in the configuration and labels passed, logits are (N, V) of the N tokens whose label
@@ -248,7 +246,7 @@ class MobileBertForNextSentencePrediction(TaskModel):
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
         next_sentence_label: Tensor | None = None,
-    ) -> NextSentencePredictorOutput | Tuple:
+    ) -> NextSentencePredictorOutput | tuple[Any, ...]:
         """`labels` (B,), or `next_sentence_label`: 0 where the second sentence follows, 1 where it is random."""
         inputs = input_dict(input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
         targets = {"labels": labels, "next_sentence_label": next_sentence_label}
@@ -280,7 +278,7 @@ class MobileBertForSequenceClassification(TaskModel):
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
-    ) -> SequenceClassifierOutput | Tuple:
+    ) -> SequenceClassifierOutput | tuple[Any, ...]:
         """`labels` (B,) of classes, (B, C) of 0 and 1, or (B,) of numbers, as `problem_type` says.
 
         Without it one label means regression, whole numbers a single label, anything else several labels.
@@ -315,7 +313,7 @@ class MobileBertForQuestionAnswering(TaskModel):
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
-    ) -> QuestionAnsweringModelOutput | Tuple:
+    ) -> QuestionAnsweringModelOutput | tuple[Any, ...]:
         """`start_positions` and `end_positions` (B,); beyond the sequence means that nothing is learned."""
         inputs = input_dict(input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
         targets = {"start_positions": start_positions, "end_positions": end_positions}
@@ -346,7 +344,7 @@ class MobileBertForMultipleChoice(TaskModel):
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
-    ) -> MultipleChoiceModelOutput | Tuple:
+    ) -> MultipleChoiceModelOutput | tuple[Any, ...]:
         """`labels` (B,): the number of the right choice."""
         inputs = input_dict(input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
         return self.run(inputs, {"labels": labels}, output_attentions, output_hidden_states, return_dict)
@@ -377,7 +375,7 @@ class MobileBertForTokenClassification(TaskModel):
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
-    ) -> TokenClassifierOutput | Tuple:
+    ) -> TokenClassifierOutput | tuple[Any, ...]:
         """`labels` (B, S) of classes, -100 where nothing is to be learned."""
         inputs = input_dict(input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
         return self.run(inputs, {"labels": labels}, output_attentions, output_hidden_states, return_dict)

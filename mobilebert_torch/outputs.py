@@ -1,4 +1,7 @@
-"""Makes PyTorch take the outputs apart: export, compile, tracing, DDP and func_call need it."""
+"""Makes PyTorch take the outputs apart: export, compile, tracing, DDP and func_call need it.
+
+Twin: mobilebert_tf/outputs.py.
+"""
 
 from __future__ import annotations
 

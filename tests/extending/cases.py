@@ -70,7 +70,7 @@ TORCH_HEAD = '''class MobileBertForTokenScoring(TaskModel):
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
-    ) -> TokenClassifierOutput | Tuple:
+    ) -> TokenClassifierOutput | tuple[Any, ...]:
         inputs = input_dict(input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds)
         return self.run(inputs, {"labels": labels}, output_attentions, output_hidden_states, return_dict)
 
