@@ -11,13 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from .configuration.config import MobileBertConfig
 from .virtual_bases import VirtualSubclass
 
 
-class ModelOutput(VirtualSubclass, dict[str, Any]):
+class ModelOutput(VirtualSubclass, dict[Any, Any]):
     """A dict whose keys are the declared fields of its class, in declared order, without None.
 
     Other keys can be added by `output[key] = value`, as pipelines of transformers do; they come last.
@@ -78,6 +78,18 @@ class ModelOutput(VirtualSubclass, dict[str, Any]):
 def field_names(output: type[ModelOutput]) -> tuple[str, ...]:
     """The declared fields of an output class; none for the bare base class."""
     return tuple(output.__dataclass_fields__) if hasattr(output, "__dataclass_fields__") else ()
+
+
+Output = TypeVar("Output", bound=ModelOutput, covariant=True)
+
+
+class ModelCall(Protocol[Output]):
+    """A call of a model, for type checkers: what it returns by default.
+
+    With `return_dict=False` it is a tuple, of which they do not know: of an output, too, the items are Any.
+    """
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Output: ...
 
 
 output_class = dataclass(init=False, repr=False, eq=False)

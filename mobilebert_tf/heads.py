@@ -13,17 +13,29 @@ from keras import ops
 
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.configuration.fields import ACTIVATIONS
-from mobilebert_core.heads import HEADS, Head
-from mobilebert_core.inputs import check_labels
-from mobilebert_core.outputs import BaseModelOutputWithPooling, output_options, returned
+from mobilebert_core.heads import HEADS
+from mobilebert_core.outputs import (
+    BaseModelOutputWithPooling,
+    MaskedLMOutput,
+    MobileBertForPreTrainingOutput,
+    ModelCall,
+    MultipleChoiceModelOutput,
+    NextSentencePredictorOutput,
+    QuestionAnsweringModelOutput,
+    SequenceClassifierOutput,
+    TokenClassifierOutput,
+    output_options,
+    returned,
+)
 
 from . import policies
 from .brick import Brick, serializable
-from .inputs import PROBE, fold_choices, input_dict
+from .inputs import fold_choices, input_dict
 from .layers import LMPredictionHead
-from .losses import head_loss, labelled_rows
-from .modeling import TFMobileBertMainLayer, TFMobileBertModel, TokenSelection
+from .losses import head_loss
+from .modeling import TFMobileBertMainLayer, TFMobileBertModel
 from .pretrained import TFMobileBertPreTrainedModel
+from .token_selection import first_token, labelled_tokens
 
 
 class TFTaskModel(TFMobileBertPreTrainedModel):
@@ -79,29 +91,6 @@ class TFTaskModel(TFMobileBertPreTrainedModel):
         return returned(self.config, output, return_dict)
 
 
-def first_token(x: Any, length: Any) -> Any:
-    """(T, size) -> (B, size)."""
-    return ops.reshape(x, (-1, length, x.shape[-1]))[:, 0]
-
-
-def labelled_tokens(
-    config: MobileBertConfig, head: Head, inputs: dict[str, Any], labels: dict[str, Any]
-) -> tuple[TokenSelection | None, dict[str, Any]]:
-    """With `sparse_prediction`, a selection of the N tokens with a word label, and the labels of these only, (N,).
-
-    On TensorFlow alone: JAX has no sizes that depend on values, so all tokens are scored there.
-    """
-    words = head.words
-    passed = None if words is None else words.labels_in(labels)
-    if not config.sparse_prediction or words is None or passed is None or keras.backend.backend() != "tensorflow":
-        return None, labels
-    main = inputs["inputs_embeds"] if inputs["input_ids"] is None else inputs["input_ids"]
-    check_labels(config, head, words, passed, (*main.shape[:2], config.vocab_size), PROBE)
-    rows = labelled_rows(passed)
-    labelled = {**labels, words.label: ops.take(ops.reshape(passed, (-1,)), rows)}
-    return lambda x, length: ops.take(x, rows, axis=0), labelled
-
-
 class PreTrainingHeads(Brick):
     """The heads of pretraining under the name `cls`, of which a model has one or both: then one reads `pooled`."""
 
@@ -141,6 +130,7 @@ class TFMobileBertForPreTraining(TFTaskModel):
     """Masked-language modelling and next-sentence prediction together (both losses summed)."""
 
     head = HEADS["PreTraining"]
+    __call__: ModelCall[MobileBertForPreTrainingOutput]
 
     def build_head(self, config: MobileBertConfig, *, initializer: Any, dtype: Any) -> None:
         words = self.mobilebert.embeddings.word_embeddings
@@ -180,6 +170,7 @@ class TFMobileBertForMaskedLM(TFTaskModel):
     """Scores for every word at every position."""
 
     head = HEADS["MaskedLM"]
+    __call__: ModelCall[MaskedLMOutput]
 
     def build_head(self, config: MobileBertConfig, *, initializer: Any, dtype: Any) -> None:
         words = self.mobilebert.embeddings.word_embeddings
@@ -216,6 +207,7 @@ class TFMobileBertForNextSentencePrediction(TFTaskModel):
     """Does the second sentence follow the first?"""
 
     head = HEADS["NextSentencePrediction"]
+    __call__: ModelCall[NextSentencePredictorOutput]
 
     def build_head(self, config: MobileBertConfig, *, initializer: Any, dtype: Any) -> None:
         words = self.mobilebert.embeddings.word_embeddings
@@ -250,6 +242,7 @@ class TFMobileBertForSequenceClassification(TFTaskModel):
     """One or several labels, or a number, for a text or a pair of texts."""
 
     head = HEADS["SequenceClassification"]
+    __call__: ModelCall[SequenceClassifierOutput]
 
     def build_head(self, config: MobileBertConfig, *, initializer: Any, dtype: Any) -> None:
         self.num_labels = config.num_labels
@@ -286,6 +279,7 @@ class TFMobileBertForQuestionAnswering(TFTaskModel):
     """Where an answer starts and ends in the text."""
 
     head = HEADS["QuestionAnswering"]
+    __call__: ModelCall[QuestionAnsweringModelOutput]
 
     def build_head(self, config: MobileBertConfig, *, initializer: Any, dtype: Any) -> None:
         self.num_labels = config.num_labels
@@ -321,6 +315,7 @@ class TFMobileBertForMultipleChoice(TFTaskModel):
     """Which of several continuations fits; inputs are (B, choices, S)."""
 
     head = HEADS["MultipleChoice"]
+    __call__: ModelCall[MultipleChoiceModelOutput]
 
     def build_head(self, config: MobileBertConfig, *, initializer: Any, dtype: Any) -> None:
         self.dropout = keras.layers.Dropout(config.head_dropout_prob, dtype=dtype)
@@ -353,6 +348,7 @@ class TFMobileBertForTokenClassification(TFTaskModel):
     """A label for every token, as in named-entity recognition."""
 
     head = HEADS["TokenClassification"]
+    __call__: ModelCall[TokenClassifierOutput]
 
     def build_head(self, config: MobileBertConfig, *, initializer: Any, dtype: Any) -> None:
         self.num_labels = config.num_labels

@@ -6,7 +6,6 @@ Twin: mobilebert_torch/modeling.py. Source: arXiv 2004.02984, section 3, and the
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -17,7 +16,7 @@ from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.configuration.fields import ACTIVATIONS
 from mobilebert_core.folding import check_blocks
 from mobilebert_core.heads import HEADS
-from mobilebert_core.outputs import BaseModelOutputWithPooling, output_options, returned
+from mobilebert_core.outputs import BaseModelOutputWithPooling, ModelCall, output_options, returned
 from mobilebert_core.weight_rows import joint_projection, query_reads_hidden, scaled_by_powers
 
 from . import policies
@@ -30,9 +29,7 @@ from .layers import BlockOutput, Bottleneck, FeedForward, Intermediate, NoNorm, 
 from .lookup import rows_of
 from .pretrained import TFMobileBertPreTrainedModel
 from .rematerialization import rematerialized
-
-# Selects the tokens whose outputs the head needs: (T, size) and the length S -> (tokens, size).
-TokenSelection = Callable[[Any, Any], Any]
+from .token_selection import TokenSelection
 
 
 @serializable
@@ -350,6 +347,7 @@ class TFMobileBertModel(TFMobileBertPreTrainedModel):
     """
 
     head = HEADS["Model"]
+    __call__: ModelCall[BaseModelOutputWithPooling]
 
     def __init__(self, config: MobileBertConfig, add_pooling_layer: bool = True, **kwargs: Any) -> None:
         self._add_pooling_layer = add_pooling_layer

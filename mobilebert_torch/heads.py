@@ -13,12 +13,13 @@ from torch import Tensor, nn
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.configuration.fields import ACTIVATIONS
 from mobilebert_core.errors import ConfigError
-from mobilebert_core.heads import HEADS, IGNORE_INDEX, Head
-from mobilebert_core.inputs import check_labels, check_no_text
+from mobilebert_core.heads import HEADS
+from mobilebert_core.inputs import check_no_text
 from mobilebert_core.outputs import (
     BaseModelOutputWithPooling,
     MaskedLMOutput,
     MobileBertForPreTrainingOutput,
+    ModelCall,
     MultipleChoiceModelOutput,
     NextSentencePredictorOutput,
     QuestionAnsweringModelOutput,
@@ -29,12 +30,13 @@ from mobilebert_core.outputs import (
 )
 from mobilebert_core.weight_rows import scaled_by_powers
 
-from .inputs import PROBE, check_tensors, checked_inputs, checking, fold_choices, input_dict
+from .inputs import check_tensors, checked_inputs, checking, fold_choices, input_dict
 from .layers import LMPredictionHead
 from .losses import head_loss
-from .modeling import MobileBertModel, TokenSelection
+from .modeling import MobileBertModel
 from .pretrained import MobileBertPreTrainedModel
 from .signatures import labels_under_one_name
+from .token_selection import TokenSelection, first_token, labelled_tokens
 from .watched import inside, is_watched
 from .wide import make_dense
 
@@ -106,30 +108,6 @@ class TaskModel(MobileBertPreTrainedModel):
         return found
 
 
-def first_token(x: Tensor) -> Tensor:
-    """(B, S, size) -> (B, size)."""
-    return x[:, 0]
-
-
-def labelled_tokens(
-    config: MobileBertConfig, head: Head, inputs: dict[str, Any], labels: dict[str, Any]
-) -> tuple[TokenSelection | None, dict[str, Any]]:
-    """With `sparse_prediction`, a selection of the N tokens with a word label, and the labels of these only, (N,).
-
-    N is known only when the labels are read: `torch.compile` breaks its graph here unless
-    `torch._dynamo.config.capture_dynamic_output_shape_ops` is set, and a GPU is waited for.
-    """
-    words = head.words
-    passed = None if words is None else words.labels_in(labels)
-    if not config.sparse_prediction or words is None or passed is None:
-        return None, labels
-    if checking():
-        main = inputs["inputs_embeds"] if inputs["input_ids"] is None else inputs["input_ids"]
-        check_labels(config, head, words, passed, (*main.shape[:2], config.vocab_size), PROBE)
-    rows = (passed.flatten() != IGNORE_INDEX).nonzero()[:, 0]
-    return lambda x: x.flatten(0, 1)[rows], {**labels, words.label: passed.flatten()[rows]}
-
-
 class PreTrainingHeads(nn.Module):
     """The heads of pretraining under the name `cls`, of which a model has one or both: then one reads `pooled`."""
 
@@ -156,6 +134,7 @@ class MobileBertForPreTraining(TaskModel):
     """Masked-language modelling and next-sentence prediction together (both losses summed)."""
 
     head = HEADS["PreTraining"]
+    __call__: ModelCall[MobileBertForPreTrainingOutput]
 
     def build_head(self, config: MobileBertConfig) -> None:
         self.cls = PreTrainingHeads(config, self.head.modules)
@@ -192,6 +171,7 @@ class MobileBertForMaskedLM(TaskModel):
     """Scores for every word at every position."""
 
     head = HEADS["MaskedLM"]
+    __call__: ModelCall[MaskedLMOutput]
 
     def build_head(self, config: MobileBertConfig) -> None:
         self.cls = PreTrainingHeads(config, self.head.modules)
@@ -225,6 +205,7 @@ class MobileBertForNextSentencePrediction(TaskModel):
     """Does the second sentence follow the first?"""
 
     head = HEADS["NextSentencePrediction"]
+    __call__: ModelCall[NextSentencePredictorOutput]
 
     def build_head(self, config: MobileBertConfig) -> None:
         self.cls = PreTrainingHeads(config, self.head.modules)
@@ -257,6 +238,7 @@ class MobileBertForSequenceClassification(TaskModel):
     """One or several labels, or a number, for a text or a pair of texts."""
 
     head = HEADS["SequenceClassification"]
+    __call__: ModelCall[SequenceClassifierOutput]
 
     def build_head(self, config: MobileBertConfig) -> None:
         self.num_labels = config.num_labels
@@ -291,6 +273,7 @@ class MobileBertForQuestionAnswering(TaskModel):
     """Where an answer starts and ends in the text."""
 
     head = HEADS["QuestionAnswering"]
+    __call__: ModelCall[QuestionAnsweringModelOutput]
 
     def build_head(self, config: MobileBertConfig) -> None:
         self.num_labels = config.num_labels
@@ -324,6 +307,7 @@ class MobileBertForMultipleChoice(TaskModel):
     """Which of several continuations fits; inputs are (B, choices, S)."""
 
     head = HEADS["MultipleChoice"]
+    __call__: ModelCall[MultipleChoiceModelOutput]
 
     def build_head(self, config: MobileBertConfig) -> None:
         self.dropout = nn.Dropout(config.head_dropout_prob)
@@ -354,6 +338,7 @@ class MobileBertForTokenClassification(TaskModel):
     """A label for every token, as in named-entity recognition."""
 
     head = HEADS["TokenClassification"]
+    __call__: ModelCall[TokenClassifierOutput]
 
     def build_head(self, config: MobileBertConfig) -> None:
         self.num_labels = config.num_labels

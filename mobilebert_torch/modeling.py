@@ -6,7 +6,6 @@ Twin: mobilebert_tf/modeling.py. Source: arXiv 2004.02984, section 3, and the re
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -20,7 +19,7 @@ from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.configuration.fields import ACTIVATIONS
 from mobilebert_core.folding import check_blocks
 from mobilebert_core.heads import HEADS
-from mobilebert_core.outputs import BaseModelOutputWithPooling, output_options, returned
+from mobilebert_core.outputs import BaseModelOutputWithPooling, ModelCall, output_options, returned
 from mobilebert_core.weight_rows import joint_projection, query_reads_hidden, scaled_by_powers
 
 from . import fast, flat
@@ -28,11 +27,9 @@ from .attention import Attention, JointAttention
 from .inputs import as_indices, attention_bias, checked_inputs, first_rows, head_masks, input_dict, rows_of, table_in
 from .layers import BlockOutput, Bottleneck, FeedForward, Intermediate, NoNorm, Pooler, Powers, make_norm
 from .pretrained import MobileBertPreTrainedModel
+from .token_selection import TokenSelection
 from .watched import inside, is_watched, is_watched_inside
 from .wide import wide_dtype, widened
-
-# Selects the tokens whose outputs the head needs: (B, S, size) -> (tokens, size).
-TokenSelection = Callable[[Tensor], Tensor]
 
 
 class MobileBertEmbeddings(nn.Module):
@@ -256,6 +253,7 @@ class MobileBertModel(MobileBertPreTrainedModel):
     """
 
     head = HEADS["Model"]
+    __call__: ModelCall[BaseModelOutputWithPooling]
 
     def __init__(self, config: MobileBertConfig, add_pooling_layer: bool = True) -> None:
         super().__init__(config)
