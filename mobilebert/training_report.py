@@ -118,6 +118,8 @@ def card(
     for split in ("dev", "test"):
         if results.get(split):
             lines += ["", *_scores(split, results, training.tune_thresholds)]
+    if "dev" not in rows:
+        lines += ["", "Not evaluated while it learned: there were no dev rows. This is the model of the last step."]
     if config.num_labels == 2 and "f1" in results.get("dev", {}) and "matthews" in results["dev"]:
         lines += ["", f"`f1` is that of the label {escaped((config.id2label or {}).get(1, '1'))}."]
     if task.names_labels and config.problem_type != "regression":
@@ -132,7 +134,8 @@ def _scores(split: str, results: Mapping[str, Any], tuned: bool) -> list[str]:
     scores = scores_in(results[split])
     lines = [f"## Scores on {results['rows'][split]:,} {split} rows", ""]
     if split == "dev":
-        said = f"Of the evaluation with the best {results['best_metric']}, after {results['dev']['epoch']:g} epochs."
+        epoch = results["dev"]["epoch"]
+        said = f"Of the evaluation with the best {results['best_metric']}, after {epoch:g} epoch{'s' * (epoch != 1)}."
         if tuned:
             said += " The thresholds of the labels were tuned on these very rows, so others will score lower."
         lines += [said, ""]

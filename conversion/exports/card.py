@@ -5,15 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from mobilebert_core.card_text import code, escaped
+from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.exports import DYNAMIC
 from mobilebert_core.tasks.table import TASKS
 
 from .formats import EXPORT_FORMATS
 from .record import ExportRecord
+from .usage import snippet
 
 
-def card(record: ExportRecord, size: int) -> str:
-    """The text of the card; `size` is that of the model in bytes."""
+def card(record: ExportRecord, size: int, config: MobileBertConfig, *, tokenizer: bool) -> str:
+    """The text of the card; `size` is that of the model in bytes, `tokenizer` says whether one lies beside it."""
     task = next((task.name for task in TASKS.values() if task.head == record.head), None)
     tags = ["mobilebert", record.format, *(["transformers.js"] if record.format == "onnx" else [])]
     lines = ["---", *([f"pipeline_tag: {task}"] if task in _HUB_TASKS else []), "tags:", *(f"- {tag}" for tag in tags),
@@ -47,8 +49,13 @@ def card(record: ExportRecord, size: int) -> str:
             "",
             *_scores(record.proof["scores"]),
         ]
+    program = snippet(record, config) if tokenizer else []
+    if task is not None or program:
+        lines += ["", "## Use"]
     if task is not None:
-        lines += ["", "## Use", "", "```", f"mobilebert predict {task} --model DIRECTORY ...", "```"]
+        lines += ["", "```", f"mobilebert predict {task} --model DIRECTORY ...", "```"]
+    if program:
+        lines += ["", "Without `mobilebert`, in this directory:", "", "```python", *program, "```"]
     lines += [f"\nNote: {escaped(note.rstrip('.'))}." for note in record.notes]
     return "\n".join(lines) + "\n"
 

@@ -221,7 +221,9 @@ class Job:
             versions=installed_versions(),
         )  # fmt: skip
         size = sum(p.stat().st_size for p in _within(self.stage / self.file))
-        write_text(self.stage / "README.md", card(record, size))
+        write_text(
+            self.stage / "README.md", card(record, size, self.opened.config, tokenizer=self.opened.own_tokenizer)
+        )
         digests = {name: sha256(self.stage / name) for name in files_of(self.stage) if name != EXPORT_FILE}
         record = replace(record, sha256=digests)
         record.write(self.stage)

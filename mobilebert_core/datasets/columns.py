@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -62,7 +63,7 @@ def column(
             raise DataError(f"{table.path}: {option} {wanted!r} stands twice in the header. Rename one.")
         if wanted in table.keys:
             return table.keys[wanted]
-        hint = did_you_mean(wanted, table.keys)
+        hint = _separators(table) or did_you_mean(wanted, table.keys)
         raise DataError(f"{table.path}: no column {wanted!r} ({option}); {_there_is(table)}.{hint}")
     found = [name for name in usual if name in table.keys]
     if len(found) == 1:
@@ -71,16 +72,20 @@ def column(
         raise DataError(f"{table.path}: {' and '.join(found)} could each be {option}; {_there_is(table)}. Name it.")
     if not needed:
         return None
-    hint = ""
-    if len(table.keys) == 1 and table.separated:
-        hint = " Are the columns separated by something else?"
     either = " or ".join(usual)
     if table.header:
         raise DataError(
-            f"{table.path}: no column {either}; {_there_is(table)}. Name it by {option}, or pass header=False if "
-            f"the first row is data.{hint}"
+            f"{table.path}: no column {either}; {_there_is(table)}."
+            + (_separators(table) or f" Name it by {option}, or pass header=False if the first row is data.")
         )
     raise DataError(f"{table.path}: without a header, {option} must be the number of a column; {_there_is(table)}.")
+
+
+def _separators(table: Table) -> str:
+    """What to do about a table of one column that looks like several."""
+    if len(table.keys) > 1 or not table.separated or not re.search(r"[;,\t|]", next(iter(table.keys), "")):
+        return ""
+    return " Columns of a .csv file stand between commas, those of a .tsv file between tabs: save it so."
 
 
 def _there_is(table: Table) -> str:

@@ -14,7 +14,7 @@ from .examples import BadRow, BadRows, ReadOptions, brief
 from .labelled_tables import CHOICE_TEXT, CHOICES, begun, choice_columns, choices_of
 from .plain_texts import PLAIN_TEXTS
 from .reading import Reader
-from .sources import NOT_UTF8, EmptyError, Source, is_utf8
+from .sources import AS_UTF8, NOT_UTF8, EmptyError, Source, is_utf8
 from .squad_file import question_items
 from .table_files import Table, read_table
 from .word_files import COLUMNS, TAGGED_WORDS, WORDS, looks_tagged, read_columns, words_of
@@ -93,7 +93,7 @@ class InputFiles:
             name = missing[0] if missing else self.fields[0].name
             for number, line in source.numbered():
                 if not is_utf8(line):
-                    bad.add(number, NOT_UTF8)
+                    bad.add(number, NOT_UTF8, AS_UTF8)
                 elif line.strip():
                     yield InputRow(number, {name: line})
         else:

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from ..errors import DataError
 from ..files import TwiceError, different_keys
-from .sources import NOT_UTF8, Source, is_utf8
+from .sources import AS_UTF8, NOT_UTF8, Source, is_utf8
 
 _BLANKS = re.compile(r"[ \t\n\r]*")
 # The longest word or escape that a piece may end in: so near to its end an error may be one of the cut alone.
@@ -107,7 +107,7 @@ class JsonStream:
             if not is_utf8(piece):
                 before = piece[: next(place for place, sign in enumerate(piece) if not is_utf8(sign))]
                 line = self._start[0] + "".join([self._text, *more, before]).count("\n")
-                raise DataError(f"{self.path}:{line}: {NOT_UTF8} Save the file as UTF-8.")
+                raise DataError(f"{self.path}:{line}: {NOT_UTF8} {AS_UTF8}.")
             more.append(piece)
             size += len(piece)
             if size >= len(left):

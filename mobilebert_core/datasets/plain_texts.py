@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from .columns import TEXT, cell, column, text_of
 from .examples import BadRows, ReadOptions
 from .reading import Reader
-from .sources import NOT_UTF8, Source, is_utf8
+from .sources import AS_UTF8, NOT_UTF8, Source, is_utf8
 from .table_files import TABLES, read_table
 
 
@@ -37,7 +37,7 @@ def _good_lines(lines: list[str], before: int, bad: BadRows) -> Iterator[str]:
         if is_utf8(line):
             yield line.strip()
         else:
-            bad.add(number, NOT_UTF8)
+            bad.add(number, NOT_UTF8, AS_UTF8)
 
 
 PLAIN_TEXTS = Reader((".txt", *TABLES), ("text_column", "header"), read_texts)

@@ -25,6 +25,7 @@ _DAMAGED: tuple[type[Exception], ...] = (EOFError, zlib.error, gzip.BadGzipFile)
 if lzma is not None:
     _DAMAGED = (*_DAMAGED, lzma.LZMAError)
 NOT_UTF8 = "wanted UTF-8 text, got other bytes."
+AS_UTF8 = "Save the file as UTF-8"  # what to do about them
 _LINES_AT_ONCE = 1024
 _PIECE = 1 << 18  # characters
 _LOOKED_AT = 64  # characters of a first line

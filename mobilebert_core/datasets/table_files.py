@@ -14,7 +14,7 @@ from ..errors import DataError
 from ..files import TwiceError, different_keys
 from .arrow_files import ARROW_FILES, arrow_rows
 from .examples import BadRows, ReadOptions, brief, place
-from .sources import NOT_UTF8, Source, is_utf8
+from .sources import AS_UTF8, NOT_UTF8, Source, is_utf8
 
 TABLES = (".csv", ".tsv", ".jsonl", *ARROW_FILES)  # endings of the files that `read_table` takes
 _ROWS_AT_ONCE = 64
@@ -66,11 +66,11 @@ def read_table(source: Source, options: ReadOptions, bad: BadRows, for_inputs: b
     if form == ".jsonl":
         keys = first[1] if isinstance(first[1], dict) else {}
         return Table(path, {name: name for name in keys}, chain([first], rows), by_name=True)
-    width = len(first[1])
+    width, commas = len(first[1]), form == ".csv"
     if options.header:
-        return _with_header(path, first[1], _of_width(rows, width, bad, first[1]))
+        return _with_header(path, first[1], _of_width(rows, width, bad, first[1], commas=commas))
     keys = {str(i + 1): i for i in range(width)}
-    return Table(path, keys, _of_width(chain([first], rows), width, bad), header=False, separated=True)
+    return Table(path, keys, _of_width(chain([first], rows), width, bad, commas=commas), header=False, separated=True)
 
 
 @dataclass(kw_only=True)
@@ -106,7 +106,7 @@ def _csv_rows(source: Source, bad: BadRows) -> Iterator[tuple[int, list[str]]]:
             if is_utf8("".join(cells)):
                 yield number, cells
             else:
-                bad.add(number, NOT_UTF8)
+                bad.add(number, NOT_UTF8, AS_UTF8)
         if isinstance(error, StopIteration):
             return
         if error is None:
@@ -150,7 +150,7 @@ def _tsv_rows(source: Source, bad: BadRows) -> Iterator[tuple[int, list[str]]]:
         if is_utf8(line):
             yield number, line.split("\t")
         else:
-            bad.add(number, NOT_UTF8)
+            bad.add(number, NOT_UTF8, AS_UTF8)
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=different_keys)
@@ -161,7 +161,7 @@ def _json_rows(source: Source, bad: BadRows, alone: bool) -> Iterator[tuple[int,
         if not line.strip():
             continue
         if not is_utf8(line):
-            bad.add(number, NOT_UTF8)
+            bad.add(number, NOT_UTF8, AS_UTF8)
             continue
         try:
             row = _DECODER.decode(line)
@@ -179,7 +179,7 @@ def _json_rows(source: Source, bad: BadRows, alone: bool) -> Iterator[tuple[int,
 
 
 def _of_width(
-    rows: Iterator[tuple[int, list[str]]], width: int, bad: BadRows, header: list[str] | None = None
+    rows: Iterator[tuple[int, list[str]]], width: int, bad: BadRows, header: list[str] | None = None, *, commas: bool
 ) -> Iterator[tuple[int, list[str]]]:
     """The rows that are as wide as the first, but for a header that stands there again, as where files were joined."""
     for line, cells in rows:
@@ -188,4 +188,5 @@ def _of_width(
         elif len(cells) == width:
             yield line, cells
         else:
-            bad.add(line, f"wanted {width} columns, got {len(cells)}: {brief(cells)}.")
+            more = ("Put a text with a comma in it between quotation marks",) * (len(cells) > width and commas)
+            bad.add(line, f"wanted {width} columns, got {len(cells)}: {brief(cells)}.", *more)

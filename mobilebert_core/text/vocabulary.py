@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..datasets.sources import NOT_UTF8, Source, is_utf8
+from ..datasets.sources import AS_UTF8, NOT_UTF8, Source, is_utf8
 from ..errors import DataError, InputError
 from ..files import same_file, write_text
 from ..places import in_the_way
@@ -95,5 +95,5 @@ def _lines(files: Sequence[Path]) -> Iterator[str]:
     for path in files:
         for number, line in Source.of(path).numbered():
             if not is_utf8(line):
-                raise DataError(f"{path}:{number}: {NOT_UTF8} Save it as UTF-8 text.")
+                raise DataError(f"{path}:{number}: {NOT_UTF8} {AS_UTF8}.")
             yield line

@@ -21,10 +21,10 @@ ZOLA = answered("Zola", 6)
 # task, file, content with one bad row among good ones, options, the message, good rows
 BAD_ROWS = [
     (TEXTS, "a.csv", "text,label\na,x\nb\nc,y\n", {}, r"a.csv:3: wanted 2 columns, got 1: \['b'\].", 2),
-    (TEXTS, "a.csv", "text,label\na,x\nb,c,y\n", {}, r"a.csv:3: wanted 2 columns, got 3", 1),
+    (TEXTS, "a.csv", "text,label\na,x\nb,c,y\n", {}, r"a.csv:3: wanted 2 columns, got 3.* Put a text with a comma", 1),
     (TEXTS, "a.tsv", "text\tlabel\na\tx\nb\ty\tz\n", {}, r"a.tsv:3: wanted 2 columns, got 3", 1),
     (TEXTS, "a.csv", 'text,label\n"a"b,x\nc,y\n', {}, r"a.csv:2: wanted comma-separated values, .*breaks off", 1),
-    (TEXTS, "a.csv", b"text,label\nd,z\n\xe9,x\nc,y\n", {}, r"a.csv:3: wanted UTF-8 text, got other bytes.", 2),
+    (TEXTS, "a.csv", b"text,label\nd,z\n\xe9,x\nc,y\n", {}, "a.csv:3: .* other bytes. Save the file as UTF-8, or", 2),
     (TEXTS, "a.tsv", b"text\tlabel\nd\tz\n\xff\tx\nc\ty\n", {}, r"a.tsv:3: wanted UTF-8 text, got other bytes.", 2),
     (TEXTS, "a.jsonl", b'{"text": "a", "label": 1}\n{"text": "\xff", "label": 1}', {}, r"a.jsonl:2: wanted UTF-8", 1),
     (TEXTS, "a.csv", "text,label\n  ,x\nc,y\n", {}, r"a.csv:2: text is empty.", 1),
@@ -106,7 +106,7 @@ BAD_ROWS = [
 def test_a_bad_row(tmp_path, task, name, content, options, message, good):
     with pytest.raises(DataError, match=message) as caught:
         read(tmp_path, task, name, content, **options)
-    assert str(caught.value).endswith("Mend the row, or leave such rows out with skip_bad_rows=True.")
+    assert str(caught.value).endswith(", or leave such rows out with skip_bad_rows=True.")
     assert isinstance(caught.value, MobileBertError) and isinstance(caught.value, ValueError)
     examples = read(tmp_path, task, name, content, **options, skip_bad_rows=True)
     assert len(examples.items) == good and len(examples.skipped) == 1
@@ -158,7 +158,8 @@ BAD_FILES = [
      r"a.csv: no column 'text' \(text_column\); the header is 'texts', 'label'. Did you mean 'texts'\?"),
     (TEXTS, "a.csv", "words,label\na,x\n", {},
      r"no column text or sentence or .*; the header is 'words', 'label'. Name it by text_column, or pass header=False"),
-    (TEXTS, "a.csv", "text;label\na;x\n", {}, r"Are the columns separated by something else\?"),
+    (TEXTS, "a.csv", "text;label\na;x\n", {}, r"is 'text;label'. Columns of a .csv file stand between commas, those"),
+    (TEXTS, "a.csv", "text;label\na;x\n", {"text_column": "text"}, "is 'text;label'. Columns of a .csv file stand"),
     (TEXTS, "a.jsonl", [{"words": "a"}], {}, "no column text or .*; the first row has the keys 'words'"),
     (TEXTS, "a.csv", "text,sentence,label\na,b,x\n", {}, "text and sentence could each be text_column; the header"),
     (TEXTS, "a.csv", "text,sentence2,text2,label\na,b,c,x\n", {}, "sentence2 and text2 could each be pair_column"),

@@ -18,12 +18,14 @@ import mobilebert_tf.export
 from conversion.exports.export import export
 from conversion.exports.formats import EXPORT_FORMATS
 from conversion.exports.record import ExportRecord
+from conversion.exports.usage import snippet
 from conversion.parity.sample import random_checkpoint
 from mobilebert_core.demo_model import DEMO_MODEL
 from mobilebert_core.errors import CheckpointError, ExportError, InputError
 from mobilebert_core.exports import ExportSpec
 from mobilebert_core.heads import HEADS
 from mobilebert_core.inputs import TEXT_INPUTS
+from mobilebert_core.text.tokenization_fast import MobileBertTokenizerFast
 from mobilebert_tf import MODEL_CLASSES
 from mobilebert_tf.export import recorded, write_litert, write_saved_model
 from mobilebert_tf.litert_files import finished_file
@@ -91,7 +93,7 @@ def test_a_saved_model_is_run_by_tensorflow_alone(tmp_path):
         EXPORT_FORMATS["saved-model"].runtime.runner("test")(tmp_path, threads=1)
 
 
-def test_the_file_of_mlperf_mobile_has_its_shape_its_names_and_their_order(tmp_path):
+def test_the_file_of_mlperf_mobile_has_its_shape_its_names_and_their_order(tmp_path, monkeypatch, capsys):
     model, _ = model_of("QuestionAnswering", max_position_embeddings=384)
     spec = ExportSpec(HEADS["QuestionAnswering"], model.config, batch=1, length=384, mlperf=True)
     write_litert(model, spec, tmp_path / "model.tflite")
@@ -110,6 +112,11 @@ def test_the_file_of_mlperf_mobile_has_its_shape_its_names_and_their_order(tmp_p
     for name in ("start_logits", "end_logits"):
         want = expected[name].numpy()
         np.testing.assert_allclose(found[name], want[:, :20], atol=1e-5 * np.abs(want).max())
+    (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nthe\nold\nbridge\nby\n")
+    MobileBertTokenizerFast(str(tmp_path / "vocab.txt")).save_pretrained(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    exec("\n".join(snippet(ExportRecord.read(tmp_path), model.config)), {})  # the program of its card
+    assert capsys.readouterr().out.strip() in "The old bridge was built by Anna Weber."
 
 
 @pytest.mark.slow

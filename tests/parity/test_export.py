@@ -82,6 +82,16 @@ def test_the_directory_holds_all_that_a_model_needs(exported):
     assert json.loads((exported / "config.json").read_text())["id2label"]["0"] == "admiration"
 
 
+def test_the_card_shows_a_program_that_needs_only_the_runtime(exported, fixed, monkeypatch, capsys):
+    _, program = (exported / "README.md").read_text().split("```python\n")
+    program = program.split("```")[0]
+    monkeypatch.chdir(exported)
+    exec(program, {})
+    best = mobilebert.pipeline("text-classification", exported)("I love this!")["label"]
+    assert capsys.readouterr().out == f"{best}\n" and "import mobilebert" not in program
+    assert "```python" not in (fixed.directory / "README.md").read_text()  # has no tokenizer
+
+
 def test_inputs_and_outputs_are_named_and_dynamic(exported):
     session = onnxruntime.InferenceSession(exported / "onnx/model.onnx", providers=["CPUExecutionProvider"])
     assert [(each.name, each.type) for each in session.get_inputs()] == [

@@ -116,6 +116,7 @@ def test_a_preset_and_a_checkpoint_as_start(here, checkpoint, capsys):
         "newly initialized weights: `mobilebert.pooler.dense.weight`" in card
         and "`classifier.bias`" in card
         and "2 steps" in card
+        and "there were no dev rows. This is the model of the last step." in card
     )
     assert "weights are random" not in capsys.readouterr().err
 
