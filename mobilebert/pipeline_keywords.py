@@ -15,18 +15,18 @@ from mobilebert_core.tasks.table import TextTask
 from mobilebert_core.text.batch_rows import listed
 
 # No code of a checkpoint is run.
-_WITHOUT_EFFECT = frozenset(
+WITHOUT_EFFECT = frozenset(
     {
         "args_parser", "binary_output", "code_revision", "feature_extractor", "image_processor", "modelcard",
         "pipeline_class", "processor", "trust_remote_code", "use_fast", "_commit_hash",
     }
 )  # fmt: skip
 # Texts are tokenized in threads of the tokenizer, rows are padded and cut as needed: what says so says nothing.
-_OF_ROWS: dict[str, tuple[Any, ...]] = {
+OF_ROWS: dict[str, tuple[Any, ...]] = {
     "padding": (None, True, False, "longest", "max_length", "do_not_pad"),
     "truncation": (None, True, False, "longest_first", "do_not_truncate"),
 }
-_OF_TOKENIZER = ("tokenizer_kwargs", "tokenize_kwargs")
+OF_TOKENIZER = ("tokenizer_kwargs", "tokenize_kwargs")
 _INPUTS = ("inputs", "sequences", "data", "X")  # what pipelines of transformers call them
 _FRAMEWORKS = {"pt": "torch", "tf": "keras"}
 FRAMEWORK_NAMES = {ours: theirs for theirs, ours in _FRAMEWORKS.items()}
@@ -41,7 +41,7 @@ def of_transformers(call: str, options: MutableMapping[str, Any], own: Mapping[s
     Raises:
         InputError: for a framework that there is not, and a keyword that says another thing than one of ours.
     """
-    for name in _WITHOUT_EFFECT:
+    for name in WITHOUT_EFFECT:
         options.pop(name, None)
     said = {"dtype": options.pop("torch_dtype", None), "backend": options.pop("framework", None)}
     if said["backend"] is not None and said["backend"] not in _FRAMEWORKS:
@@ -71,12 +71,12 @@ def task_options(task: TextTask, options: Mapping[str, Any]) -> dict[str, Any]:
         InputError: for a padding or truncation that is not what happens to rows.
     """
     call = task.name
-    found = {name: value for name, value in options.items() if name not in ("num_workers", *_OF_TOKENIZER)}
-    for holder in _OF_TOKENIZER:
+    found = {name: value for name, value in options.items() if name not in ("num_workers", *OF_TOKENIZER)}
+    for holder in OF_TOKENIZER:
         passed = options.get(holder) or {}
         if not isinstance(passed, Mapping):
             raise InputError(f"{call}: {holder} must be options of the tokenizer by name, got {passed!r}.")
-        known = (*_OF_ROWS, "max_length")
+        known = (*OF_ROWS, "max_length")
         if strange := [name for name in passed if name not in known]:
             raise InputError(f"{call}: {holder} may have {', '.join(known)}, got {strange[0]!r}. Leave it out.")
         if doubled := [name for name in passed if found.get(name, passed[name]) != passed[name]]:
@@ -87,7 +87,7 @@ def task_options(task: TextTask, options: Mapping[str, Any]) -> dict[str, Any]:
             raise InputError(f"{call}: padding 'max_length' is not taken, answers hold the tokens of the text alone.")
         if not found.get("truncation"):
             found.pop("max_length", None)  # to which rows are padded; none is cut
-    for name, values in _OF_ROWS.items():
+    for name, values in OF_ROWS.items():
         if (value := found.pop(name, None)) not in values:
             raise InputError(
                 f"{call}: {name} must be one of {', '.join(map(repr, values))}, got {value!r}. Rows are padded to the "

@@ -17,7 +17,8 @@ import pytest
 import mobilebert
 import mobilebert_core
 from mobilebert.cli import main
-from mobilebert.pipeline_options import PipelineOptions
+from mobilebert.pipeline_keywords import OF_ROWS, OF_TOKENIZER, WITHOUT_EFFECT
+from mobilebert.pipeline_options import PipelineOptions, TransformersOptions
 from mobilebert_core import DEMO_MODEL, InputError, errors
 from mobilebert_core.errors import what_to_do
 from mobilebert_core.hub.resolve import HUB_KEYWORDS
@@ -110,7 +111,12 @@ def test_pipeline_has_the_demo_model_as_default(backend):
 
 def test_the_typed_options_are_those_of_the_tables():
     options = {each.name for task in TASKS.values() for each in options_of(task.text)}
-    assert set(PipelineOptions.__annotations__) == options | set(HUB_KEYWORDS)
+    theirs = set(TransformersOptions.__annotations__)
+    assert set(PipelineOptions.__annotations__) == options | set(HUB_KEYWORDS) | theirs
+    assert not options & theirs
+    other_names = {name for task in TASKS.values() for name in task.text.in_transformers}
+    without_effect = {name for name in WITHOUT_EFFECT if not name.startswith("_")}
+    assert theirs >= other_names | without_effect | {"num_workers", *OF_ROWS, *OF_TOKENIZER}
 
 
 @pytest.mark.parametrize(

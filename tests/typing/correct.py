@@ -12,6 +12,14 @@ from mobilebert_core.text.tokenization_base import TokenizerBase
 
 classify = mobilebert.pipeline("text-classification", backend="keras", top_k=3)
 assert_type(classify, mobilebert.MobileBertPipeline)
+assert_type(
+    mobilebert.pipeline(
+        "ner", "a-model", framework="pt", device_map="auto", torch_dtype="auto", model_kwargs={}, grouped_entities=True
+    ),
+    mobilebert.MobileBertPipeline,
+)
+mobilebert.pipeline("question-answering", "a-model", max_seq_len=64, handle_impossible_answer=True, topk=2)
+mobilebert.pipeline("sentiment-analysis", "a-model", return_all_scores=True, truncation=True, padding=True)
 assert_type(mobilebert.MobileBertPipeline.from_pretrained("ner", "a-model"), mobilebert.MobileBertPipeline)
 assert_type(classify.batch_size, int)
 assert_type(mobilebert.__version__, str)
