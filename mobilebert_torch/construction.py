@@ -42,7 +42,7 @@ def with_random_weights(cls: Callable[..., Model], config: MobileBertConfig, kwa
     return model if dtype is None else model.to(known_dtype(dtype))
 
 
-def torch_dtype(dtype: torch.dtype | str | None, plan: LoadPlan) -> torch.dtype:
+def as_dtype(dtype: torch.dtype | str | None, plan: LoadPlan) -> torch.dtype:
     """The dtype of a call: "auto" is that of the file. Raises ConfigError for one that no model has."""
     return known_dtype(plan.dtype if dtype == "auto" else dtype)
 

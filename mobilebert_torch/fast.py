@@ -19,8 +19,9 @@ from mobilebert_core.errors import ConfigError
 
 from . import products
 from .gradients import DenseNoNorm, dropped_product
+from .transforms import in_forward_mode, is_transformed
 from .watched import is_watched
-from .wide import may_be_cast
+from .wide import may_be_cast, widened
 
 
 def is_plain(module: nn.Module, kind: type[nn.Module]) -> bool:
@@ -71,7 +72,7 @@ def join(dense: nn.Linear, dropout: nn.Dropout, norm: nn.Module, x: Tensor, resi
         or x.dtype != dense.weight.dtype
         or may_be_cast(x)
         or torch.compiler.is_compiling()
-        or products.in_forward_mode()
+        or in_forward_mode()
     ):
         return None
     rest = None if residual is None else residual.flatten(0, -2)
@@ -111,7 +112,7 @@ def attention_probs(query: Tensor, key: Tensor, attention_bias: Tensor | None, h
 
     Half precision has too little range for the scores of this model: they are computed in float32.
     """
-    query, key = (query.float(), key.float()) if query.element_size() == 2 else (query, key)
+    query, key = widened(query), widened(key)
     scores = torch.matmul(query * (1.0 / math.sqrt(head_size)), key.transpose(-1, -2))
     scores = scores if attention_bias is None else scores + attention_bias
     return torch.softmax(scores, dim=-1)
@@ -126,9 +127,7 @@ def attend(
     `dropped_product`. Nor has it derivatives in forward mode, which the transforms of torch.func may ask for.
     """
     compiling = torch.compiler.is_compiling()  # which cannot trace the question
-    transformed = not compiling and (
-        products.in_forward_mode() or torch._C._functorch.is_functorch_wrapped_tensor(query)
-    )
+    transformed = not compiling and (in_forward_mode() or is_transformed(query))
     if transformed and not rate:
         return torch.matmul(attention_probs(query, key, attention_bias, head_size).to(value.dtype), value)
     if 0 < rate < 1 and query.device.type == "cpu":

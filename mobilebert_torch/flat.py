@@ -18,12 +18,13 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.modules import module as module_state
 
 from . import products
 from .attention import JointAttention, JointSelfAttention
 from .fast import is_plain
 from .layers import BlockOutput, DenseNorm, FeedForward, Intermediate, NoNorm
+from .transforms import is_transformed
+from .watched import is_every_module_watched
 from .wide import may_be_cast
 
 Norm = tuple[Tensor, Tensor] | None  # gain and shift
@@ -81,9 +82,9 @@ def encoded(
         or torch.is_grad_enabled()
         or torch.jit.is_tracing()
         or type(x) is not Tensor
-        or torch._C._functorch.is_functorch_wrapped_tensor(x)
+        or is_transformed(x)
         or may_be_cast(x)
-        or module_state._has_any_global_hook()
+        or is_every_module_watched()
     ):
         return None
     plan = _PLANS.get(layers)

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from . import products
+from .transforms import in_forward_mode
 
 
 class DroppedProduct(torch.autograd.Function):
@@ -46,7 +47,7 @@ def dropped_product(probs: Tensor, value: Tensor, rate: float) -> Tensor:
     is so rounded to 1/65536, never up to 1, and the kept entries are scaled by the rounded rate.
     """
     # The compiler decides what to keep and what to compute again; a trace knows no views of another type.
-    if torch.compiler.is_compiling() or torch.jit.is_tracing() or products.in_forward_mode():
+    if torch.compiler.is_compiling() or torch.jit.is_tracing() or in_forward_mode():
         return torch.matmul(F.dropout(probs, rate), value)
     levels = min(round(rate * 2**16), 2**16 - 1)
     bits = torch.empty(-(-probs.numel() // 4), dtype=torch.int64).random_(-(2**63), None)

@@ -16,6 +16,7 @@ from mobilebert_core.errors import InputError, first_line
 from mobilebert_core.tasks.trained_head import require_trained
 
 from .heads import MODEL_CLASSES
+from .wide import widened
 
 
 def device_of(name: Any = None) -> torch.device:
@@ -65,5 +66,4 @@ class Runner:
         """The outputs by name, in float32 where the model computes in less."""
         with self.without_gradients():
             outputs = self.model(**{n: torch.from_numpy(a).to(self.device) for n, a in batch.items()}, return_dict=True)
-        return {n: (v.float() if v.element_size() == 2 else v).cpu().numpy() for n, v in outputs.items()
-                if isinstance(v, torch.Tensor)}  # fmt: skip
+        return {n: widened(v).cpu().numpy() for n, v in outputs.items() if isinstance(v, torch.Tensor)}

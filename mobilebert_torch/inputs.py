@@ -16,6 +16,7 @@ from mobilebert_core.errors import ConfigError, InputError
 from mobilebert_core.heads import Head
 from mobilebert_core.inputs import Shape, check_inputs
 
+from .transforms import is_transformed
 from .watched import is_watched
 
 _LOOKED_UP = (torch.int64, torch.int32)  # the whole numbers that PyTorch looks up by
@@ -51,11 +52,7 @@ _COUNTED_BY_FEW = (torch.uint16, torch.uint32, torch.uint64)  # types without mo
 
 def _is_readable(array: Tensor) -> bool:
     """False for arrays on a GPU and for those that stand for others, as in `torch.func.vmap`."""
-    return (
-        type(array) in (Tensor, torch.nn.Parameter)
-        and array.device.type == "cpu"
-        and not torch._C._functorch.is_functorch_wrapped_tensor(array)
-    )
+    return type(array) in (Tensor, torch.nn.Parameter) and array.device.type == "cpu" and not is_transformed(array)
 
 
 PROBE = ArrayProbe()

@@ -26,8 +26,7 @@ from mobilebert_core.resizing import resized_vocabulary, surviving_features
 from mobilebert_core.weights import Weight, weight_table
 
 from . import resizing
-from .construction import Unfilled, check_values, constructor_names, mapped_device, with_random_weights
-from .construction import torch_dtype as as_dtype
+from .construction import Unfilled, as_dtype, check_values, constructor_names, mapped_device, with_random_weights
 from .initialization import INITIALIZED, has_values, initialize, keep_values
 from .inputs import rows_of
 from .layers import LMPredictionHead

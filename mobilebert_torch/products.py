@@ -19,9 +19,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd import forward_ad
 from torch.nn import functional as F
-from torch.utils import _python_dispatch
+
+from .transforms import current_dispatch_mode, in_forward_mode, is_transformed
 
 # From so many on oneDNN is quicker: a call of it takes 10 microseconds more.
 _FEWEST_MULTIPLICATIONS = 1_500_000
@@ -48,13 +48,8 @@ def _is_plain(tensor: Tensor) -> bool:
         and tensor.device.type == "cpu"
         and type(tensor) in (Tensor, nn.Parameter)
         and tensor.layout == torch.strided
-        and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+        and not is_transformed(tensor)
     )
-
-
-def in_forward_mode() -> bool:
-    """Whether derivatives are computed along with the values, as by torch.func.jvp, which not every operator knows."""
-    return bool(forward_ad._current_level >= 0)
 
 
 def takes_onednn(x: Tensor, weight: Tensor, added: Tensor | None = None) -> bool:
@@ -75,7 +70,7 @@ def takes_onednn(x: Tensor, weight: Tensor, added: Tensor | None = None) -> bool
         and torch.backends.mkldnn.enabled
         and not torch.is_autocast_enabled("cpu")
         and not in_forward_mode()
-        and _python_dispatch._get_current_dispatch_mode() is None
+        and current_dispatch_mode() is None
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any, TypeVar
 
@@ -13,6 +14,9 @@ from mobilebert_core.folding import no_part_inside
 
 Module = TypeVar("Module", bound=nn.Module)
 
+# True where a hook is called for all modules, as by `torch.nn.modules.module.register_module_forward_hook`.
+is_every_module_watched: Callable[[], bool] = module_state._has_any_global_hook
+
 
 def is_watched(module: nn.Module) -> bool:
     """True if a call of the module is seen or changed from outside: by hooks, or a `forward` of its own."""
@@ -20,7 +24,7 @@ def is_watched(module: nn.Module) -> bool:
         "forward" in vars(module)
         or (module._forward_hooks or module._forward_pre_hooks)
         or (module._backward_hooks or module._backward_pre_hooks)
-        or module_state._has_any_global_hook()
+        or is_every_module_watched()
     )
 
 
@@ -40,7 +44,7 @@ def _is_watched_by_others(module: nn.Module) -> bool:
         *module._backward_hooks.values(), *module._backward_pre_hooks.values(),
     )  # fmt: skip
     seen_by = [each for each in (vars(module).get("forward"), *hooks) if each is not None]
-    return module_state._has_any_global_hook() or not all(_is_internal(each) for each in seen_by)
+    return is_every_module_watched() or not all(_is_internal(each) for each in seen_by)
 
 
 def _is_internal(function: Any) -> bool:
