@@ -68,8 +68,8 @@ def calibrate(model: TFMobileBertPreTrainedModel, batches: Iterable[Mapping[str,
 
 def copy_of(model: Model) -> Model:
     """A model of its own with the same weights, not compiled."""
-    options = {"add_pooling_layer": model.mobilebert.pooler is not None} if model.head.bare else {}
-    new = type(model)(model.config.copy(), initializer="zeros", dtype=model.dtype_policy, **options)
+    policy = model.dtype_policy
+    new = type(model)(model.config.copy(), initializer="zeros", dtype=policy, **model._pooler_option())
     new.set_weights(model.get_weights())
     return new
 

@@ -59,8 +59,8 @@ def fold(model: Model, basis: str = "auto", calibration: Mapping[str, Any] | Non
 
     basis = AUTO if basis == "auto" else basis
     folded = folding.fold(model.config, read, basis, batch, model.head, model._has_pooler)
-    options = {"add_pooling_layer": model.mobilebert.pooler is not None} if model.head.bare else {}
-    new = type(model)(folded.config, initializer="zeros", dtype=dtype or model.dtype_policy, **options)
+    policy = dtype or model.dtype_policy
+    new = type(model)(folded.config, initializer="zeros", dtype=policy, **model._pooler_option())
     for weight in new.weight_table():
         if weight.tied_to is None:
             found = folded.arrays.get(weight.full_name)

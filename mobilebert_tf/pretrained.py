@@ -105,6 +105,10 @@ class TFMobileBertPreTrainedModel(
     def _has_pooler(self) -> bool:
         return self.mobilebert.pooler is not None
 
+    def _pooler_option(self) -> dict[str, bool]:
+        """The argument of the constructor that says whether there is a pooler, where the class leaves it open."""
+        return {"add_pooling_layer": self._has_pooler} if self.head.bare else {}
+
     def variable_of(self, weight: Weight) -> Any:
         """The variable that holds a weight of the table (not for tied weights, which have none)."""
         return getattr(self._layer_of(weight), (weight.keras or "").rpartition(".")[2])

@@ -78,5 +78,4 @@ def fold(
     for full_name, array in folded.arrays.items():
         name = full_name.removeprefix(BASE_PREFIX) if model.head.bare else full_name
         tensors[name] = torch.as_tensor(array).to(model.device, dtype)
-    options = {"add_pooling_layer": model._has_pooler} if model.head.bare else {}
-    return type(model)._of_tensors(folded.config, tensors, options).eval()
+    return type(model)._of_tensors(folded.config, tensors, model._pooler_option()).eval()

@@ -128,6 +128,10 @@ class MobileBertPreTrainedModel(TransformersSurface):
     def _has_pooler(self) -> bool:
         return getattr(self.base_model, "pooler", None) is not None
 
+    def _pooler_option(self) -> dict[str, bool]:
+        """The argument of the constructor that says whether there is a pooler, where the class leaves it open."""
+        return {"add_pooling_layer": self._has_pooler} if self.head.bare else {}
+
     # -------------------------------------------------------------------------------------- embeddings
 
     def _predictions(self) -> LMPredictionHead | None:
