@@ -13,9 +13,10 @@ from typing import Any
 import keras
 from keras import ops
 
-from .brick import Brick, serializable
+from .brick import Brick
 from .layers import DenseNorm
 from .policies import widened
+from .serialization import serializable
 
 
 @serializable

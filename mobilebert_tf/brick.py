@@ -15,8 +15,6 @@ from . import policies, quantization
 from .calling import named_inputs, output_shapes
 from .layer_paths import set_trainable, trainable_flags
 
-serializable = keras.saving.register_keras_serializable(package="mobilebert")
-
 
 class Brick(keras.layers.Layer):
     """A layer whose parts have known input sizes: `part` adds one, `build` builds them all.

@@ -1,7 +1,6 @@
 """The seven task models in Keras 3: one signature each, everything else from the table of heads.
 
-B batch, S sequence, T tokens, H hidden, V vocabulary, C labels, N tokens with a word label.
-Twin: mobilebert_torch/heads.py. Long because each class states its own signature, which users and editors read.
+B batch, S sequence, T tokens, H hidden, V vocabulary, C labels, N labelled tokens. Twin: mobilebert_torch/heads.py.
 """
 
 from __future__ import annotations
@@ -29,12 +28,13 @@ from mobilebert_core.outputs import (
 )
 
 from . import policies
-from .brick import Brick, serializable
+from .brick import Brick
 from .inputs import fold_choices, input_dict
 from .layers import LMPredictionHead
 from .losses import head_loss
 from .modeling import TFMobileBertMainLayer, TFMobileBertModel
 from .pretrained import TFMobileBertPreTrainedModel
+from .serialization import serializable
 from .token_selection import first_token, labelled_tokens
 
 

@@ -9,8 +9,10 @@ from keras import ops
 
 from mobilebert_core.weights import Weight
 
+from .serialization import serializable
 
-@keras.saving.register_keras_serializable(package="mobilebert")
+
+@serializable
 class PaddedInitializer(keras.initializers.Initializer):
     """Another initializer with one row, the padding token's, set to 0."""
 

@@ -15,8 +15,8 @@ from mobilebert_core.heads import Head
 from mobilebert_core.inputs import TEXT_INPUTS
 
 from . import policies, quantization
-from .brick import serializable
 from .calling import named_inputs
+from .serialization import serializable
 
 if TYPE_CHECKING:
     from keras import Model as _Model

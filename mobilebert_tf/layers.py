@@ -22,7 +22,8 @@ from keras import ops
 
 from mobilebert_core.configuration.fields import FOLDED, GAIN, KEPT
 
-from .brick import Brick, serializable
+from .brick import Brick
+from .serialization import serializable
 
 
 # TensorFlow's own gelu rounds its constants to float32, also for float64.

@@ -21,7 +21,7 @@ from mobilebert_core.weight_rows import joint_projection, query_reads_hidden, sc
 
 from . import policies
 from .attention import Attention, JointAttention
-from .brick import Brick, serializable
+from .brick import Brick
 from .initializers import padded_initializer, weight_initializer
 from .inputs import attention_bias, head_masks, input_dict
 from .layer_paths import inside
@@ -29,6 +29,7 @@ from .layers import BlockOutput, Bottleneck, FeedForward, Intermediate, NoNorm, 
 from .lookup import rows_of
 from .pretrained import TFMobileBertPreTrainedModel
 from .rematerialization import rematerialized
+from .serialization import serializable
 from .token_selection import TokenSelection
 
 

@@ -13,9 +13,10 @@ from typing import Any
 import keras
 
 from .fit.optimization import FusedAdamW, fused_update
+from .serialization import serializable
 
 
-@keras.saving.register_keras_serializable(package="mobilebert")
+@serializable
 class StagedAdamW(FusedAdamW):
     """`FusedAdamW` with gates.
 
@@ -64,7 +65,7 @@ class StagedAdamW(FusedAdamW):
         return tf.pow(tf.constant(self.beta_1, dtype), step), tf.pow(tf.constant(self.beta_2, dtype), step)
 
 
-@keras.saving.register_keras_serializable(package="mobilebert")
+@serializable
 class Lamb(StagedAdamW):
     """LAMB with the arguments and the state of AdamW, and with gates. It runs on TensorFlow."""
 

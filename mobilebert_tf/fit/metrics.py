@@ -19,11 +19,12 @@ from mobilebert_core.configuration.fields import MULTI_LABEL, REGRESSION, SINGLE
 from mobilebert_core.errors import ConfigError
 from mobilebert_core.heads import Head, Task
 
+from ..serialization import serializable
 from .loss_table import ALONG_SCORES, NAMES, TABLE, class_of, function_in, name_of, row_of
 from .of_logits import LossOfLogits, MetricOfLogits, Scores, arranged
 
 
-@keras.saving.register_keras_serializable(package="mobilebert")
+@serializable
 class MaskedAccuracy(keras.metrics.Mean):
     """Share of labels that the largest logit meets; labels of -100 are left out.
 

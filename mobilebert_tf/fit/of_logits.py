@@ -15,6 +15,7 @@ from mobilebert_core.errors import ConfigError, InputError
 from mobilebert_core.heads import IGNORE_INDEX
 
 from ..policies import widened
+from ..serialization import serializable
 from .loss_table import Row, class_of, row_of
 
 
@@ -179,7 +180,7 @@ def _by_row(sample_weight: Any, logits: Any) -> Any:
     return ops.reshape(ops.broadcast_to(weight, ops.shape(logits)[:-1]), (-1,))
 
 
-@keras.saving.register_keras_serializable(package="mobilebert")
+@serializable
 class LossOfLogits(keras.losses.Loss):
     """A loss of Keras computed from logits.
 
@@ -244,7 +245,7 @@ class LossOfLogits(keras.losses.Loss):
         return made
 
 
-@keras.saving.register_keras_serializable(package="mobilebert")
+@serializable
 class MetricOfLogits(keras.metrics.Metric):
     """A metric of Keras computed from logits.
 

@@ -14,6 +14,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from ..serialization import serializable
+
 _WIDE = ("float32", "float64")  # dtypes that TensorFlow's kernels update as exactly as Keras does
 
 
@@ -140,7 +142,7 @@ def _places_of_frozen(optimizer: Any) -> Iterator[int]:
                     yield places[id(state)]
 
 
-@keras.saving.register_keras_serializable(package="mobilebert")
+@serializable
 class FusedAdamW(_KeepsState, keras.optimizers.AdamW):
     """`keras.optimizers.AdamW` that on TensorFlow decays, clips and updates each weight in one operation each.
 
@@ -158,7 +160,7 @@ class FusedAdamW(_KeepsState, keras.optimizers.AdamW):
     _clip_gradients = _clip_gradients
 
 
-@keras.saving.register_keras_serializable(package="mobilebert")
+@serializable
 class FusedAdam(_KeepsState, keras.optimizers.Adam):
     """`keras.optimizers.Adam` with the operations of `FusedAdamW`."""
 

@@ -21,10 +21,12 @@ from mobilebert_core.errors import InputError
 from mobilebert_core.inputs import TEXT_INPUTS
 from mobilebert_core.text.auto_tokenizer import AutoTokenizer
 
+from ..serialization import serializable
+
 _PREFETCHED = 2  # batches that lie ready: one in use, one to come
 
 
-@keras.saving.register_keras_serializable(package="mobilebert")
+@serializable
 class TextPreprocessor:
     """Texts to model inputs: on strings, lists, object arrays and string tensors, and in `dataset.map`.
 

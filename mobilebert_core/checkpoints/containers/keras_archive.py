@@ -23,14 +23,13 @@ from ...configuration.config import MobileBertConfig
 from ...errors import CheckpointError, CheckpointNotFoundError, ConfigError
 from ...files import CONFIG_FILE
 from ...heads import HEADS, Head
-from ..names.keras import keras_class
+from ..names.keras import PACKAGE, keras_class
 from .hdf5 import H5File
 from .held_file import HeldFile
 
 ARCHIVE_SUFFIX, WEIGHTS_SUFFIX = ".keras", ".weights.h5"
 METADATA_MEMBER, CONFIG_MEMBER, WEIGHTS_MEMBER = "metadata.json", CONFIG_FILE, "model.weights.h5"
 _ZIP_END = 1 << 16  # bytes in which the directory of a small archive lies
-PACKAGE = "mobilebert"  # under which mobilebert_tf registers its classes with Keras
 
 _LARGEST_JSON = 1 << 24  # bytes; the configuration of a model with 100,000 labels takes a tenth of it
 _BLOCK = 1 << 20

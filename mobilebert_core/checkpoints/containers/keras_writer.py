@@ -23,9 +23,9 @@ from ...errors import CheckpointError, ConfigError
 from ...files import replacing
 from ...heads import Head, check_head
 from ...weights import weight_table
-from ..names.keras import keras_class, keras_layers, keras_place, layer_name
+from ..names.keras import PACKAGE, keras_class, keras_layers, keras_place, layer_name
 from .hdf5 import writing_hdf5
-from .keras_archive import ARCHIVE_SUFFIX, CONFIG_MEMBER, METADATA_MEMBER, PACKAGE, WEIGHTS_MEMBER, WEIGHTS_SUFFIX
+from .keras_archive import ARCHIVE_SUFFIX, CONFIG_MEMBER, METADATA_MEMBER, WEIGHTS_MEMBER, WEIGHTS_SUFFIX
 
 KERAS_VERSION = "3.15.1"  # whose layout this is; Keras itself does not read it back
 POLICIES = (*DTYPES, "mixed_float16", "mixed_bfloat16")

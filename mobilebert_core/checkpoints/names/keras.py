@@ -20,6 +20,8 @@ from ...heads import Head
 from ...weights import KERAS_RENAMES, Weight, weight_table
 from ..tensor_info import MappedCheckpoint, WeightFile
 
+PACKAGE = "mobilebert"  # under which mobilebert_tf registers its classes with Keras
+
 # Keras saves a layer under the alphabetically first attribute that refers to it, so `mobilebert` is stored as
 # `base_model`. Every model has the list `layers`, so a dense layer whose name comes after it, such as `qa_outputs`, is
 # stored as an item of that list.
