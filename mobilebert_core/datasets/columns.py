@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,8 +35,8 @@ class Named:
         if len(found) > 1:
             raise BadRow(f"{' and '.join(found)} could each be {self.option}. Name it.")
         if not found and self.needed:
-            got = ", ".join(map(repr, row)) or "none"
-            raise BadRow(f"wanted the key {' or '.join(map(repr, self.names))}, got {got}.")
+            hint = did_you_mean(self.names[0], row) if len(self.names) == 1 else ""
+            raise BadRow(f"wanted the key {' or '.join(map(repr, self.names))}, got {_listed(row)}.{hint}")
         return found[0] if found else None
 
 
@@ -46,18 +46,17 @@ def column(
     wanted: str | None,
     usual: Sequence[str] = (),
     needed: bool = True,
-    in_first: bool = True,
 ) -> Any:
     """The key of a column: the one named by an option, or else the one of the usual names that the table has.
 
-    None where none of the usual names is there and none is `needed`. In JSON lines each row is looked at for itself;
-    with `in_first` the first row must have the key.
+    None where none of the usual names is there and none is `needed`. In JSON lines each row is looked at for itself,
+    in training and in prediction; one that lacks the key is a bad row.
 
     Raises:
         DataError: for a column that is not there or there twice, or when several usual names fit.
     """
-    if table.by_name and (not in_first or (wanted is None and not needed)):
-        return Named(option, tuple(usual) if wanted is None else (wanted,), needed)
+    if table.by_name:
+        return Named(option, tuple(usual), needed) if wanted is None else Named(option, (wanted,), True)
     if wanted is not None:
         if wanted in table.twice:
             raise DataError(f"{table.path}: {option} {wanted!r} stands twice in the header. Rename one.")
@@ -91,20 +90,27 @@ def _separators(table: Table) -> str:
 def _there_is(table: Table) -> str:
     if not table.header:
         return f"there are columns 1 to {len(table.keys)}"
-    kind = "the first row has the keys" if table.by_name else "the header is"
-    return f"{kind} {', '.join(map(repr, table.keys))}"
+    return f"the header is {_listed(table.keys)}"
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(map(repr, names)) or "none"
+
+
+def key_in(row: Any, key: Any) -> Any:
+    """The key of a column in this row; raises BadRow where a JSON object lacks it."""
+    return key.of(row) if isinstance(key, Named) else key
 
 
 def cell(row: Any, key: Any) -> Any:
     """What stands in a column of a row, None where it needs none; raises BadRow where a JSON object lacks the key."""
-    if isinstance(key, Named):
-        key = key.of(row)
+    key = key_in(row, key)
     if key is None:
         return None
     try:
         return row[key]
     except KeyError:
-        raise BadRow(f"wanted the key {key!r}, got {', '.join(map(repr, row)) or 'none'}.") from None
+        raise BadRow(f"wanted the key {key!r}, got {_listed(row)}.") from None
 
 
 def text_of(row: Any, key: Any, name: str) -> str:
@@ -117,14 +123,14 @@ def text_of(row: Any, key: Any, name: str) -> str:
     return value
 
 
-def text_columns(table: Table, options: ReadOptions, pair_needed: bool = False, in_first: bool = True) -> Any:
+def text_columns(table: Table, options: ReadOptions) -> Any:
     """The keys of the text and of the second one, None where there is none.
 
     Who names the text means this text: a second one is then read only where it is named too.
     """
-    text_key = column(table, "text_column", options.text_column, TEXT, in_first=in_first)
-    usual = PAIR if options.text_column is None or pair_needed else ()
-    return text_key, column(table, "pair_column", options.pair_column, usual, pair_needed, in_first)
+    text_key = column(table, "text_column", options.text_column, TEXT)
+    usual = PAIR if options.text_column is None else ()
+    return text_key, column(table, "pair_column", options.pair_column, usual, needed=False)
 
 
 def several_of(value: Any) -> Any:
@@ -143,8 +149,10 @@ def check_apart(table: Table, **keys: Any) -> None:
     named = [(name, key) for name, key in keys.items() if key is not None]
     for i, (name, key) in enumerate(named):
         for other, same in named[:i]:
-            if key == same:
-                raise DataError(f"{table.path}: {other} and {name} are one column; {_there_is(table)}. Name two.")
+            one = set(key.names) & set(same.names) if isinstance(key, Named) else key == same
+            if one:
+                there = "" if table.by_name else f"; {_there_is(table)}"
+                raise DataError(f"{table.path}: {other} and {name} are one column{there}. Name two.")
 
 
 def pair_of(row: Any, key: Any) -> str | None:

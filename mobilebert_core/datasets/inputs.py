@@ -11,7 +11,7 @@ from ..errors import InputError
 from ..tasks.task_text import Field
 from .columns import PAIR, TEXT, cell, column, pair_of, several_of, text_of
 from .examples import BadRow, BadRows, ReadOptions, brief
-from .labelled_tables import CHOICE_TEXT, CHOICES, begun, choice_columns, choices_of
+from .labelled_tables import CHOICE_TEXT, CHOICES, beginnings, begun, choice_columns, choices_of, numbered
 from .plain_texts import PLAIN_TEXTS
 from .reading import Reader
 from .sources import AS_UTF8, NOT_UTF8, EmptyError, Source, is_utf8
@@ -110,7 +110,7 @@ class InputFiles:
         table = read_table(source, options, bad, for_inputs=True)
         readers = {each.name: self._reader(table, each, options, each.name in missing) for each in self.fields}
         alone = missing[0] if missing else self.fields[0].name
-        begins = self._beginning(table, options)
+        begins = beginnings(table, options.text_column) if self.reader is CHOICES else lambda row: None
         keeps_id = "id" not in readers and (table.by_name or "id" in table.keys)
         for line, row in table.rows:
             with bad.row(line):
@@ -122,7 +122,7 @@ class InputFiles:
                     continue
                 values = {name: value for name, read in readers.items() if (value := read(row)) is not None}
                 if "choices" in values:
-                    values["choices"] = list(begun(values["choices"], row, begins))
+                    values["choices"] = list(begun(values["choices"], begins(row)))
                 kept = {}
                 if keeps_id and (not table.by_name or "id" in row):
                     kept["id"] = row[table.keys.get("id", "id")]
@@ -130,13 +130,6 @@ class InputFiles:
                     kept["text"] = " ".join(values["text"])
                     values["text"] = list(values["text"])
                 yield InputRow(line, values, kept)
-
-    def _beginning(self, table: Table, options: ReadOptions) -> Any:
-        """The key of what each choice begins with in SWAG's columns, as `read_choices` has it; None in others."""
-        texts = [name for name in CHOICE_TEXT if name in table.keys]
-        if options.text_column is not None:
-            texts = [options.text_column]
-        return table.keys.get("sent2") if self.reader is CHOICES and texts == ["sent1"] else None
 
     def _words(self, line: int, row: list[Any], name: str) -> InputRow:
         """An input that is a list of words by itself."""
@@ -159,7 +152,7 @@ class InputFiles:
         if each.name == "text_pair" and wanted is None and not needed and options.text_column is not None:
             return lambda row: None  # who names the text means this text
         key = column(table, f"{each.name}_column" if each.name == "text" else "pair_column" if each.name == "text_pair"
-                     else each.name, wanted, usual, needed, in_first=False)  # fmt: skip
+                     else each.name, wanted, usual, needed)  # fmt: skip
         if each.name == "text_pair" and not needed:
             return lambda row: pair_of(row, key)
         if each.several:
@@ -170,10 +163,10 @@ class InputFiles:
 
 
 def _words_or_text(table: Table, wanted: str | None) -> Callable[[Any], Any]:
-    words = column(table, "word_column", wanted, WORDS, needed=wanted is not None, in_first=False)
+    words = column(table, "word_column", wanted, WORDS, needed=wanted is not None)
     if words is not None and not table.by_name:
         return lambda row: words_of(row, words)
-    text = column(table, "text_column", None, TEXT, in_first=False)
+    text = column(table, "text_column", None, TEXT)
 
     def read(row: Any) -> Any:
         if words is not None and cell(row, words) is not None:
@@ -187,17 +180,13 @@ def _several(row: Any, key: Any, name: str, needed: bool, written: bool) -> list
     """A list of texts; of JSON also choice0, choice1 ... and ending0, ending1 ... by their keys."""
     found = cell(row, key) if not isinstance(row, dict) or name in row else None
     if isinstance(row, dict) and found is None and name == "choices":
-        found = next(filter(None, ([row[k] for k in _numbered(row, stem)] for stem in ("choice", "ending"))), None)
+        found = [row[key] for key in numbered(row)] or None
     if not needed and (found is None or found == ""):
         return None
     found = several_of(found) if written else found
     if not isinstance(found, list) or not found:
         raise BadRow(f"{name} must be a list of texts, got {type(found).__name__} {brief(found)}.")
     return [text_of(found, i, name) for i in range(len(found))]
-
-
-def _numbered(row: dict[str, Any], stem: str) -> Iterator[str]:
-    return itertools.takewhile(row.__contains__, (f"{stem}{n}" for n in itertools.count()))
 
 
 def _without_empty(rows: Iterator[InputRow]) -> Iterator[InputRow]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from typing import Any
 
 from ..configuration.fields import MULTI_LABEL
@@ -30,6 +30,7 @@ _REMEMBERED = 1 << 16  # different cells with labels
 
 Labels = tuple[str | tuple[str, ...], tuple[float, ...] | None]  # of a row, and their probabilities
 CHOICE_TEXT = ("text", "question", "sent1")  # usual names of the text before choices
+_CHOICES = "choice0, choice1 ... or ending0, ending1 ..., or a list choices"
 
 
 def read_labelled_texts(source: Source, options: ReadOptions, bad: BadRows) -> Iterator[TextExample]:
@@ -129,14 +130,14 @@ def read_choices(source: Source, options: ReadOptions, bad: BadRows) -> Iterator
     table = read_table(source, options, bad)
     text_key = column(table, "text_column", options.text_column, CHOICE_TEXT)
     label_key = column(table, "label_column", options.label_column, LABEL)
-    begins = table.keys.get("sent2") if text_key == table.keys.get("sent1") else None
+    begins = beginnings(table, options.text_column)
     check_apart(table, text_column=text_key, label_column=label_key)
     keys = choice_columns(table)
     count = 0
     for line, row in table.rows:
         with bad.row(line):
             text, choices = text_of(row, text_key, "text"), choices_of(row, keys, table.separated)
-            choices = begun(choices, row, begins)
+            choices = begun(choices, begins(row))
             if len(choices) < 2 or (count and len(choices) != count):
                 wanted = f"{count} choices as in the rows before" if count else "at least 2 choices"
                 raise BadRow(f"wanted {wanted}, got {len(choices)}.")
@@ -147,21 +148,47 @@ def read_choices(source: Source, options: ReadOptions, bad: BadRows) -> Iterator
             yield ChoiceExample(line, text, choices, label)
 
 
-def begun(choices: Iterable[str], row: Any, begins: Any) -> tuple[str, ...]:
-    """The choices, each after the text in a column, if there is one."""
-    start = None if begins is None else cell(row, begins)
+def beginnings(table: Table, text_column: str | None) -> Callable[[Any], Any]:
+    """What takes from a row what each choice begins with, of SWAG's columns: None of others."""
+    texts = CHOICE_TEXT if text_column is None else (text_column,)
+
+    def begins(row: Any) -> Any:
+        keys = row if table.by_name else table.keys
+        swag = [name for name in texts if name in keys] == ["sent1"] and "sent2" in keys
+        return row["sent2" if table.by_name else keys["sent2"]] if swag else None
+
+    return begins
+
+
+def begun(choices: Iterable[str], start: Any) -> tuple[str, ...]:
+    """The choices, each after a text, if it is one."""
     if not isinstance(start, str) or not start.strip():
         return tuple(choices)
     return tuple(f"{start.strip()} {choice}" for choice in choices)
 
 
 def choice_columns(table: Table) -> Any:
-    """The key of `choices`, or a list with that of choice0, choice1 ... or ending0, ending1 ... each."""
-    return table.keys["choices"] if "choices" in table.keys else _numbered(table)
+    """The key of `choices`, or a list with that of choice0, choice1 ... or ending0, ending1 ... each.
+
+    None in JSON lines, where each row is looked at for itself.
+    """
+    if table.by_name:
+        return None
+    if "choices" in table.keys:
+        return table.keys["choices"]
+    if not (names := numbered(table.keys)):
+        raise DataError(
+            f"{table.path}: no columns with choices; wanted {_CHOICES}. There are {', '.join(map(repr, table.keys))}."
+        )
+    return [column(table, "the column of a choice", name) for name in names]
 
 
 def choices_of(row: Any, keys: Any, written: bool) -> tuple[str, ...]:
     """The choices of a row, in its columns or as a list, which may be `written` as text; raises BadRow."""
+    if keys is None:
+        keys = "choices" if "choices" in row else numbered(row)
+    if not keys and keys != 0:
+        raise BadRow(f"wanted {_CHOICES}, got {', '.join(map(repr, row)) or 'none'}.")
     found = [cell(row, key) for key in keys] if isinstance(keys, list) else cell(row, keys)
     found = several_of(found) if written else found
     if not isinstance(found, list):
@@ -169,18 +196,13 @@ def choices_of(row: Any, keys: Any, written: bool) -> tuple[str, ...]:
     return tuple(text_of(found, i, f"choice {i}") for i in range(len(found)))
 
 
-def _numbered(table: Table) -> list[Any]:
-    """The keys of choice0, choice1 ... or ending0, ending1 ..."""
-    for name in ("choice", "ending"):
-        keys: list[Any] = []
-        while f"{name}{len(keys)}" in table.keys:
-            keys.append(column(table, "the column of a choice", f"{name}{len(keys)}"))
-        if keys:
-            return keys
-    raise DataError(
-        f"{table.path}: no columns with choices; wanted choice0, choice1 ... or ending0, ending1 ..., or a list "
-        f"choices. There are {', '.join(map(repr, table.keys))}."
-    )
+def numbered(names: Container[str]) -> list[str]:
+    """choice0, choice1 ... or else ending0, ending1 ..., of those that are there."""
+    for stem in ("choice", "ending"):
+        every = (f"{stem}{number}" for number in itertools.count())
+        if found := list(itertools.takewhile(names.__contains__, every)):
+            return found
+    return []
 
 
 def _right_choice(label: str, count: int, names: tuple[str, ...] | None) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from .arrow_files import ARROW_FILES
-from .columns import cell, column
+from .columns import cell, column, key_in
 from .examples import BadRow, BadRows, ReadOptions, WordsExample, brief
 from .label_cells import label_of, unwritten
 from .reading import Reader
@@ -109,10 +109,11 @@ def read_lists(source: Source, options: ReadOptions, bad: BadRows) -> Iterator[W
     Tags are names, or numbers (see `label_names`).
     """
     table = read_table(source, options, bad)
-    words_key = column(table, *named(options, "text_column", "word_column"), WORDS)
-    tags_key = column(table, *named(options, "label_column", "tag_column"), TAGS)
+    words_column = column(table, *named(options, "text_column", "word_column"), WORDS)
+    tags_column = column(table, *named(options, "label_column", "tag_column"), TAGS)
     for line, row in table.rows:
         with bad.row(line):
+            words_key, tags_key = key_in(row, words_column), key_in(row, tags_column)
             words, tags = words_of(row, words_key), unwritten(cell(row, tags_key))
             if not isinstance(tags, list):
                 raise BadRow(f"{tags_key} must be a list, got {type(tags).__name__} {brief(tags)}.")
@@ -126,6 +127,7 @@ def read_lists(source: Source, options: ReadOptions, bad: BadRows) -> Iterator[W
 
 def words_of(row: Any, key: Any) -> tuple[str, ...]:
     """The words of a list of them; raises BadRow."""
+    key = key_in(row, key)
     words = unwritten(cell(row, key))
     if not isinstance(words, list):
         raise BadRow(f"{key} must be a list, got {type(words).__name__} {brief(words)}.")

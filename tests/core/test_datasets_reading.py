@@ -18,6 +18,7 @@ from mobilebert_core.datasets.examples import (
 )
 from mobilebert_core.datasets.reading import splits
 from mobilebert_core.datasets.sources import Source
+from mobilebert_core.tasks.table import TASKS
 from mobilebert_core.training.tasks.table import TRAINING_TASKS
 from tests.core.data_files import CHOICES, ENDINGS, QUESTIONS, TEXTS, WORDS, answered, read, squad, written
 
@@ -140,6 +141,35 @@ def test_questions(tmp_path):
     found = read(tmp_path, QUESTIONS, "a.json", data).items
     answers = (((6, "Zola"),), (), ((32, "Paris"), (20, "the city")), ())
     assert found == [QuestionExample(f"q{i}", "who is in the city?", context, each) for i, each in enumerate(answers)]
+
+
+ROWS_WITH_OTHER_KEYS = (
+    (TEXTS, [{"text": "a", "label": 0}, {"premise": "b", "hypothesis": "c", "labels": 1}],
+     [("a", None), ("b", "c")]),
+    (WORDS, [{"tokens": ["a"], "ner_tags": ["O"]}, {"words": ["b"], "tags": ["O"]}], [("a",), ("b",)]),
+    (CHOICES, [{"question": "a", "choices": ["b", "c"], "label": 0},
+               {"sent1": "d", "sent2": "e", "ending0": "f", "ending1": "g", "label": 1}],
+     [("a", ("b", "c")), ("d", ("e f", "e g"))]),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("task", "rows", "fields"), ROWS_WITH_OTHER_KEYS)
+def test_each_line_of_json_has_its_own_keys_in_training_and_in_prediction(tmp_path, task, rows, fields):
+    """The first line decided for all in training."""
+    examples = read(tmp_path, task, "a.jsonl", rows).items
+    names = {TEXTS: ("text", "pair"), WORDS: ("words",), CHOICES: ("text", "choices")}[task]
+    found = [tuple(getattr(each, name) for name in names) for each in examples]
+    assert found == (fields if task != WORDS else [(words,) for words in fields])
+    source = Source(written(tmp_path, "a.jsonl", rows), ".jsonl")
+    bad = BadRows(source.path, skip=False)
+    inputs = [each.values for each in TASKS[task].files.rows(source, ReadOptions(), (), bad)]
+    names = tuple({"words": "text", "pair": "text_pair"}.get(name, name) for name in names)
+    shown = [tuple(tuple(v) if isinstance(v, list) else v for v in map(row.get, names)) for row in inputs]
+    assert shown == found
+    named = ReadOptions(pair_column="hypothesis")
+    if task == TEXTS:  # a column that is named must be in each line
+        with pytest.raises(DataError, match=r"a.jsonl:1: wanted the key 'hypothesis', got 'text', 'label'"):
+            list(TASKS[task].files.rows(source, named, (), bad))
 
 
 def test_the_files_of_a_data_set(tmp_path):
