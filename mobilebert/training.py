@@ -22,8 +22,8 @@ from mobilebert_core.demo_model import DEMO_MODEL
 from mobilebert_core.errors import BackendMissingError, CheckpointError, ConfigError
 from mobilebert_core.files import VOCABULARY_FILES, WEIGHTS_FILE
 from mobilebert_core.heads import HEADS
-from mobilebert_core.text.auto_tokenizer import AutoTokenizer
 from mobilebert_core.text.model_fit import limit_to_model
+from mobilebert_core.text.word_lists import tokenizer_at
 from mobilebert_core.training.defaults import curve_notes, swept_losses
 from mobilebert_core.training.evaluation import Evaluation
 from mobilebert_core.training.following import run_directory
@@ -153,7 +153,7 @@ class Training(PathFields):
     ) -> None:
         fields = kind.config_fields(examples["train"], self.read) | dict(self.fields)
         self._check_thresholds(fields, {*examples, *(["dev"] if data.shards and data.held_out else [])})
-        tokenizer = AutoTokenizer.from_pretrained(self._tokenizer_place())
+        tokenizer, said = tokenizer_at(self._tokenizer_place())
         recipe, words, saved = choice.recipe, len(tokenizer), run_directory.saved
         trainer = self._trainer(kind, backend, recipe, fields, words, saved, ranks)
         limit_to_model(tokenizer, trainer.config)
@@ -161,7 +161,7 @@ class Training(PathFields):
         features = data.features(task, examples, run_directory.settings, ranks)
         self._check_thresholds(fields, {*features})  # rows may be too few to hold some out
         check_segments(trainer.config, features)
-        _say(choice.warnings, ranks)
+        _say([*choice.warnings, *said], ranks)
         lesson = self._lesson(task, examples, features, backend)
         trainer.objective = lesson.objective or trainer.objective
         if choice.sweep == {} and saved is None:
@@ -177,7 +177,8 @@ class Training(PathFields):
             recipe, trainer = choice.recipe, start()
         evaluations, missing = self._evaluations(trainer, task, examples, features, recipe)
         best = self._loop(trainer, task, recipe, lesson, run_directory, tokenizer, evaluations).run()
-        notes = [*choice.said(), *lesson.notes, *missing, *self._looked_back(evaluations.get("dev"), best, ranks)]
+        said += [*choice.said(), *lesson.notes, *missing]
+        notes = [*said, *self._looked_back(evaluations.get("dev"), best, ranks)]
         results = _results(examples, features, notes) | {
             "newly_initialized": list(trainer.newly_initialized),
             "best_metric": task.best_metric,

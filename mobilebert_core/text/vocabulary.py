@@ -28,9 +28,11 @@ def train_vocabulary(
     lowercase: bool = True,
     min_frequency: int = 2,
     overwrite: bool = False,
+    strip_accents: bool | None = None,
 ) -> int:
     """Learns word pieces from the lines of UTF-8 files, also packed, and writes vocab.txt; returns how many tokens.
 
+    `strip_accents=None` strips accents exactly when lower-casing, vowel signs of Indic and Thai letters among them.
     The five special tokens come first, so that [PAD] is 0. Of pieces that are equally frequent the library may take
     others each time.
 
@@ -47,8 +49,8 @@ def train_vocabulary(
         raise InputError(f"vocabulary: {output} is {found}; wanted a place for a file. Choose another output.")
     if size <= len(SPECIAL_TOKENS):
         raise InputError(f"vocabulary: size must be above the {len(SPECIAL_TOKENS)} special tokens, got {size}.")
-    splitting = {"do_lower_case": lowercase, **WORDPIECE_DEFAULTS}
-    vocabulary = learnt_vocabulary(_lines(files), size, SPECIAL_TOKENS, splitting, min_frequency=min_frequency)
+    splitting = {"do_lower_case": lowercase, "strip_accents": strip_accents, **WORDPIECE_DEFAULTS}
+    vocabulary = learnt_vocabulary(lines_of(files), size, SPECIAL_TOKENS, splitting, min_frequency=min_frequency)
     if len(vocabulary) <= len(SPECIAL_TOKENS):
         raise InputError(f"vocabulary: no words in {', '.join(map(str, files))}; wanted UTF-8 text, one text a line.")
     write_text(output, "".join(f"{token}\n" for token in sorted(vocabulary, key=vocabulary.__getitem__)))
@@ -91,7 +93,8 @@ def _of_words(text: Any) -> Any:
     return text if len(text) < _ENDLESS else _WORD.sub("", text)
 
 
-def _lines(files: Sequence[Path]) -> Iterator[str]:
+def lines_of(files: Sequence[Path]) -> Iterator[str]:
+    """The lines of UTF-8 files. Raises DataError where one is not."""
     for path in files:
         for number, line in Source.of(path).numbered():
             if not is_utf8(line):

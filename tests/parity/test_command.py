@@ -15,6 +15,7 @@ from mobilebert.cli import main
 from mobilebert_core import MobileBertTokenizerFast
 from mobilebert_core.errors import CheckpointError, first_line
 from mobilebert_core.inputs import TEXT_INPUTS
+from mobilebert_core.text.word_lists import tokenizer_at
 
 
 def test_a_checkpoint_in_two_dtypes(checkpoint, tmp_path, capsys):
@@ -143,6 +144,27 @@ def test_vocabularies_are_learned(tmp_path, capsys):
     assert "none.txt: wanted a data file, cannot read it" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("option", "text", "pieces"),
+    [
+        ([], "Köln", ["koln"]),
+        (["--keep-accents"], "Köln", ["köln"]),
+        (["--cased"], "Köln", ["Köln"]),
+        (["--keep-accents"], "हिन्दी", ["हिन्दी"]),
+        (["--cased"], "हिन्दी", ["हिन्दी"]),
+    ],
+)
+def test_a_list_of_words_is_read_as_it_was_learned(option, text, pieces, tmp_path, capsys):
+    (tmp_path / "text.txt").write_text(f"{text} {text}\n", encoding="utf-8")
+    words = str(tmp_path / "words.txt")
+    assert main(["vocab", "train", str(tmp_path / "text.txt"), "--size", "40", "--output", words, *option]) == 0
+    assert ("lose an accent or a vowel sign (ö). Where" in capsys.readouterr().err) is (not option)
+    tokenizer, said = tokenizer_at(words)
+    assert tokenizer.tokenize(text) == pieces and len(said) == len(option)
+    tokenizer.save_pretrained(tmp_path / "saved")
+    assert tokenizer_at(tmp_path / "saved")[0].tokenize(text) == pieces
+
+
 def test_vocabularies_are_learned_from_packed_text_and_not_from_endless_words(tmp_path, capsys):
     command = ["vocab", "train", "--size", "60", "--output", str(tmp_path / "vocab.txt"), "--overwrite"]
     texts = "the bees keep the hive\n" * 20
@@ -153,7 +175,7 @@ def test_vocabularies_are_learned_from_packed_text_and_not_from_endless_words(tm
     assert "hive" in tokens and "x" not in tokens
     (tmp_path / "text.txt").write_bytes(texts.encode() + b"\xff\n")
     assert main([*command, str(tmp_path / "text.txt")]) == 2
-    assert "text.txt:21: wanted UTF-8 text, got other bytes. Save it" in capsys.readouterr().err
+    assert "text.txt:21: wanted UTF-8 text, got other bytes. Save the file" in capsys.readouterr().err
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "text.txt").write_text(texts)
     assert main([*command[:-2], str(tmp_path / "pipe"), str(tmp_path / "text.txt")]) == 2
