@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
 
@@ -149,8 +149,8 @@ def _device(device: Any) -> Any:
     return device if device is None or isinstance(device, str) else str(device)
 
 
-def model_fields(call: str, options: MutableMapping[str, Any]) -> dict[str, Any]:
-    """The `model_kwargs` and the `config` among the options, which are taken away.
+def model_fields(call: str, options: MutableMapping[str, Any], others: Iterable[str] = ()) -> dict[str, Any]:
+    """The `model_kwargs`, the `config` and the `others` among the options, which are taken away.
 
     Raises:
         InputError: for `model_kwargs` that are no mapping.
@@ -158,7 +158,8 @@ def model_fields(call: str, options: MutableMapping[str, Any]) -> dict[str, Any]
     passed, config = options.pop("model_kwargs", None) or {}, options.pop("config", None)
     if not isinstance(passed, Mapping):
         raise InputError(f"{call}: model_kwargs must be fields of the configuration by name, got {passed!r}.")
-    return {**passed, **({} if config is None else {"config": config})}
+    taken = {"config": config, **{name: options.pop(name, None) for name in others}}
+    return {**passed, **{name: value for name, value in taken.items() if value is not None}}
 
 
 def framework_of(task: TextTask, model: Any, own: Mapping[str, Any], fields: Mapping[str, Any]) -> str:
@@ -178,7 +179,8 @@ def framework_of(task: TextTask, model: Any, own: Mapping[str, Any], fields: Map
         raise InputError(f"{task.name}: wanted a {HEADS[task.head].class_name}, got a {kind.__name__}.")
     if fields or own["dtype"] is not None or own["backend"] not in (None, framework):
         raise InputError(
-            f"{task.name}: the model is loaded; dtype, backend, config and model_kwargs are for loading one."
+            f"{task.name}: the model is loaded; dtype, backend, padding_invariant, threads, config and model_kwargs "
+            "are for loading one."
         )
     return framework
 

@@ -172,7 +172,7 @@ class MobileBertPipeline:
         """
         row = task_named(task)
         own = of_transformers(row.name, options, {"dtype": None, "device": device, "backend": None})
-        framework = framework_of(row, model, own, model_fields(row.name, options))
+        framework = framework_of(row, model, own, model_fields(row.name, options, ("padding_invariant", "threads")))
         if not isinstance(tokenizer, TokenizerBase):
             tokenizer = AutoTokenizer.from_pretrained(tokenizer_place(row.name, tokenizer, model.name_or_path))
         where = own["device"] or (str(model.device) if framework == "torch" else None)
@@ -273,8 +273,8 @@ class MobileBertPipeline:
         """
         if self.model is None:
             raise InputError(f"{self.task.name}: an export is not saved again. Copy its directory.")
+        self.tokenizer.save_pretrained(directory)  # before the model, which may upload the directory
         self.model.save_pretrained(directory, **options)
-        self.tokenizer.save_pretrained(directory)
 
     @property
     def inputs_at_once(self) -> int:
@@ -377,7 +377,10 @@ def pipeline(
             )
         model = DEMO_MODEL
     if not isinstance(model, str | Path):
-        wanted = {"framework": None if backend is None else FRAMEWORK_NAMES.get(backend, backend), "torch_dtype": dtype}
+        framework = None if backend is None else FRAMEWORK_NAMES.get(backend, backend)
+        wanted = {
+            "framework": framework, "torch_dtype": dtype, "padding_invariant": padding_invariant, "threads": threads
+        }  # fmt: skip
         passed = {name: value for name, value in wanted.items() if value is not None}
         return MobileBertPipeline.of_model(
             task, model, tokenizer=tokenizer, device=device, batch_size=batch_size, progress=progress,

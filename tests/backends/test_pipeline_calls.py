@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -11,6 +13,7 @@ from mobilebert_core import (
     MobileBertConfig,
     MobileBertTokenizerFast,
 )
+from mobilebert_core.hub import pushing
 from tests.backends.conftest import TEXT, assert_same, load
 
 
@@ -59,9 +62,20 @@ def test_a_pipeline_around_a_loaded_model(model, backend):
         ("fill-mask", loaded, {}, "wanted a MobileBertForMaskedLM, got a"),
         ("text-classification", object(), {}, "or a loaded one of mobilebert_torch or mobilebert_tf, got builtins.obj"),
         ("text-classification", loaded, {"dtype": "float64"}, "are for loading one"),
+        ("text-classification", loaded, {"padding_invariant": True}, "padding_invariant, .* are for loading one"),
+        ("text-classification", loaded, {"threads": 2}, "threads, .* are for loading one"),
     ):
         with pytest.raises(InputError, match=message):
             pipelines.pipeline(task, passed, **options)
+
+
+def test_what_is_pushed_has_the_tokenizer(model, backend, tmp_path, monkeypatch):
+    pushed = []
+    monkeypatch.setattr(pushing, "push_folder", lambda folder, *_, **__: pushed.extend(Path(folder).iterdir()))
+    load("text-classification", model("text-classification"), backend.name).save_pretrained(
+        tmp_path / "saved", push_to_hub=True
+    )
+    assert {"config.json", "model.safetensors", "vocab.txt", "tokenizer.json"} <= {path.name for path in pushed}
 
 
 def test_keywords_of_calls(recorded):
