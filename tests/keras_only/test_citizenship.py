@@ -72,7 +72,7 @@ def test_fit_with_the_models_own_loss(name):
     assert isinstance(predicted, ModelOutput) and "loss" not in predicted
     for task in HEADS[name].tasks:
         assert predicted[task.logits].shape[0] == 8
-        np.testing.assert_allclose(predicted[task.logits], model(x)[task.logits], rtol=1e-3, atol=1e-5)
+        np.testing.assert_allclose(predicted[task.logits], model(x)[task.logits], rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["SequenceClassification", "QuestionAnswering"])

@@ -100,8 +100,9 @@ def test_a_change_is_seen_by_the_next_prediction(change, verbose):
     runner.run(x)
     change(model)
     wanted = np.asarray(model(x).logits)
+    rtol = 2e-2 if change in (half_head, quantized) else 1e-5  # a graph rounds bfloat16 and int8 at other places
     for found in (model.predict(x, verbose=verbose), runner.run(x), model.predict_on_batch(x)):
-        np.testing.assert_allclose(found["logits"], wanted, rtol=2e-2, atol=1e-3)
+        np.testing.assert_allclose(found["logits"], wanted, rtol=rtol, atol=1e-6)
     assert not np.array_equal(np.asarray(wanted, np.float32), before)
 
 
