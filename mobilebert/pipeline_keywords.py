@@ -65,7 +65,8 @@ def of_transformers(call: str, options: MutableMapping[str, Any], own: Mapping[s
 def task_options(task: TextTask, options: Mapping[str, Any]) -> dict[str, Any]:
     """The options of a task, without keywords of transformers that mean nothing here, such as `num_workers`.
 
-    Of `tokenizer_kwargs` and `tokenize_kwargs` the same is left out; `max_length` among them is an option.
+    Of `tokenizer_kwargs` and `tokenize_kwargs` the same is left out; `max_length` among them is an option. A truncation
+    says which text of a pair is cut.
 
     Raises:
         InputError: for a padding or truncation that is not what happens to rows.
@@ -87,6 +88,12 @@ def task_options(task: TextTask, options: Mapping[str, Any]) -> dict[str, Any]:
             raise InputError(f"{call}: padding 'max_length' is not taken, answers hold the tokens of the text alone.")
         if not found.get("truncation"):
             found.pop("max_length", None)  # to which rows are padded; none is cut
+    names = [field.name for field in task.takes]
+    if (strategy := found.get("truncation")) in ("only_first", "only_second") and "text_pair" in names:
+        del found["truncation"]
+        return task_options(task, found) | {"truncation": strategy}
+    if strategy == "only_first" and names == ["text"]:
+        found["truncation"] = True  # of one text the same
     for name, values in OF_ROWS.items():
         if (value := found.pop(name, None)) not in values:
             raise InputError(

@@ -81,6 +81,7 @@ class TaskText:
     fields: tuple[Field, ...]
     tokenizer: TokenizerBase
     config: MobileBertConfig
+    truncation: str = field(default="longest_first", kw_only=True)  # of rows that are cut, as the tokenizer takes it
     max_length: int | None = option(None, int, "tokens in a row, special ones included (default: all the model has)",
                                     least=8)  # fmt: skip
 
@@ -125,6 +126,9 @@ class TaskText:
         """
         known = {each.name: each for each in options_of(type(self))}
         passed: dict[str, Any] = {}
+        if "truncation" in options:
+            options = dict(options)
+            passed["truncation"] = options.pop("truncation")
         for name, value in options.items():
             own = self.in_transformers.get(name, name)
             if own not in known:
@@ -168,7 +172,7 @@ class TaskText:
 
     def _encoded(self, text: str, text_pair: str | None, limit: int) -> Row:
         encoded = self.tokenizer(
-            text, text_pair, truncation=True, max_length=limit, return_token_type_ids=True, verbose=False
+            text, text_pair, truncation=self.truncation, max_length=limit, return_token_type_ids=True, verbose=False
         )
         return Row(encoded["input_ids"], encoded["token_type_ids"])
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
-from .added_tokens import AddedToken
+from .added_tokens import ADDITIONAL, SPECIAL_TOKEN_NAMES, AddedToken
 from .special_tokens import SpecialTokens, token_id, token_itself, token_text
 from .tensor_conversion import as_lists
 from .token_table import TokenTable
@@ -13,6 +13,9 @@ from .token_table import TokenTable
 
 class TokenInventory:
     """What a tokenizer says of its tokens, over a table of tokens and the special ones in it."""
+
+    max_model_input_sizes: ClassVar[dict[str, int]] = {"mobilebert-uncased": 512}  # as in transformers 4.37
+    SPECIAL_TOKENS_ATTRIBUTES: ClassVar[list[str]] = [*SPECIAL_TOKEN_NAMES, ADDITIONAL]
 
     def __init__(self, table: TokenTable, special: SpecialTokens) -> None:
         self._table = table

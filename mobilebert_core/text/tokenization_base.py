@@ -11,7 +11,6 @@ from ..errors import TokenizerError
 from ..hub.pushing import push_after_saving, push_saved
 from ..virtual_bases import VirtualSubclass
 from . import model_inputs
-from .added_tokens import ADDITIONAL, SPECIAL_TOKEN_NAMES
 from .batch_rows import Row, check_room, is_batch, listed, listed_words, paired_rows, split_rows
 from .encoding import BatchEncoding
 from .encoding_options import EncodingOptions, resolve_options, warn_of_length
@@ -42,7 +41,6 @@ class TokenizerBase(VirtualSubclass, TokenInventory):
     """
 
     vocab_files_names: ClassVar[dict[str, str]] = {"vocab_file": VOCABULARY, "tokenizer_file": TOKENIZER}
-    SPECIAL_TOKENS_ATTRIBUTES: ClassVar[list[str]] = [*SPECIAL_TOKEN_NAMES, ADDITIONAL]
     chat_template = None
     _virtual_base = ("transformers.tokenization_utils_base", "PreTrainedTokenizerBase")
     _built: ClassVar[tuple[str, ...]]  # attributes that `_build` makes
@@ -67,8 +65,8 @@ class TokenizerBase(VirtualSubclass, TokenInventory):
         settings = TokenizerSettings.sort(type(self).__name__, special_tokens, splitting, keywords)
         for name, value in settings.general.items():
             setattr(self, name, value)
-        self._splitting = settings.splitting
-        self._config_extras = settings.config_extras
+        self._splitting, self._config_extras = settings.splitting, settings.config_extras
+        self.vocab_file = None if vocab_file is None else os.fspath(vocab_file)
         self.deprecation_warnings: dict[str, bool] = {}  # what was logged once
         source = settings.source or read_vocabulary(vocab_file, tokenizer_file)
         table = TokenTable(source, settings.added)
@@ -85,7 +83,8 @@ class TokenizerBase(VirtualSubclass, TokenInventory):
     @property
     def init_kwargs(self) -> dict[str, Any]:
         """The keywords that make such a tokenizer, with the special tokens that it now has."""
-        return {**self._config_extras, **self._settings(), **self._special.texts_by_name()}
+        named = {"vocab_file": self.vocab_file, **self._special.texts_by_name()}
+        return {**self._config_extras, **self._settings(), **named}
 
     def _settings(self) -> dict[str, Any]:
         return {**{name: getattr(self, name) for name in GENERAL_DEFAULTS}, **self._splitting}

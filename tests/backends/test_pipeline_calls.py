@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from mobilebert import MobileBertPipeline, pipelines
+from mobilebert.pipeline_keywords import task_options
 from mobilebert_core import (
     InputError,
     MobileBertConfig,
@@ -92,9 +93,12 @@ def test_keywords_of_calls(recorded):
     assert pipeline("a", "b")["score"] == 5 and pipeline(["a", "b c"], "b")[1]["score"] == 6
     assert [each["score"] for each in pipeline(text=["a", "b c"], text_pair=["d", "e"])] == [5, 6]
     assert [each["score"] for each in pipeline(text=("a", "b c"), text_pair="d")] == [5, 6]
+    for truncation, firsts in (("only_first", 1), ("only_second", 5), (True, 3)):  # of 7 word pieces
+        row = _rows(pipeline, "a b c d e", "f g h i j k", truncation=truncation, max_length=10)[0]
+        assert (len(row.input_ids), row.token_type_ids.count(0)) == (10, firsts + 2) and row.cut
     for (passed, values), message in (
         ((["a"], {"batch_size": 0}), "batch_size must be a whole number of at least 1, got 0"),
-        ((["a"], {"truncation": "only_first"}), "truncation must be one of None, True.* the longer text is cut"),
+        ((["a"], {"truncation": "some"}), "truncation must be one of None, True.* the longer text is cut"),
         ((["a"], {"padding": 3}), "padding must be one of .*, got 3"),
         ((["a"], {"tokenizer_kwargs": {"add_special_tokens": False}}), "tokenizer_kwargs may have .*'add_special_tok"),
         ((["a"], {"tokenizer_kwargs": 3}), "tokenizer_kwargs must be options of the tokenizer by name, got 3"),
@@ -109,6 +113,11 @@ def test_keywords_of_calls(recorded):
     ):
         with pytest.raises(InputError, match=message):
             pipeline(*passed, **values)
+
+
+def _rows(pipeline, text, text_pair, **options):
+    text_side = pipeline.text.with_options(task_options(pipeline.task, options))
+    return text_side.rows({"text": text, "text_pair": text_pair})
 
 
 class Numbered:

@@ -59,8 +59,9 @@ def test_spaces_between_special_tokens():
 
 def test_init_kwargs_make_the_tokenizer_again(tokenizer, tmp_path):
     tokenizer.save_pretrained(tmp_path)
-    settings = {name: value for name, value in tokenizer.init_kwargs.items() if name != "name_or_path"}
-    again = type(tokenizer)(str(tmp_path / "vocab.txt"), **settings)
+    again = type(tokenizer)(**type(tokenizer).from_pretrained(tmp_path).init_kwargs)
+    assert again.vocab_file == again.init_kwargs["vocab_file"] == str(tmp_path / "vocab.txt")
+    assert type(tokenizer).max_model_input_sizes == {"mobilebert-uncased": 512}
     assert again("It isn't. ☃") == tokenizer("It isn't. ☃") and again.model_max_length == tokenizer.model_max_length
 
 
