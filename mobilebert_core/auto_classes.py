@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
+from .configuration.auto_config import no_registry
 from .errors import ConfigError
 
 Model = TypeVar("Model")
@@ -27,6 +28,11 @@ class AutoModelBase(Generic[Model]):
     def from_config(cls, config: Any, **kwargs: Any) -> Model:
         """A model with random weights."""
         return cls.model_class.from_config(config, **kwargs)
+
+    @classmethod
+    def register(cls, config_class: Any, model_class: Any, exist_ok: bool = False) -> None:
+        """Raises ConfigError: these classes give MobileBERTs of this package alone."""
+        raise no_registry(cls.__name__, model_class)
 
 
 def auto_name(model_class: type[Any]) -> str:

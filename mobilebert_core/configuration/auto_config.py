@@ -9,6 +9,15 @@ from ..errors import ConfigError
 from .config import MobileBertConfig
 
 
+def no_registry(name: str, kind: Any) -> ConfigError:
+    """The error of `register`."""
+    named = getattr(kind, "__name__", kind)
+    return ConfigError(
+        f"{name}.register: gives models of this package alone, got {named}. Call {named}.from_pretrained, or register "
+        f"it with transformers.{name}."
+    )
+
+
 class AutoConfig:
     """Gives MobileBERT's configurations; it has no instances."""
 
@@ -17,6 +26,11 @@ class AutoConfig:
         """`MobileBertConfig.from_pretrained`."""
         kwargs.pop("trust_remote_code", None)
         return MobileBertConfig.from_pretrained(pretrained_model_name_or_path, **kwargs)
+
+    @staticmethod
+    def register(model_type: str, config: Any, exist_ok: bool = False) -> None:
+        """Raises ConfigError: it gives MobileBERT's configurations alone."""
+        raise no_registry("AutoConfig", config)
 
     @staticmethod
     def for_model(model_type: str, **kwargs: Any) -> MobileBertConfig:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..checkpoints.call_keywords import check_fields
-from ..errors import BackendMissingError
+from ..errors import BackendMissingError, SaveError, first_line
 from .resolve import one_token
 
 # The keywords of `push_saved` that `save_pretrained(..., push_to_hub=True)` takes too.
@@ -61,15 +61,24 @@ def push_folder(
     Raises:
         BackendMissingError: without huggingface_hub.
         ConfigError: for two tokens.
+        SaveError: when the hub cannot be reached, or refuses.
     """
     try:
-        from huggingface_hub import HfApi, ModelCard, ModelCardData
+        from huggingface_hub import HfApi, ModelCard, ModelCardData, constants
+        from huggingface_hub.utils import HfHubHTTPError
     except ImportError as e:
         raise BackendMissingError(
             f"push_to_hub: uploading {repo_id} needs huggingface_hub ({e}). Install it: pip install 'mobilebert[hub]'."
         ) from e
     api = HfApi(token=one_token(repo_id, token, use_auth_token))
-    repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
+    asked = repo_id
+    try:
+        repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
+    except (OSError, *HfHubHTTPError.__bases__) as e:  # nothing that comes later fails for want of a hub or a token
+        raise SaveError(
+            f"push_to_hub: wanted the repository {asked} at {constants.ENDPOINT}, got {first_line(e)}; nothing was "
+            "uploaded. Check the connection, the name and the token (token=... or HF_TOKEN); saving needs none."
+        ) from e
     if revision is not None and not revision.startswith("refs/pr"):
         api.create_branch(repo_id, branch=revision, exist_ok=True)
     card = Path(folder, "README.md")
