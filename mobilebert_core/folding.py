@@ -20,8 +20,8 @@ true units, because the norm after its bottleneck folds into the bottleneck. Thr
 - "half" is for float16 and bfloat16. A released MobileBERT has states of 2.5e7, beyond float16, and weights that carry
   gains reach from 1e-12 to 1e7. So nothing is carried: every array that is stored (states, inner states, values, the
   middle of a feed-forward network after relu) is divided by 2**k, a power of its own for each feature, which a
-  calibration batch chooses (`_powers`). Powers of two round nothing. The norm after a sum goes into the writer and a
-  gain of the residual, one multiply-add, so that the sum is stored in the units of what comes out alone:
+  calibration batch chooses (`ranges.powers_of`). Powers of two round nothing. The norm after a sum goes into the writer
+  and a gain of the residual, one multiply-add, so that the sum is stored in the units of what comes out alone:
 
     g * (W z + b + h) + e = s' * (diag(g / s') W z + (g * b + e) / s' + (g * s / s') * x)    with s' = 2**k
 
@@ -44,17 +44,14 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .configuration.config import MobileBertConfig
-from .configuration.fields import ACTIVATIONS, FOLDINGS
+from .configuration.fields import FOLDINGS
 from .errors import ConfigError
 from .heads import Head
-from .ranges import Range, Read, feature_ranges
+from .ranges import LARGEST_WEIGHT, Range, Read, feature_ranges, powers_of, shared_out
 from .weight_rows import BASE_PREFIX
 from .weights import feedforward_networks, weight_table
 
 SMALLEST_SCALE = 1e-6  # of the largest scale of a stream
-# Exponents of two in the basis "half". float16 ends at 2**16 and has all its digits down to 2**-14.
-PEAK = 11  # no value of the calibration batch is stored above: room for 32 times as much in other texts
-USUAL = -6  # where a usual value lies at most, so that weights that lead from large features to small ones keep digits
 
 
 @dataclass(frozen=True)
@@ -117,12 +114,19 @@ class _Folder:
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
     replaced: set[str] = field(default_factory=set)
     kept: list[str] = field(default_factory=list)
-    powers: Mapping[str, np.ndarray] = field(default_factory=dict)  # of the basis "half", by place
+    ranges: Mapping[str, Range] = field(default_factory=dict)  # of the basis "half", by place, as the powers
+    powers: dict[str, np.ndarray] = field(default_factory=dict)
 
     def units(self, place: str, size: int) -> _Stream:
         """What a stream or an array starts with at a place, which is a name of `feature_ranges`."""
         power = self.powers.get(place)
         return _Stream.in_true_units(size) if power is None else _Stream.in_powers(power)
+
+    def fitted(self, place: str, dense: _Dense) -> _Stream:
+        """What the output of a dense layer is stored in: larger where its weights or its bias need that."""
+        if place in self.powers:
+            self.powers[place] = np.maximum(self.powers[place], _exponents(dense) - LARGEST_WEIGHT)
+        return self.units(place, len(dense.bias))
 
     def table(self, name: str, gain: np.ndarray) -> None:
         """Writes a table of embeddings with its features scaled."""
@@ -152,8 +156,9 @@ class _Folder:
         dense, (gain, shift) = self.dense(f"{name}.dense").reading(source), self.norm(name)
         scale, offset = gain * stream.scale, gain * (dense.bias + stream.offset) + shift
         if self.basis == "half":
-            behind = self.units(name, len(scale))
-            self.write(f"{name}.dense", _Dense(gain[:, None] * dense.weight, offset).writing(behind))
+            summed = _Dense(gain[:, None] * dense.weight, offset)
+            behind = self.fitted(name, _Dense(np.column_stack((summed.weight, scale)), offset))
+            self.write(f"{name}.dense", summed.writing(behind))
             self._put(f"{name}.LayerNorm.weight", scale / behind.scale)
             return behind
         self._put(f"{name}.dense.weight", dense.weight / stream.scale[:, None])
@@ -174,6 +179,13 @@ class _Folder:
         elif self.basis == "all" and place != "embeddings":
             self._put(f"{place}.state.weight", stream.scale)
             self._put(f"{place}.state.bias", stream.offset)
+
+    def share_out(self, attention: str, query: _Dense, key: _Dense) -> None:
+        """Chooses the powers of queries and keys."""
+        names = f"{attention}.query", f"{attention}.key"
+        peaks = self.ranges[names[0]].peak, self.ranges[names[1]].peak
+        heads = self.config.heads_of_layer(int(attention.split(".")[2]))
+        self.powers |= zip(names, shared_out(peaks, (_exponents(query), _exponents(key)), heads), strict=True)
 
     def heads(self, full_names: Sequence[str], stream: _Stream) -> None:
         """Writes the matrices of a head that read the stream, their largest weights between 1 and 2."""
@@ -228,8 +240,8 @@ def fold(
         raise ConfigError(f"fold: wanted {wanted}, for basis {basis!r}.")
     if config.normalization_type != "no_norm":
         return Folded(config.copy(), {}, frozenset())
-    powers = {} if calibration is None else _powers(config, feature_ranges(config, read, calibration))
-    folder = _Folder(config, basis, read, powers=powers)
+    ranges = {} if calibration is None else feature_ranges(config, read, calibration)
+    folder = _Folder(config, basis, read, ranges=ranges, powers=powers_of(config, ranges))
     with np.errstate(all="ignore"):  # what is not finite is named below
         stream = folder.units("embeddings", config.hidden_size)
         _fold_embeddings(folder, stream)
@@ -245,22 +257,11 @@ def fold(
     return Folded(config.copy(folding=basis, kept_norms=folder.kept), folder.arrays, frozenset(folder.replaced))
 
 
-def _powers(config: MobileBertConfig, ranges: Mapping[str, Range]) -> dict[str, np.ndarray]:
-    """The exponents k of what is stored, by place; never negative but for keys, so that nothing small is enlarged."""
-    powers = {}
-    for place, found in ranges.items():
-        name = place.rpartition(".")[2]
-        if name in ("query", "key") or (name == "intermediate" and ACTIVATIONS[config.hidden_act] != "relu"):
-            continue
-        usual = np.where(np.isnan(found.usual), -np.inf, np.ceil(found.usual) - USUAL)
-        powers[place] = np.maximum(0, np.maximum(found.peak - PEAK, usual))
-    for layer in range(config.num_hidden_layers):
-        query, key = (f"encoder.layer.{layer}.attention.self.{name}" for name in ("query", "key"))
-        peaks = ranges[query].peak, ranges[key].peak
-        shared = np.where(np.maximum(*peaks) > PEAK, np.round((peaks[0] - peaks[1]) / 2), 0.0)
-        # Where neither can take more, scores reach 2**26 and are noise in float32 too: finite is all there is to keep.
-        powers[query], powers[key] = np.maximum(shared, peaks[0] - 15), np.maximum(-shared, peaks[1] - 15)
-    return powers
+def _exponents(dense: _Dense) -> np.ndarray:
+    """Of each output the power of two below which its weights and its bias lie."""
+    both = np.concatenate((dense.weight, dense.bias[:, None]), axis=1)
+    exponents: np.ndarray = np.frexp(np.abs(both).max(axis=1))[1]
+    return exponents
 
 
 def _heads_readers(config: MobileBertConfig, head: Head, pooler: bool | None) -> Iterator[str]:
@@ -298,10 +299,9 @@ def _fold_embeddings(folder: _Folder, stream: _Stream) -> None:
 def _fold_block(folder: _Folder, block: str, stream: _Stream) -> _Stream:
     """Folds a block that reads the stream; returns the stream after it."""
     config = folder.config
-    inner = stream
-    if config.use_bottleneck:
-        inner = folder.units(f"{block}.bottleneck.input", config.true_hidden_size)
-    context = _fold_sources(folder, block, stream, inner)
+    bottlenecks, units = _bottlenecks(folder, block, stream)
+    context = _fold_sources(folder, block, stream, bottlenecks, units)
+    inner = units["input"] if bottlenecks else stream
     inner = folder.join(f"{block}.attention.output", inner, context)
     for network in feedforward_networks(config, block):
         middle = _fold_reader(folder, f"{network}.intermediate", inner)
@@ -317,23 +317,29 @@ def _fold_block(folder: _Folder, block: str, stream: _Stream) -> _Stream:
 
 def _fold_reader(folder: _Folder, name: str, stream: _Stream) -> _Stream:
     """Folds the dense layer into the middle of a feed-forward network; returns the units of the middle."""
-    middle = folder.units(name, folder.config.intermediate_size)
-    folder.write(f"{name}.dense", folder.dense(f"{name}.dense").reading(stream).writing(middle))
+    dense = folder.dense(f"{name}.dense").reading(stream)
+    middle = folder.fitted(name, dense)
+    folder.write(f"{name}.dense", dense.writing(middle))
     return middle
 
 
-def _fold_sources(folder: _Folder, block: str, stream: _Stream, inner: _Stream) -> _Stream:
+def _bottlenecks(folder: _Folder, block: str, stream: _Stream) -> tuple[dict[str, _Dense], dict[str, _Stream]]:
+    """The bottlenecks that read the stream, "input" and perhaps "attention", and what their outputs are stored in."""
+    config = folder.config
+    names = ("input", "attention") if config.key_query_shared_bottleneck else ("input",)
+    places = {name: f"{block}.bottleneck.{name}" for name in names if config.use_bottleneck}
+    bottlenecks = {name: folder.dense_norm(place).reading(stream) for name, place in places.items()}
+    return bottlenecks, {name: folder.fitted(place, bottlenecks[name]) for name, place in places.items()}
+
+
+def _fold_sources(
+    folder: _Folder, block: str, stream: _Stream, bottlenecks: Mapping[str, _Dense], units: Mapping[str, _Stream]
+) -> _Stream:
     """What the attention of a block reads: apart, or in the basis "all" as one dense layer; returns the values' units.
 
     Its outputs then lie in the order residual (with a bottleneck), query, key, value.
     """
     config, attention = folder.config, f"{block}.attention.self"
-    bottlenecks, units = {}, {"input": inner}
-    if config.use_bottleneck:
-        names = ("input", "attention") if config.key_query_shared_bottleneck else ("input",)
-        bottlenecks = {name: folder.dense_norm(f"{block}.bottleneck.{name}").reading(stream) for name in names}
-    if "attention" in bottlenecks:
-        units["attention"] = folder.units(f"{block}.bottleneck.attention", config.true_hidden_size)
     sources: dict[str, str | None] = dict.fromkeys(("query", "key", "value"))  # None: the stream itself
     if config.use_bottleneck and config.use_bottleneck_attention:
         sources = dict.fromkeys(sources, "input")
@@ -347,14 +353,18 @@ def _fold_sources(folder: _Folder, block: str, stream: _Stream, inner: _Stream) 
             parts.append(reader.reading(stream) if source is None else reader.after(bottlenecks[source]))
         joint = _Dense(np.concatenate([p.weight for p in parts]), np.concatenate([p.bias for p in parts]))
         folder.write(f"{attention}.projection", joint)
-    else:
-        for name, bottleneck in bottlenecks.items():
-            folder.write(f"{block}.bottleneck.{name}.dense", bottleneck.writing(units[name]))
-        for name, reader in readers.items():
-            source = sources[name]
-            read = reader.reading(stream if source is None else units[source])
-            folder.write(f"{attention}.{name}", read.writing(folder.units(f"{attention}.{name}", len(reader.bias))))
-    return folder.units(f"{attention}.value", len(readers["value"].bias))
+        return _Stream.in_true_units(len(readers["value"].bias))
+    for name, bottleneck in bottlenecks.items():
+        folder.write(f"{block}.bottleneck.{name}.dense", bottleneck.writing(units[name]))
+    reading = {
+        name: each.reading(stream if (s := sources[name]) is None else units[s]) for name, each in readers.items()
+    }
+    value = folder.fitted(f"{attention}.value", reading["value"])
+    if folder.basis == "half":
+        folder.share_out(attention, reading["query"], reading["key"])
+    for name, reader in reading.items():
+        folder.write(f"{attention}.{name}", reader.writing(folder.units(f"{attention}.{name}", len(reader.bias))))
+    return value
 
 
 def check_blocks(where: str, wanted: int, got: int) -> None:

@@ -21,6 +21,10 @@ from .weight_rows import BASE_PREFIX
 from .weights import feedforward_networks
 
 Read = Callable[[str], np.ndarray]
+# Exponents of two in the basis "half". float16 ends at 2**16 and has all its digits down to 2**-14.
+PEAK = 11  # no value of the calibration batch is stored above: room for 32 times as much in other texts
+LARGEST_WEIGHT = 15  # no weight is stored above
+USUAL = -6  # where a usual value lies at most, so that weights that lead from large features to small ones keep digits
 
 
 def _gelu(x: np.ndarray) -> np.ndarray:
@@ -85,6 +89,19 @@ class _Pass:
         total = self.observe(name, added + residual * self.array(f"{name}.LayerNorm.weight"))
         self.ranges[name].peak = np.maximum(self.ranges[name].peak, _peak(added))
         return total
+
+    def activate(self, place: str, x: np.ndarray, activation: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        """activation(x), whose range is kept: (T, width) -> (T, width).
+
+        A feature that relu cuts off in the whole batch may be as large elsewhere as it is below zero here.
+        """
+        before = self.observe(place, x)
+        cut_off = self.ranges[place]
+        after = self.observe(place, activation(before))
+        found = self.ranges[place]
+        found.usual = np.where(np.isnan(found.usual), cut_off.usual, found.usual)
+        found.peak = np.maximum(found.peak, cut_off.peak)
+        return after
 
 
 def _peak(x: np.ndarray) -> np.ndarray:
@@ -169,7 +186,7 @@ def _block(run: _Pass, layer: int, x: np.ndarray, mask: np.ndarray) -> np.ndarra
     y = run.join(f"{block}.attention.output", context, y)
     for network in feedforward_networks(config, block):
         place = f"{network}.intermediate"
-        middle = run.observe(place, activation(run.dense(f"{place}.dense", y)))
+        middle = run.activate(place, run.dense(f"{place}.dense", y), activation)
         y = run.join(f"{network}.output", middle, y)
     return run.join(f"{block}.output.bottleneck", y, x) if config.use_bottleneck else y
 
@@ -187,3 +204,32 @@ def _attention(run: _Pass, name: str, query: np.ndarray, value: np.ndarray, mask
     weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
     weights /= weights.sum(axis=-1, keepdims=True)
     return (weights @ v).transpose(0, 2, 1, 3).reshape(-1, heads * run.config.head_size)
+
+
+def powers_of(config: MobileBertConfig, ranges: Mapping[str, Range]) -> dict[str, np.ndarray]:
+    """The exponents k of what is stored, by place, but for queries and keys; at least 0: nothing is enlarged."""
+    powers = {}
+    for place, found in ranges.items():
+        name = place.rpartition(".")[2]
+        if name in ("query", "key") or (name == "intermediate" and ACTIVATIONS[config.hidden_act] != "relu"):
+            continue
+        usual = np.where(np.isnan(found.usual), -np.inf, np.ceil(found.usual) - USUAL)
+        powers[place] = np.maximum(0, np.maximum(found.peak - PEAK, usual))
+    return powers
+
+
+def shared_out(
+    peaks: tuple[np.ndarray, np.ndarray], weights: tuple[np.ndarray, np.ndarray], heads: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The exponents of queries and keys (heads * D,), of their peaks and of the largest weights that lead to each.
+
+    What one side gives up the other takes, so that scores stay as they are. Where neither can take more, for its values
+    or for the weights that lead to them, scores reach 2**22 or so, and half precision cannot tell apart those closer
+    than their 2048th part. There all scores of a head become smaller alike: the token that it looks at stays the same.
+    """
+    query, key = (np.maximum(peak - PEAK, weight - LARGEST_WEIGHT) for peak, weight in zip(peaks, weights, strict=True))
+    lost = (query + key).reshape(heads, -1).max(axis=1, initial=0)  # at least 0
+    lost = np.repeat(lost, len(query) // max(heads, 1))
+    large = (query > 0) | (key > 0) | (lost > 0)
+    of_query = np.where(large, np.round((query - key + lost) / 2), 0.0)
+    return of_query, lost - of_query

@@ -189,6 +189,36 @@ def test_half_precision_is_finite_and_as_exact_as_rounding_allows(backend, check
     assert not all(np.isfinite(value) for value in deviations(backend, plain, exact, head).values())
 
 
+def multiplied(backend, model, name, factor, more=0.0):
+    (weight,) = [w for w in model.weight_table() if w.full_name == f"mobilebert.encoder.layer.{name}"]
+    set_array(backend, model, weight, lambda array: array * factor + more)
+
+
+def is_finite_in_half(backend, model):
+    """On other texts than those of the calibration; so are its weights."""
+    folded = fold(backend, model, "half", "float16" if backend.name == "torch" else "mixed_float16")
+    outputs = backend.call(folded, tiny_batch(model.config, folded.head, labels=False, batch=9), return_dict=True)
+    arrays = [*(array for _, array in flat(backend, outputs)), *backend.parameters(folded).values()]
+    return all(np.isfinite(array).all() and np.abs(array).max() < 2**16 for array in arrays)
+
+
+def test_half_precision_has_room_for_what_relu_cuts_off_in_the_calibration(backend, checkpoint):
+    model = backend.load("TokenClassification", checkpoint("TokenClassification"))
+    for network in ("0.ffn.0", "1"):
+        multiplied(backend, model, f"{network}.intermediate.dense.weight", 1e7)
+        multiplied(backend, model, f"{network}.intermediate.dense.bias", 1e7, -4e7)
+        multiplied(backend, model, f"{network}.output.dense.weight", 1e-7)
+    assert is_finite_in_half(backend, model)
+
+
+@pytest.mark.parametrize("branch", ["released", "no_bottleneck"])
+def test_half_precision_has_room_for_scores_that_neither_side_can_hold(backend, checkpoint, branch):
+    model = backend.load("TokenClassification", checkpoint("TokenClassification", **BRANCHES[branch]))
+    for name in ("query", "key"):
+        multiplied(backend, model, f"1.attention.self.{name}.weight", 1e7)
+    assert is_finite_in_half(backend, model)
+
+
 def test_states_and_scores_of_the_half_basis_are_float32(backend, checkpoint):
     model = backend.load("SequenceClassification", checkpoint("SequenceClassification", hidden_scale=1e7))
     folded = fold(backend, model, "half", "float16")
