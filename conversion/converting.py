@@ -19,7 +19,7 @@ from mobilebert_core.checkpoints.containers import hdf5
 from mobilebert_core.checkpoints.detect_heads import detect_heads, natural_head
 from mobilebert_core.checkpoints.dtypes import widest
 from mobilebert_core.checkpoints.formats import output_format_for
-from mobilebert_core.checkpoints.opening import open_checkpoint
+from mobilebert_core.checkpoints.opening import open_checkpoint, open_watched
 from mobilebert_core.checkpoints.plan import DECODER, DECODER_BIAS, POOLER, PREDICTIONS_BIAS, WORDS, plan_loading
 from mobilebert_core.checkpoints.targets import ModelToWrite
 from mobilebert_core.checkpoints.tensor_info import MappedCheckpoint, TensorInfo
@@ -80,10 +80,9 @@ def convert(
     _check_numbers(dtype, tolerance)
     with ExitStack() as stack:
         verifier = None if parity == "none" else stack.enter_context(Verifier(parity))
-        checkpoint = open_checkpoint(resolve(source, config=config is None, weights=True, tokenizer=True))
+        checkpoint, check_source = open_watched(resolve(source, config=config is None, weights=True, tokenizer=True))
         check_free(path, output_format, checkpoint, overwrite)
-        described = checkpoint.config(config)
-        file = checkpoint.weights(described)
+        file = checkpoint.weights(described := checkpoint.config(config))
         chosen = _named_head(head) if head else natural_head(file, described)
         done = Conversion(checkpoint.path, checkpoint.description, path, output_format, described, chosen, dtype)
         done.notes.extend(check_unchanged(checkpoint))
@@ -106,6 +105,7 @@ def convert(
         say("publish")
         write_provenance(staged, done, checkpoint, hashes)
         done.files = settle(save, path, output_format, checkpoint, overwrite)
+        check_source()
     return done
 
 

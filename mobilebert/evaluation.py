@@ -10,11 +10,12 @@ from typing import Any
 from conversion.backends import backend_for
 from conversion.exports.record import check_tokenizer_of, is_exported
 from mobilebert_core.card_text import name_of
-from mobilebert_core.checkpoints.opening import open_checkpoint
+from mobilebert_core.checkpoints.opening import as_one, open_checkpoint
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.datasets.examples import ReadOptions
 from mobilebert_core.files import sha256
 from mobilebert_core.hub.resolve import resolve
+from mobilebert_core.tasks.runner import Runner
 from mobilebert_core.text.model_fit import check_words, limit_to_model
 from mobilebert_core.text.tokenization_base import TokenizerBase
 from mobilebert_core.text.word_lists import tokenizer_at
@@ -90,12 +91,17 @@ def evaluate(
     seed, path = Recipe(seed=seed).seed, Path(data)
     kind.reader.check(kind.name, path, read)  # before a model is loaded
     chosen = backend_for(model, backend, caller)
-    if tokenizer is None:
-        check_tokenizer_of(model)
-    words, said = tokenizer_at(model if tokenizer is None else tokenizer)
     fields = dict(kind.config_defaults) if chosen.models else {}  # a file computes what it was exported with
-    _check_libraries(kind, words, model)
-    runner = open_runner(caller, chosen, kind.head, model, dtype=dtype, device=device, threads=threads, **fields)
+
+    def opened() -> tuple[TokenizerBase, list[str], Runner]:
+        if tokenizer is None:
+            check_tokenizer_of(model)
+        words, said = tokenizer_at(model if tokenizer is None else tokenizer)
+        _check_libraries(kind, words, model)
+        runner = open_runner(caller, chosen, kind.head, model, dtype=dtype, device=device, threads=threads, **fields)
+        return words, said, runner
+
+    words, said, runner = as_one(model, opened)
     check_words(caller, words, runner.config)
     limit_to_model(words, runner.config)
     file = TaskFile(kind(words, runner.config, max_length, seed=seed, **(options or {})), path, read, seed)

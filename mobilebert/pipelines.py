@@ -17,6 +17,7 @@ import numpy as np
 from tqdm import tqdm
 
 from conversion.backends import FRAMEWORKS, backend_for
+from mobilebert_core.checkpoints.opening import as_one
 from mobilebert_core.demo_model import DEMO_MODEL, DEMO_TASK
 from mobilebert_core.errors import InputError
 from mobilebert_core.heads import HEADS
@@ -40,6 +41,7 @@ from .pipeline_keywords import (
     tokenizer_place,
 )
 from .pipeline_options import PipelineOptions
+from .pipeline_saving import save
 from .runners import open_runner
 
 logger = logging.getLogger(__name__)
@@ -141,13 +143,18 @@ class MobileBertPipeline:
         if padding_invariant is not None:
             fields["padding_invariant"] = padding_invariant
         hub = take_hub_keywords(options)
-        if not isinstance(tokenizer, TokenizerBase):
-            tokenizer = AutoTokenizer.from_pretrained(tokenizer_place(row.name, tokenizer, path), **hub)
-        runner = open_runner(
-            row.name, chosen, row.head, path, dtype=own["dtype"], device=own["device"], threads=threads, **hub,
-            **{**fields, **dict(row.model_options)},
-        )  # fmt: skip
-        return cls(row, tokenizer, runner, batch_size=batch_size, progress=progress, **options)
+
+        def opened() -> tuple[TokenizerBase, Runner]:
+            words = tokenizer
+            if not isinstance(words, TokenizerBase):
+                words = AutoTokenizer.from_pretrained(tokenizer_place(row.name, words, path), **hub)
+            return words, open_runner(
+                row.name, chosen, row.head, path, dtype=own["dtype"], device=own["device"], threads=threads, **hub,
+                **{**fields, **dict(row.model_options)},
+            )  # fmt: skip
+
+        words, runner = as_one(path, opened)
+        return cls(row, words, runner, batch_size=batch_size, progress=progress, **options)
 
     @classmethod
     def of_model(
@@ -265,6 +272,8 @@ class MobileBertPipeline:
     def save_pretrained(self, directory: str | Path, **options: Any) -> None:
         """Writes model and tokenizer into a directory, from which `from_pretrained` makes this pipeline again.
 
+        They appear together, or not at all.
+
         Args:
             options: of the model's `save_pretrained`.
 
@@ -273,8 +282,7 @@ class MobileBertPipeline:
         """
         if self.model is None:
             raise InputError(f"{self.task.name}: an export is not saved again. Copy its directory.")
-        self.tokenizer.save_pretrained(directory)  # before the model, which may upload the directory
-        self.model.save_pretrained(directory, **options)
+        save(f"{self.task.name}: save_pretrained", directory, self.model, self.tokenizer, options)
 
     @property
     def inputs_at_once(self) -> int:

@@ -13,6 +13,7 @@ import numpy as np
 from conversion.backends import Backend
 from mobilebert_core.card_text import name_of
 from mobilebert_core.checkpoints.digests import model_digests, tokenizer_digests
+from mobilebert_core.checkpoints.opening import as_one
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.configuration.fields import MULTI_LABEL, REGRESSION
 from mobilebert_core.datasets.examples import BadRows, Examples, ReadOptions, TextExample
@@ -21,8 +22,11 @@ from mobilebert_core.errors import BackendMissingError, ConfigError, DataError
 from mobilebert_core.files import CONFIG_FILE, read_json, sha256
 from mobilebert_core.heads import HEADS, IGNORE_INDEX
 from mobilebert_core.hub.resolve import resolve
+from mobilebert_core.saves import current
+from mobilebert_core.tasks.runner import Runner
 from mobilebert_core.tasks.table import TASKS
 from mobilebert_core.text.auto_tokenizer import AutoTokenizer
+from mobilebert_core.text.tokenization_base import TokenizerBase
 from mobilebert_core.training.soft_labels import SoftLabels, TaughtRow, in_order, order_of_labels, taught_batch
 from mobilebert_core.training.tasks.labelled_task import FeatureRow, LabelledTask
 from mobilebert_core.training.tasks.text_classification import TextClassificationTraining
@@ -150,7 +154,7 @@ def _with_scores(rows: Sequence[FeatureRow], scores: Sequence[Mapping[str, np.nd
 def _teacher(place: str, task: LabelledTask, backend: Backend, device: str | None, options: Mapping[str, Any]) -> Any:
     """Examples and their features -> the scores of each row, labels in the student's order."""
     where = resolve(place, config=True, weights=True, tokenizer=True)
-    config_file = where / CONFIG_FILE
+    config_file = current(where / CONFIG_FILE)
     if config_file.is_file() and (model := read_json(config_file).get("model_type", "mobilebert")) != "mobilebert":
         if not isinstance(task, TextClassificationTraining):
             raise ConfigError(f"{place}: a teacher of the kind {model} is for text-classification, not {task.name}.")
@@ -173,13 +177,17 @@ class OwnTeacher:
     def __init__(
         self, place: str, task: LabelledTask, backend: Backend, device: str | None, options: Mapping[str, Any]
     ) -> None:
-        self.runner = backend.runner("train").from_pretrained(task.head, place, device=device)
         self.place = place
+
+        def opened() -> tuple[Runner, TokenizerBase]:
+            runner: Runner = backend.runner("train").from_pretrained(task.head, place, device=device)
+            return runner, AutoTokenizer.from_pretrained(place)
+
+        self.runner, tokenizer = as_one(place, opened)
         theirs = self.runner.config
         self.order = order_of_labels(theirs, task.config, task.head)
         labels = {} if self.order is None else {"id2label": task.config.id2label, "label2id": task.config.label2id}
         named = theirs.copy(problem_type=task.config.problem_type, **labels)
-        tokenizer = AutoTokenizer.from_pretrained(place)
         limit = min(theirs.max_position_embeddings, task.text.row_limit)
         self.task = type(task)(tokenizer, named, limit, **options)
         self.by_token = any(each.per_token or each.kind == "span" for each in HEADS[task.head].tasks)

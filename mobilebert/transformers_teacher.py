@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from mobilebert_core.checkpoints.opening import as_one
 from mobilebert_core.datasets.examples import TextExample
 
 BATCH = 32  # rows; nothing is kept for gradients
@@ -19,8 +20,14 @@ class TransformersTeacher:
 
     def __init__(self, place: Path, device: str | None) -> None:
         self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        self.model = AutoModelForSequenceClassification.from_pretrained(place).eval().to(self.device)
-        self.tokenizer = AutoTokenizer.from_pretrained(place)
+        model, self.tokenizer = as_one(
+            place,
+            lambda: (
+                AutoModelForSequenceClassification.from_pretrained(place),
+                AutoTokenizer.from_pretrained(place),
+            ),
+        )
+        self.model = model.eval().to(self.device)
         self.id2label: dict[int, str] = {int(i): str(name) for i, name in self.model.config.id2label.items()}
         self.limit = min(self.tokenizer.model_max_length, getattr(self.model.config, "max_position_embeddings", 512))
 

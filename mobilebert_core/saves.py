@@ -2,8 +2,9 @@
 
 A save goes into a directory of its own, the stage, and is synced there. Then one renaming decides. A single file takes
 its place by it. Several files become visible together: the stage is renamed to `SAVED` in their folder, from where
-readers of this package take them (`steady`) until each of them is in its place and `SAVED` goes. Whoever dies before
-that renaming leaves the old files, whoever dies after it the new ones; the next save finishes or removes what was left.
+readers of this package take them (see `steady_reads`) until each of them is in its place and `SAVED` goes. Whoever
+dies before that renaming leaves the old files, whoever dies after it the new ones; the next save finishes or removes
+what was left.
 
 Other readers, such as transformers, do not look into `SAVED`. For them the files that describe the others (config.json,
 an index) go first and come back last: for a moment they see a checkpoint that lacks a file, never one of two saves.
@@ -20,11 +21,10 @@ import re
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
 
 from .errors import CheckpointError, MobileBertError, SaveError, what_to_do
 from .places import check_places
@@ -40,9 +40,8 @@ _MANIFEST = "manifest"  # in it: its files, and the ones that go, with what lay 
 _DESCRIBING = (".json", ".index")  # endings of files that say what is in the others
 _TEXTS, _SMALL = (".json", ".txt"), 1 << 20  # what is held against the file it replaces, up to so many bytes
 _ABANDONED = 24 * 3600  # seconds after which a stage is nobody's, where the system has no locks to tell
-_WAITS = (0.0, *(min(0.005 * 1.3**n, 0.25) for n in range(24)))  # seconds before a reader tries again; 4 in all
 
-T = TypeVar("T")
+_together: dict[Path, Save] = {}  # by their stage, those that take what the saves in them say is stale
 Mark = tuple[int, int]  # size and time of a file: another one has others
 
 
@@ -72,7 +71,10 @@ def saving(folder: Path) -> Iterator[Save]:
         SaveError: when the disk is full, or something else keeps the files from being written.
     """
     if folder.name.startswith(STAGE):
-        yield Save(folder, folder)
+        part = Save(folder, folder)
+        yield part
+        if (whole := _together.get(folder)) is not None:
+            whole.stale |= part.stale
         return
     stage = folder
     try:
@@ -89,6 +91,17 @@ def saving(folder: Path) -> Iterator[Save]:
     except OSError as e:
         kept, todo = "what was there before is kept", what_to_do(e, unknown=errno.ENOSPC)  # h5py passes no number on
         raise SaveError(f"{folder}: cannot be written ({e.strerror or e}); {kept}. {todo}") from e
+
+
+@contextmanager
+def saving_together(folder: Path) -> Iterator[Path]:
+    """The stage of several saves that are seen as one: what they say is stale goes then."""
+    with saving(folder) as save:
+        _together[save.stage] = save
+        try:
+            yield save.stage
+        finally:
+            del _together[save.stage]
 
 
 # --------------------------------------------------------------------------------------------------- the stage
@@ -322,52 +335,6 @@ def current(path: Path) -> Path:
 def home(path: Path) -> Path:
     """The path by which a file is known, wherever it is read."""
     return path.parent.parent / path.name if path.parent.name == SAVED else path
-
-
-def steady(folder: Path, read: Callable[[], T], wanted: Callable[[str], bool]) -> T:
-    """What `read` makes of a folder in which no file that matters was replaced meanwhile.
-
-    `read` asks `current` or `arriving` for its files, opens what it needs and keeps it open. It is called again when a
-    writer was busy meanwhile, and its errors count only if none was.
-
-    Args:
-        wanted: a name -> whether that file matters.
-
-    Raises:
-        CheckpointError: when the folder does not come to rest.
-    """
-    for wait in _WAITS:
-        time.sleep(wait)
-        before = _look(folder, wanted)
-        result: T | None = None
-        error: Exception | None = None
-        try:
-            result = read()
-        except (MobileBertError, OSError) as e:
-            error = e
-        if _look(folder, wanted) == before:
-            if error is not None:
-                raise error
-            return result  # type: ignore[return-value]
-    raise CheckpointError(
-        f"{folder}: its files were replaced each time they were read, {len(_WAITS)} times. Nothing was loaded; wait "
-        "until nobody writes there."
-    )
-
-
-def _look(folder: Path, wanted: Callable[[str], bool]) -> dict[tuple[bool, str], tuple[int, int, int]]:
-    """What lies in a folder, and in the save on its way there."""
-    found = {}
-    for place in (folder, folder / SAVED):
-        try:
-            names = [name for name in os.listdir(place) if wanted(name)]
-        except (OSError, ValueError):  # not there, or no path at all
-            continue
-        for name in names:
-            with contextlib.suppress(OSError):  # gone since
-                seen = os.stat(place / name)
-                found[place == folder, name] = (seen.st_ino, seen.st_size, seen.st_mtime_ns)
-    return found
 
 
 def _live(folder: Path) -> tuple[dict[str, Mark | None], dict[str, Mark | None]] | None:

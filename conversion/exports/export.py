@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mobilebert_core.checkpoints.detect_heads import natural_head
-from mobilebert_core.checkpoints.opening import open_checkpoint
+from mobilebert_core.checkpoints.opening import open_watched
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.demo_model import DEMO_MODEL
 from mobilebert_core.errors import CheckpointError, ExportError
@@ -20,7 +20,7 @@ from mobilebert_core.files import VOCABULARY_FILES
 from mobilebert_core.heads import HEADS
 from mobilebert_core.hub.resolve import resolve
 from mobilebert_core.quantization.training import ranges_in
-from mobilebert_core.saves import current, saving
+from mobilebert_core.saves import STAGE, current, saving
 from mobilebert_core.text.model_fit import check_words
 from mobilebert_core.text.tokenization_fast import MobileBertTokenizerFast
 
@@ -120,6 +120,7 @@ def export(
         if served is not None:
             write_settings(served, save.stage, path.resolve().name, job.spec)
         record = job.finish(str(source), calibrate)
+        opened.check()
         save.stale |= _stale(path) if overwrite else set()
         files = {name: (save.stage / name).stat().st_size for name in files_of(save.stage)}
     return Exported(path, record, files)
@@ -152,7 +153,7 @@ def _opened(source: str | Path, head: str | None, length: int | None, padding_in
     """The checkpoint, its head and its tokenizer; a demo tokenizer only to prove with, where it has none."""
     if is_exported(source):
         raise ExportError(f"{source}: is an export. Export the checkpoint that it was made from.")
-    checkpoint = open_checkpoint(resolve(source, config=True, weights=True, tokenizer=True))
+    checkpoint, check = open_watched(resolve(source, config=True, weights=True, tokenizer=True))
     config = checkpoint.config()
     if padding_invariant is not None:
         config = config.copy(padding_invariant=padding_invariant)
@@ -168,7 +169,7 @@ def _opened(source: str | Path, head: str | None, length: int | None, padding_in
         raise ExportError(
             f"export: length must be at least {special}, for the special tokens of two texts, got {length}."
         )
-    return Source(checkpoint, config, chosen, tokenizer, own)
+    return Source(checkpoint, config, chosen, tokenizer, own, check)
 
 
 def _free(directory: str | Path, overwrite: bool) -> Path:
@@ -178,7 +179,8 @@ def _free(directory: str | Path, overwrite: bool) -> Path:
     path = Path(directory)
     if file := next((each for each in (path, *path.parents) if each.exists() and not each.is_dir()), None):
         raise CheckpointError(f"{path}: wanted a directory to export to, got a file ({file}). Choose another place.")
-    if path.is_dir() and any(path.iterdir()) and not (overwrite and is_exported(path)):
+    held = path.is_dir() and any(not each.name.startswith(STAGE) for each in path.iterdir())  # a killed save left those
+    if held and not (overwrite and is_exported(path)):
         hint = "pass --overwrite" if is_exported(path) else "an empty directory"
         raise CheckpointError(f"{path}: holds files already. Choose another place, or {hint}.")
     return path

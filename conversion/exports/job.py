@@ -34,13 +34,14 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Source:
-    """What is exported, opened and checked."""
+    """What is exported, opened and checked. `check` raises CheckpointError when its files were replaced since."""
 
     checkpoint: Checkpoint
     config: MobileBertConfig
     head: Head
     tokenizer: TokenizerBase
     own_tokenizer: bool
+    check: Callable[[], None]
 
 
 @dataclass

@@ -12,6 +12,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from mobilebert_core.checkpoints.opening import as_one
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.errors import CheckpointError, InputError, MobileBertError, first_line, is_out_of_memory
 from mobilebert_core.exports import STATE
@@ -33,7 +34,12 @@ class ExportedRunner(ABC):
     """
 
     def __init__(self, directory: str | Path, *, threads: int | None = None) -> None:
-        directory = Path(directory)
+        if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
+            raise InputError(f"threads must be a whole number of at least 1, got {threads!r}.")
+        as_one(directory, lambda: self._open(Path(directory), threads))
+
+    def _open(self, directory: Path, threads: int | None) -> None:
+        """Record, configuration and file of one export."""
         self.record = ExportRecord.read(directory)
         self.record.check_model(directory)
         self.config = MobileBertConfig.from_pretrained(directory)
@@ -42,8 +48,6 @@ class ExportedRunner(ABC):
         path = place_of(directory, self.record.file)
         if not path.exists():
             raise CheckpointError(f"{directory}: {self.record.file} is missing. Export the model again.")
-        if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
-            raise InputError(f"threads must be a whole number of at least 1, got {threads!r}.")
         self.open(path, threads)
 
     @classmethod

@@ -16,7 +16,7 @@ from conversion.parity.deviation import Report, check_tolerance, compare
 from conversion.parity.report import figures, plot, table
 from conversion.parity.sample import SENTENCES, batch_of, random_checkpoint
 from mobilebert_core.checkpoints.detect_heads import detect_heads
-from mobilebert_core.checkpoints.opening import open_checkpoint
+from mobilebert_core.checkpoints.opening import as_one, open_checkpoint
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.configuration.fields import DTYPES
 from mobilebert_core.configuration.presets import PRESETS
@@ -27,6 +27,7 @@ from mobilebert_core.heads import HEADS, Head, heads_named
 from mobilebert_core.hub.resolve import resolve
 from mobilebert_core.places import in_the_way
 from mobilebert_core.processes import check_one_process
+from mobilebert_core.saves import current
 from mobilebert_core.text.tokenization_fast import MobileBertTokenizerFast
 from mobilebert_core.weights import parameter_count, weight_table
 
@@ -93,7 +94,7 @@ def run_parity(options: argparse.Namespace) -> int:
         figures()  # that it can be drawn is known before anything is computed
     reports: list[Report] = []
     if is_exported(options.checkpoint):
-        reports.append(_measure_export(options))
+        reports.append(as_one(options.checkpoint, lambda: _measure_export(options)))
         print(table(reports[0]))
         return _finished(options, reports)
     if options.source is not None:
@@ -174,10 +175,13 @@ def _measure(
         bar.set_description(f"{dtype} {name}")
         bar.update()
 
-    step("PyTorch loads")
-    torch_model = torch_classes[head.name].from_pretrained(checkpoint, dtype=dtype)
-    step("Keras loads")
-    keras_model = keras_classes[head.name].from_pretrained(checkpoint, dtype=dtype)
+    def loaded() -> tuple[Any, Any]:
+        bar.set_description(f"{dtype} loads")
+        first = torch_classes[head.name].from_pretrained(checkpoint, dtype=dtype)
+        return first, keras_classes[head.name].from_pretrained(checkpoint, dtype=dtype)
+
+    torch_model, keras_model = as_one(checkpoint, loaded)
+    bar.update(2)
     gradients = not options.no_gradients
     return compare(torch_model, keras_model, batch, options.tolerance, gradients=gradients, progress=step)
 
@@ -230,7 +234,7 @@ def _head_of(config: MobileBertConfig) -> str:
 
 
 def _tokenizer(checkpoint: Path) -> MobileBertTokenizerFast:
-    own = any((checkpoint / name).is_file() for name in VOCABULARY_FILES)
+    own = any(current(checkpoint / name).is_file() for name in VOCABULARY_FILES)
     return MobileBertTokenizerFast.from_pretrained(checkpoint if own else DEMO_MODEL)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from ..errors import CheckpointError
 from ..files import TOKENIZER_FILES, sha256, tokenizer_place
 from ..hub.resolve import resolve
+from ..saves import current
 from .configurations import MODEL_GARDEN_FILE
 from .opening import open_checkpoint
 
@@ -40,7 +41,8 @@ def tokenizer_digests(name_or_path: str | os.PathLike[str]) -> dict[str, str]:
         CheckpointNotFoundError: for a name that the hub does not give out, as `resolve`.
     """
     place = tokenizer_place(resolve(name_or_path, tokenizer=True))
-    return _digests([place / name for name in TOKENIZER_FILES] if place.is_dir() else [place])
+    places = [place / name for name in TOKENIZER_FILES] if place.is_dir() else [place]
+    return _digests([current(each) for each in places])
 
 
 def _digests(paths: list[Path]) -> dict[str, str]:

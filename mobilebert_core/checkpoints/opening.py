@@ -9,17 +9,29 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ..configuration.config import MobileBertConfig
 from ..errors import CheckpointError, CheckpointNotFoundError, what_to_do
-from ..files import CONFIG_FILE, EXPORT_FILE, WEIGHT_FILES, is_index, names_in, nearest, variant_name
-from ..saves import arriving, current, home, steady
+from ..files import (
+    CONFIG_FILE,
+    EXPORT_FILE,
+    TOKENIZER_FILES,
+    WEIGHT_FILES,
+    is_index,
+    names_in,
+    nearest,
+    variant_name,
+)
+from ..saves import arriving, current, home
+from ..steady_reads import steady
 from ..weights import every_weight
 from .configurations import ConfigFile, configuration, google_json_config
 from .containers.sharded import ShardedFile
 from .formats import CONTAINERS, ENDINGS, FORMATS, GOOGLE, Container, Format
 from .tensor_info import MappedCheckpoint, WeightFile, check_count
+
+T = TypeVar("T")
 
 _PLAUSIBLE = 1000  # feed-forward networks in all blocks; the released model has 96
 
@@ -112,6 +124,62 @@ def open_checkpoint(
         if isinstance(e, CheckpointError):
             raise
         raise CheckpointNotFoundError(f"{path!s:.200}: cannot be read ({e.strerror}). {what_to_do(e)}") from None
+
+
+def as_one(path: Any, read: Callable[[], T]) -> T:
+    """What `read` makes of the files at a path, be it model and tokenizer or an export, all of one save.
+
+    It is called again when they were replaced meanwhile. What is no path here, such as a name on the hub, is just read.
+
+    Raises:
+        CheckpointError: when they are replaced faster than they can be read.
+    """
+    try:
+        place = Path(path)
+        there = place.exists()
+    except (TypeError, ValueError, OSError):
+        there = False
+    if not there:
+        return read()
+    return steady(
+        place if place.is_dir() else place.parent, read, lambda name: _matters(name) or name in TOKENIZER_FILES
+    )
+
+
+def open_watched(path: str | Path) -> tuple[Checkpoint, Callable[[], None]]:
+    """`open_checkpoint` for work that reads files more than once, and a check to call before its result is published.
+
+    The check raises CheckpointError when weights, configuration or tokenizer were replaced meanwhile.
+    """
+
+    def opened() -> tuple[Checkpoint, set[tuple[Path, tuple[int, int, int] | None]]]:
+        found = open_checkpoint(path)
+        return found, _seen(found)
+
+    checkpoint, before = as_one(path, opened)
+
+    def check() -> None:
+        if changed := sorted({each.name for each, _ in before ^ _seen(checkpoint)}):
+            raise CheckpointError(
+                f"{path}: wanted the same files from beginning to end, got other ones ({', '.join(changed)}): somebody "
+                "saved there meanwhile. Nothing was written; begin again when nobody does."
+            )
+
+    return checkpoint, check
+
+
+def _seen(checkpoint: Checkpoint) -> set[tuple[Path, tuple[int, int, int] | None]]:
+    """What tells the files of a checkpoint from others in their places."""
+    folder = checkpoint.folder
+    seen: set[tuple[Path, tuple[int, int, int] | None]] = set()
+    for path in {*map(home, checkpoint.parts), *(folder / name for name in (CONFIG_FILE, *TOKENIZER_FILES))}:
+        try:
+            found = current(path).stat()
+        except OSError:
+            seen.add((path, None))
+        else:
+            seen.add((path, (found.st_ino, found.st_size, found.st_mtime_ns)))
+    return seen
 
 
 def _opened(place: Path, found: ConfigFile | None = None) -> Checkpoint:

@@ -9,7 +9,8 @@ from typing import Any
 
 from ..files import TOKENIZER_FILES, tokenizer_place
 from ..hub.resolve import resolve, take_hub_keywords
-from ..saves import home, steady
+from ..saves import home
+from ..steady_reads import steady
 from .added_tokens import ADDITIONAL, SPECIAL_TOKEN_NAMES
 from .tokenizer_files import TokenizerDirectory, VocabularySource, read_vocabulary
 from .tokenizer_settings import GENERAL_DEFAULTS, WORDPIECE_DEFAULTS

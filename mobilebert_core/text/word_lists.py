@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ..files import TOKENIZER_FILES, VOCABULARY_FILES
+from ..saves import current
 from .auto_tokenizer import AutoTokenizer
 from .basic_tokenization import TextNormalizer
 from .tokenization_base import TokenizerBase
@@ -49,7 +50,7 @@ def lost_signs(texts: Iterable[str]) -> tuple[float, list[str]]:
 
 def _alone(place: Path) -> bool:
     if place.is_dir():
-        return {name for name in TOKENIZER_FILES if (place / name).exists()} == {VOCABULARY_FILES[0]}
+        return {name for name in TOKENIZER_FILES if current(place / name).exists()} == {VOCABULARY_FILES[0]}
     return place.is_file() and place.suffix != ".json"
 
 

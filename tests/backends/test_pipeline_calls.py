@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from mobilebert_core import (
     MobileBertTokenizerFast,
 )
 from mobilebert_core.hub import pushing
+from mobilebert_core.saves import saving_together
 from tests.backends.conftest import TEXT, assert_same, load
 
 
@@ -192,3 +194,50 @@ def test_questions_and_labels_as_transformers_takes_them(model, backend):
         load("zero-shot-classification", judge.model.name_or_path, backend.name, candidate_labels="cats, dogs")("a")
         == wanted
     )
+
+
+@pytest.fixture
+def in_turn(model, tmp_path):
+    """A copy of a saved model, and another save of it: its words in another order and its labels under other names."""
+    shutil.copytree(model("text-classification"), tmp_path / "old")
+    pipe = load("text-classification", tmp_path / "old", "torch")
+    words = (tmp_path / "old" / "vocab.txt").read_text().split("\n")
+    (tmp_path / "vocab.txt").write_text("\n".join([*words[:8], *reversed([word for word in words[8:] if word])]))
+    config = pipe.model.config.copy(id2label={0: "no", 1: "yes"}, label2id=None)
+    return tmp_path / "old", config, MobileBertTokenizerFast(str(tmp_path / "vocab.txt"))
+
+
+def test_model_and_tokenizer_are_of_one_save(in_turn, backend, monkeypatch):
+    """One was read before somebody saved there, the other after it: answers of a model for words of another."""
+    path, config, words = in_turn
+    original = pipelines.open_runner
+
+    def replaced(*args, **options):
+        monkeypatch.setattr(pipelines, "open_runner", original)
+        with saving_together(path) as stage:
+            config.save_pretrained(stage)
+            words.save_pretrained(stage)
+        return original(*args, **options)
+
+    monkeypatch.setattr(pipelines, "open_runner", replaced)
+    pipe = load("text-classification", path, backend.name)
+    assert pipe.model.config.id2label[1] == "yes" and pipe.tokenizer.get_vocab() == words.get_vocab()
+
+
+def test_a_pipeline_is_saved_whole_or_not_at_all(in_turn, monkeypatch):
+    path, config, words = in_turn
+    before = load("text-classification", path, "torch", top_k=2)("cats")
+    model = load("text-classification", path, "torch").model
+    model.config = config
+    pipe = MobileBertPipeline.of_model("text-classification", model, tokenizer=words)
+    with monkeypatch.context() as patched:
+        patched.setattr(words, "save_pretrained", None)
+        with pytest.raises(TypeError):
+            pipe.save_pretrained(path)
+    assert load("text-classification", path, "torch", top_k=2)("cats") == before
+    pipe.save_pretrained(path, max_shard_size=20_000)
+    assert len(list(path.glob("*.safetensors"))) > 1
+    pipe.save_pretrained(path)
+    assert [file.name for file in path.glob("*.safetensors*")] == ["model.safetensors"]
+    saved = load("text-classification", path, "torch")
+    assert saved.model.config.id2label[1] == "yes" and saved.tokenizer.get_vocab() == words.get_vocab()

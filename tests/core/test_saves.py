@@ -18,7 +18,8 @@ from mobilebert_core.checkpoints.opening import open_checkpoint
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.errors import CheckpointError, SaveError
 from mobilebert_core.files import replacing, write_text
-from mobilebert_core.saves import SAVED, STAGE, arriving, current, home, saving, steady
+from mobilebert_core.saves import SAVED, STAGE, arriving, current, home, saving
+from mobilebert_core.steady_reads import steady
 from mobilebert_core.text.tokenization import MobileBertTokenizer
 from mobilebert_core.text.tokenization_fast import MobileBertTokenizerFast
 from tests.core.killed_saves import CASES, NEW, NOTHING, OLD, SIGNS, found, save

@@ -222,3 +222,18 @@ def test_a_full_disk_leaves_nothing(checkpoint, tmp_path, target, monkeypatch):
     with pytest.raises(OSError, match="No space left"):
         convert(source, place(tmp_path / "out", target), to=target, parity="none")
     assert [p for p in (tmp_path / "out").rglob("*") if p.is_file()] == []
+
+
+def test_a_source_that_is_replaced_meanwhile_is_not_converted(checkpoint, tmp_path):
+    """Its record said the digests of the new files, and its tokenizer was theirs, beside the old weights."""
+    source = checkpoint("MaskedLM")
+
+    def save(step):
+        if step == "read back":
+            edit(source, lambda arrays: None)  # the same bytes in another file
+
+    with pytest.raises(
+        CheckpointError, match=r"wanted the same files from beginning to end, .* .model\.safetensors.: some"
+    ):
+        convert(source, tmp_path / "out", parity="none", progress=save)
+    assert not (tmp_path / "out").exists()
