@@ -12,18 +12,22 @@ import re
 import shutil
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import keras
 import numpy as np
 
-from mobilebert_core.errors import CheckpointError, ConfigError
-from mobilebert_core.files import write_text
+from mobilebert_core.errors import CheckpointError, ConfigError, first_line
+from mobilebert_core.files import read_json, sha256, write_text
 from mobilebert_core.saves import current, saving
+from mobilebert_core.training.run_checks import digest_of, digests_of
 
 from ..keras_on_torch import generator_states, set_generator_states
 from ..variables import seed_generators, variable_array
 
 _STATE = "state.json"
+_DIGESTS = "sha256"  # in it, of the other files by name
+_OWN_DIGEST = "state_sha256"  # in it, of all that stands beside it
 
 
 class ResumeTraining(keras.callbacks.Callback):
@@ -42,6 +46,7 @@ class ResumeTraining(keras.callbacks.Callback):
 
     Raises:
         ConfigError: for another `save_freq`.
+        CheckpointError: when training begins, for a backup that is damaged or of another model.
     """
 
     def __init__(
@@ -73,10 +78,7 @@ class ResumeTraining(keras.callbacks.Callback):
             return
         if state["batch"]:
             _check_backend(f"a backup of batch {state['batch']} in {self.backup_dir}")
-        path = current(self.backup_dir / state["weights"])
-        self.model.load_weights(path)
-        with np.load(path.with_suffix(".npz")) as arrays:
-            stored = {name: arrays[name] for name in arrays.files}
+        stored = _load(self.backup_dir, state, self.model)
         beside = [stored.pop(str(i)) for i in range(sum(name.isdigit() for name in stored))]
         seeds = [generator.state for generator in seed_generators(self.model)]
         for variable, array in zip(seeds, beside, strict=False):
@@ -121,6 +123,7 @@ class ResumeTraining(keras.callbacks.Callback):
     def on_train_end(self, logs: Any = None) -> None:
         self.model._initial_epoch = None  # the next call of fit is another run
         if self.delete_checkpoint and self.backup_dir.is_dir():
+            (self.backup_dir / _STATE).unlink(missing_ok=True)  # first, so that a kill leaves no part of a backup
             shutil.rmtree(self.backup_dir)
 
     def _save(self, epoch: int, batch: int) -> None:
@@ -132,7 +135,8 @@ class ResumeTraining(keras.callbacks.Callback):
             path = save.stage / f"epoch-{epoch}-batch-{batch}.weights.h5"
             self.model.save_weights(path)
             np.savez(path.with_suffix(".npz"), **arrays)
-            write_text(save.stage / _STATE, json.dumps({"epoch": epoch, "batch": batch, "weights": path.name}))
+            state = {"epoch": epoch, "batch": batch, "weights": path.name, _DIGESTS: digests_of(save.stage)}
+            write_text(save.stage / _STATE, json.dumps({**state, _OWN_DIGEST: digest_of(state)}))
             save.stale.add(re.compile(r"epoch-.*"))
 
 
@@ -146,10 +150,41 @@ def _check_backend(got: str) -> None:
 
 
 def _state(backup_dir: Path) -> dict[str, Any]:
+    """The place in a run at which a backup was made; empty where there is none."""
     path = current(backup_dir / _STATE)
     if not path.is_file():
         return {}
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as e:
-        raise CheckpointError(f"{path}: wanted a backup of ResumeTraining, got no JSON ({e}). Remove it.") from e
+        state = read_json(path)
+    except CheckpointError as e:
+        raise _refused(backup_dir, f"no JSON that can be read: {e}") from None
+    own = state.pop(_OWN_DIGEST, None)
+    numbers, name, digests = [state.get("epoch"), state.get("batch")], state.get("weights"), state.get(_DIGESTS, {})
+    right = all(type(each) is int and each >= 0 for each in numbers) and isinstance(digests, dict)
+    right = right and isinstance(name, str) and Path(name).name == name
+    if not right or own != (digest_of(state) if digests else None):  # versions before 0.1.0 wrote neither
+        raise _refused(backup_dir, f"another {_STATE}")
+    return state
+
+
+def _load(backup_dir: Path, state: dict[str, Any], model: keras.Model) -> dict[str, np.ndarray]:
+    """Loads the weights of a backup and returns the arrays beside them."""
+    for name, digest in state.get(_DIGESTS, {}).items():
+        path = current(backup_dir / name)
+        if not path.is_file() or sha256(path) != digest:
+            raise _refused(backup_dir, f"another {name}" if path.is_file() else f"none of the name {name}")
+    path = current(backup_dir / state["weights"])
+    try:
+        with np.load(path.with_suffix(".npz")) as arrays:
+            stored = {name: arrays[name] for name in arrays.files}
+        model.load_weights(path)
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as e:
+        raise _refused(backup_dir, f"one that does not fit the model, or is damaged ({first_line(e)})") from e
+    return stored
+
+
+def _refused(backup_dir: Path, got: str) -> CheckpointError:
+    return CheckpointError(
+        f"{backup_dir}: wanted a backup of ResumeTraining, got {got}. Put the right file back, or remove the directory "
+        "to begin anew."
+    )

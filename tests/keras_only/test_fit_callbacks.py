@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import importlib.util
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -94,6 +95,53 @@ def test_backups_that_cannot_be_used(tmp_path):
     (tmp_path / "state.json").write_text("{")
     with pytest.raises(CheckpointError, match="wanted a backup of ResumeTraining, got no JSON"):
         trained([ResumeTraining(tmp_path)])
+
+
+def test_damaged_backups_are_refused(tmp_path):
+    """Of the files beside its state nothing told a wrong bit: training went on with other weights, without a word."""
+    model = build("SequenceClassification")
+    model.compile("adam")
+
+    def backup(folder):
+        callback = ResumeTraining(folder, delete_checkpoint=False)
+        callback.set_model(model)
+        return callback
+
+    backup(tmp_path).on_epoch_end(0)
+    backup(tmp_path).on_train_begin()
+    assert ResumeTraining.epoch_in(tmp_path) == 1
+    state = (tmp_path / "state.json").read_bytes()
+    for place in range(len(state)):
+        (tmp_path / "state.json").write_bytes(flipped(state, place))
+        with pytest.raises(CheckpointError, match="wanted a backup of ResumeTraining, got"):
+            ResumeTraining.epoch_in(tmp_path)
+    (tmp_path / "state.json").write_bytes(state)
+    names = sorted({path.name for path in tmp_path.iterdir()} - {"state.json"})
+    for name in names:
+        content = (tmp_path / name).read_bytes()
+        for other in (
+            flipped(content, len(content) // 2),
+            content[:-1],
+            b"",
+            (tmp_path / names[0]).read_bytes() + b" ",
+        ):
+            (tmp_path / name).write_bytes(other)
+            with pytest.raises(CheckpointError, match=f"got another {name}"):
+                backup(tmp_path).on_train_begin()
+        (tmp_path / name).unlink()
+        with pytest.raises(CheckpointError, match=f"got none of the name {name}"):
+            backup(tmp_path).on_train_begin()
+        (tmp_path / name).write_bytes(content)
+    earlier = json.loads(state)  # as versions before 0.1.0 wrote it
+    del earlier["sha256"], earlier["state_sha256"]
+    (tmp_path / "state.json").write_text(json.dumps(earlier))
+    (tmp_path / names[0]).write_bytes(b"damaged")
+    with pytest.raises(CheckpointError, match="got one that does not fit the model, or is damaged"):
+        backup(tmp_path).on_train_begin()
+
+
+def flipped(content, place):
+    return content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
 
 
 @pytest.mark.slow
