@@ -16,20 +16,8 @@ from mobilebert_core.checkpoints.plan import plan_loading
 from mobilebert_core.errors import CheckpointError, CheckpointNotFoundError, ConfigError
 from mobilebert_core.heads import HEADS
 from mobilebert_core.weights import every_weight, weight_table
-from tests.core.keras_files import HEAD, KEY, drawn, index_beside, open_keras, whole_archive, whole_weights
+from tests.core.keras_files import HEAD, KEY, drawn, index_beside, open_keras
 from tests.tiny import BRANCHES, STRUCTURES, tiny_config
-
-
-@pytest.fixture
-def weights(tmp_path):
-    """A whole .weights.h5, and its configuration."""
-    return whole_weights(tmp_path, tiny_config()), tiny_config()
-
-
-@pytest.fixture
-def archive(tmp_path):
-    return whole_archive(tmp_path, tiny_config())
-
 
 # A branch changes what lies below the heads: every head in some of them, and two of the heads in turn in the others.
 EVERY_HEAD = ("pooler", "untied", "folded_all")

@@ -27,28 +27,14 @@ from tests.core.keras_files import (
     index_beside,
     open_keras,
     repacked,
-    whole_archive,
-    whole_weights,
 )
 from tests.tiny import tiny_config
-
-
-@pytest.fixture
-def weights(tmp_path):
-    """A whole .weights.h5, and its configuration."""
-    return whole_weights(tmp_path, tiny_config()), tiny_config()
-
-
-@pytest.fixture
-def archive(tmp_path):
-    return whole_archive(tmp_path, tiny_config())
-
 
 # ------------------------------------------------------------------------------------ crafted HDF5 files
 
 
 def edited(weights, change):
-    """A changed copy under a name of its own: HDF5 probabilities what it knows of a file that is still open."""
+    """A changed copy under a name of its own: HDF5 shares what it knows of a file that is still open."""
     path, config = weights
     copy = path.with_name(f"{uuid.uuid4().hex}.weights.h5")
     copy.write_bytes(path.read_bytes())

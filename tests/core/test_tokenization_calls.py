@@ -14,25 +14,11 @@ import pytest
 
 from mobilebert_core import AddedToken, BasicTokenizer, BatchEncoding, MobileBertTokenizer, MobileBertTokenizerFast
 from mobilebert_core.errors import BackendMissingError, CheckpointNotFoundError, TokenizerError
-from tests.core.tokenizers import CLASSES, write_vocabulary
+from tests.core.tokenizers import CLASSES, ids_of, write_vocabulary
 from tests.golden.record_tokenization import VOCABULARY
 
 pytestmark = pytest.mark.filterwarnings("error")
 TEXT = "A naïve [MASK] running fox."
-
-
-@pytest.fixture(scope="module")
-def vocabulary(tmp_path_factory):
-    return write_vocabulary(tmp_path_factory.mktemp("vocabulary"))
-
-
-@pytest.fixture(params=CLASSES)
-def tokenizer(request, vocabulary):
-    return request.param(vocabulary)
-
-
-def ids_of(*tokens):
-    return [VOCABULARY.index(token) for token in tokens]
 
 
 def test_importing_core_imports_no_framework_and_no_library():

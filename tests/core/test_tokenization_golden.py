@@ -6,16 +6,11 @@ import pytest
 
 from mobilebert_core import MobileBertTokenizer
 from mobilebert_core.errors import TokenizerError
-from tests.core.tokenizers import CLASSES, as_json, recordings, write_vocabulary
+from tests.core.tokenizers import CLASSES, as_json, recordings
 from tests.golden.record_tokenization import OPTIONS, TEXTS, arguments
 
 pytestmark = pytest.mark.filterwarnings("error")
 RECORDED = recordings()
-
-
-@pytest.fixture(scope="module")
-def vocabulary(tmp_path_factory):
-    return write_vocabulary(tmp_path_factory.mktemp("vocabulary"))
 
 
 @pytest.mark.parametrize("tokenizer_class", CLASSES)

@@ -9,12 +9,6 @@ import pyarrow
 import pytest
 
 from mobilebert_core.errors import TokenizerError
-from tests.core.tokenizers import CLASSES, write_vocabulary
-
-
-@pytest.fixture(params=CLASSES)
-def tokenizer(request, tmp_path):
-    return request.param(write_vocabulary(tmp_path))
 
 
 class Column(Sequence):

@@ -6,24 +6,8 @@ import pytest
 
 from mobilebert_core import MobileBertTokenizer, MobileBertTokenizerFast
 from mobilebert_core.errors import TokenizerError
-from tests.core.tokenizers import CLASSES, write_vocabulary
-from tests.golden.record_tokenization import VOCABULARY
 
 pytestmark = pytest.mark.filterwarnings("error")
-
-
-@pytest.fixture(scope="module")
-def vocabulary(tmp_path_factory):
-    return write_vocabulary(tmp_path_factory.mktemp("vocabulary"))
-
-
-@pytest.fixture(params=CLASSES)
-def tokenizer(request, vocabulary):
-    return request.param(vocabulary)
-
-
-def ids_of(*tokens):
-    return [VOCABULARY.index(token) for token in tokens]
 
 
 def test_truncation_by_hand(tokenizer):

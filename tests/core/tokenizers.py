@@ -23,6 +23,11 @@ def write_vocabulary(folder: Path, vocabulary: list[str] = VOCABULARY) -> Path:
     return path
 
 
+def ids_of(*tokens: str) -> list[int]:
+    """The ids of tokens of the small vocabulary."""
+    return [VOCABULARY.index(token) for token in tokens]
+
+
 def recordings() -> dict[str, Any]:
     """What transformers 4.37.2 did."""
     return json.loads(TARGET.read_text(encoding="utf-8"))
