@@ -209,7 +209,7 @@ def test_untying_starts_from_the_word_embeddings(backend, checkpoint):
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "bfloat16"])
-def test_dtypes(backend, checkpoint, tmp_path, dtype):
+def test_a_dtype_is_saved_and_loaded(backend, checkpoint, tmp_path, dtype):
     model = backend.load("SequenceClassification", checkpoint("SequenceClassification"), dtype=dtype)
     model.save_pretrained(tmp_path / "again")
     assert json.loads((tmp_path / "again/config.json").read_text())["torch_dtype"] == dtype

@@ -70,7 +70,7 @@ def batches():
         yield batch
 
 
-def test_one_runner(backend, checkpoint):
+def test_threads_share_a_runner(backend, checkpoint):
     path = checkpoint(HEAD)
     made = BACKENDS[backend.name].runner("test").from_pretrained(HEAD, path)
     other = BACKENDS[backend.name].runner("test").from_pretrained(HEAD, path)
@@ -79,7 +79,7 @@ def test_one_runner(backend, checkpoint):
     assert wrong_answers([lambda b=batch: made.run(b) for batch in given], expected, 6) == 0
 
 
-def test_one_model(backend, checkpoint):
+def test_threads_share_a_model(backend, checkpoint):
     path = checkpoint(HEAD)
     model, other = (backend.load(HEAD, path) for _ in range(2))
     given = list(batches())[:4]

@@ -119,7 +119,7 @@ def test_one_labelled_token_and_embeddings_as_input(backend, checkpoint, lead):
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-def test_half_precision(backend, checkpoint, dtype):
+def test_half_precision_gives_the_loss_of_all_tokens(backend, checkpoint, dtype):
     dense, sparse = both(backend, checkpoint, "PreTraining", dtype=dtype)
     batch = tiny_batch(dense.config, "PreTraining")
     expected, found = backend.call(dense, batch), backend.call(sparse, batch)
@@ -127,7 +127,7 @@ def test_half_precision(backend, checkpoint, dtype):
     assert backend.numpy(found.loss) == pytest.approx(backend.numpy(expected.loss), rel=1e-2)
 
 
-def test_gradient_checkpointing(backend, checkpoint):
+def test_gradient_checkpointing_gives_the_same_gradients(backend, checkpoint):
     path = checkpoint("MaskedLM", **NO_DROPOUT)
     options = {"dtype": "float64", "sparse_prediction": True}
     stored, again = (backend.load("MaskedLM", path, gradient_checkpointing=c, **options) for c in (False, True))

@@ -64,7 +64,7 @@ def alone(model: Path, texts: list[str], **options) -> tuple[list[str], list[flo
 
 
 @pytest.mark.parametrize("model", ["checkpoint", "onnx"])
-def test_ray(place, model):
+def test_ray_gives_the_answers_of_one_process(place, model):
     run([sys.executable, str(ROOT / "examples" / "predict_ray.py"), model, "texts.parquet", f"ray-{model}"], place)
     files = sorted((place / f"ray-{model}").glob("*.parquet"))
     assert len(files) == 6  # of 256 rows, or the rest; by their names in the order of the rows
@@ -76,7 +76,7 @@ def test_ray(place, model):
 
 
 @pytest.mark.parametrize("model", ["checkpoint", "onnx"])
-def test_spark(place, model):
+def test_spark_gives_the_answers_of_one_process(place, model):
     submit = [str(Path(sys.executable).with_name("spark-submit")), "--master", "local[2]", "--driver-memory", "1g"]
     script = str(ROOT / "examples" / "predict_spark.py")
     run([*submit, script, model, "texts.parquet", f"spark-{model}"], place)

@@ -268,6 +268,6 @@ def test_tags_of_numbers_in_columns_are_those_of_lists(tmp_path):
         ("a.jsonl", [{"w": ["a"], "t": ["O"]}], {"word_column": "w", "tag_column": "t"}, [(1, "a", "O")]),
     ],
 )  # fmt: skip
-def test_words(tmp_path, name, content, options, items):
+def test_words_are_read_from_every_format(tmp_path, name, content, options, items):
     found = read(tmp_path, WORDS, name, content, **options).items
     assert found == [WordsExample(line, tuple(words.split(" ")), tuple(tags.split())) for line, words, tags in items]

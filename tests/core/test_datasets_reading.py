@@ -59,7 +59,7 @@ HERE = {"text_column": "1", "label_column": "2", "header": False}
         ("a.csv", "text,label\na,tensor(x)\n", {}, [TextExample(2, "a", None, "tensor(x)")]),
     ],
 )  # fmt: skip
-def test_texts(tmp_path, name, content, options, items):
+def test_texts_are_read_from_every_layout(tmp_path, name, content, options, items):
     examples = read(tmp_path, TEXTS, name, content, **options)
     assert examples.items == items and examples.skipped == []
 
@@ -84,7 +84,7 @@ def test_texts(tmp_path, name, content, options, items):
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("held", [1 << 17, 2], ids=["held", "read twice"])
-def test_words(tmp_path, monkeypatch, name, content, options, items, held):
+def test_words_are_read_from_every_layout(tmp_path, monkeypatch, name, content, options, items, held):
     monkeypatch.setattr(word_files, "HELD", held)
     examples = read(tmp_path, WORDS, name, content, **options)
     assert examples.items == [
@@ -120,7 +120,7 @@ def test_lines_of_words_are_read_one_by_one(tmp_path, monkeypatch):
         ("a.tsv", "a\t1\n", {**HERE}, None),
     ],
 )  # fmt: skip
-def test_choices(tmp_path, name, content, options, item):
+def test_choices_are_read_from_every_layout(tmp_path, name, content, options, item):
     if item is None:  # without a header no column can be a choice
         with pytest.raises(DataError, match="no columns with choices"):
             read(tmp_path, CHOICES, name, content, **options)
@@ -130,7 +130,7 @@ def test_choices(tmp_path, name, content, options, item):
     assert read(tmp_path, CHOICES, name, content, **options).items == [expected]
 
 
-def test_questions(tmp_path):
+def test_questions_are_read_with_all_their_answers(tmp_path):
     context = "Émile Zola lives in the city of Paris."
     data = squad(
         answered("Zola", 6),

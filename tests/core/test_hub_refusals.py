@@ -13,7 +13,7 @@ from tests.core.test_hub import CONFIG, NAME, weights
 from tests.hub_stand_in import MEMBER
 
 
-def test_tokens(hub, monkeypatch):
+def test_a_private_repository_wants_a_token(hub, monkeypatch):
     hub.publish(NAME, {"config.json": CONFIG}, access="private")
     refused = "no directory here, and http.* has no such repository, or gives it to its members only.*pass token"
     with pytest.raises(CheckpointNotFoundError, match=refused):
@@ -43,7 +43,7 @@ def test_proxies_are_not_silently_left_out(hub):
     assert hub.requests == []
 
 
-def test_gated(hub):
+def test_a_gated_repository_says_where_to_ask(hub):
     hub.publish(NAME, {"config.json": CONFIG}, access="gated")
     with pytest.raises(
         CheckpointNotFoundError, match=rf"gated at {hub.endpoint}/{NAME}: .*Ask for access on that page"

@@ -61,7 +61,7 @@ def test_further_keys_come_last_and_survive():
     assert unflatten_output(MaskedLMOutput, keys, children) == output
 
 
-def test_copies():
+def test_copies_are_equal_and_of_the_same_class():
     output = MaskedLMOutput(loss=1, logits=2)
     for other in (copy.copy(output), copy.deepcopy(output), pickle.loads(pickle.dumps(output)), MaskedLMOutput(output)):
         assert type(other) is MaskedLMOutput and other == output

@@ -105,7 +105,7 @@ def test_a_state_dict_of_a_module(save):
     assert file.dropped == {}
 
 
-def test_parameters(save):
+def test_parameters_are_read_as_tensors(save):
     tagged = torch.nn.Parameter(torch.arange(3.0))
     tagged.note = "kept in the pickle as state"
     tensors = {"plain": torch.nn.Parameter(torch.arange(4.0).view(2, 2).t(), requires_grad=False), "tagged": tagged}

@@ -45,7 +45,7 @@ def read(directory):
         ("1mib", 2**20), ("2GIB", 2**31), ("8Gb", 10**9), ("16kb", 2000),
     ],
 )  # fmt: skip
-def test_sizes(text, size):
+def test_a_size_is_a_number_of_bytes_or_has_a_unit(text, size):
     assert size_in_bytes(text) == size
 
 

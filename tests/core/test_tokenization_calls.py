@@ -85,7 +85,7 @@ def test_ways_of_calling_agree(tokenizer):
     assert labelled["labels"] == tokenizer("dog")["input_ids"]
 
 
-def test_vocabulary(tokenizer):
+def test_the_vocabulary_and_its_special_tokens(tokenizer):
     assert tokenizer.vocab_size == len(tokenizer) == len(VOCABULARY)
     assert tokenizer.get_vocab() == {token: index for index, token in enumerate(VOCABULARY)}
     assert tokenizer.get_added_vocab() == {
@@ -189,7 +189,7 @@ def test_missing_special_tokens_are_appended(tmp_path):
 
 @pytest.mark.parametrize("kind", ["np", "pt", "tf"])
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:tensorflow")
-def test_tensors(tokenizer, kind):
+def test_tensors_of_every_framework(tokenizer, kind):
     if kind != "np":
         import_module({"pt": "torch", "tf": "tensorflow"}[kind])
     batch = tokenizer(["fox", "a fox"], padding=True, return_tensors=kind, return_offsets_mapping=True)
@@ -278,7 +278,7 @@ def test_lone_surrogates_are_removed(tokenizer):
     assert encoding["offset_mapping"][0][1] == (0, 4)
 
 
-def test_decoding(tokenizer):
+def test_ids_are_decoded_to_text(tokenizer):
     ids = tokenizer.encode("Don't run, it's the [MASK]!", add_special_tokens=False)
     assert tokenizer.decode(ids) == "don't run, it's the [MASK]!"
     assert tokenizer.decode(ids[0]) == "don"
@@ -289,7 +289,7 @@ def test_decoding(tokenizer):
         tokenizer.decode([ids])
 
 
-def test_look_ups(tokenizer):
+def test_places_of_tokens_and_characters(tokenizer):
     pair = tokenizer("A fox runs", "the dog", return_tensors="np")
     assert pair.is_fast is tokenizer.is_fast and pair.n_sequences == 2
     assert pair.tokens() == ["[CLS]", "a", "fox", "run", "##s", "[SEP]", "the", "dog", "[SEP]"]

@@ -15,7 +15,7 @@ RECORDED = recordings()
 
 @pytest.mark.parametrize("tokenizer_class", CLASSES)
 @pytest.mark.parametrize("number", range(len(OPTIONS)), ids=lambda number: str(OPTIONS[number]))
-def test_texts(vocabulary, tokenizer_class, number):
+def test_texts_are_encoded_as_recorded(vocabulary, tokenizer_class, number):
     recorded = RECORDED["texts"][number]
     tokenizer = tokenizer_class(vocabulary, **OPTIONS[number])
     encoding = tokenizer(TEXTS, return_offsets_mapping=True)
@@ -34,7 +34,7 @@ def test_texts(vocabulary, tokenizer_class, number):
 
 
 @pytest.mark.parametrize("tokenizer_class", CLASSES)
-def test_calls(vocabulary, tokenizer_class):
+def test_calls_give_what_was_recorded(vocabulary, tokenizer_class):
     tokenizer = tokenizer_class(vocabulary)
     name = "fast" if tokenizer.is_fast else "slow"
     agreed = 0

@@ -50,7 +50,7 @@ def whole(tokenizer, text):
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_one_text(tokenizer, soon, seed):
+def test_a_long_text_is_cut_as_if_tokenized_whole(tokenizer, soon, seed):
     text = made_of(seed, 400)
     for length in (3, 10, 41):
         found = tokenizer(text, truncation=True, max_length=length, return_offsets_mapping=True)
@@ -61,7 +61,7 @@ def test_one_text(tokenizer, soon, seed):
 
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("length", [12, 13])
-def test_pairs(tokenizer, soon, seed, length, monkeypatch):
+def test_long_pairs_are_cut_as_if_tokenized_whole(tokenizer, soon, seed, length, monkeypatch):
     sizes = [(400, 3), (3, 400), (400, 401), (401, 400), (400, 400)]
     pairs = [(made_of(seed, a), made_of(seed + (a != b), b)) for a, b in sizes]
     found = tokenizer([a for a, _ in pairs], [b for _, b in pairs], truncation=True, max_length=length)

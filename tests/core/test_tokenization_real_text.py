@@ -25,12 +25,12 @@ def _agree(slow, fast, texts):
     assert slow.batch_decode(ours["input_ids"]) == fast.batch_decode(theirs["input_ids"])
 
 
-def test_comments(tokenizers):
+def test_both_agree_on_comments(tokenizers):
     lines = real_data("goemotions", "dev.tsv").read_text(encoding="utf-8").splitlines()
     _agree(*tokenizers, [line.split("\t")[0] for line in lines])
 
 
-def test_paragraphs_and_questions(tokenizers):
+def test_both_agree_on_paragraphs_and_find_answers(tokenizers):
     paragraphs = [
         paragraph
         for article in json.loads(real_data("xquad", "xquad.en.json").read_text(encoding="utf-8"))["data"]
@@ -49,7 +49,7 @@ def test_paragraphs_and_questions(tokenizers):
             assert answer["text"].rstrip() in context[first.start : last.end]
 
 
-def test_words(tokenizers):
+def test_both_agree_on_words(tokenizers):
     slow, fast = tokenizers
     lines = real_data("wnut17", "emerging.dev.conll").read_text(encoding="utf-8").split("\n")
     sentences: list[list[str]] = [[]]

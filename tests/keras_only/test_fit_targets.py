@@ -54,7 +54,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("config", "loss", "labels", "message"), REFUSED)
-def test_arrays(config, loss, labels, message):
+def test_targets_out_of_range_are_refused_in_arrays(config, loss, labels, message):
     model = build("SequenceClassification", **config)
     model.compile("sgd", loss=loss)
     for call in (model.fit, model.evaluate, model.train_on_batch):

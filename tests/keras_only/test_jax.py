@@ -73,7 +73,7 @@ print("done")
 @pytest.mark.jax
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["MaskedLM"])
-def test_on_jax(checkpoint, name):
+def test_models_run_on_jax(checkpoint, name):
     path = checkpoint(name, num_hidden_layers=1)
     # Compiling takes longest: it need not make quick programs.
     flags = {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_backend_optimization_level=0"}

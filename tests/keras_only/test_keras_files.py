@@ -104,7 +104,7 @@ def test_keras_and_core_write_and_read_alike(tmp_path, head, branch):
     ("branch", "dtype"),
     [("pooler", "float16"), ("layer_norm", "float64"), ("untied", "mixed_float16"), ("layer_norm", "mixed_bfloat16")],
 )
-def test_policies(tmp_path, branch, dtype):
+def test_files_of_every_policy_are_read(tmp_path, branch, dtype):
     model = build(dtype=dtype, **BRANCHES[branch])
     expected = arrays(model)
     model.save(tmp_path / "theirs.keras")
@@ -223,7 +223,7 @@ def test_quantized_layers_are_refused(tmp_path, mode):
 
 
 @pytest.mark.parametrize("head", ["PreTraining", "QuestionAnswering"])
-def test_shards(tmp_path, head):
+def test_shards_of_keras_are_read(tmp_path, head):
     model = build(head)
     model.save_weights(tmp_path / "model.weights.json", max_shard_size=2e-5)
     assert len(list(tmp_path.glob("model_*.weights.h5"))) > 3

@@ -82,7 +82,7 @@ print("done")
 
 
 @pytest.mark.slow
-def test_on_pytorch(tmp_path):
+def test_models_run_on_keras_with_pytorch(tmp_path):
     environment = {**os.environ, "KERAS_BACKEND": "torch"}
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(tmp_path / "model.keras"), str(tmp_path / "backup")],

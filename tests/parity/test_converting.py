@@ -129,7 +129,7 @@ def test_values_beyond_the_dtype(checkpoint, tmp_path):
 
 
 @pytest.mark.parametrize("target", ["pytorch", "tensorflow"])
-def test_shards(checkpoint, tmp_path, target, backend):
+def test_shards_hold_the_same_weights(checkpoint, tmp_path, target, backend):
     source = checkpoint("PreTraining")
     done = convert(source, tmp_path / "split", to=target, max_shard_size="20KB")
     assert len([p for p in done.files if "-of-" in p.name]) > 3
@@ -214,7 +214,7 @@ def test_tokenizers_come_along(checkpoint, tmp_path):
     assert (tmp_path / "out/vocab.txt").read_text() == "[PAD]\n[UNK]\n"
 
 
-def test_the_record(checkpoint, tmp_path):
+def test_the_record_says_what_was_measured(checkpoint, tmp_path):
     source = checkpoint("MaskedLM")
     done = convert(source, tmp_path / "out/m.ckpt")
     record = json.loads((tmp_path / "out/m.ckpt.provenance.json").read_text())
@@ -245,7 +245,7 @@ def test_options_that_mean_nothing(checkpoint, tmp_path, options, error, message
     assert not (tmp_path / "out").exists()
 
 
-def test_the_command(checkpoint, tmp_path, capsys):
+def test_the_command_prints_where_each_weight_went(checkpoint, tmp_path, capsys):
     source = checkpoint("MaskedLM")
     edit(source, lambda a: a.__setitem__("mobilebert.embeddings.position_ids", np.arange(37)[None]))
     assert main(["convert", str(source), str(tmp_path / "out"), "--to", "tensorflow", "--verbose"]) == 0

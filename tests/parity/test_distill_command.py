@@ -48,7 +48,7 @@ def made(places, output, **changes):
     return Distillation(**{**places, "output": output, "changes": recipe, **changes})
 
 
-def test_the_command(places, tmp_path, capsys):
+def test_the_command_teaches_a_student(places, tmp_path, capsys):
     output = tmp_path / "out"
     words = [
         "--teacher", places["teacher"], "--student", places["student"], "--data", *map(str, places["data"]),

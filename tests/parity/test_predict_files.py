@@ -91,7 +91,7 @@ TEXTS = "text-classification"
         ("token-classification", "a.csv", "text\na\n", {}, [(2, {"text": "a"}, {})]),
     ],
 )  # fmt: skip
-def test_inputs(tmp_path, task, name, content, options, rows):
+def test_inputs_are_read_from_every_format(tmp_path, task, name, content, options, rows):
     assert rows_of(tmp_path, task, name, content, **options) == (rows, [])
 
 

@@ -75,7 +75,7 @@ def operators(model):
     return [node.op_type for node in model.graph.node]
 
 
-def test_dynamic(exported):
+def test_dynamic_integers_are_close_to_floats(exported):
     model = dynamic.quantized(exported)
     onnx.checker.check_model(model, full_check=True)
     assert 1e-6 < deviation(model, exported) < 0.06
@@ -91,7 +91,7 @@ def test_dynamic(exported):
 
 
 @pytest.mark.parametrize(("bits", "limit"), [(8, 0.06), (16, 0.05)])
-def test_static(exported, bits, limit):
+def test_static_integers_are_close_to_floats(exported, bits, limit):
     model = static.quantized(exported, batches(), bits=bits)
     onnx.checker.check_model(model, full_check=True)
     assert 1e-6 < deviation(model, exported) < limit

@@ -44,7 +44,7 @@ def operands(rows=(6, 15), inner=40, outer=48):
 
 @pytest.mark.parametrize("has_bias", [True, False])
 @pytest.mark.parametrize(("rows", "pieces"), [((32,), 1), ((33,), 1), ((6, 50), 2), ((2, 3, 80), 3), ((5000,), 3)])
-def test_values(calls, rows, pieces, has_bias):
+def test_products_are_those_of_pytorch(calls, rows, pieces, has_bias):
     x, weight, bias = operands(rows)
     bias = bias if has_bias else None
     with torch.no_grad():
@@ -65,7 +65,7 @@ def test_kernels_are_few(calls):
     assert 0 < len(set(calls)) <= 2 * len(products._LENGTHS)
 
 
-def test_sums(calls):
+def test_a_product_is_added_to_a_total(calls):
     x, weight, _ = operands((300,))
     total = torch.randn(300, 48)
     wanted, before = torch.addmm(total, x, weight.t()), total.clone()
@@ -77,7 +77,7 @@ def test_sums(calls):
 
 @pytest.mark.parametrize("outer", [40, 80])
 @pytest.mark.parametrize("asked", [(True, True, True), (True, False, False), (False, True, False)])
-def test_gradients(calls, outer, asked):
+def test_gradients_are_those_of_pytorch(calls, outer, asked):
     """Those of the first and of the second order, beside PyTorch's in float64."""
 
     def derivatives(function, given):
@@ -201,7 +201,7 @@ def test_wrong_sizes_are_an_error_of_pytorch(calls):
 
 
 @pytest.mark.parametrize("basis", [None, "block", "all"])
-def test_a_model(checkpoint, calls, basis):
+def test_a_model_answers_alike_by_both_libraries(checkpoint, calls, basis):
     model = MODEL_CLASSES["TokenClassification"].from_pretrained(checkpoint("TokenClassification")).eval()
     model = model if basis is None else fold(model, basis)
     batch = {n: torch.as_tensor(a) for n, a in tiny_batch(model.config, model.head, labels=False).items()}
@@ -214,7 +214,7 @@ def test_a_model(checkpoint, calls, basis):
     assert made >= 7 * blocks and len(calls) == made and close(got, wanted, 1e-5)
 
 
-def test_a_training(checkpoint, calls):
+def test_a_training_step_is_alike_by_both_libraries(checkpoint, calls):
     model = MODEL_CLASSES["MaskedLM"].from_pretrained(checkpoint("MaskedLM"), attention_probs_dropout_prob=0.0)
     model = model.train()
     model.config.hidden_dropout_prob = 0.0
