@@ -21,7 +21,7 @@ from mobilebert_core.errors import CheckpointNotFoundError, ConfigError
 from mobilebert_core.hub.resolve import resolve
 from mobilebert_core.weights import every_weight, weight_table
 
-from .provenance import changed_files
+from .provenance import changed_files, said_of
 
 # Larger than any published MobileBERT, so that every name of a file without configuration is known.
 _LAYERS, _NETWORKS = 48, 8
@@ -73,9 +73,7 @@ def inspect_checkpoint(path: str | Path, config: MobileBertConfig | str | Path |
     found.dropped = dict(Counter(file.dropped.values()))
     _count(found, file, described)
     _fit(found, file, described)
-    found.odd += [
-        f"{name} was changed since {record.name} was written" for name, record in changed_files(checkpoint).items()
-    ]
+    found.odd += said_of(changed_files(checkpoint))
     if absent:
         found.odd.append(f"not there: {', '.join(absent)}; the numbers were not looked at")
         return found

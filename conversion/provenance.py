@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,11 @@ def changed_files(checkpoint: Checkpoint) -> dict[str, Path]:
     return changed
 
 
+def said_of(changed: Mapping[str, Path]) -> list[str]:
+    """What is said of each of the `changed_files`."""
+    return [f"{name} was changed since {record.name} beside it was written" for name, record in changed.items()]
+
+
 def check_unchanged(checkpoint: Checkpoint) -> list[str]:
     """Notes on files that were changed since their conversion.
 
@@ -65,7 +71,7 @@ def check_unchanged(checkpoint: Checkpoint) -> list[str]:
                 f"{part}: is not the file of which {record.name} beside it has the digest: damaged, or written since "
                 f"by another program. Fetch or convert it again; if the change was meant, delete {record}."
             )
-    return [f"{name} was changed since {record.name} beside it was written" for name, record in changed.items()]
+    return said_of(changed)
 
 
 def write_provenance(staged: Path, done: Conversion, source: Checkpoint, hashes: FileHashes) -> None:

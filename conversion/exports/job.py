@@ -23,7 +23,7 @@ from mobilebert_core.training.evaluation import TaskFile
 
 from ..versions import installed_versions
 from .card import card
-from .formats import ExportFormat
+from .formats import ExportFormat, Writer
 from .proof import Proof, compare_outputs, run_all, with_rounding
 from .record import ExportRecord
 from .states import diverging_layer
@@ -46,7 +46,13 @@ class Source:
 
 @dataclass
 class Job:
-    """One export between its checks and its publication: made, then written, proved, and perhaps scored."""
+    """One export between its checks and its publication: made, then written, proved, and perhaps scored.
+
+    Attributes:
+        reference, expected: the runner of the source and its outputs on `batches`, from `write` on.
+        model: as it is written, folded and perhaps migrated; `with_own_states` is one with the source's states.
+        runner, proof: of the written file, from `prove` on.
+    """
 
     row: ExportFormat
     spec: ExportSpec
@@ -56,7 +62,14 @@ class Job:
     say: Say
     file: str
     notes: list[str] = field(default_factory=list)
+    writer: Writer = field(init=False)
+    reference: Any = field(init=False)
+    batches: list[dict[str, np.ndarray]] = field(init=False)
+    expected: list[dict[str, np.ndarray]] = field(init=False)
+    model: Any = field(init=False)
     with_own_states: Any = None
+    runner: Runner = field(init=False)
+    proof: Proof = field(init=False)
     scored: dict[str, Any] | None = None
 
     def write(self) -> None:

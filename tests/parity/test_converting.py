@@ -287,7 +287,7 @@ def test_a_file_that_was_changed_since_is_named(checkpoint, tmp_path, target):
     config = part.parent / "config.json"
     if config.exists():
         config.write_text(config.read_text().replace("0.02", "0.03"))
-        assert inspect_checkpoint(made.destination).odd == [f"config.json was changed since {record} was written"]
+        assert inspect_checkpoint(made.destination).odd == [f"config.json was changed since {record} beside it was written"]
         done = convert(made.destination, tmp_path / "noted", parity="none")
         assert done.notes == [f"config.json was changed since {record} beside it was written"]
     other = checkpoint("MaskedLM", seed=1, name="other")
@@ -295,7 +295,7 @@ def test_a_file_that_was_changed_since_is_named(checkpoint, tmp_path, target):
     for file in part.parent.iterdir():
         if file.name != record:
             file.write_bytes((other / file.name if other.is_dir() else other.parent / file.name).read_bytes())
-    assert f"{part.name} was changed since {record} was written" in inspect_checkpoint(made.destination).odd
+    assert f"{part.name} was changed since {record} beside it was written" in inspect_checkpoint(made.destination).odd
     with pytest.raises(CheckpointError, match=f": is not the file of which {record} beside it has the digest"):
         convert(made.destination, tmp_path / "refused", parity="none")
     assert not (tmp_path / "refused").exists()
