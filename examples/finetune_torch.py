@@ -6,11 +6,10 @@ Larger learning rates than BERT's, 10 % warm-up, gradients clipped at 1 (arXiv 2
 import sys
 
 import torch
-from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
 
 from mobilebert_core import AutoTokenizer
-from mobilebert_torch import MobileBertForSequenceClassification
+from mobilebert_torch import MobileBertForSequenceClassification, get_linear_schedule_with_warmup
 
 texts = ["I love this!", "What a joy.", "This is awful.", "I hate it."] * 8
 labels = [1, 1, 0, 0] * 8
@@ -35,9 +34,10 @@ def batch_of(rows):
 
 
 loader = DataLoader(list(zip(texts, labels, strict=True)), batch_size=8, shuffle=True, collate_fn=batch_of)
-epochs, steps = 5, 5 * len(loader)
+epochs = 5
+steps = epochs * len(loader)
 optimizer = torch.optim.AdamW(model.parameters(), lr=8e-5, weight_decay=0.01, fused=True)
-schedule = LambdaLR(optimizer, lambda step: min((step + 1) / (0.1 * steps), (steps - step) / (0.9 * steps)))
+schedule = get_linear_schedule_with_warmup(optimizer, steps // 10, steps)
 for epoch in range(epochs):
     for batch in loader:
         with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
