@@ -31,9 +31,9 @@ def padded(
     types = np.zeros(shape, np.int32)
     mask = np.zeros(shape, np.int32)
     for number, row in enumerate(rows):
-        length = len(row.input_ids)
-        ids[number, :length] = row.input_ids
-        types[number, :length] = row.token_type_ids
-        mask[number, :length] = 1
+        tokens = len(row.input_ids)
+        ids[number, :tokens] = row.input_ids
+        types[number, :tokens] = row.token_type_ids
+        mask[number, :tokens] = 1
     batch = dict(zip(TEXT_INPUTS, (ids, mask, types), strict=True))
     return {name: array[:, None] for name, array in batch.items()} if per_choice else batch
