@@ -287,9 +287,9 @@ def test_a_file_that_was_changed_since_is_named(checkpoint, tmp_path, target):
     config = part.parent / "config.json"
     if config.exists():
         config.write_text(config.read_text().replace("0.02", "0.03"))
-        assert inspect_checkpoint(made.destination).odd == [f"config.json was changed since {record} beside it was written"]
-        done = convert(made.destination, tmp_path / "noted", parity="none")
-        assert done.notes == [f"config.json was changed since {record} beside it was written"]
+        said = [f"config.json was changed since {record} beside it was written"]
+        assert inspect_checkpoint(made.destination).odd == said
+        assert convert(made.destination, tmp_path / "noted", parity="none").notes == said
     other = checkpoint("MaskedLM", seed=1, name="other")
     other = convert(other, place(tmp_path / "other", target), to=target, parity="none").destination
     for file in part.parent.iterdir():
