@@ -18,6 +18,7 @@ from mobilebert_core.weight_rows import BASE_PREFIX
 
 from .inputs import checked_inputs
 from .pretrained import MobileBertPreTrainedModel
+from .state_dict import unreadable
 
 # The fastest basis here: one text of 16 and of 128 tokens takes 0.62 and 0.74 of the time of transformers 5.23 eager on
 # one thread of an AMD EPYC, where the products alone take 0.35 and 0.60 (tests/benchmarks/bench_forward.py).
@@ -49,7 +50,7 @@ def fold(
 
     Raises:
         ConfigError: for a folded model, one whose layers another library has wrapped, weights that are not finite or
-            on the meta device, or "half" without calibration.
+            on the meta device, sharded or quantized, or "half" without calibration.
         InputError: for a calibration batch that the model does not take.
     """
     state = model.state_dict()
@@ -64,6 +65,12 @@ def fold(
     if any(tensor.is_meta for tensor in state.values()):
         raise ConfigError(
             f"fold: wanted weights with values, got a {type(model).__name__} on the meta device. Load it."
+        )
+
+    if sealed := [name for name in names.values() if unreadable(state[name]) is not None]:
+        raise ConfigError(
+            f"fold: wanted dense tensors, got {sealed[0]} as a {type(state[sealed[0]]).__name__}. Fold the model "
+            "before it is sharded, quantized or made sparse."
         )
 
     def read(full_name: str) -> np.ndarray:

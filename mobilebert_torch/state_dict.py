@@ -30,11 +30,27 @@ _IN_PLACE = {
 }
 
 _PACKED = "Layers that torch.ao has quantized hold packed integers: save the model before it is quantized."
+_QUANTIZED = "Save the model before it is quantized, or pass a state_dict with dequantize() of such tensors."
+_SHARDED = (
+    "Its parts lie in several processes: pass state_dict=get_model_state_dict(model, "
+    "options=StateDictOptions(full_state_dict=True)) of torch.distributed.checkpoint.state_dict, in all of them."
+)
 _OTHER_MODULES = (
     "Set the configuration that says so, such as num_hidden_layers, or save a class derived from it, whose own weights "
     "are kept"
 )
 _OWN_ADVICE = f"The model has no such module, which was replaced or removed. {_OTHER_MODULES}"
+
+
+def unreadable(tensor: Tensor) -> str | None:
+    """What a tensor is that numpy cannot read, and what gives its values; None for one that it can."""
+    if tensor.layout != torch.strided:
+        return f"with the layout {tensor.layout}. Pass to_dense() of it."
+    if not hasattr(tensor, "__tensor_flatten__"):  # of what holds its values in other tensors
+        return None
+    if hasattr(tensor, "full_tensor"):
+        return f"as {type(tensor).__name__}. {_SHARDED}"
+    return f"as {type(tensor).__name__}. {_QUANTIZED}"
 
 
 class StateDict:
@@ -122,10 +138,7 @@ class StateDict:
         """A copy of one array as numpy; bfloat16, which numpy lacks, comes exactly as float32."""
         if self._tensors[name].is_meta:
             raise CheckpointError(f"{self.path}: {name} is on the meta device and has no values. Load the model first.")
-        if self._tensors[name].layout != torch.strided:
-            raise CheckpointError(
-                f"{self.path}: wanted dense tensors, got {name} with the layout {self._tensors[name].layout}. Pass "
-                "to_dense() of it."
-            )
+        if (found := unreadable(self._tensors[name])) is not None:
+            raise CheckpointError(f"{self.path}: wanted dense tensors, got {name} {found}")
         tensor = self._tensors[name].detach().cpu()
         return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor.clone()).numpy()

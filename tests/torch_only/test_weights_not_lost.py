@@ -7,8 +7,8 @@ import copy
 import pytest
 import torch
 
-from mobilebert_core.errors import CheckpointError
-from mobilebert_torch import MODEL_CLASSES
+from mobilebert_core.errors import CheckpointError, ConfigError
+from mobilebert_torch import MODEL_CLASSES, fold
 from tests.tiny import tiny_config
 
 
@@ -28,6 +28,39 @@ def sparse(model):
     model.classifier.weight = torch.nn.Parameter(model.classifier.weight.detach().to_sparse())
 
 
+class Held(torch.Tensor):
+    """A tensor that holds its values in another one, as those of torchao and of FSDP2 do."""
+
+    @staticmethod
+    def __new__(cls, values):
+        return torch.Tensor._make_wrapper_subclass(cls, values.shape, dtype=values.dtype)
+
+    def __init__(self, values):
+        self.values_held = values
+
+    def __tensor_flatten__(self):
+        return ["values_held"], None
+
+    @classmethod
+    def __torch_dispatch__(cls, function, types, args=(), kwargs=None):
+        """Copies and detached ones are itself."""
+        return args[0]
+
+
+class Spread(Held):
+    def full_tensor(self):
+        return self.values_held
+
+
+def held(model, kind=Held):
+    weight = kind(model.classifier.weight.detach())
+    model.classifier.weight = torch.nn.Parameter(weight, requires_grad=False)
+
+
+def spread(model):
+    held(model, Spread)
+
+
 def packed(model):
     linear = {torch.nn.Linear}
     torch.ao.quantization.quantize_dynamic(model, linear, dtype=torch.qint8, inplace=True)
@@ -43,6 +76,8 @@ def packed(model):
         (another_layer, r"holds \d+ weights that its class and configuration do not have, the first .*layer\.1\."),
         (another_part, r"holds 1 weights .* the first classifier\.scale.* derived from it"),
         (sparse, r"wanted dense tensors, got classifier\.weight with the layout torch\.sparse_coo.*to_dense"),
+        (held, r"wanted dense tensors, got classifier\.weight as Held.*before it is quantized.*dequantize\(\)"),
+        (spread, r"wanted dense tensors, got classifier\.weight as Spread.*several processes.*get_model_state_dict"),
         (packed, r"_packed_params.* to a .*quantized hold packed integers: save the model before it is quantized"),
     ],
 )
@@ -52,6 +87,14 @@ def test_what_a_file_would_not_hold_is_named(tmp_path, change, message, safe_ser
     with pytest.raises(CheckpointError, match=message):
         model.save_pretrained(tmp_path / "saved", safe_serialization=safe_serialization)
     assert not (tmp_path / "saved").exists()
+
+
+def test_a_model_whose_values_numpy_cannot_read_is_not_folded():
+    for change in (sparse, held):
+        model = tiny_model("TokenClassification")
+        change(model)
+        with pytest.raises(ConfigError, match=r"wanted dense tensors, got classifier\.weight as a .* Fold the model"):
+            fold(model)
 
 
 def test_a_tied_decoder_that_was_trained_apart(tmp_path):
