@@ -72,9 +72,10 @@ def push_folder(
         ) from e
     api = HfApi(token=one_token(repo_id, token, use_auth_token))
     asked = repo_id
+    failures: tuple[Any, ...] = (OSError, *HfHubHTTPError.__bases__)  # whatever the HTTP library is
     try:
         repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
-    except (OSError, *HfHubHTTPError.__bases__) as e:  # nothing that comes later fails for want of a hub or a token
+    except failures as e:  # nothing that comes later fails for want of a hub or a token
         raise SaveError(
             f"push_to_hub: wanted the repository {asked} at {constants.ENDPOINT}, got {first_line(e)}; nothing was "
             "uploaded. Check the connection, the name and the token (token=... or HF_TOKEN); saving needs none."
