@@ -177,6 +177,16 @@ def test_code_speaks_the_fields_words():
     assert found_in([*modules().values(), *(ROOT / "scripts").glob("*.py")], PRIVATE_WORDS) == []
 
 
+def test_the_map_names_every_room_of_the_core():
+    said = (ROOT / "CONTRIBUTING.md").read_text()
+    rooms = [
+        path
+        for path in (ROOT / "mobilebert_core").iterdir()
+        if path.suffix == ".py" or (path / "__init__.py").is_file()
+    ]
+    assert [path.name for path in rooms if f"`{path.name}" not in said and path.name != "__init__.py"] == []
+
+
 def test_documentation_says_random_or_newly_initialized():
     pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "mobilebert_core" / "data").rglob("*.md")]
     assert found_in(pages, re.compile(r"\bfresh\b")) == []
