@@ -118,6 +118,15 @@ def attention_probs(query: Tensor, key: Tensor, attention_bias: Tensor | None, h
     return torch.softmax(scores, dim=-1)
 
 
+def needs_wide_scores(x: Tensor) -> bool:
+    """Whether the fused kernel would hide tokens by the lowest number of float16, which scores may outweigh.
+
+    Nor is that number low enough for a row without any token to be uniform, as it is in float32. Graphs of other
+    runtimes, which are recorded on the CPU, would compute the scores themselves in float16. GPUs keep their kernel.
+    """
+    return x.dtype == torch.float16 and x.device.type == "cpu"
+
+
 def attend(
     query: Tensor, key: Tensor, value: Tensor, attention_bias: Tensor | None, head_size: int, rate: float
 ) -> Tensor:
@@ -134,5 +143,7 @@ def attend(
         return dropped_product(attention_probs(query, key, attention_bias, head_size).to(value.dtype), value, rate)
     bias = attention_bias
     if bias is not None:
+        if needs_wide_scores(query):
+            return torch.matmul(attention_probs(query, key, bias, head_size).to(value.dtype), value)
         bias = bias.clamp(min=torch.finfo(query.dtype).min).to(query.dtype)
     return F.scaled_dot_product_attention(query, key, value, attn_mask=bias, dropout_p=rate)

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from . import products
 from .attention import JointAttention, JointSelfAttention
-from .fast import is_plain
+from .fast import is_plain, needs_wide_scores
 from .layers import BlockOutput, DenseNorm, FeedForward, Intermediate, NoNorm
 from .transforms import is_transformed
 from .watched import is_every_module_watched
@@ -85,6 +85,7 @@ def encoded(
         or is_transformed(x)
         or may_be_cast(x)
         or is_every_module_watched()
+        or (attention_bias is not None and needs_wide_scores(x))
     ):
         return None
     plan = _PLANS.get(layers)

@@ -219,6 +219,20 @@ def test_half_precision_has_room_for_scores_that_neither_side_can_hold(backend, 
     assert is_finite_in_half(backend, model)
 
 
+@pytest.mark.parametrize("basis", ["half", "all"])
+def test_float16_hides_padding_as_float32_does(backend, checkpoint, basis):
+    """In a row of nothing else, and where tokens that are hidden have by far the largest scores."""
+    model = backend.load("QuestionAnswering", checkpoint("QuestionAnswering"))
+    for name in ("query", "key"):
+        multiplied(backend, model, f"1.attention.self.{name}.weight", 3e3)
+    folded = fold(backend, model, basis, "float16" if backend.name == "torch" else "mixed_float16")
+    batch = tiny_batch(model.config, folded.head, labels=False)
+    batch["attention_mask"][0] = 0
+    batch["attention_mask"][1, 1:] = 0
+    pairs = [list(flat(backend, backend.call(each, batch, return_dict=True))) for each in (model, folded)]
+    assert worst_of(*pairs) < 0.02
+
+
 def test_states_and_scores_of_the_half_basis_are_float32(backend, checkpoint):
     model = backend.load("SequenceClassification", checkpoint("SequenceClassification", hidden_scale=1e7))
     folded = fold(backend, model, "half", "float16")

@@ -80,6 +80,10 @@ def test_written_graphs_are_sound_and_take_any_batch_and_length(name, tmp_path):
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
     assert [(each.name, each.type) for each in session.get_inputs()] == [(n, "tensor(int32)") for n in TEXT_INPUTS]
     assert [(each.name, each.type) for each in session.get_outputs()] == [(n, "tensor(float)") for n in spec.outputs]
+    graph = onnx.shape_inference.infer_shapes(onnx.load(tmp_path / "model.onnx")).graph
+    kinds = {each.name: each.type.tensor_type.elem_type for each in graph.value_info}
+    softmaxes = [node for node in graph.node if node.op_type == "Softmax"]
+    assert softmaxes and all(kinds[node.input[0]] == onnx.TensorProto.FLOAT for node in softmaxes)  # in fp16 as well
     near = 3e-2 if spec.precision == "fp16" else 1e-4
     for rows, length in ((1, 5), (4, 37)):
         batch = tiny_batch(model.config, name, rows, length, labels=False)
