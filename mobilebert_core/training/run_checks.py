@@ -148,6 +148,42 @@ def check_scores(path: Path, rows: list[dict[str, Any]]) -> None:
             damaged(path, "steps, epochs and scores, all numbers", f"{', '.join(row.values())[:80]}")
 
 
+def written_until(step: int, curves: Path, scores: Path) -> dict[str, Any]:
+    """What tells the curves of a training from others when its state is saved; of evaluations, up to a step."""
+    size = curves.stat().st_size if curves.is_file() else 0
+    count = sum(int(row["step"]) <= step for row in read_curves(scores))
+    return {
+        "bytes": size,
+        "curves": _digest_of_bytes(curves, size),
+        "rows": count,
+        "scores": _digest_of_rows(scores, count),
+    }
+
+
+def check_written(before: Mapping[str, Any], curves: Path, scores: Path) -> None:
+    """Raises CheckpointError unless the curves begin with what they held when the state was saved."""
+    if not before:
+        return  # of an earlier version
+    for path, same in (
+        (curves, _digest_of_bytes(curves, before["bytes"]) == before["curves"]),
+        (scores, _digest_of_rows(scores, before["rows"]) == before["scores"]),
+    ):
+        if not same:
+            got = "others" if path.is_file() else "none"
+            damaged(path, "the lines that were written until the state was saved", got)
+
+
+def _digest_of_bytes(path: Path, size: int) -> str:
+    """Of the beginning of a file: a curve only grows."""
+    return hashlib.sha256(path.read_bytes()[:size] if path.is_file() else b"").hexdigest()
+
+
+def _digest_of_rows(path: Path, count: int) -> str:
+    """Of the first evaluations, without empty cells: later ones may have more columns."""
+    rows = read_curves(path)[:count]
+    return digest_of({"rows": [{name: value for name, value in row.items() if value} for row in rows]})
+
+
 def _is_number(text: str) -> bool:
     try:
         return math.isfinite(float(text))

@@ -37,10 +37,12 @@ from .run_checks import (
     check_progress,
     check_scores,
     check_settings,
+    check_written,
     damaged,
     digest_of,
     digests_of,
     read_curves,
+    written_until,
 )
 
 SETTINGS_FILE = "training.json"
@@ -51,6 +53,7 @@ _STATE_FILE = "state.safetensors"
 PROGRESS_FILE = "progress.json"
 BEST_FILE = ".best.json"
 _OWN_DIGEST = "progress_sha256"  # of all that stands beside it
+_WRITTEN = "written"  # in the progress, of each curve what was written when the state was saved
 DIGESTS = "sha256"  # the setting with digests by file name, of the model and of the tokenizer
 _CURVES = ("step", "epoch", "learning_rate", "loss")
 
@@ -81,6 +84,7 @@ class RunDirectory:
         self.columns = (*_CURVES, *columns)
         self.settings = json.loads(json.dumps(dict(settings)))
         self._curves: TextIO | None = None
+        self._written: dict[str, Any] = {}
         self.finished = False
         there = output / SETTINGS_FILE
         check_directory(output, "--output")
@@ -129,10 +133,12 @@ class RunDirectory:
             with saving(self.output / RESUME) as save:
                 trainer.save(save.stage)
                 save_file(trainer.state(), save.stage / _STATE_FILE)
-                whole = {**progress, DIGESTS: digests_of(save.stage)}
-                write_text(save.stage / PROGRESS_FILE, json.dumps({**whole, _OWN_DIGEST: digest_of(whole)}))
                 if self._curves is not None:
                     self._curves.flush()
+                last = progress["step"] - bool(progress.get("evaluation_due", False))  # one that is made again
+                written = written_until(last, self.output / CURVES_FILE, self.output / SCORES_FILE)
+                whole = {**progress, DIGESTS: digests_of(save.stage), _WRITTEN: written}
+                write_text(save.stage / PROGRESS_FILE, json.dumps({**whole, _OWN_DIGEST: digest_of(whole)}))
         except SafetensorError as e:  # what it makes of a full disk
             before = "the one before is kept" if (self.output / RESUME).exists() else "there is none before"
             raise CheckpointError(f"{self.output}: the state cannot be saved ({e}); {before}.") from None
@@ -185,6 +191,7 @@ class RunDirectory:
         own = progress.pop(_OWN_DIGEST, None)
         if own is not None and own != digest_of(progress):
             damaged(self.saved / PROGRESS_FILE, "the progress that was saved", "another")
+        self._written = progress.get(_WRITTEN, {})
         if progress["best"]:
             check_best(self.output, self.output / BEST_FILE)
 
@@ -198,7 +205,8 @@ class RunDirectory:
         try:
             progress = read_json(current(place / PROGRESS_FILE))
             del progress[DIGESTS]
-            progress.pop(_OWN_DIGEST, None)
+            for name in (_OWN_DIGEST, _WRITTEN):
+                progress.pop(name, None)
             return load_file(current(place / _STATE_FILE)), progress
         except (OSError, KeyError, SafetensorError) as e:
             raise CheckpointError(
@@ -240,7 +248,10 @@ class RunDirectory:
         )
         check_curve(self.output / CURVES_FILE, curve, _CURVES, step, self.columns[len(_CURVES) :])
         check_scores(self.output / SCORES_FILE, scores)
-        return curve, scores
+        check_written(self._written, self.output / CURVES_FILE, self.output / SCORES_FILE)
+        seen = [int(row["step"]) for row in scores]
+        later = [row for n, row in enumerate(scores) if seen[n] > max(seen[:n], default=-1)]  # none stands twice
+        return curve[:step], later
 
     def _begun(self) -> list[bytes]:
         """What another process that trains here would change."""

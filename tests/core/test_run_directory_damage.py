@@ -111,6 +111,30 @@ def test_a_curve_of_something_else(whole, text, message):
     assert (whole / "curves.csv").read_text() == text
 
 
+@pytest.mark.parametrize("name", ["curves.csv", "scores.csv"])
+def test_every_digit_of_a_curve_is_what_was_written(whole, name):
+    """Another number, or evaluations that were gone, went into the curves of the resumed training."""
+    content = (whole / name).read_bytes()
+    saved = content.index(b"\n4,") + 1 if name == "curves.csv" else len(content)  # what comes later is made again
+    changed = [content[:i] + bytes([content[i] ^ 1]) + content[i + 1 :] for i in range(saved)]
+    refused = 0
+    for other in (*changed, content[: saved // 2], b""):
+        (whole / name).write_bytes(other)
+        try:
+            goes_on(whole)
+        except CheckpointError:
+            refused += 1
+        else:  # another end of a line, which is one as well
+            assert (whole / name).read_bytes() == content[:saved]
+    assert refused >= saved
+    (whole / name).unlink()
+    with pytest.raises(CheckpointError, match=f"{name}: wanted"):
+        goes_on(whole)
+    for more in (b"7,", content):
+        (whole / name).write_bytes(content + more)
+        assert goes_on(whole) == PROGRESS and (whole / name).read_bytes() == content[:saved]
+
+
 def test_scores_of_something_else(whole):
     (whole / "scores.csv").write_text("step,epoch,f1\n3,0.3,high\n")
     with pytest.raises(CheckpointError, match="scores.csv: wanted steps, epochs and scores, all numbers"):
