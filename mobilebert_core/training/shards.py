@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
+from ..checkpoints.containers.held_file import HeldFile
+from ..checkpoints.containers.safetensors import read_header
 from ..errors import CheckpointError, ConfigError, DataError
 from ..files import read_json, sha256
 from ..saves import SAVED, STAGE, clear, saving
@@ -171,17 +173,14 @@ class ShardedRows(LazySequence[Any]):
         try:
             if check and sha256(path) != entry["sha256"]:
                 raise self._damaged(name)
-            with safe_open(path, framework="np"), path.open("rb") as file:  # the library checks the header
-                size = int.from_bytes(file.read(8), "little")
-                header = json.loads(file.read(size))
+            with safe_open(path, framework="np"), HeldFile(path) as file:  # the library checks the header
+                header, start = read_header(file)
                 whole = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             arrays = {}
             for array, about in header.items():
-                if array != "__metadata__":
-                    begin, end = about["data_offsets"]
-                    dtype = np.dtype(_DTYPES[about["dtype"]])
-                    count = (end - begin) // dtype.itemsize
-                    arrays[array] = np.frombuffer(whole, dtype, count, 8 + size + begin)
+                begin, end = about["data_offsets"]
+                dtype = np.dtype(_DTYPES[about["dtype"]])
+                arrays[array] = np.frombuffer(whole, dtype, (end - begin) // dtype.itemsize, start + begin)
             rows = RowArrays(arrays)
             if len(rows) != entry["rows"] or len(arrays["input_ids"]) != entry["tokens"]:
                 raise self._damaged(name)

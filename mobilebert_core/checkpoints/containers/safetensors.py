@@ -51,7 +51,7 @@ class SafetensorsFile:
                 f"{path}: wanted a safetensors file of the format 'pt', got {self.metadata['format']!r}. Save it from "
                 "PyTorch."
             )
-        header, self._start = _header(self._file)
+        header, self._start = read_header(self._file)
         self.stored: dict[str, TensorInfo] = {}
         self._places: dict[str, tuple[str, int]] = {}
         for name, entry in header.items():
@@ -73,7 +73,7 @@ class SafetensorsFile:
         return array.reshape(shape)
 
 
-def _header(file: HeldFile) -> tuple[dict[str, Any], int]:
+def read_header(file: HeldFile) -> tuple[dict[str, Any], int]:
     """What the file says of its arrays, and where their bytes begin; the library has checked both."""
     size = int.from_bytes(file.read(8), "little")
     content = np.empty(size, np.uint8)
