@@ -51,7 +51,7 @@ from .launching import train_together
 from .path_fields import PathFields
 from .random_start import check_config_fields, config_of, has_no_weights, start_digests
 from .streams import say
-from .training_data import TrainingData, check_segments
+from .training_data import TrainingData, check_segments, rows_said
 from .training_report import picture_missing
 
 # Like the released code: nothing is dropped while a student looks at its teacher.
@@ -201,16 +201,10 @@ class Distillation(PathFields):
     ) -> None:  # fmt: skip
         number, curves = len(pair.schedule.stages), read_curves(self.output / CURVES_FILE)
         last = [float(row["loss"]) for row in curves if float(row["stage"]) == number]
-        notes = [*notes, *(f"{n}: {note}" for n, found in features.items() for note in found.notes)]
-        results = {
+        notes = [*notes, *curve_notes(last, sweeps=False), *picture_missing()]
+        results = rows_said(examples, features, notes) | {
             "stages": [
                 {"name": s.name, "steps": s.steps, "weights": dict(s.weights)} for s in pair.schedule.stages
-            ],
-            "rows": {name: len(found.rows) for name, found in features.items()},
-            "notes": [*notes, *curve_notes(last, sweeps=False), *picture_missing()],
-            "skipped": [
-                *(message for found in examples.values() for message in found.skipped),
-                *(message for found in features.values() for message in found.skipped),
             ],
             "dev": dict(best),
         }  # fmt: skip

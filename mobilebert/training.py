@@ -45,7 +45,7 @@ from .random_start import check_config_fields, config_of, has_no_weights, start_
 from .recipe_choice import RecipeChoice, said_before
 from .streams import say
 from .teaching import Lesson, Teaching
-from .training_data import TrainingData, check_alone, check_segments
+from .training_data import TrainingData, check_alone, check_segments, rows_said
 from .training_report import draw_curves, picture_missing, write_card
 
 _CLASSIFIER_BIAS = "classifier.bias"
@@ -179,7 +179,7 @@ class Training(PathFields):
         best = self._loop(trainer, task, recipe, lesson, run_directory, tokenizer, evaluations).run()
         said += [*choice.said(), *lesson.notes, *missing]
         notes = [*said, *self._looked_back(evaluations.get("dev"), best, ranks)]
-        results = _results(examples, features, notes) | {
+        results = rows_said(examples, features, notes) | {
             "newly_initialized": list(trainer.newly_initialized),
             "best_metric": task.best_metric,
             "dev": best,
@@ -369,13 +369,3 @@ class Training(PathFields):
 def _say(messages: Sequence[str], ranks: Ranks) -> None:
     for message in messages if ranks.rank == 0 else ():
         say(message)
-
-
-def _results(examples: Mapping[str, Any], features: Mapping[str, Any], more: list[str]) -> dict[str, Any]:
-    """What there is to say about the rows of each file."""
-    skipped = [message for n in examples for message in (*examples[n].skipped, *features[n].skipped)]
-    return {
-        "rows": {name: len(found.rows) for name, found in features.items()},
-        "notes": [f"{name}: {note}" for name, found in features.items() for note in found.notes] + more,
-        "skipped": list(dict.fromkeys(skipped)),
-    }

@@ -291,6 +291,21 @@ def _files_of(pattern: str) -> list[Path]:
     return [path for path in map(Path, glob.glob(pattern, recursive=True)) if path.is_file()]
 
 
+def rows_said(
+    examples: Mapping[str, Examples], features: Mapping[str, Features], more: Iterable[str]
+) -> dict[str, Any]:
+    """What there is to say about the rows of each file: their number, what was done to texts, and what was left out.
+
+    The notes on texts come before the others.
+    """
+    skipped = [message for name in examples for message in (*examples[name].skipped, *features[name].skipped)]
+    return {
+        "rows": {name: len(found.rows) for name, found in features.items()},
+        "notes": [f"{name}: {note}" for name, found in features.items() for note in found.notes] + [*more],
+        "skipped": list(dict.fromkeys(skipped)),
+    }
+
+
 def check_alone(ranks: Ranks, shards: Path | None) -> None:
     """Raises ConfigError where a teacher's training would have several processes, or rows that are not in memory."""
     if ranks.count > 1:
