@@ -59,7 +59,7 @@ def transfer_card(distillation: Any, recipe: Recipe, pair: Pair, results: Mappin
     """The text of the card. Only measured numbers."""
     student, teacher, rows = pair.student, pair.teacher, results["rows"]
     name = name_of(distillation.student)
-    described = f" ({PRESETS[name].description})" if name in PRESETS else ""
+    described = f" ({PRESETS[name].description.partition(':')[0]})" if name in PRESETS else ""
     rate = f"learning rate {recipe.learning_rate:g}"
     lines = [
         "---",
@@ -74,7 +74,7 @@ def transfer_card(distillation: Any, recipe: Recipe, pair: Pair, results: Mappin
         f"- **Data:** {code(data_name(distillation.data))}: "
         + ", ".join(f"{count:,} {split} rows" for split, count in rows.items()),
         f"- **Teacher:** {code(name_of(distillation.teacher))}: {_sizes(teacher)}",
-        f"- **Student:** {code(name)}{escaped(described)}: {_sizes(student)}, vocabulary {student.vocab_size:,}",
+        f"- **Student:** {code(name)}{described}: {_sizes(student)}, vocabulary {student.vocab_size:,}",
         f"- **Strategy:** {distillation.settings.strategy}: {STRATEGIES[distillation.settings.strategy]}",
         f"- **Trained with:** {distillation.backend}, {distillation.precision}, {recipe.optimizer}, batches of "
         f"{recipe.batch_size * recipe.accumulate} rows, {rate} after {recipe.warmup:.0%} warm-up of each stage, weight "

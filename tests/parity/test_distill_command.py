@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import signal
+from types import SimpleNamespace
 
 import pytest
 
 from mobilebert import pipeline
 from mobilebert.cli import main
 from mobilebert.distillation import Distillation
+from mobilebert.distillation_report import transfer_card
 from mobilebert_core import CheckpointError, ConfigError, MobileBertConfig, MobileBertTokenizerFast
 from mobilebert_core.datasets.examples import ReadOptions
 from mobilebert_core.demo_model import DEMO_VOCABULARY
 from mobilebert_core.training.knowledge_transfer import TransferSettings
 from mobilebert_core.training.knowledge_transfer_course import TransferCourse
 from mobilebert_core.training.loop import TrainingLoop
+from mobilebert_core.training.recipe import Recipe
 from mobilebert_core.training.run_checks import read_curves
 from tests.parity.train_tasks import signalled
 from tests.tiny import BRANCHES, TINY
@@ -83,6 +86,15 @@ def test_the_command_teaches_a_student(places, tmp_path, capsys):
     saved = MobileBertConfig.from_pretrained(output)
     assert saved.attention_probs_dropout_prob == 0.1 and not saved.sparse_prediction
     assert len(pipeline("fill-mask", str(output))("the [MASK] were kept.")) == 5
+
+
+def test_the_card_names_a_preset_and_the_sizes_that_the_student_has(tmp_path):
+    sizes = MobileBertConfig.from_preset("mobilebert-6x192").copy(num_hidden_layers=3)
+    asked = SimpleNamespace(student="mobilebert-6x192", teacher="teacher", data=tmp_path, output=tmp_path,
+                            settings=TransferSettings(), backend="torch", precision="float32")  # fmt: skip
+    results = {"rows": {"train": 9}, "notes": [], "stages": [], "dev": {}}
+    said = transfer_card(asked, Recipe(), SimpleNamespace(student=sizes, teacher=sizes), results)
+    assert "**Student:** `mobilebert-6x192` (a small MobileBERT): 3 blocks, 192 between and 64 inside them, voc" in said
 
 
 @pytest.mark.parametrize("strategy", ["auxiliary", "distilbert", "minilm"])
