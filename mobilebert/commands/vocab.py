@@ -59,7 +59,7 @@ def run_vocab(options: argparse.Namespace) -> int:
         share, signs = lost_signs(islice(lines_of(options.files), _LOOKED_AT))
         if share > _MANY:
             say(
-                f"{share:.0%} of the letters lose an accent or a vowel sign ({' '.join(signs)}). Where these tell "
-                "words apart, learn the vocabulary again with --keep-accents"
+                f"{share:.0%} of the letters lose an accent or a vowel sign, or are taken apart ({' '.join(signs)}). "
+                "Where these tell words apart, learn the vocabulary again with --keep-accents"
             )
     return 0
