@@ -65,17 +65,17 @@ def push_folder(
     """
     try:
         from huggingface_hub import HfApi, ModelCard, ModelCardData, constants
-        from huggingface_hub.utils import HfHubHTTPError
+
+        from .repository import HTTP_ERRORS
     except ImportError as e:
         raise BackendMissingError(
             f"push_to_hub: uploading {repo_id} needs huggingface_hub ({e}). Install it: pip install 'mobilebert[hub]'."
         ) from e
     api = HfApi(token=one_token(repo_id, token, use_auth_token))
     asked = repo_id
-    failures: tuple[Any, ...] = (OSError, *HfHubHTTPError.__bases__)  # whatever the HTTP library is
     try:
         repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
-    except failures as e:  # nothing that comes later fails for want of a hub or a token
+    except HTTP_ERRORS as e:  # nothing that comes later fails for want of a hub or a token
         raise SaveError(
             f"push_to_hub: wanted the repository {asked} at {constants.ENDPOINT}, got {first_line(e)}; nothing was "
             "uploaded. Check the connection, the name and the token (token=... or HF_TOKEN); saving needs none."

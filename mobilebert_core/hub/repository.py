@@ -40,10 +40,11 @@ from ..processes import warn
 
 logger = logging.getLogger("mobilebert")
 
-# What a download raises besides: OSError for the disk and for files of a wrong length, RuntimeError from hf_xet,
-# ValueError for arguments, and the errors of the HTTP library, which is requests, httpx or httpx2 as the release of
-# huggingface_hub may be. The hub's own HTTP error derives from that library's each time.
-_FAILURES: tuple[Any, ...] = (OSError, RuntimeError, ValueError, *HfHubHTTPError.__bases__)
+# The errors of the system and of the HTTP library, which is requests, httpx or httpx2 as the release of huggingface_hub
+# may be. The hub's own HTTP error derives from that library's each time.
+HTTP_ERRORS: tuple[Any, ...] = (OSError, *HfHubHTTPError.__bases__)
+# What a download raises besides: RuntimeError from hf_xet, and ValueError for arguments.
+_FAILURES: tuple[Any, ...] = (*HTTP_ERRORS, RuntimeError, ValueError)
 # Errors of a connection that was never made, as the HTTP libraries call them.
 _NO_CONNECTION = ("ConnectError", "ConnectTimeout", "ConnectionError")
 _PASS_TOKEN = "pass token=... or set HF_TOKEN"
