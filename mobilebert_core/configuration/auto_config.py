@@ -5,32 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ..auto_classes import AutoClass
 from ..errors import ConfigError
 from .config import MobileBertConfig
 
 
-def no_registry(name: str, kind: Any) -> ConfigError:
-    """The error of `register`."""
-    named = getattr(kind, "__name__", kind)
-    return ConfigError(
-        f"{name}.register: gives models of this package alone, got {named}. Call {named}.from_pretrained, or register "
-        f"it with transformers.{name}."
-    )
-
-
-class AutoConfig:
+class AutoConfig(AutoClass):
     """Gives MobileBERT's configurations; it has no instances."""
+
+    calls = ("from_pretrained(path)", "for_model('mobilebert')")
 
     @staticmethod
     def from_pretrained(pretrained_model_name_or_path: str | Path, **kwargs: Any) -> Any:
         """`MobileBertConfig.from_pretrained`."""
         kwargs.pop("trust_remote_code", None)
         return MobileBertConfig.from_pretrained(pretrained_model_name_or_path, **kwargs)
-
-    @staticmethod
-    def register(model_type: str, config: Any, exist_ok: bool = False) -> None:
-        """Raises ConfigError: it gives MobileBERT's configurations alone."""
-        raise no_registry("AutoConfig", config)
 
     @staticmethod
     def for_model(model_type: str, **kwargs: Any) -> MobileBertConfig:

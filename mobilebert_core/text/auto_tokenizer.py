@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from ..auto_classes import AutoClass
 from .tokenization import MobileBertTokenizer
 from .tokenization_base import TokenizerBase
 from .tokenization_fast import MobileBertTokenizerFast
 
 
-class AutoTokenizer:
+class AutoTokenizer(AutoClass):
     """Gives MobileBERT's tokenizers; it has no instances."""
 
     @staticmethod

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import mobilebert
-from mobilebert_core import AutoConfig, MobileBertConfig
+from mobilebert_core import AutoConfig, AutoTokenizer, MobileBertConfig
 from mobilebert_core.errors import ConfigError
 from mobilebert_core.heads import HEADS
 from tests.tiny import TINY, tiny_batch, tiny_config
@@ -40,6 +40,24 @@ def test_random_weights_take_the_keywords_of_transformers(backend, keyword):
     assert model.config.attn_implementation == "eager" and config.attn_implementation is None
     with pytest.raises(ConfigError, match="from_config: use_kernels=True cannot be honoured"):
         auto.from_config(config, use_kernels=True)
+
+
+@pytest.mark.parametrize("auto", [AutoConfig, AutoTokenizer, mobilebert.AutoModel, mobilebert.TFAutoModel])
+def test_none_has_instances_or_a_registry(auto):
+    class Own:
+        """Of another package."""
+
+    for call in (auto, lambda: auto("mobilebert-mini")):
+        with pytest.raises(
+            ConfigError, match=f"{auto.__name__} has no instances: call {auto.__name__}.from_pretrained"
+        ):
+            call()
+    for register in (
+        lambda: auto.register("own", Own),
+        lambda: auto.register(MobileBertConfig, None, Own, exist_ok=True),
+    ):
+        with pytest.raises(ConfigError, match=f"got .*Own. Call from_pretrained .* transformers.{auto.__name__}"):
+            register()
 
 
 def test_auto_config(checkpoint):

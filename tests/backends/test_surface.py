@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from huggingface_hub.utils import HfHubHTTPError
 
-import mobilebert
-from mobilebert_core.errors import ConfigError, SaveError
+from mobilebert_core.errors import SaveError
 from mobilebert_core.heads import HEADS
 from tests.backends.backend import built
 from tests.tiny import TINY, tiny_config
@@ -139,12 +138,6 @@ def test_pushing_without_a_hub_is_one_error(backend, monkeypatch):
         monkeypatch.setattr("huggingface_hub.HfApi.create_repo", fail)
         with pytest.raises(SaveError, match="push_to_hub: wanted the repository me/x at https.*nothing was uploaded"):
             model.push_to_hub("me/x")
-
-
-@pytest.mark.parametrize("name", ["AutoConfig", "AutoModelForMaskedLM", "TFAutoModel"])
-def test_auto_classes_keep_no_registry(name):
-    with pytest.raises(ConfigError, match=f"{name}.register: .* got int. Call int.from_pretrained, or .*{name}"):
-        getattr(mobilebert, name).register(int, int)
 
 
 def test_pushing_uploads_what_saving_writes(backend, tmp_path, uploads):
