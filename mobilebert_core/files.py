@@ -211,6 +211,11 @@ def same_file(one: Path | int, other: Path | int) -> bool:
     return stat.S_ISREG(first.st_mode) and os.path.samestat(first, second)
 
 
+# In the metadata of an index and of each of its shards: which save both are of. Where it is not known yet, zeros.
+SAVE_ID = "save_id"
+NO_ID = "0" * 32
+
+
 def sha256(path: Path) -> str:
     """The SHA-256 digest of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:

@@ -9,11 +9,18 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
+from mobilebert_core.checkpoints.containers.hdf5 import H5File
+from mobilebert_core.checkpoints.containers.safetensors import SafetensorsFile, mark_safetensors
+from mobilebert_core.checkpoints.containers.sharded import ShardedFile
 from mobilebert_core.checkpoints.containers.shards import size_in_bytes, write_files, write_sharded
+from mobilebert_core.checkpoints.containers.tensorflow_writer import write_tensorflow
 from mobilebert_core.checkpoints.tensor_info import TensorInfo
-from mobilebert_core.errors import ConfigError, SaveError
+from mobilebert_core.errors import CheckpointError, ConfigError, SaveError
 from mobilebert_core.files import write_text
+from mobilebert_core.heads import HEADS
 from mobilebert_core.saves import SAVED, arriving
+from mobilebert_core.weights import weight_table
+from tests.tiny import tiny_config
 
 ARRAYS = {name: np.full((5, 2), i, np.float32) for i, name in enumerate("abcde")}  # 40 bytes each
 
@@ -33,7 +40,7 @@ def read(directory):
     found = {}
     for name, file in index["weight_map"].items():
         with safe_open(directory / file, "np") as shard:
-            assert shard.metadata() == {"format": "pt"}
+            assert shard.metadata() == {"format": "pt", "save_id": index["metadata"]["save_id"]}
             found[name] = shard.get_tensor(name)
     return found, index["metadata"]
 
@@ -71,8 +78,35 @@ def test_shards_and_index(tmp_path, limit, shards):
         with safe_open(tmp_path / file, "np") as shard:
             assert len(shard.keys()) == count
     found, metadata = read(tmp_path)
-    assert metadata == {"total_size": 200}
+    assert metadata.keys() == {"total_size", "save_id"} and metadata["total_size"] == 200
     assert found.keys() == ARRAYS.keys() and all(np.array_equal(found[n], ARRAYS[n]) for n in ARRAYS)
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "h5"])
+def test_a_shard_of_another_save_is_refused(tmp_path, kind):
+    """It was read in silence where names and shapes are the same."""
+
+    def saved(folder, seed):
+        if kind == "safetensors":
+            write(tmp_path / folder / "model.safetensors", {n: a + seed for n, a in ARRAYS.items()}, 80)
+        else:
+            table = weight_table(tiny_config(), HEADS["MaskedLM"])
+            weights = {w.full_name: np.full(w.shape, seed, np.float32) for w in table}
+            write_tensorflow(tmp_path / folder, HEADS["MaskedLM"], table, weights.__getitem__, max_shard_size="12KB")
+        return sorted((tmp_path / folder).glob("*-of-*"))
+
+    one, other, again = saved("one", 1), saved("other", 2), saved("again", 1)
+    assert [path.read_bytes() for path in one] == [path.read_bytes() for path in again]
+    (index,) = (tmp_path / "one").glob("*.json")
+    opens = SafetensorsFile if kind == "safetensors" else H5File
+    assert len(ShardedFile(index, opens).shards) == len(one) > 2
+    one[1].write_bytes(other[1].read_bytes())
+    with pytest.raises(CheckpointError, match=f"wanted shards of one save .*, got 1 of another: {one[1].name}"):
+        ShardedFile(index, opens)
+    content = json.loads(index.read_text())
+    del content["metadata"]["save_id"]  # as other writers have it
+    index.write_text(json.dumps(content))
+    assert len(ShardedFile(index, opens).stored) == len(content["weight_map"])
 
 
 def test_a_transposed_view_is_stored_as_it_reads(tmp_path):
@@ -109,7 +143,7 @@ def test_an_interrupted_write_leaves_everything_as_it_was(tmp_path, earlier):
 
     for limit in (None, 120, 40):
         with pytest.raises(OSError, match="No space left"):
-            write_files(tmp_path / "model.safetensors", dict.fromkeys("abcde", 40), save, limit)
+            write_files(tmp_path / "model.safetensors", dict.fromkeys("abcde", 40), save, mark_safetensors, limit)
         assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import BackendMissingError, CheckpointError
+from ...files import SAVE_ID
 from ..dtypes import widened
 from ..tensor_info import MOST_ARRAYS, TensorInfo, check_count, too_many
 from .held_file import FileState, check_unchanged, file_state
@@ -25,6 +26,8 @@ _MOST_EXPANSION = 1032  # of deflate, by its format; a dataset that grows more h
 
 class H5File:
     """The datasets of an HDF5 file by their path, wherever groups nest. Links out of the file are not followed.
+
+    `save_id` is that of the save in several files to which this one belongs, where it says.
 
     Args:
         path: of the file; with `content`, what messages call it.
@@ -43,6 +46,8 @@ class H5File:
         try:
             self._file = h5py.File(path if content is None else content, "r")
             self._opened = self._state(content)
+            found = self._file.attrs.get(SAVE_ID)
+            self.save_id = found.decode(errors="replace") if isinstance(found, bytes) else None
             self._check_count()
             self._collect(self._file, h5py, {h5py.h5o.get_info(self._file.id).addr})
         except CheckpointError:
@@ -120,6 +125,12 @@ def writing_hdf5(path: Path) -> Iterator[Any]:
                 raise
         if file.failed is not None:
             raise file.failed
+
+
+def mark_hdf5(path: Path, save_id: str) -> None:
+    """Enters the id of a save in a file that has room for it: the attribute, of the same length."""
+    with import_h5py(path).File(path, "r+") as file:
+        file.attrs.modify(SAVE_ID, np.bytes_(save_id))
 
 
 class _NeverFull(io.FileIO):

@@ -12,7 +12,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from ...errors import CheckpointError
-from ...files import replacing
+from ...files import NO_ID, SAVE_ID, replacing
 from ..dtypes import narrowed, widened
 from ..tensor_info import TensorInfo, check_count
 from .held_file import HeldFile
@@ -59,6 +59,11 @@ class SafetensorsFile:
             self.stored[name] = TensorInfo(tuple(entry["shape"]), dtype)
             self._places[name] = (layout, entry["data_offsets"][0])
 
+    @property
+    def save_id(self) -> str | None:
+        """That of the save in several files to which this one belongs, where it says."""
+        return self.metadata.get(SAVE_ID)
+
     def read(self, name: str) -> np.ndarray:
         """One array. bfloat16, which numpy lacks, comes exactly as float32."""
         shape, (layout, begin) = self.stored[name].shape, self._places[name]
@@ -88,13 +93,17 @@ def save_weights(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     write_safetensors(path, {n: TensorInfo(a.shape, str(a.dtype)) for n, a in arrays.items()}, arrays.__getitem__)
 
 
-def write_safetensors(path: Path, stored: Mapping[str, TensorInfo], read: Callable[[str], np.ndarray]) -> None:
+def write_safetensors(
+    path: Path, stored: Mapping[str, TensorInfo], read: Callable[[str], np.ndarray], marked: bool = False
+) -> None:
     """Writes a safetensors file in PyTorch's layout from one array at a time, whole or not at all.
+
+    One that is to be `marked` has room for the id of a save, see `mark_safetensors`.
 
     The library's writer wants all arrays at once, and none in bfloat16, which is what `stored` may ask for.
     """
     names = {numpy_name: name for name, (numpy_name, _) in _DTYPES.items()}
-    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"} | ({SAVE_ID: NO_ID} if marked else {})}
     end = 0
     for name, s in stored.items():
         begin, end = end, end + s.nbytes
@@ -107,3 +116,12 @@ def write_safetensors(path: Path, stored: Mapping[str, TensorInfo], read: Callab
             array = read(name)
             array = narrowed(array) if s.dtype == "bfloat16" else array.astype(s.dtype, copy=False)
             f.write(np.ascontiguousarray(array, array.dtype.newbyteorder("<")).data)
+
+
+def mark_safetensors(path: Path, save_id: str) -> None:
+    """Enters the id of a save in a file that has room for it."""
+    with path.open("r+b") as file:
+        room = f'"{SAVE_ID}":"{NO_ID}"'.encode()
+        place = file.read(8 + int.from_bytes(file.read(8), "little")).index(room)
+        file.seek(8 + place + len(room) - len(NO_ID) - 1)
+        file.write(save_id.encode())

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from ...errors import CheckpointError, CheckpointNotFoundError
-from ...files import weight_map
+from ...files import SAVE_ID, read_json, weight_map
 from ..tensor_info import TensorInfo, WeightFile, check_count
 
 _AGAIN = "Fetch or save the index and all shards again."
@@ -37,6 +37,7 @@ class ShardedFile:
         self._files: dict[str, WeightFile] = {}
         self.stored: dict[str, TensorInfo] = {}
         opened = [open_shard(shard) for shard in self.shards]
+        _check_save(path, opened)
         self.first = opened[0]
         for shard, file in zip(self.shards, opened, strict=True):
             for name, found in file.stored.items():
@@ -48,6 +49,19 @@ class ShardedFile:
 
     def read(self, name: str) -> np.ndarray:
         return self._files[name].read(name)
+
+
+def _check_save(path: Path, shards: Sequence[WeightFile]) -> None:
+    """Index and shards that say of which save they are must be of one; those of other writers say nothing."""
+    metadata = read_json(path).get("metadata")
+    wanted = metadata.get(SAVE_ID) if isinstance(metadata, dict) else None
+    if wanted is None:
+        return
+    if others := [shard.path.name for shard in shards if getattr(shard, "save_id", None) != wanted]:
+        raise CheckpointError(
+            f"{path}: wanted shards of one save ({wanted}), got {len(others)} of another: {', '.join(others[:4])}. "
+            f"{_AGAIN}"
+        )
 
 
 def _check_index(path: Path, indexed: dict[str, str], found: dict[str, str]) -> None:

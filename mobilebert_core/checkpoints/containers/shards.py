@@ -6,6 +6,7 @@ The names, sizes and index are those of transformers, which reads the result: `m
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -14,10 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import ConfigError
-from ...files import INDEX_SUFFIX, write_text
+from ...files import INDEX_SUFFIX, NO_ID, SAVE_ID, sha256, write_text
 from ...saves import saving
 from ..tensor_info import TensorInfo
-from .safetensors import write_safetensors
+from .safetensors import mark_safetensors, write_safetensors
 
 _UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 _SPELLINGS = {unit.upper(): size for unit, size in _UNITS.items()}
@@ -57,21 +58,25 @@ def write_sharded(
     """
 
     def save(file: Path, names: Sequence[str]) -> None:
-        write_safetensors(file, {name: stored[name] for name in names}, read)
+        write_safetensors(file, {name: stored[name] for name in names}, read, marked=len(names) < len(stored))
 
-    write_files(path, {name: s.nbytes for name, s in stored.items()}, save, max_shard_size)
+    write_files(path, {name: s.nbytes for name, s in stored.items()}, save, mark_safetensors, max_shard_size)
 
 
 def write_files(
     path: Path,
     sizes: Mapping[str, int],
     write: Callable[[Path, Sequence[str]], None],
+    mark: Callable[[Path, str], None],
     max_shard_size: int | str | None = None,
 ) -> None:
     """Writes weights to `path` when they fit `max_shard_size`, else to shards beside it and `<path>.index.json`.
 
     `sizes` are bytes by the name that stands in the index, in the order of writing; `write` writes the weights
     of some names to a file. A weight that is larger than `max_shard_size` gets a shard of its own; None means one file.
+
+    Index and shards have the digest of all shards as the id of this save, which `mark` enters in a shard: a shard of
+    another save, of the same names and shapes, is then seen.
 
     All files are seen at once, and what an earlier save left under `path` goes: shards, index or the one file.
 
@@ -87,7 +92,12 @@ def write_files(
             for file, names in zip(files, shards, strict=True):
                 write(save.stage / file, names)
             weight_map = {name: file for file, names in zip(files, shards, strict=True) for name in names}
-            content = {"metadata": {"total_size": sum(sizes.values())}, "weight_map": weight_map}
+            digests = "".join(sha256(save.stage / file) for file in files)
+            save_id = hashlib.sha256(digests.encode()).hexdigest()[: len(NO_ID)]
+            for file in files:
+                mark(save.stage / file, save_id)
+            metadata = {"total_size": sum(sizes.values()), SAVE_ID: save_id}
+            content = {"metadata": metadata, "weight_map": weight_map}
             write_text(save.stage / (path.name + INDEX_SUFFIX), json.dumps(content, indent=2, sort_keys=True) + "\n")
         save.stale.add(family_of(path.name))  # one of them might be read first, with other weights
 

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from ...errors import CheckpointError, ConfigError
-from ...files import TENSORFLOW_FILE
+from ...files import NO_ID, SAVE_ID, TENSORFLOW_FILE
 from ...heads import Head
 from ...weights import Weight
 from ..names.keras import layer_name
-from .hdf5 import import_h5py, writing_hdf5
+from .hdf5 import import_h5py, mark_hdf5, writing_hdf5
 from .shards import write_files
 
 _KERAS_VERSION = "2.15.0"  # the last Keras whose layout this is; readers look at the major number
@@ -80,6 +80,7 @@ def write_tensorflow(
                 for name in written:
                     put(file, name, variables[name])
                 _set_names(file, "layer_names", written)
+                file.attrs[SAVE_ID] = np.bytes_(NO_ID)
                 return
             layers = list(dict.fromkeys(name.split("/")[0] for name in written))
             _set_names(file, "layer_names", layers)
@@ -93,7 +94,7 @@ def write_tensorflow(
                     put(group, f"{root}/{name}", variables[name])
             _set_names(file.create_group("top_level_model_weights"), "weight_names", [])
 
-    write_files(directory / TENSORFLOW_FILE, sizes, save, max_shard_size)
+    write_files(directory / TENSORFLOW_FILE, sizes, save, mark_hdf5, max_shard_size)
 
 
 def _in_order(weights: Iterable[Weight]) -> list[Weight]:
