@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from mobilebert_core.errors import MobileBertError, is_out_of_memory, what_to_do
+from mobilebert_core.processes import is_another
 
 from . import __version__
 from .command_parser import command_parser
@@ -23,7 +24,7 @@ from .commands.termination import Terminated, raised_at_sigterm
 from .commands.train import add_train
 from .commands.vocab import add_vocab
 from .option_names import as_options
-from .streams import discard_output, flush_output, open_missing, say, show_every_name
+from .streams import discard_output, flush_output, open_missing, say, say_after_the_first, show_every_name
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "mobilebert") -> int:
@@ -57,14 +58,14 @@ def main(arguments: Sequence[str] | None = None, prog: str = "mobilebert") -> in
             flush_output()
         return int(code)
     except MobileBertError as e:
-        say(as_options(str(e), options))
+        say_after_the_first(as_options(str(e), options))
         return 2
     except BrokenPipeError:  # the reader of the output has had enough
         discard_output()
         return 141
     except OSError as e:  # a full disk, a place without permission
         discard_output()
-        say(f"{e.filename or _nameless_place()}: {e.strerror or e}. {what_to_do(e)}")
+        say_after_the_first(f"{e.filename or _nameless_place()}: {e.strerror or e}. {what_to_do(e)}")
         return 2
     except (MemoryError, RuntimeError) as e:
         if not is_out_of_memory(e):
@@ -76,7 +77,8 @@ def main(arguments: Sequence[str] | None = None, prog: str = "mobilebert") -> in
     except KeyboardInterrupt as e:
         terminated = isinstance(e, Terminated)
         said = ["terminated" if terminated else "interrupted", *getattr(e, "__notes__", [])]
-        say("; ".join(said) + getattr(options, "after_interruption", ""))
+        if not is_another():
+            say("; ".join(said) + getattr(options, "after_interruption", ""))
         return 128 + (signal.SIGTERM if terminated else signal.SIGINT)
 
 

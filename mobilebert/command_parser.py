@@ -6,9 +6,11 @@ import argparse
 import itertools
 import sys
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NoReturn
 
 from mobilebert_core.spelling import did_you_mean
+
+from .streams import let_the_first_say
 
 
 def command_parser(**settings: Any) -> argparse.ArgumentParser:
@@ -27,6 +29,11 @@ class _CommandParser(argparse.ArgumentParser):
         if extras:
             self.error(f"wanted nothing more, got {' '.join(extras)}")
         return found, extras
+
+    def error(self, message: str) -> NoReturn:
+        """As argparse, but of several processes the first one says it first."""
+        let_the_first_say()
+        super().error(message)
 
     def _check_options(self, passed: Iterable[str]) -> None:
         """Refuses an option that is not known; those after the name of a subcommand are its own."""

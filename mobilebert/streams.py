@@ -5,11 +5,15 @@ from __future__ import annotations
 import io
 import os
 import sys
+import time
 from contextlib import suppress
 
 from tqdm import tqdm
 
 from mobilebert_core.errors import InputError
+from mobilebert_core.processes import is_another
+
+_SECONDS = 4.0  # processes start one after the other, and torchrun looks after them ten times a second
 
 
 def open_missing() -> None:
@@ -51,6 +55,22 @@ def discard_output() -> None:
             null = os.open(os.devnull, os.O_WRONLY)
             os.dup2(null, stream.fileno())
             os.close(null)
+
+
+def let_the_first_say() -> None:
+    """In another process than the first of several: waits for what ends it, before it says what went wrong.
+
+    Nearly always the first meets the same, says it and ends, and with it the launcher ends all others. An error that
+    this process meets alone is said after the wait.
+    """
+    if is_another():
+        time.sleep(_SECONDS)
+
+
+def say_after_the_first(message: str) -> None:
+    """Says what went wrong, of several processes the first one first."""
+    let_the_first_say()
+    say(message)
 
 
 def say(message: str) -> None:

@@ -68,9 +68,13 @@ def warn(logger: logging.Logger, message: str, *values: object) -> None:
 
     The others log it as information.
     """
-    launch = _launch(os.environ)
-    silent = launch is not None and launch.rank > 0 and all(name in os.environ for name in _MEETING)
-    logger.log(logging.INFO if silent else logging.WARNING, message, *values, stacklevel=2)
+    logger.log(logging.INFO if is_another() else logging.WARNING, message, *values, stacklevel=2)
+
+
+def is_another(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether this process works together with others, of which another is the first."""
+    launch = _launch(environment)
+    return launch is not None and launch.rank > 0 and all(name in environment for name in _MEETING)
 
 
 def is_alone(environment: Mapping[str, str] = os.environ) -> bool:

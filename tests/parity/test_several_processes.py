@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from types import SimpleNamespace
 
 import pytest
 
+from mobilebert import streams
 from mobilebert.cli import main
 from mobilebert.training import Training
 from mobilebert_core import ConfigError
@@ -61,6 +64,25 @@ def test_what_launchers_say(environment, refused):
         return
     with pytest.raises(ConfigError, match=next(iter(environment))):
         check_one_process("train", environment)
+
+
+@pytest.mark.parametrize("option", ["--modle", "--model"])
+def test_another_process_than_the_first_waits_before_it_says_what_went_wrong(monkeypatch, capsys, option):
+    """Each process said the same. What ends the others, when the first has said it, is the launcher."""
+    waited = []
+
+    def fail(self):
+        raise ConfigError("--model m is none")
+
+    monkeypatch.setattr(Training, "run", fail)
+    monkeypatch.setattr(streams, "time", SimpleNamespace(sleep=lambda _: waited.append(capsys.readouterr().err)))
+    for rank in "01":
+        environment = {"RANK": rank, "WORLD_SIZE": "2", "LOCAL_RANK": rank, "MASTER_ADDR": "here", "MASTER_PORT": "1"}
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        with contextlib.suppress(SystemExit):  # of the parser
+            assert main([*COMMANDS["train"], option, "m"]) == 2
+        assert "--model" in capsys.readouterr().err and waited == [""] * int(rank)
 
 
 @pytest.mark.parametrize(
