@@ -64,8 +64,9 @@ def table_in(module: nn.Module) -> nn.Embedding:
         if isinstance(each, nn.Embedding):
             return each
     raise ConfigError(
-        f"wanted a torch.nn.Embedding, or a module around one, as a table of the embeddings, got "
-        f"{type(module).__name__}. Other tables compute inputs_embeds outside of the model."
+        "wanted a torch.nn.Embedding, or a module around one, as a table of the embeddings, got "
+        f"{type(module).__module__}.{type(module).__qualname__}. Leave embeddings out of what is quantized; other "
+        "tables compute inputs_embeds outside of the model."
     )
 
 

@@ -240,3 +240,12 @@ def test_adapters_around_embeddings_and_decoder_count(dtype):
         after = model(ids).logits
         assert not torch.equal(before, after), name
         before = after
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+def test_a_table_of_another_kind_is_named_with_its_module():
+    """It said that an Embedding was wanted and an Embedding came."""
+    model = tiny_model()
+    model.mobilebert.embeddings.word_embeddings = torch.ao.nn.quantized.Embedding(97, 20)
+    with pytest.raises(ConfigError, match=r"wanted a torch.nn.Embedding, .* got torch.ao.nn.quantized.*\.Embedding"):
+        model(torch.ones((1, 3), dtype=torch.long))
