@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -130,6 +131,19 @@ class AnswerRecord:
         before, self.answers = self.path, answers
         self.path = answers.with_name(f".{answers.name}.resume.json")
         os.replace(before, self.path)
+
+    def follow(self, other: Path, done: int) -> None:
+        """Takes the record of answers that have come to their place without it: the run was killed in between.
+
+        Args:
+            other: the record they had before.
+            done: the line of the last answer, which the record must reach.
+        """
+        if other == self.path or not other.is_file():
+            return
+        with contextlib.suppress(CheckpointError, KeyError, TypeError):
+            if read_json(other)["lines"] >= done:
+                os.replace(other, self.path)
 
     def save(self) -> None:
         """Writes the record."""

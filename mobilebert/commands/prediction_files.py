@@ -119,6 +119,7 @@ class AnswerFile:
         if resume and place.exists():
             self._kept = self._whole_lines(place)
             if self._kept:
+                self.record.follow(AnswerRecord(partial, made_from).path, self.done)
                 self.record.load()
 
     def _whole_lines(self, path: Path) -> int:

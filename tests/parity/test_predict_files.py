@@ -221,6 +221,15 @@ def test_an_output_is_replaced_by_a_whole_one_only(model, predict, tmp_path, mon
     assert predict(*command[:-1], tmp_path / "link.jsonl", "--resume")[0] == 0
     assert [json.loads(line)["line"] for line in output.read_text().splitlines()] == [1, 2, 3, 4, 5, 6]
     assert (tmp_path / "link.jsonl").is_symlink() and not (tmp_path / "out.jsonl.partial").exists()
+    # Killed when the answers had come to their place, and what says what they were made from had not.
+    answers, record = output.read_text(), tmp_path / ".out.jsonl.resume.json"
+    for earlier in (None, "{}"):
+        record.rename(tmp_path / ".out.jsonl.partial.resume.json")
+        if earlier is not None:
+            record.write_text(earlier)  # of the answers before
+        assert predict(*command, "--resume")[0] == 0
+        assert output.read_text() == answers and json.loads(record.read_text())["lines"] == 6
+        assert not (tmp_path / ".out.jsonl.partial.resume.json").exists()
 
 
 def test_an_interruption_says_what_is_kept(model, predict, tmp_path, monkeypatch):
