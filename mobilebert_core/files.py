@@ -198,7 +198,7 @@ def replacing(path: Path) -> Iterator[Path]:
     Whatever interrupts the block, the old file stays whole and the temporary one goes; see `saves.saving`.
     """
     check_places([path])
-    with saving(path.parent) as save:
+    with saving(path.parent, path) as save:
         yield save.stage / path.name
 
 

@@ -61,14 +61,15 @@ class Save:
 
 
 @contextmanager
-def saving(folder: Path) -> Iterator[Save]:
+def saving(folder: Path, file: Path | None = None) -> Iterator[Save]:
     """A save into a folder, which is made if need be, published when the block succeeds.
 
     Whatever interrupts the block, the folder stays as it was. A folder that is the stage of another save is simply
     written into: its files become visible with that one.
 
     Raises:
-        SaveError: when the disk is full, or something else keeps the files from being written.
+        SaveError: when the disk is full, or something else keeps the files from being written. It names the folder, or
+            where one file is written this file.
     """
     if folder.name.startswith(STAGE):
         part = Save(folder, folder)
@@ -90,7 +91,7 @@ def saving(folder: Path) -> Iterator[Save]:
         raise type(e)(str(e).replace(str(stage), str(folder))) from None  # it speaks of the destination
     except OSError as e:
         kept, todo = "what was there before is kept", what_to_do(e, unknown=errno.ENOSPC)  # h5py passes no number on
-        raise SaveError(f"{folder}: cannot be written ({e.strerror or e}); {kept}. {todo}") from e
+        raise SaveError(f"{file or folder}: cannot be written ({e.strerror or e}); {kept}. {todo}") from e
 
 
 @contextmanager
