@@ -311,7 +311,7 @@ def test_words_that_cannot_be_read_are_said_in_the_words_of_the_file(model, pred
     path = model("token-classification")
     rows = '{"tokens": ["cats"]}\n{"tokens": ["cats", ""]}\n'
     code, records, said = predict("ner", "--model", path, "--input", written(tmp_path, "a.jsonl", rows))
-    assert code == 1 and len(records) == 1 and "tokens or words must be words that are not empty, got ''" in said
+    assert code == 1 and len(records) == 1 and "line 2: tokens must be words that are not empty, got ''" in said
     tags = written(tmp_path, "a.conll", "1 O\n2 O\n3 B-X\n")
     code, records, said = predict("ner", "--model", path, "--input", tags)
     assert code == 2 and "column 2 holds tags. Name the column of the words" in said
