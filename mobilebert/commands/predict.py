@@ -29,7 +29,7 @@ from .arguments import MODEL_HELP, add_backend, add_computation, add_padding_inv
 from .model_files import model_files
 from .parquet_answers import PARQUET, ParquetAnswers
 from .prediction_files import STANDARD_INPUT, AnswerFile, ReportedRows, check_output, source_of
-from .reading_options import add_read_options, kinds_of_files, read_options
+from .reading_options import add_read_options, kinds_of_files, passed_read_options, read_options
 from .shares import Share, share
 
 Answers = AnswerFile | AnswerTable | ParquetAnswers
@@ -222,6 +222,7 @@ def _source(options: argparse.Namespace, fields: dict[str, Any], texts: list[str
     if options.input is not None:
         return str(options.input)
     if not missing:
+        _check_no_file_options(options)
         return None
     if texts or sys.stdin is None or sys.stdin.isatty():
         raise InputError(
@@ -229,6 +230,14 @@ def _source(options: argparse.Namespace, fields: dict[str, Any], texts: list[str
             "--input - for standard input."
         )
     return STANDARD_INPUT
+
+
+def _check_no_file_options(options: argparse.Namespace) -> None:
+    if passed := ["--format"] * (options.format is not None) + passed_read_options(options):
+        raise InputError(
+            f"{options.task.name}: wanted --input FILE to read with {' and '.join(passed)}, got texts as arguments. "
+            "Leave out the one or the other."
+        )
 
 
 def _rows(

@@ -40,12 +40,25 @@ def kinds_of_files(endings: Iterable[str]) -> str:
     return f"{', '.join(ending.removeprefix('.') for ending in endings)}, also {' or '.join(PACKED)}"
 
 
+def _flag(name: str) -> str:
+    flag: str = _READ[name].get("flag", "--" + name.replace("_", "-"))
+    return flag
+
+
 def add_read_options(parser: Any, names: Collection[str]) -> None:
     """Adds those of the options whose names these are."""
     for name, settings in _READ.items():
         if name in names:
-            flag = settings.get("flag", "--" + name.replace("_", "-"))
-            parser.add_argument(flag, dest=name, **{n: v for n, v in settings.items() if n != "flag"})
+            parser.add_argument(_flag(name), dest=name, **{n: v for n, v in settings.items() if n != "flag"})
+
+
+def passed_read_options(options: argparse.Namespace) -> list[str]:
+    """The flags of those that were passed."""
+    return [
+        _flag(name)
+        for name, settings in _READ.items()
+        if hasattr(options, name) and getattr(options, name) != settings.get("default")
+    ]
 
 
 def add_data_group(parser: argparse.ArgumentParser, names: Collection[str]) -> Any:

@@ -124,6 +124,11 @@ def test_options_that_do_not_fit(model, predict, tmp_path):
     file.write_text("a\n")
     for arguments, message in (
         (("a", "--input", file), "text was passed as arguments and from --input"),
+        (
+            ("a", "--format", "csv", "--no-header"),
+            "wanted --input FILE to read with --format and --no-header, got texts",
+        ),
+        (("a", "--text-column", "body"), "wanted --input FILE to read with --text-column, got texts as arguments"),
         (("--input", file), "wanted a file ending in txt, csv, tsv, jsonl, parquet, arrow, feather, or --format"),
         (("--input", tmp_path / "no.txt"), "no.txt: wanted a file of inputs, there is none"),
     ):
