@@ -59,6 +59,10 @@ class ModelOutput(VirtualSubclass, dict[Any, Any]):
     def __getitem__(self, key: str | int | slice) -> Any:
         return super().__getitem__(key) if isinstance(key, str) else self.to_tuple()[key]
 
+    def __missing__(self, name: str) -> Any:
+        """What the Trainer of transformers meets that smooths labels, for which it takes `logits` of every model."""
+        raise KeyError(f"{type(self).__name__} has no {name!r}; it has {', '.join(self) or 'nothing'}")
+
     def to_tuple(self) -> tuple[Any, ...]:
         """The values present, in the order of the fields."""
         names = field_names(type(self))

@@ -9,6 +9,7 @@ import pytest
 from mobilebert_core.outputs import (
     OUTPUT_CLASSES,
     MaskedLMOutput,
+    MobileBertForPreTrainingOutput,
     field_names,
     flatten_output,
     flatten_sorted,
@@ -111,3 +112,11 @@ def test_both_backends_return_the_same_classes():
         optree.tree_map(lambda x: 2 * x, output, namespace="keras"),
     ):
         assert type(doubled) is MaskedLMOutput and doubled.to_tuple() == (2, 4)
+
+
+def test_a_key_that_is_not_there_names_those_that_are():
+    """The Trainer of transformers that smooths labels takes `logits`, which the output of pretraining has not."""
+    output = MobileBertForPreTrainingOutput(prediction_logits=1, seq_relationship_logits=2)
+    with pytest.raises(KeyError, match="Output has no 'logits'; it has prediction_logits, seq_relationship_logits"):
+        output["logits"]
+    assert output.get("logits") is None and output.loss is None and "logits" not in output
