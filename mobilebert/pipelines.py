@@ -25,12 +25,13 @@ from mobilebert_core.hub.resolve import take_hub_keywords
 from mobilebert_core.tasks.batching import by_length, padded
 from mobilebert_core.tasks.runner import Runner
 from mobilebert_core.tasks.table import TextTask, task_named
-from mobilebert_core.tasks.task_text import Row, TaskText, fields_of, options_of
+from mobilebert_core.tasks.task_text import Row, TaskText, fields_of
 from mobilebert_core.text.auto_tokenizer import AutoTokenizer
 from mobilebert_core.text.batch_rows import listed
 from mobilebert_core.text.model_fit import check_words
 from mobilebert_core.text.tokenization_base import TokenizerBase
 
+from .cut_inputs import CutInputs
 from .pipeline_keywords import (
     FRAMEWORK_NAMES,
     framework_of,
@@ -58,11 +59,6 @@ class Prepared:
     values: dict[str, Any]
     rows: list[Row]
     text: TaskText
-
-    @property
-    def cut(self) -> bool:
-        """Whether some of it is not read, because it is longer than a row."""
-        return any(row.cut for row in self.rows)
 
 
 class MobileBertPipeline:
@@ -317,21 +313,12 @@ class MobileBertPipeline:
 
     def _counted(self, prepared: Iterable[Prepared]) -> Iterator[Prepared]:
         """The same, of which those that are cut are counted and in the end logged."""
-        count = total = 0
+        cuts = CutInputs()
         for each in prepared:
-            count, total = count + each.cut, total + 1
+            cuts.add(each.text, each.rows)
             yield each
-        if count:
-            logger.warning("%s", self.cut_note(count, total))
-
-    def cut_note(self, count: int, total: int) -> str:
-        """That so many of all inputs were cut, and what to do."""
-        choices = next(each for each in options_of(type(self.text)) if each.name == "on_long").metadata["choices"]
-        others = " or ".join(repr(each) for each in choices if each != self.text.on_long)
-        return (
-            f"{self.task.name}: {count:,} of {total:,} inputs were longer than the {self.text.row_limit} tokens of a "
-            f"row and cut; on_long {others} does otherwise"
-        )
+        for note in cuts.notes():
+            logger.warning("%s", note)
 
     def _run(self, rows: list[Row]) -> dict[str, np.ndarray]:
         pad = self.text.tokenizer.pad_token_id

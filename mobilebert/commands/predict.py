@@ -21,6 +21,7 @@ from mobilebert_core.processes import check_one_process
 from mobilebert_core.tasks.table import TASKS, TextTask
 from mobilebert_core.tasks.task_text import options_of
 
+from ..cut_inputs import CutInputs
 from ..option_names import as_options
 from ..pipelines import BATCHES_AT_ONCE, MobileBertPipeline, Prepared
 from ..streams import check_stdout, say
@@ -281,10 +282,9 @@ def _answer(
     progress: bool,
 ) -> int:
     waiting: deque[InputRow] = deque()
-    cut = total = 0
+    cuts = CutInputs()
 
     def prepared(rows: Iterable[InputRow]) -> Iterator[Prepared]:
-        nonlocal cut, total
         for row in rows:
             try:
                 ready = pipeline.prepare(row.values, **fields)
@@ -292,7 +292,7 @@ def _answer(
                 bad.add(row.line, str(e))
                 continue
             waiting.append(row)
-            cut, total = cut + ready.cut, total + 1
+            cuts.add(ready.text, ready.rows)
             yield ready
 
     try:
@@ -305,9 +305,9 @@ def _answer(
         e.add_note(answers.interrupted())
         raise
     answers.finished = True
-    if cut:
-        say(pipeline.cut_note(cut, total).replace("on_long", "--on-long"))
-    if not (total or bad.count or answers.done):
+    for note in cuts.notes():
+        say(note.replace("on_long", "--on-long").replace("max_question_length", "--max-question-length"))
+    if not (cuts.total or bad.count or answers.done):
         say(f"{bad.path}: 0 rows{'' if share.count == 1 else f' for --shard {share}'}, nothing to answer")
     if bad.count:
         say(f"{bad.count} broken line{'s' * (bad.count != 1)}, {answers.written} answered")

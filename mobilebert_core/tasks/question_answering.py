@@ -89,7 +89,7 @@ class QuestionAnswering(TaskText):
             if not ids:
                 raise InputError(f"{self.name}: {name} has no words, got {values[name][:60]!r}.")
         rows = self.as_on_long(self.windows(question, pieces), values["context"])
-        return [replace(row, cut=True) for row in rows] if longer else rows
+        return [replace(row, question_cut=True) for row in rows] if longer else rows
 
     def _question(self, text: str) -> tuple[list[int], bool]:
         """The ids of a question, and whether they are only its beginning."""

@@ -49,6 +49,7 @@ class Row:
     token_type_ids: list[int]
     about: Any = None
     cut: bool = False  # whether the text is longer
+    question_cut: bool = False  # whether the question is
 
 
 def option(

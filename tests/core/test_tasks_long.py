@@ -7,6 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
+from mobilebert.cut_inputs import CutInputs
 from mobilebert_core import TASKS, InputError
 from mobilebert_core.tasks.probabilities import softmax
 from mobilebert_core.tasks.task_text import options_of
@@ -83,7 +84,12 @@ def test_the_vector_of_a_long_text(tokenizer):  # noqa: F811
 def test_a_question_that_is_cut_counts(tokenizer):  # noqa: F811
     values = {"question": LONG, "context": "a b"}
     task = made("question-answering", tokenizer, max_question_length=5)
-    assert all(row.cut for row in task.rows(values))
+    assert all(row.question_cut and not row.cut for row in task.rows(values))
+    cuts = CutInputs()
+    for question in (LONG, "a b"):
+        cuts.add(task, task.rows({**values, "question": question}))
+    (note,) = cuts.notes()  # it said that the input was longer than a row, and that windows do otherwise
+    assert "1 of 2 questions were longer than 5 word pieces and cut; a higher max_question_length" in note
     with pytest.raises(InputError, match=r"a question of at most 5 word pieces \(max_question_length\)"):
         task.with_options({"on_long": "error"}).rows(values)
 
