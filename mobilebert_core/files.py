@@ -16,7 +16,7 @@ from typing import Any
 
 from .errors import CheckpointError, CheckpointNotFoundError, MobileBertError, what_to_do
 from .places import check_places
-from .saves import saving
+from .saves import current, saving
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
@@ -60,10 +60,16 @@ def is_index(file: str) -> bool:
     return _INDEX.fullmatch(file) is not None
 
 
+def is_there(path: str | os.PathLike[str]) -> bool:
+    """Whether a file, a directory or a TensorFlow checkpoint, by its prefix, is at a path or on its way there."""
+    name = os.fspath(path)
+    return name != "" and any(os.path.exists(current(Path(each))) for each in (name, f"{name}.index"))
+
+
 def tokenizer_place(place: Path) -> Path:
     """Where the tokenizer of a path is: beside a file of weights or a TensorFlow checkpoint, else the path itself."""
     of_weights = place.name.endswith(_WEIGHT_ENDINGS) or is_index(place.name)
-    if (of_weights and place.is_file()) or (not place.exists() and Path(f"{place}.index").is_file()):
+    if (of_weights and current(place).is_file()) or (not place.exists() and current(Path(f"{place}.index")).is_file()):
         return place.parent
     return place
 

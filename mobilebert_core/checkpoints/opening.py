@@ -19,6 +19,7 @@ from ..files import (
     TOKENIZER_FILES,
     WEIGHT_FILES,
     is_index,
+    is_there,
     names_in,
     nearest,
     variant_name,
@@ -136,7 +137,7 @@ def as_one(path: Any, read: Callable[[], T]) -> T:
     """
     try:
         place = Path(path)
-        there = place.exists()
+        there = is_there(place)
     except (TypeError, ValueError, OSError):
         there = False
     if not there:

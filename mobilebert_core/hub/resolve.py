@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..configuration.presets import PRESETS
 from ..errors import BackendMissingError, CheckpointNotFoundError, ConfigError
-from ..files import CONFIG_FILE, TOKENIZER_FILES, VOCABULARY_FILES, nearest
+from ..files import CONFIG_FILE, TOKENIZER_FILES, VOCABULARY_FILES, is_there, nearest
 from ..shipped_models import SHIPPED_MODELS, shipped
 from .selection import find_google_jsons, find_weights
 
@@ -83,7 +83,7 @@ def resolve(
         BackendMissingError: when a name has to be looked up without huggingface_hub.
     """
     _check_kind(name_or_path, subfolder)
-    here = os.path.exists(name_or_path) or os.path.exists(f"{name_or_path}.index")  # the prefix of a TF1 checkpoint
+    here = is_there(name_or_path)
     place = name_or_path if here else shipped(name_or_path)
     if here or has_path_form(place) or not (config or weights or tokenizer):
         return Path(place, subfolder or "")

@@ -1,7 +1,8 @@
 """Training that goes on where it was interrupted, at the very batch.
 
 Keras's own `BackupAndRestore` restarts the epoch that was interrupted: with `save_freq` in batches its weights have
-then seen the first batches twice. Here they have not.
+then seen the first batches twice. It writes weights and epoch one after the other, so that a kill in between repeats a
+whole epoch. Here neither happens.
 """
 
 from __future__ import annotations

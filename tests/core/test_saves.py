@@ -19,7 +19,8 @@ from mobilebert_core.checkpoints.formats import OUTPUT_FORMATS
 from mobilebert_core.checkpoints.opening import open_checkpoint
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.errors import CheckpointError, SaveError
-from mobilebert_core.files import replacing, write_text
+from mobilebert_core.files import is_there, replacing, tokenizer_place, write_text
+from mobilebert_core.hub.resolve import resolve
 from mobilebert_core.saves import SAVED, STAGE, arriving, current, home, saving
 from mobilebert_core.steady_reads import steady
 from mobilebert_core.text.tokenization import MobileBertTokenizer
@@ -159,6 +160,26 @@ def test_a_configuration_and_a_tokenizer_on_their_way(tmp_path, monkeypatch):
     assert not (place / "config.json").exists()
     for path in (place, place / "config.json"):
         assert MobileBertConfig.from_pretrained(path).hidden_dropout_prob == SIGNS[OLD]
+
+
+def test_a_checkpoint_known_by_its_prefix_is_there_while_its_index_is_on_its_way(tmp_path, monkeypatch):
+    """Its tokenizer was not found, and a relative path was looked for on the hub."""
+    prefix, replace = tmp_path / f"m{OUTPUT_FORMATS['google'].written.ending}", os.replace
+    save(tmp_path, OLD, "google", None)
+
+    def failing(source, target):
+        if target.suffix == ".index":
+            raise OSError(5, "Input/output error")
+        replace(source, target)
+
+    monkeypatch.setattr("os.replace", failing)
+    with pytest.raises(SaveError):
+        save(tmp_path, NEW, "google", None)
+    assert not Path(f"{prefix}.index").exists() and found(prefix) == NEW
+    assert is_there(prefix) and tokenizer_place(prefix) == tmp_path
+    monkeypatch.chdir(tmp_path.parent)
+    relative = prefix.relative_to(tmp_path.parent)
+    assert resolve(str(relative), weights=True) == relative
 
 
 @pytest.fixture
