@@ -66,8 +66,8 @@ def scores_in(found: Mapping[str, Any]) -> dict[str, Any]:
 class RunDirectory:
     """The files of one training in its output directory. Nothing is written before `begin`.
 
-    Where a training is already, what a killed one has left half-written is removed at once: the stages of saves, and
-    `.resume-*` of versions before 0.1.0. In every other directory nothing is touched.
+    Where a training is already, what a killed one has left half-written is removed at once. In every other directory
+    nothing is touched.
 
     Args:
         settings: all that decides the numbers; a training only goes on under equal ones.
@@ -161,16 +161,10 @@ class RunDirectory:
         return place if place.exists() else None
 
     def _restore_interrupted(self) -> None:
-        """Clears up after a training that was killed; versions before 0.1.0 left the old state under another name."""
+        """Clears up after a training that was killed."""
         for folder in (self.output, self.output / RESUME):
             if folder.is_dir():
                 clear(folder)
-        left = sorted(self.output.glob(".resume-*"))
-        for path in left:
-            if "-old-" in path.name and not (self.output / RESUME).exists():
-                os.replace(path, self.output / RESUME)
-            else:
-                shutil.rmtree(path, ignore_errors=True)
 
     def _remove_left(self) -> None:
         """Ends what `end` had begun when its process was killed."""

@@ -129,25 +129,6 @@ def test_curves_are_cut_back_to_the_saved_state(tmp_path):
     assert read_curves(tmp_path / "out" / "scores.csv") == [{"step": "3", "epoch": "0.3", "f1": "0.5"}]
 
 
-@pytest.mark.parametrize("moment", ["before", "between", "after"])
-def test_a_kill_while_saving_leaves_a_whole_state(tmp_path, moment):
-    first = run_directory(tmp_path)
-    first.begin(0)
-    first.save(FakeTrainer(1), {"step": 1, "best": {}})
-    first.close()
-    place = tmp_path / "out" / "resume"
-    if moment == "before":  # the new state is half written
-        (tmp_path / "out" / ".resume-1234").mkdir()
-    elif moment == "between":  # the old one moved away, the new one not yet there
-        place.rename(tmp_path / "out" / ".resume-old-1234")
-        (tmp_path / "out" / ".resume-1234").mkdir()
-    else:  # the old one not yet removed
-        (tmp_path / "out" / ".resume-old-1234").mkdir()
-    again = run_directory(tmp_path, resume=True)
-    assert again.saved == place and again.load()[1]["step"] == 1
-    assert not list((tmp_path / "out").glob(".resume-*"))
-
-
 @pytest.mark.parametrize(("nth", "step"), [(1, 1), (2, 2)])
 def test_an_interruption_between_the_renames_leaves_a_whole_state(tmp_path, monkeypatch, nth, step):
     first = run_directory(tmp_path)

@@ -50,7 +50,7 @@ def holder():
 def test_a_second_training_is_refused_until_the_first_is_killed(tmp_path, holder):
     out = tmp_path / "out"
     process = holder(HOLD, out)
-    (out / ".resume-1234").mkdir()  # as while it saves
+    (out / ".mobilebert-save-1234").mkdir()  # as while it saves
     before = sorted(path.name for path in out.iterdir())
     with pytest.raises(ConfigError, match="out: wanted a place of its own .* where another process writes"):
         RunDirectory(out, {}, True)
