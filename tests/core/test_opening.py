@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from conversion.converting import convert
@@ -177,7 +178,9 @@ def test_one_weight_in_two_shards(written, tmp_path):
     for path in written["pytorch-sharded"].iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     first, second = sorted(tmp_path.glob("*-of-*"))[:2]
-    save_file({**load_file(second), **load_file(first)}, second, {"format": "pt"})
+    with safe_open(second, "numpy") as shard:
+        metadata = shard.metadata()
+    save_file({**load_file(second), **load_file(first)}, second, metadata)
     with pytest.raises(CheckpointError, match="stands in two shards"):
         loaded(tmp_path)
 
