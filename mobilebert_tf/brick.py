@@ -12,7 +12,7 @@ from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.errors import ConfigError
 
 from . import policies, quantization
-from .calling import named_inputs, output_shapes
+from .calling import named_inputs, output_shapes, unconverted
 from .layer_paths import set_trainable, trainable_flags
 
 
@@ -90,6 +90,7 @@ class Brick(keras.layers.Layer):
         """The outputs' shapes, of the shapes of the inputs in any form of a call."""
         return output_shapes(self, args, kwargs, self.compute_dtype)
 
+    @unconverted
     def _unpacked(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         if args and isinstance(args[0], Mapping | list | tuple):
             return (), named_inputs(type(self).__name__, self._argument_names(), args, kwargs)

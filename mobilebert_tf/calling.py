@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import keras
@@ -22,6 +22,16 @@ if TYPE_CHECKING:
     from keras import Model as _Model
 else:
     _Model = object
+
+
+def unconverted(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that the AutoGraph of a user's `tf.function` calls as it is: it cannot rewrite all of Python."""
+    if keras.backend.backend() != "tensorflow":
+        return function
+    import tensorflow as tf
+
+    wrapped: Callable[..., Any] = tf.autograph.experimental.do_not_convert(function)
+    return wrapped
 
 
 class CallForms(_Model):
@@ -59,6 +69,7 @@ class CallForms(_Model):
         """The outputs' shapes by name, of the shapes of inputs in any form of a call; labels are class numbers."""
         return output_shapes(self, args, kwargs, "float32")
 
+    @unconverted
     def _checked(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         inputs = named_inputs(type(self).__name__, self._argument_names(), args, kwargs)
         check_no_text(self.config, self.head, inputs)

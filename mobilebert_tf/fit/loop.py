@@ -21,7 +21,7 @@ from mobilebert_core.errors import ConfigError, InputError
 from mobilebert_core.heads import Head
 from mobilebert_core.inputs import check_no_text
 
-from ..calling import named_inputs
+from ..calling import named_inputs, unconverted
 from ..distributed import for_one_replica
 from ..graphs import Watch
 from ..losses import head_loss, labelled_only, weight_of
@@ -111,6 +111,7 @@ class TrainedByKeras(CheckedBeforeSteps):
 
     # ------------------------------------------------------------------------------------ loss, metrics
 
+    @unconverted
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
     ) -> Any:
@@ -139,6 +140,7 @@ class TrainedByKeras(CheckedBeforeSteps):
     def _label_names(self) -> str:
         return " and ".join(task.label for task in self.head.tasks) + ", as y or among the inputs"
 
+    @unconverted
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         labels, scores = self._targets(x, y, y_pred)
         if labels is None:
@@ -155,10 +157,12 @@ class TrainedByKeras(CheckedBeforeSteps):
             return next(iter(found.values()))
         return {n: ops.ones(ops.shape(labels[n])[:1]) if weight is None else weight for n, weight in found.items()}
 
+    @unconverted
     def train_step(self, *arguments: Any) -> Any:
         *state, data = arguments  # on JAX a state comes first
         return super().train_step(*state, self._labelled_only(data))
 
+    @unconverted
     def test_step(self, *arguments: Any) -> Any:
         *state, data = arguments
         return super().test_step(*state, self._labelled_only(data))
@@ -308,6 +312,7 @@ class TrainedByKeras(CheckedBeforeSteps):
         with self._current_graphs(), self._steps_without_checks(predict=self._needs_no_check(passed)):
             return self._as_output(super().predict_on_batch(**passed))
 
+    @unconverted
     def predict_step(self, *arguments: Any) -> Any:
         outputs = super().predict_step(*arguments)
         if keras.backend.backend() == "torch" and isinstance(outputs, Mapping):

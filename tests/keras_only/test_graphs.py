@@ -213,3 +213,37 @@ def test_ids_outside_their_table_under_xla():
             ids[0, 3] = value
             got = compiled({**x, name: ids}).numpy()
             assert np.isnan(got[0]).all() and np.isfinite(got[1]).all(), (name, value)
+
+
+def test_a_plain_tf_function_rewrites_nothing_inside(caplog):
+    """AutoGraph, which is on unless a user turns it off, warns of what it cannot rewrite."""
+    model, (x, y) = build("TokenClassification"), data("TokenClassification", batch=2)
+    block = model.mobilebert.embeddings
+
+    def of_mapping(inputs):
+        return model(inputs)["logits"]
+
+    def of_keywords(inputs):
+        return model(**inputs, **y)["loss"]
+
+    def of_list(inputs):
+        return model([inputs["input_ids"], inputs["attention_mask"]])["logits"]
+
+    def of_layer(inputs):
+        return block({"input_ids": inputs["input_ids"]})
+
+    def of_training(inputs):
+        with tf.GradientTape() as tape:
+            loss = model.compute_loss(x=inputs, y=y["labels"], y_pred=model(inputs, training=True))
+        model.optimizer.apply(tape.gradient(loss, model.trainable_variables), model.trainable_variables)
+        return loss
+
+    model.compile("adamw")
+    model.optimizer.build(model.trainable_variables)
+    tf.get_logger().addHandler(caplog.handler)
+    try:
+        for function in (of_mapping, of_keywords, of_list, of_layer, of_training):
+            tf.function(function)(x)
+    finally:
+        tf.get_logger().removeHandler(caplog.handler)
+    assert "AutoGraph" not in caplog.text
