@@ -29,8 +29,7 @@ class SentenceEmbedding(TaskText):
                           "windows", (CUT, ERROR, WINDOWS))  # fmt: skip
 
     def rows(self, values: Mapping[str, Any]) -> list[Row]:
-        texts = values["text"], values.get("text_pair")
-        return self.windows_of(*texts) if self.on_long == WINDOWS else [self.row_of(*texts)]
+        return self.rows_of_texts(values)
 
     def read(self, row: Row, outputs: Outputs) -> np.ndarray:
         states = np.asarray(outputs["last_hidden_state"][: len(row.input_ids)], np.float64)  # (S, H)

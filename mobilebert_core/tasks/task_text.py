@@ -151,6 +151,11 @@ class TaskText:
         """Tokens that a row may have: `max_length`, the model's positions or the tokenizer's limit."""
         return self.max_length or min(self.config.max_position_embeddings, self.tokenizer.model_max_length)
 
+    def rows_of_texts(self, values: Mapping[str, Any]) -> list[Row]:
+        """A text or pair as one row, or as windows where `on_long` says so."""
+        texts = values["text"], values.get("text_pair")
+        return self.windows_of(*texts) if self.on_long == WINDOWS else [self.row_of(*texts)]
+
     def row_of(self, text: str, text_pair: str | None = None) -> Row:
         """A text or pair as one row; what is beyond the limit is cut, from the longer text first, unless `on_long`.
 

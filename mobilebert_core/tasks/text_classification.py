@@ -92,8 +92,7 @@ class TextClassification(TaskText):
         return problem_type_of(self.config, task, self.config.num_labels, integer_labels=True)
 
     def rows(self, values: Mapping[str, Any]) -> list[Row]:
-        texts = values["text"], values.get("text_pair")
-        return self.windows_of(*texts) if self.on_long == WINDOWS else [self.row_of(*texts)]
+        return self.rows_of_texts(values)
 
     def read(self, row: Row, outputs: Outputs) -> np.ndarray:
         return FUNCTIONS[self.function](outputs["logits"])  # (C,)
