@@ -197,6 +197,11 @@ def _as_array(class_name: str, name: str, value: Any) -> Any:
         raise InputError(f"{class_name}: {name} must be an array of numbers, got text. {_TOKENIZE}")
     if type(value).__name__ in ("RaggedTensor", "SparseTensor"):
         raise InputError(f"{class_name}: {name} must be an array of numbers, got a {type(value).__name__}.")
+    if type(value).__module__.partition(".")[0] == "tf_keras":  # whose models would hold none of the weights
+        raise InputError(
+            f"{class_name}: {name} must be an array or an input of Keras 3, got a {type(value).__name__} of tf_keras. "
+            "Build the model around with keras.Input and keras.Model, without TF_USE_LEGACY_KERAS."
+        )
     if _is_array(value) and not isinstance(value, np.ndarray):
         if "string" in str(value.dtype):
             raise InputError(f"{class_name}: {name} must be an array of numbers, got text. {_TOKENIZE}")

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from mobilebert_core.errors import InputError
 from mobilebert_tf import graphs
 from mobilebert_tf.inference import Runner
 from tests.keras_only.fitting import build, data
@@ -247,3 +248,10 @@ def test_a_plain_tf_function_rewrites_nothing_inside(caplog):
     finally:
         tf.get_logger().removeHandler(caplog.handler)
     assert "AutoGraph" not in caplog.text
+
+
+def test_an_input_of_the_older_keras_is_refused():
+    """A model of tf_keras around one of ours would have no weight to train."""
+    placeholder = type("KerasTensor", (), {"__module__": "tf_keras.src.engine.keras_tensor", "shape": (None, 7)})()
+    with pytest.raises(InputError, match="must be an array or an input of Keras 3, got a KerasTensor"):
+        build("TokenClassification")(placeholder)
