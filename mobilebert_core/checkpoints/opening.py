@@ -142,9 +142,7 @@ def as_one(path: Any, read: Callable[[], T]) -> T:
         there = False
     if not there:
         return read()
-    return steady(
-        place if place.is_dir() else place.parent, read, lambda name: _matters(name) or name in TOKENIZER_FILES
-    )
+    return steady(place if place.is_dir() else place.parent, read, _is_of_a_save)
 
 
 def open_watched(path: str | Path) -> tuple[Checkpoint, Callable[[], None]]:
@@ -209,6 +207,16 @@ def _opened(place: Path, found: ConfigFile | None = None) -> Checkpoint:
 def _matters(name: str) -> bool:
     """Whether a file may be part of a checkpoint, by its name."""
     return not name.startswith(".") and (name.endswith((*ENDINGS, ".json", ".yaml")) or ".data-" in name)
+
+
+def _is_of_a_save(name: str) -> bool:
+    """Whether a file may be part of a model, its tokenizer or an export. Another JSON file may be the log of a program.
+
+    Where it is a configuration of Google's, `open_checkpoint` looks after it.
+    """
+    if name.endswith(".json") and not is_index(name) and not name.endswith(ENDINGS):
+        return name in (CONFIG_FILE, EXPORT_FILE, *TOKENIZER_FILES)
+    return _matters(name) or name in TOKENIZER_FILES
 
 
 def _config_file(folder: Path) -> ConfigFile:

@@ -16,7 +16,7 @@ import pytest
 
 from mobilebert_core.checkpoints.containers.safetensors import save_weights
 from mobilebert_core.checkpoints.formats import OUTPUT_FORMATS
-from mobilebert_core.checkpoints.opening import open_checkpoint
+from mobilebert_core.checkpoints.opening import as_one, open_checkpoint
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.errors import CheckpointError, SaveError
 from mobilebert_core.files import is_there, replacing, tokenizer_place, write_text
@@ -160,6 +160,20 @@ def test_a_configuration_and_a_tokenizer_on_their_way(tmp_path, monkeypatch):
     assert not (place / "config.json").exists()
     for path in (place, place / "config.json"):
         assert MobileBertConfig.from_pretrained(path).hidden_dropout_prob == SIGNS[OLD]
+
+
+def test_what_is_read_as_one_may_lie_beside_a_log(tmp_path):
+    """Any JSON file that was written meanwhile counted: a model beside a log of numbers could not be loaded."""
+    calls = []
+
+    def read():
+        calls.append(0)
+        write_text(tmp_path / "numbers.json", str(len(calls)))
+        if len(calls) == 1:
+            write_text(tmp_path / "config.json", "{}")
+        return len(calls)
+
+    assert as_one(tmp_path, read) == 2  # again for the configuration alone
 
 
 def test_a_checkpoint_known_by_its_prefix_is_there_while_its_index_is_on_its_way(tmp_path, monkeypatch):
