@@ -6,13 +6,14 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from ..files import TOKENIZER_FILES, VOCABULARY_FILES
+from ..files import TOKENIZER_FILES, VOCABULARY_FILES, tokenizer_place
 from ..saves import current
 from .auto_tokenizer import AutoTokenizer
 from .basic_tokenization import TextNormalizer
 from .tokenization_base import TokenizerBase
 
 _FEW = 0.01  # of the words may have been learned otherwise, as names of signs are
+_MARKERS = ("[", "<")  # how tokens begin that are no words of a text, such as [MASK], [unused0] and <s>
 _ACCENTS = TextNormalizer(clean_text=False, tokenize_chinese_chars=False, strip_accents=True, do_lower_case=False)
 _CAPITALS = TextNormalizer(clean_text=False, tokenize_chinese_chars=False, strip_accents=False, do_lower_case=True)
 
@@ -23,17 +24,17 @@ def tokenizer_at(place: str | os.PathLike[str]) -> tuple[TokenizerBase, list[str
     A list of words alone is taken for lower case without accents, as BERT's, unless more than a few of its words could
     then never be found in a text.
     """
-    tokenizer = AutoTokenizer.from_pretrained(place)
-    if not _alone(Path(place)):
+    tokenizer, found = AutoTokenizer.from_pretrained(place), tokenizer_place(Path(place))
+    if not _alone(found):
         return tokenizer, []
-    words = [word for word in tokenizer.get_vocab() if word not in tokenizer.all_special_tokens]
+    words = [word for word in tokenizer.get_vocab() if not word.startswith(_MARKERS)]
     if _share(words, _CAPITALS) > _FEW:
         kept, said = {"do_lower_case": False}, "with capitals: case and accents are kept"
     elif _share(words, _ACCENTS) > _FEW:
         kept, said = {"strip_accents": False}, "with accents or vowel signs: they are kept, in lower case"
     else:
         return tokenizer, []
-    return AutoTokenizer.from_pretrained(place, **kept), [f"{Path(place).name} has words {said}"]
+    return AutoTokenizer.from_pretrained(place, **kept), [f"{found.name} has words {said}"]
 
 
 def lost_signs(texts: Iterable[str]) -> tuple[float, list[str]]:

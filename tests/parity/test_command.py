@@ -165,6 +165,18 @@ def test_a_list_of_words_is_read_as_it_was_learned(option, text, pieces, tmp_pat
     assert tokenizer_at(tmp_path / "saved")[0].tokenize(text) == pieces
 
 
+def test_what_files_of_a_tokenizer_say_is_not_guessed_from_its_words(tmp_path):
+    """Beside a file of weights it was; and the names of markers were taken for words."""
+    (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\ncat\nCat\n")
+    MobileBertTokenizerFast(str(tmp_path / "vocab.txt"), do_lower_case=True).save_pretrained(tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    for place in (tmp_path, tmp_path / "model.safetensors"):
+        tokenizer, said = tokenizer_at(place)
+        assert tokenizer.tokenize("Cat") == ["cat"] and said == []
+    (tmp_path / "words.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n[E1]\n<S>\ncat\n")
+    assert tokenizer_at(tmp_path / "words.txt")[1] == []
+
+
 def test_vocabularies_are_learned_from_packed_text_and_not_from_endless_words(tmp_path, capsys):
     command = ["vocab", "train", "--size", "60", "--output", str(tmp_path / "vocab.txt"), "--overwrite"]
     texts = "the bees keep the hive\n" * 20
