@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.configuration.fields import MULTI_LABEL, REGRESSION
 from mobilebert_core.exports import SIGNATURE
@@ -75,24 +77,31 @@ def snippet(record: ExportRecord, config: MobileBertConfig) -> list[str]:
 
 def _task(head: str, config: MobileBertConfig) -> tuple[list[str], list[str]]:
     """Lines that read a text, and lines that show the answer to it."""
+    labels = _labels(config)
     text = ['text = tokenizer.encode("I love this!")  # of two texts: tokenizer.encode(first, second)']
     match head:
         case "SequenceClassification" if config.problem_type == REGRESSION or config.num_labels == 1:
             return text, ['print(outputs["logits"][0])']
         case "SequenceClassification" if config.problem_type == MULTI_LABEL:
             each = 'enumerate(outputs["logits"][0])'
-            return text, [_LABELS, f"print([labels[str(number)] for number, score in {each} if score > 0])"]
+            return text, [labels, f"print([labels[str(number)] for number, score in {each} if score > 0])"]
         case "SequenceClassification":
-            return text, [_LABELS, 'print(labels[str(outputs["logits"][0].argmax())])']
+            return text, [labels, 'print(labels[str(outputs["logits"][0].argmax())])']
         case "TokenClassification":
             each = 'for piece, special, scores in zip(text.tokens, text.special_tokens_mask, outputs["logits"][0]):'
-            return text, [_LABELS, each, "    if not special:", "        print(piece, labels[str(scores.argmax())])"]
+            return text, [labels, each, "    if not special:", "        print(piece, labels[str(scores.argmax())])"]
         case "QuestionAnswering":
             return _QUESTION, _SPAN
         case "MaskedLM":
             word = 'outputs["logits"][0][text.tokens.index("[MASK]")].argmax()'
             return ['text = tokenizer.encode("I [MASK] it.")'], [f"print(tokenizer.id_to_token(int({word})))"]
     return text, ["print({name: rows.shape for name, rows in outputs.items()})"]
+
+
+def _labels(config: MobileBertConfig) -> str:
+    """The line that reads the names of labels; LABEL_0 and LABEL_1 are not written to config.json."""
+    names = {str(number): name for number, name in (config.id2label or {}).items()}
+    return _LABELS if "id2label" in config.to_dict() else f"labels = {json.dumps(names)}"
 
 
 _LABELS = 'labels = json.loads(Path("config.json").read_text(encoding="utf-8"))["id2label"]'

@@ -9,6 +9,7 @@ import copy
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnxruntime
@@ -21,12 +22,14 @@ from conversion.exports import formats, job
 from conversion.exports.export import export
 from conversion.exports.record import ExportRecord
 from conversion.exports.torch_program.inference import Runner as TorchProgramRunner
+from conversion.exports.usage import snippet
 from conversion.parity.sample import random_checkpoint
 from mobilebert.cli import main
 from mobilebert_core.configuration.config import MobileBertConfig
 from mobilebert_core.demo_model import DEMO_MODEL
 from mobilebert_core.errors import CheckpointError, ExportError, InputError, MobileBertError, TokenizerError
 from mobilebert_core.heads import HEADS
+from mobilebert_core.inputs import TEXT_INPUTS
 from mobilebert_torch.export import Exported
 from mobilebert_torch.inference import Runner as TorchRunner
 from tests.tiny import tiny_batch, tiny_config
@@ -90,6 +93,22 @@ def test_the_card_shows_a_program_that_needs_only_the_runtime(exported, fixed, m
     best = mobilebert.pipeline("text-classification", exported)("I love this!")["label"]
     assert capsys.readouterr().out == f"{best}\n" and "import mobilebert" not in program
     assert "```python" not in (fixed.directory / "README.md").read_text()  # has no tokenizer
+
+
+@pytest.mark.parametrize("labels", [None, {0: "no", 1: "yes"}])
+@pytest.mark.parametrize("head", ["SequenceClassification", "TokenClassification"])
+def test_that_program_knows_the_names_of_two_labels(tmp_path, monkeypatch, head, labels):
+    """It ended in a KeyError where they are LABEL_0 and LABEL_1, which config.json leaves out."""
+    config = MobileBertConfig(id2label=labels)
+    config.save_pretrained(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    record = SimpleNamespace(format="onnx", head=head, head_row=HEADS[head], file="model.onnx", outputs=["logits"],
+                             inputs=dict.fromkeys(TEXT_INPUTS, "name"), input_dtype="int32", length=None,
+                             batch=None)  # fmt: skip
+    (line,) = [line for line in snippet(record, config) if line.startswith("labels")]
+    scope = {"json": json, "Path": Path}
+    exec(line, scope)
+    assert scope["labels"] == {str(number): name for number, name in config.id2label.items()}
 
 
 def test_inputs_and_outputs_are_named_and_dynamic(exported):
