@@ -64,7 +64,8 @@ def let_the_first_say() -> None:
     this process meets alone is said after the wait.
     """
     if is_another():
-        time.sleep(_SECONDS)
+        with suppress(KeyboardInterrupt):  # of someone who waits no longer
+            time.sleep(_SECONDS)
 
 
 def say_after_the_first(message: str) -> None:

@@ -66,6 +66,21 @@ def test_what_launchers_say(environment, refused):
         check_one_process("train", environment)
 
 
+def test_who_interrupts_that_wait_reads_what_went_wrong(monkeypatch, capsys):
+    """It was a traceback."""
+
+    def interrupted(seconds):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(streams, "time", SimpleNamespace(sleep=interrupted))
+    environment = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "MASTER_ADDR": "here", "MASTER_PORT": "1"}
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit):
+        main([*COMMANDS["train"], "--modle", "m"])
+    assert "--model" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("option", ["--modle", "--model"])
 def test_another_process_than_the_first_waits_before_it_says_what_went_wrong(monkeypatch, capsys, option):
     """Each process said the same. What ends the others, when the first has said it, is the launcher."""
