@@ -122,6 +122,6 @@ def mark_safetensors(path: Path, save_id: str) -> None:
     """Enters the id of a save in a file that has room for it."""
     with path.open("r+b") as file:
         room = f'"{SAVE_ID}":"{NO_ID}"'.encode()
-        place = file.read(8 + int.from_bytes(file.read(8), "little")).index(room)
+        place = file.read(int.from_bytes(file.read(8), "little")).index(room)
         file.seek(8 + place + len(room) - len(NO_ID) - 1)
         file.write(save_id.encode())
