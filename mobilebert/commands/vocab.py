@@ -56,7 +56,8 @@ def run_vocab(options: argparse.Namespace) -> int:
         )  # fmt: skip
     print(f"{options.output}: {count} tokens")
     if not options.cased and not options.keep_accents:
-        share, signs = lost_signs(islice(lines_of(options.files), _LOOKED_AT))
+        again = [path for path in options.files if path.is_file()]  # a pipe is read once
+        share, signs = lost_signs(islice(lines_of(again), _LOOKED_AT))
         if share > _MANY:
             say(
                 f"{share:.0%} of the letters lose an accent or a vowel sign, or are taken apart ({' '.join(signs)}). "

@@ -165,6 +165,17 @@ def test_a_list_of_words_is_read_as_it_was_learned(option, text, pieces, tmp_pat
     assert tokenizer_at(tmp_path / "saved")[0].tokenize(text) == pieces
 
 
+def test_a_vocabulary_is_learned_from_a_pipe(tmp_path, capsys):
+    """It was read a second time, for the accents: an error when all was done, or a wait without end."""
+    reading, writing = os.pipe()
+    with open(writing, "w") as pipe:
+        pipe.write("the cat\n" * 9)
+    words = tmp_path / "words.txt"
+    assert main(["vocab", "train", f"/dev/fd/{reading}", "--size", "40", "--output", str(words)]) == 0
+    os.close(reading)
+    assert "cat" in words.read_text().split() and capsys.readouterr().err == ""
+
+
 def test_what_files_of_a_tokenizer_say_is_not_guessed_from_its_words(tmp_path):
     """Beside a file of weights it was; and the names of markers were taken for words."""
     (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\ncat\nCat\n")
