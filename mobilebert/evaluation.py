@@ -16,9 +16,9 @@ from mobilebert_core.datasets.examples import ReadOptions
 from mobilebert_core.files import sha256
 from mobilebert_core.hub.resolve import resolve
 from mobilebert_core.tasks.runner import Runner
+from mobilebert_core.text.auto_tokenizer import AutoTokenizer
 from mobilebert_core.text.model_fit import check_words, limit_to_model
 from mobilebert_core.text.tokenization_base import TokenizerBase
-from mobilebert_core.text.word_lists import tokenizer_at
 from mobilebert_core.training.evaluation import EVALUATION_BATCH, TaskFile
 from mobilebert_core.training.recipe import Recipe
 from mobilebert_core.training.tasks.table import training_task_named
@@ -93,15 +93,15 @@ def evaluate(
     chosen = backend_for(model, backend, caller)
     fields = dict(kind.config_defaults) if chosen.models else {}  # a file computes what it was exported with
 
-    def opened() -> tuple[TokenizerBase, list[str], Runner]:
+    def opened() -> tuple[TokenizerBase, Runner]:
         if tokenizer is None:
             check_tokenizer_of(model)
-        words, said = tokenizer_at(model if tokenizer is None else tokenizer)
+        words = AutoTokenizer.from_pretrained(model if tokenizer is None else tokenizer)
         _check_libraries(kind, words, model)
         runner = open_runner(caller, chosen, kind.head, model, dtype=dtype, device=device, threads=threads, **fields)
-        return words, said, runner
+        return words, runner
 
-    words, said, runner = as_one(model, opened)
+    words, runner = as_one(model, opened)
     check_words(caller, words, runner.config)
     limit_to_model(words, runner.config)
     file = TaskFile(kind(words, runner.config, max_length, seed=seed, **(options or {})), path, read, seed)
@@ -113,7 +113,7 @@ def evaluate(
         {"file": path.name, "sha256": sha256(path)},
         len(file.features.rows),
         file.scores(runner, batch_size),
-        [*said, *file.features.notes],
+        list(file.features.notes),
         list(dict.fromkeys([*file.examples.skipped, *file.features.skipped])),
     )
 

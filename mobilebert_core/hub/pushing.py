@@ -65,6 +65,7 @@ def push_folder(
     """
     try:
         from huggingface_hub import HfApi, ModelCard, ModelCardData, constants
+        from huggingface_hub.errors import HFValidationError
 
         from .repository import HTTP_ERRORS
     except ImportError as e:
@@ -72,28 +73,27 @@ def push_folder(
             f"push_to_hub: uploading {repo_id} needs huggingface_hub ({e}). Install it: pip install 'mobilebert[hub]'."
         ) from e
     api = HfApi(token=one_token(repo_id, token, use_auth_token))
-    asked = repo_id
+    card = Path(folder, "README.md")
     try:
-        repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
-    except HTTP_ERRORS as e:  # nothing that comes later fails for want of a hub or a token
+        place = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
+        if revision is not None and not revision.startswith("refs/pr"):
+            api.create_branch(place, branch=revision, exist_ok=True)
+        if tags and not card.exists() and not api.file_exists(place, card.name):
+            data = ModelCardData(tags=list(tags), library_name="mobilebert")
+            card.write_text(str(ModelCard(f"---\n{data.to_yaml()}\n---\n")), encoding="utf-8")
+        return api.upload_folder(  # all files at once, or none
+            repo_id=place,
+            folder_path=Path(folder),
+            commit_message=commit_message or f"Upload {kind}",
+            commit_description=commit_description,
+            revision=revision,
+            create_pr=create_pr,
+        )
+    except (*HTTP_ERRORS, HFValidationError) as e:
         raise SaveError(
-            f"push_to_hub: wanted the repository {asked} at {constants.ENDPOINT}, got {first_line(e)}; nothing was "
+            f"push_to_hub: wanted the repository {repo_id} at {constants.ENDPOINT}, got {first_line(e)}; nothing was "
             "uploaded. Check the connection, the name and the token (token=... or HF_TOKEN); saving needs none."
         ) from e
-    if revision is not None and not revision.startswith("refs/pr"):
-        api.create_branch(repo_id, branch=revision, exist_ok=True)
-    card = Path(folder, "README.md")
-    if tags and not card.exists() and not api.file_exists(repo_id, card.name):
-        data = ModelCardData(tags=list(tags), library_name="mobilebert")
-        card.write_text(str(ModelCard(f"---\n{data.to_yaml()}\n---\n")), encoding="utf-8")
-    return api.upload_folder(
-        repo_id=repo_id,
-        folder_path=Path(folder),
-        commit_message=commit_message or f"Upload {kind}",
-        commit_description=commit_description,
-        revision=revision,
-        create_pr=create_pr,
-    )
 
 
 def push_after_saving(

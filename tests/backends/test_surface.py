@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from huggingface_hub.utils import HfHubHTTPError
+from huggingface_hub.utils import HfHubHTTPError, HFValidationError
 
 from mobilebert_core.errors import SaveError
 from mobilebert_core.heads import HEADS
@@ -128,16 +128,17 @@ def uploads(monkeypatch):
     return Uploads.calls
 
 
-def test_pushing_without_a_hub_is_one_error(backend, monkeypatch):
+@pytest.mark.parametrize("step", ["create_repo", "create_branch", "upload_folder"])
+def test_pushing_without_a_hub_is_one_error(backend, monkeypatch, uploads, step):
     model = backend.build("Model", tiny_config(num_hidden_layers=1))
-    for error in (ConnectionError("no route\nto it"), HfHubHTTPError.__bases__[0]("no name")):
+    for error in (ConnectionError("no route\nto it"), HfHubHTTPError.__bases__[0]("no name"), HFValidationError("no")):
 
         def fail(*_, error=error, **__):
             raise error
 
-        monkeypatch.setattr("huggingface_hub.HfApi.create_repo", fail)
+        monkeypatch.setattr(Uploads, step, fail)
         with pytest.raises(SaveError, match="push_to_hub: wanted the repository me/x at https.*nothing was uploaded"):
-            model.push_to_hub("me/x")
+            model.push_to_hub("me/x", revision="dev")
 
 
 def test_pushing_uploads_what_saving_writes(backend, tmp_path, uploads):
