@@ -1,4 +1,4 @@
-"""`mobilebert parity` and `mobilebert vocab`, as a user calls them; records of exports that are damaged."""
+"""`mobilebert parity` and `mobilebert vocab` as a user calls them, lists of words, damaged records of exports."""
 
 from __future__ import annotations
 
@@ -10,12 +10,16 @@ import sys
 
 import pytest
 
+import mobilebert
 from conversion.exports.record import ExportRecord
+from conversion.parity.sample import random_checkpoint
 from mobilebert.cli import main
 from mobilebert_core import MobileBertTokenizerFast
 from mobilebert_core.errors import CheckpointError, first_line
+from mobilebert_core.heads import HEADS
 from mobilebert_core.inputs import TEXT_INPUTS
 from mobilebert_core.text.word_lists import tokenizer_at
+from tests.tiny import tiny_config
 
 
 def test_a_checkpoint_in_two_dtypes(checkpoint, tmp_path, capsys):
@@ -219,6 +223,20 @@ def test_a_vocabulary_needs_room(tmp_path, size, capsys):
     (tmp_path / "t").write_text("text")
     assert main(["vocab", "train", str(tmp_path / "t"), "--size", str(size)]) == 2
     assert "above the 5 special tokens" in capsys.readouterr().err
+
+
+def test_evaluation_reads_a_list_alone_as_prediction_does(tmp_path):
+    """It kept the capitals of a list that has them; transformers, and with it prediction, does not without settings."""
+    words = ["cat", "Cat", "dog", "Dog", "cow", "Cow"]
+    (tmp_path / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]) + "\n")
+    config = tiny_config(vocab_size=11, num_labels=3, initializer_range=0.5)
+    random_checkpoint(config, HEADS["SequenceClassification"], tmp_path)
+    texts = [f"{first} {second} {third}" for first in words for second in words for third in words]
+    answers = mobilebert.pipeline("text-classification", tmp_path)(texts)
+    lines = [f"{text},{answer['label']}\n" for text, answer in zip(texts, answers, strict=True)]
+    (tmp_path / "rows.csv").write_text("text,label\n" + "".join(lines))
+    found = mobilebert.evaluate("text-classification", tmp_path / "rows.csv", tmp_path)
+    assert len({answer["label"] for answer in answers}) > 1 and found.scores["accuracy"] == 1
 
 
 @pytest.mark.parametrize(
